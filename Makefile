@@ -1,0 +1,110 @@
+# magent: `make` builds it, `make demo` shows it, `make check` tests it, `make install` installs it, `make deb` and
+# `make rpm` package it, `make check-packages` tests the packages, `make simulate` and `make bench` take as long as you like.
+
+PREFIX = /usr/local
+SBINDIR = $(PREFIX)/sbin
+MANDIR = $(PREFIX)/share/man
+DOCDIR = $(PREFIX)/share/doc/magent
+DESTDIR =
+
+TARGET = $(or $(CARGO_TARGET_DIR),target)
+BINARY = $(TARGET)/release/magent
+# As they are named under share/man.
+MANUALS = man5/magent.conf.5 man8/magent.8 zh_CN/man5/magent.conf.5 zh_CN/man8/magent.8
+SOURCES = Cargo.toml Cargo.lock $(shell find src -name '*.rs')
+
+# What the tests need beside a Rust toolchain, as Debian packages.
+PACKAGES = memcached libmemcached-tools nutcracker mandoc netcat-openbsd \
+	python3 python3-venv python3-pylibmc
+# Where the tests find their Python clients; pylibmc is Debian's, the others come from pip.
+VENV = target/venv
+PYTHON_CLIENTS = pymemcache python-memcached
+
+SUDO = $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
+APT_GET = $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300
+
+# Schedules of the simulator; `make simulate SEEDS=1000000` runs more, SEED=n one with its whole trace.
+SEEDS = 10000
+
+.PHONY: all demo check check-packages simulate simulate-faults bench install uninstall deb rpm clean deps packages venv
+
+all:
+	cargo build --release --locked
+
+# For make install, which should not need cargo where there is nothing to build.
+$(BINARY): $(SOURCES)
+	cargo build --release --locked
+
+demo:
+	@tests/demo/run
+
+check: deps all
+	cargo test --locked --no-fail-fast
+	$(MAKE) simulate
+	@if [ -x tests/clients/run ]; then tests/clients/run; fi
+
+simulate:
+	SEEDS=$(SEEDS) $(if $(SEED),SEED=$(SEED)) cargo test --locked --profile simulate --test simulator -- --nocapture
+
+# Whether the simulator finds faults: puts some into copies of the tree, one at a time. Takes minutes.
+simulate-faults:
+	tests/simulator/plant
+
+# Takes minutes, and installs and removes packages on this machine.
+check-packages:
+	tests/packages/deb
+	tests/packages/rpm
+
+bench: deps all
+	@tests/bench/run
+
+deb:
+	$(MAKE) -f packaging/deb.mk
+
+rpm:
+	$(MAKE) -f packaging/rpm.mk
+
+# English manuals lie in man/ itself, those of other languages as they are installed.
+install: $(BINARY)
+	install -D -m 755 $(BINARY) $(DESTDIR)$(SBINDIR)/magent
+	for page in $(MANUALS); do \
+	    source=man/$$page; \
+	    [ -e $$source ] || source=man/$${page#*/}; \
+	    install -D -m 644 $$source $(DESTDIR)$(MANDIR)/$$page || exit; \
+	done
+	install -D -m 644 packaging/magent.conf $(DESTDIR)$(DOCDIR)/examples/magent.conf
+
+uninstall:
+	rm -f $(DESTDIR)$(SBINDIR)/magent $(DESTDIR)$(DOCDIR)/examples/magent.conf
+	for page in $(MANUALS); do rm -f $(DESTDIR)$(MANDIR)/$$page || exit; done
+	for directory in $(DESTDIR)$(DOCDIR)/examples $(DESTDIR)$(DOCDIR); do \
+	    [ ! -d $$directory ] || rmdir --ignore-fail-on-non-empty $$directory || exit; \
+	done
+
+clean:
+	cargo clean
+
+deps: venv
+
+# Installs those of PACKAGES that are missing. `make packages PACKAGES=memcached` installs one.
+packages:
+	@if ! command -v apt-get >/dev/null; then \
+	    echo "no apt-get here; please see to it that there is: $(PACKAGES)"; \
+	    exit 0; \
+	fi; \
+	missing=; \
+	for package in $(PACKAGES); do \
+	    dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q 'ok installed$$' \
+	        || missing="$$missing $$package"; \
+	done; \
+	if [ -n "$$missing" ]; then \
+	    echo "installing$$missing"; \
+	    $(APT_GET) update && $(APT_GET) install -y --no-install-recommends $$missing; \
+	fi
+
+# Debian's own Python, because python3-pylibmc is visible to no other.
+venv: packages
+	@if ! $(VENV)/bin/python -c 'import memcache, pylibmc, pymemcache' 2>/dev/null; then \
+	    /usr/bin/python3 -m venv --clear --system-site-packages $(VENV) \
+	        && $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(PYTHON_CLIENTS); \
+	fi

@@ -1,0 +1,117 @@
+# Debian packages from this tree: `make -f packaging/deb.mk`, or `make deb`.
+#
+#   deb           the package, in $(OUT); crates come from a vendored archive, no network is used while it is built
+#   source        the Debian source package: upstream archive, vendored crates, debian/
+#   lintian       the package is checked; errors and warnings fail
+#   reproducible  the package is built twice, in two directories; the two must be the same, byte by byte
+#
+# BUILD_SUFFIX=+b1 appends to the version. UPSTREAM=FILE builds from an archive that an earlier build left in $(OUT), rather
+# than from the tree as it is now.
+
+SHELL = /bin/bash
+.SHELLFLAGS = -euo pipefail -c
+.DELETE_ON_ERROR:
+
+OUT = target/deb
+BUILD_SUFFIX =
+UPSTREAM =
+APT_GET = $(shell [ "$$(id -u)" = 0 ] || command -v sudo) env DEBIAN_FRONTEND=noninteractive \
+	apt-get -q -o DPkg::Lock::Timeout=300
+
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+TREE = $(OUT)/magent-$(VERSION)
+ORIG = $(OUT)/magent_$(VERSION).orig.tar.xz
+CRATES = target/deb-crates
+EPOCH = $$(date -u -d "$$(sed -n '/^ -- /{s/.*>  //p;q}' packaging/debian/changelog)" +%s)
+# Archives that depend on nothing but their contents.
+TAR = tar --sort=name --owner=0 --group=0 --numeric-owner --mode=u+rw,go=rX --mtime=@$(EPOCH) --format=gnu
+
+# A toolchain of rustup's is not known to dpkg, and Debian 12's own is too old for this program. With it, dpkg is told not
+# to check what is needed to build (-d); what it knows of is checked here. rustup's commands look for the toolchain in
+# HOME, which debhelper hides, so its own directory is put in front.
+DEBIAN_CARGO := $(shell dpkg-query -W -f '$${db:Status-Status}' cargo 2>/dev/null)
+ifneq ($(DEBIAN_CARGO),installed)
+NO_CHECK = -d
+TOOLCHAIN := $(shell rustup which cargo 2>/dev/null || command -v cargo)
+export PATH := $(patsubst %/,%,$(dir $(TOOLCHAIN))):$(PATH)
+endif
+
+# What a build would be changed by.
+CLEAN_ENVIRONMENT = env -u RUSTFLAGS -u CARGO_ENCODED_RUSTFLAGS -u CARGO_TARGET_DIR -u CARGO_BUILD_TARGET -u MAKEFLAGS \
+	-u MAKELEVEL -u MFLAGS -u DEB_BUILD_OPTIONS LC_ALL=C.UTF-8
+
+.PHONY: deb source lintian reproducible tools tree
+
+deb: tree
+	cd $(TREE) && $(CLEAN_ENVIRONMENT) dpkg-buildpackage -b -us -uc $(NO_CHECK)
+	@ls -l $(OUT)/*.deb
+
+source: tree
+	cp $(CRATES)/vendor.tar.xz $(OUT)/magent_$(VERSION).orig-vendor.tar.xz
+	cd $(TREE) && $(CLEAN_ENVIRONMENT) dpkg-buildpackage -S -us -uc $(NO_CHECK)
+
+lintian: deb
+	@command -v lintian >/dev/null || { $(APT_GET) update && $(APT_GET) install -y --no-install-recommends lintian; }
+	lintian --allow-root --fail-on error,warning --info $(OUT)/magent_*_*.changes
+
+reproducible:
+	$(MAKE) -f packaging/deb.mk deb OUT=target/deb-1
+	$(MAKE) -f packaging/deb.mk deb OUT=target/deb-second/a-longer-path UPSTREAM=target/deb-1/$(notdir $(ORIG))
+	cd target/deb-1 && for package in *.deb; do \
+	    cmp "$$package" ../deb-second/a-longer-path/"$$package"; sha256sum "$$package"; done
+	rm -rf target/deb-1 target/deb-second
+
+tools:
+	@missing=; \
+	for package in debhelper dpkg-dev gcc libc6-dev xz-utils; do \
+	    [ "$$(dpkg-query -W -f '$${db:Status-Status}' $$package 2>/dev/null)" = installed ] || missing+=" $$package"; \
+	done; \
+	if [ -n "$$missing" ]; then \
+	    echo "installing$$missing"; \
+	    $(APT_GET) update && $(APT_GET) install -y --no-install-recommends $$missing; \
+	fi
+
+# The tree to build from: what git knows, or would add, as it is here; debian/ at its top; the crates.
+tree: tools $(ORIG) $(CRATES)/vendor.tar.xz
+	rm -rf $(TREE) $(OUT)/*.deb $(OUT)/*.changes $(OUT)/*.buildinfo
+	tar -C $(OUT) -xf $(ORIG)
+	tar -C $(TREE) -xf $(CRATES)/vendor.tar.xz
+	cp -r $(TREE)/packaging/debian $(TREE)/debian
+	changelog=$(TREE)/debian/changelog; \
+	case "$$(head -n 1 $$changelog)" in \
+	    "magent ($(VERSION)-"*) ;; \
+	    *) echo "packaging/debian/changelog is not of version $(VERSION), as Cargo.toml is" >&2; exit 1 ;; \
+	esac; \
+	[ -z "$(BUILD_SUFFIX)" ] || sed -i '1s/)/$(BUILD_SUFFIX))/' $$changelog
+
+.PHONY: $(ORIG)
+$(ORIG):
+	mkdir -p $(OUT)
+	if [ -n "$(UPSTREAM)" ]; then cp "$(UPSTREAM)" $@; exit; fi; \
+	{ git ls-files -z --cached --others --exclude-standard 2>/dev/null \
+	    || find . -path ./target -prune -o -type f -print0; } \
+	    | while IFS= read -r -d '' file; do [ ! -e "$$file" ] || printf '%s\0' "$$file"; done \
+	    | $(TAR) --transform='s,^\(\./\)\?,magent-$(VERSION)/,S' -cJf $@ --null --no-recursion --files-from=-
+
+# Cargo wants the manifest of every crate in Cargo.lock. Of those that a Linux program is not made of (for the tests, for
+# other operating systems) only that is kept, and an empty file where it says that the code is.
+$(CRATES)/vendor.tar.xz: Cargo.lock Cargo.toml packaging/deb.mk
+	rm -rf $(CRATES)
+	mkdir -p $(CRATES)
+	cargo vendor --locked --quiet --versioned-dirs $(CRATES)/vendor >/dev/null
+	needed=" $$(cargo tree --locked --edges normal,build --prefix none --format '{p}' \
+	    | sed 's/^\([^ ]*\) v\([^ ]*\).*/\1-\2/' | sort -u | tr '\n' ' ')"; \
+	for crate in $(CRATES)/vendor/*; do \
+	    case "$$needed" in *" $${crate##*/} "*) continue ;; esac; \
+	    find "$$crate" -mindepth 1 ! -name Cargo.toml ! -name .cargo-checksum.json ! -type d -delete; \
+	    awk '/^\[/ { skip = /^\[\[/ } !skip' "$$crate/Cargo.toml" >"$$crate/Cargo.toml.new"; \
+	    mv "$$crate/Cargo.toml.new" "$$crate/Cargo.toml"; \
+	    mkdir -p "$$crate/src"; \
+	    touch "$$crate/src/lib.rs" "$$crate/build.rs"; \
+	    library=$$(awk '/^\[/ { lib = /^\[lib\]/ } lib && /^path = / { gsub(/"/, ""); print $$3 }' "$$crate/Cargo.toml"); \
+	    [ -z "$$library" ] || install -D -m 644 /dev/null "$$crate/$$library"; \
+	    sed -i 's/"files":{[^}]*}/"files":{}/' "$$crate/.cargo-checksum.json"; \
+	    find "$$crate" -type d -empty -delete; \
+	done
+	$(TAR) -C $(CRATES) -cJf $@ vendor
+	rm -rf $(CRATES)/vendor

@@ -1,0 +1,118 @@
+//! Addresses as an administrator writes them.
+
+use crate::proxy::net::Address;
+use crate::proxy::settings::ServerName;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+
+/// memcached's port.
+const DEFAULT_PORT: u16 = 11211;
+
+/// `ip`, `host`, `host:port`, `[v6]`, `[v6]:port`, `v6` or `unix:/path`. Errors say what is wrong, without the source.
+pub fn server(text: &str) -> Result<ServerName, String> {
+    if let Some(path) = text.strip_prefix("unix:") {
+        if !path.starts_with('/') {
+            return Err("a unix socket needs a full path (unix:/path)".to_owned());
+        }
+        return Ok(ServerName {
+            host: path.to_owned(),
+            port: 0,
+            address: Address::Unix(path.into()),
+        });
+    }
+    let (host, port) = split(text)?;
+    let address = resolve(host, port)?;
+    Ok(ServerName {
+        host: host.to_owned(),
+        port,
+        address: Address::Tcp(address),
+    })
+}
+
+/// A host's address, numeric or by name; IPv4 is preferred where a name has both.
+pub fn resolve(host: &str, port: u16) -> Result<SocketAddr, String> {
+    if let Ok(ip) = host.parse::<IpAddr>() {
+        return Ok(SocketAddr::new(ip, port));
+    }
+    let found: Vec<SocketAddr> = (host, port)
+        .to_socket_addrs()
+        .map_err(|_| format!("cannot find host '{host}'"))?
+        .collect();
+    let v4 = found.iter().find(|address| address.is_ipv4());
+    v4.or(found.first())
+        .copied()
+        .ok_or(format!("host '{host}' has no address"))
+}
+
+/// Host and port of `text`; the port is memcached's if left out.
+fn split(text: &str) -> Result<(&str, u16), String> {
+    let (host, port) = if let Some(rest) = text.strip_prefix('[') {
+        let (host, behind) = rest.split_once(']').ok_or("missing ] behind the address")?;
+        if host.parse::<std::net::Ipv6Addr>().is_err() {
+            return Err("what is in [] must be an IPv6 address".to_owned());
+        }
+        match behind.strip_prefix(':') {
+            Some(port) => (host, Some(port)),
+            None if behind.is_empty() => (host, None),
+            None => return Err("only :port may stand behind ]".to_owned()),
+        }
+    } else if text.parse::<std::net::Ipv6Addr>().is_ok() {
+        (text, None)
+    } else {
+        match text.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (text, None),
+        }
+    };
+    if host.is_empty() || host.contains(|c: char| c.is_whitespace() || c == '/') {
+        return Err("not an address (ip, host:port, [ipv6]:port or unix:/path)".to_owned());
+    }
+    Ok((host, port.map_or(Ok(DEFAULT_PORT), server_port)?))
+}
+
+fn server_port(text: &str) -> Result<u16, String> {
+    let port = text.parse::<u64>().map_err(|_| "port is not a number (1-65535)")?;
+    match u16::try_from(port) {
+        Ok(port) if port > 0 => Ok(port),
+        _ => Err("port out of range (1-65535)".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_in_every_form() {
+        for (text, name, address) in [
+            ("10.0.0.1", "10.0.0.1:11211", "10.0.0.1:11211"),
+            ("10.0.0.1:99", "10.0.0.1:99", "10.0.0.1:99"),
+            ("[::1]:99", "[::1]:99", "[::1]:99"),
+            ("[::1]", "[::1]:11211", "[::1]:11211"),
+            ("::1", "[::1]:11211", "[::1]:11211"),
+            ("localhost:99", "localhost:99", "127.0.0.1:99"),
+        ] {
+            let server = server(text).unwrap();
+            assert_eq!(server.to_string(), name);
+            assert_eq!(server.address, Address::Tcp(address.parse().unwrap()));
+        }
+        let unix = server("unix:/run/memcached.sock").unwrap();
+        assert_eq!(unix.to_string(), "unix:/run/memcached.sock");
+    }
+
+    #[test]
+    fn a_bad_address_says_what_is_wrong() {
+        for (text, error) in [
+            ("10.0.0.1:99999", "port out of range (1-65535)"),
+            ("10.0.0.1:0", "port out of range (1-65535)"),
+            ("10.0.0.1:x", "port is not a number (1-65535)"),
+            ("10.0.0.1:", "port is not a number (1-65535)"),
+            (":11211", "not an address (ip, host:port, [ipv6]:port or unix:/path)"),
+            ("", "not an address (ip, host:port, [ipv6]:port or unix:/path)"),
+            ("[::1", "missing ] behind the address"),
+            ("[10.0.0.1]:1", "what is in [] must be an IPv6 address"),
+            ("unix:relative", "a unix socket needs a full path (unix:/path)"),
+        ] {
+            assert_eq!(server(text), Err(error.to_owned()), "{text}");
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! From what was said to one validated configuration.
+
+use super::values::{Value, Values};
+use super::{Config, ConfigError, address};
+use crate::proxy::settings::{Ack, Miss, ServerName, Settings};
+use crate::reactor::Listen;
+use crate::ring::Distribution;
+use crate::sys::{self, Account};
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+const DEFAULT_ADDRESS: &str = "0.0.0.0";
+const DEFAULT_PORT: u64 = 11211;
+const DEFAULT_CLIENTS: u64 = 4096;
+const DEFAULT_LINKS: u64 = 20;
+const DEFAULT_TIMEOUT_MS: u64 = 500;
+const DEFAULT_ITEM_BYTES: u64 = 1 << 20;
+const DEFAULT_MEMORY_BYTES: u64 = 64 << 20;
+const DEFAULT_SOCKET_MODE: u32 = 0o700;
+/// Room in a unix socket's address, less the byte that ends it (unix(7)).
+const SOCKET_PATH_BYTES_MAX: usize = 107;
+
+/// Relative paths are relative to `directory`.
+pub fn config(values: &Values, directory: &Path) -> Result<Config, ConfigError> {
+    let primaries = servers(values, "server")?;
+    if primaries.is_empty() {
+        return Err(ConfigError(match (&values.file, &values.no_primaries) {
+            (_, Some(source)) => format!("{source}: no primary server: at least one is needed"),
+            (Some(file), None) => format!("{file}: no primary server: masters is missing, and there is no -s"),
+            (None, None) => {
+                "no primary server: at least one -s is needed, or masters in the configuration file; see magent -h"
+                    .to_owned()
+            }
+        }));
+    }
+    let account = account(values)?;
+    let settings = Settings {
+        primaries,
+        backups: servers(values, "backup")?,
+        distribution: match values.flag("ketama")? {
+            true => Distribution::Ketama,
+            false => Distribution::Modulo,
+        },
+        links_max: values.number("maxidle", DEFAULT_LINKS, 1, 1000)? as usize,
+        clients_max: values.number("maxconns", DEFAULT_CLIENTS, 1, 1_000_000)? as usize,
+        timeout_ms: values.number("timeout", DEFAULT_TIMEOUT_MS, 10, 600_000)?,
+        ack: values.choice("ack", &[("all", Ack::All), ("primary", Ack::Primary)])?,
+        miss: values.choice("miss", &[("partner", Miss::Partner), ("cold", Miss::Cold)])?,
+        item_bytes_max: values.size("max-item-size", DEFAULT_ITEM_BYTES, 1 << 10, 1 << 30)? as usize,
+        memory_bytes_max: values.size("max-memory", DEFAULT_MEMORY_BYTES, 1 << 20, 1 << 40)? as usize,
+    };
+    let verbosity = verbosity(values)?;
+    // -v is for somebody who watches; the key in the file is for the log of a daemon.
+    let watched = values.is_overridden("verbose");
+    Ok(Config {
+        listen: listen(values, directory, account.as_ref())?,
+        settings,
+        account,
+        background: !values.flag("foreground")? && !watched,
+        verbosity,
+        pid_file: values.value("pidfile").map(|value| directory.join(&value.text)),
+        log_dir: log_dir(values, directory)?,
+    })
+}
+
+fn log_dir(values: &Values, directory: &Path) -> Result<Option<PathBuf>, ConfigError> {
+    let Some(value) = values.value("logdir") else {
+        return Ok(None);
+    };
+    let path = directory.join(&value.text);
+    match fs::metadata(&path) {
+        Ok(found) if found.is_dir() => Ok(Some(path)),
+        Ok(_) => Err(value.error(io::Error::from_raw_os_error(libc::ENOTDIR))),
+        Err(error) => Err(value.error(error)),
+    }
+}
+
+fn verbosity(values: &Values) -> Result<u32, ConfigError> {
+    match values.value("verbose") {
+        Some(value) => match super::values::truth(&value.text) {
+            Some(on) => Ok(u32::from(on)),
+            None => Ok(values.number("verbose", 0, 0, 9)? as u32),
+        },
+        None => Ok(0),
+    }
+}
+
+fn servers(values: &Values, name: &str) -> Result<Vec<ServerName>, ConfigError> {
+    let mut servers: Vec<ServerName> = Vec::new();
+    for value in values.list(name) {
+        let server = address::server(&value.text).map_err(|why| value.error(why))?;
+        if servers.iter().any(|other| other.address == server.address) {
+            return Err(value.error("this server is listed twice"));
+        }
+        servers.push(server);
+    }
+    Ok(servers)
+}
+
+fn listen(values: &Values, directory: &Path, account: Option<&Account>) -> Result<Vec<Listen>, ConfigError> {
+    let mut listen = Vec::new();
+    let mode = socket_mode(values.value("socket-mode"))?;
+    let reuse_port = values.flag("reuse-port")?;
+    let port = values.number("port", DEFAULT_PORT, 0, 65535)? as u16;
+    let host = values.value("listen");
+    let text = host.map_or(DEFAULT_ADDRESS, |value| value.text.as_str());
+    let bare = text
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .unwrap_or(text);
+    let resolved = address::resolve(bare, port);
+    let address = resolved.map_err(|why| host.map_or(ConfigError(why.clone()), |value| value.error(why)))?;
+    if port != 0 {
+        listen.push(Listen::Tcp { address, reuse_port });
+    }
+    if let Some(value) = values.value("socket") {
+        if !(1..=SOCKET_PATH_BYTES_MAX).contains(&value.text.len()) {
+            return Err(value.error(format_args!("not a path of 1 to {SOCKET_PATH_BYTES_MAX} bytes")));
+        }
+        listen.push(Listen::Unix {
+            path: directory.join(&value.text),
+            mode,
+            owner: account.map(|account| (account.uid, account.gid)),
+        });
+    }
+    if listen.is_empty() {
+        return Err(ConfigError(
+            "nothing to listen on: -p is 0 and there is no -f".to_owned(),
+        ));
+    }
+    Ok(listen)
+}
+
+fn socket_mode(value: Option<&Value>) -> Result<u32, ConfigError> {
+    let Some(value) = value else {
+        return Ok(DEFAULT_SOCKET_MODE);
+    };
+    match u32::from_str_radix(&value.text, 8) {
+        Ok(mode) if mode <= 0o777 => Ok(mode),
+        _ => Err(value.error("not an octal mode from 0 to 777")),
+    }
+}
+
+fn account(values: &Values) -> Result<Option<Account>, ConfigError> {
+    let (user, group) = (values.value("user"), values.value("group"));
+    let Some(asked) = user.or(group) else {
+        return Ok(None);
+    };
+    let mut account = match user {
+        Some(value) => sys::find_user(&value.text).ok_or_else(|| value.error("no such user"))?,
+        None => sys::current_account(),
+    };
+    if let Some(value) = group {
+        account.gid = sys::find_group(&value.text).ok_or_else(|| value.error("no such group"))?;
+    }
+    if account != sys::current_account() && !sys::may_change_user() {
+        return Err(asked.error("only root can run magent as somebody else"));
+    }
+    Ok(Some(account))
+}

@@ -1,0 +1,54 @@
+//! From the command line and the configuration file to one validated [`Config`]. Every error names its source, what is
+//! wrong and what is allowed.
+
+mod address;
+mod build;
+mod file;
+mod options;
+mod values;
+
+pub use options::{Kind, OPTIONS, Spec, parse, usage};
+
+use crate::proxy::settings::Settings;
+use crate::reactor::Listen;
+use crate::sys::Account;
+use std::fmt;
+use std::path::PathBuf;
+
+/// What the command line asks for.
+#[derive(Debug)]
+pub enum Command {
+    Help,
+    Version,
+    /// Say whether the configuration is right, and end.
+    Test(Box<Config>),
+    Run(Box<Config>),
+}
+
+/// All that magent needs to know to run.
+#[derive(Debug)]
+pub struct Config {
+    pub settings: Settings,
+    /// At least one.
+    pub listen: Vec<Listen>,
+    /// Whom to run as, which may be who started it; None if nothing is said.
+    pub account: Option<Account>,
+    pub background: bool,
+    /// 0 up; see `Net::set_verbosity`.
+    pub verbosity: u32,
+    pub pid_file: Option<PathBuf>,
+    /// Where magent.log is; None for syslog in the background and the terminal in the foreground.
+    pub log_dir: Option<PathBuf>,
+}
+
+/// What is wrong, in one line.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ConfigError(pub String);
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ConfigError {}

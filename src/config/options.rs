@@ -1,0 +1,206 @@
+//! The options, once for all: the command line, the configuration file and the help are made from this list.
+
+use super::values::{Source, Values};
+use super::{Command, ConfigError, build, file};
+use getopts::Options;
+use std::path::Path;
+
+/// How an option is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// On the command line alone, because it says what to do rather than how.
+    Action,
+    /// Without a value; in the file yes or no.
+    Flag,
+    /// Repeated for more; in the file a number.
+    Count,
+    Value,
+    /// Repeated on the command line; in the file a list with commas.
+    List,
+}
+
+/// An option and its names.
+#[derive(Debug)]
+pub struct Spec {
+    /// The long name, which is also its key in the configuration file.
+    pub name: &'static str,
+    /// One letter, or nothing.
+    pub short: &'static str,
+    /// What magent 0.7 called it in the file, if it had another name there.
+    pub old_key: &'static str,
+    pub kind: Kind,
+}
+
+const fn spec(name: &'static str, short: &'static str, old_key: &'static str, kind: Kind) -> Spec {
+    Spec {
+        name,
+        short,
+        old_key,
+        kind,
+    }
+}
+
+/// Every option.
+pub const OPTIONS: [Spec; 25] = [
+    spec("server", "s", "masters", Kind::List),
+    spec("backup", "b", "backups", Kind::List),
+    spec("ketama", "k", "useketama", Kind::Flag),
+    spec("listen", "l", "host_ip", Kind::Value),
+    spec("port", "p", "", Kind::Value),
+    spec("socket", "f", "", Kind::Value),
+    spec("socket-mode", "", "", Kind::Value),
+    spec("reuse-port", "", "", Kind::Flag),
+    spec("maxconns", "n", "", Kind::Value),
+    spec("maxidle", "i", "", Kind::Value),
+    spec("timeout", "", "", Kind::Value),
+    spec("ack", "", "", Kind::Value),
+    spec("miss", "", "", Kind::Value),
+    spec("max-item-size", "", "", Kind::Value),
+    spec("max-memory", "", "", Kind::Value),
+    spec("user", "u", "", Kind::Value),
+    spec("group", "g", "", Kind::Value),
+    spec("pidfile", "P", "", Kind::Value),
+    spec("logdir", "", "", Kind::Value),
+    spec("foreground", "D", "", Kind::Flag),
+    spec("verbose", "v", "verbose_mode", Kind::Count),
+    spec("config", "c", "", Kind::Action),
+    spec("test", "t", "", Kind::Action),
+    spec("version", "V", "", Kind::Action),
+    spec("help", "h", "", Kind::Action),
+];
+
+/// 0.7's key for the contrary of `foreground`.
+pub const DAEMON_MODE: &str = "daemon_mode";
+
+impl Spec {
+    /// The option as it is shown in messages.
+    pub fn shown(&self) -> String {
+        match self.short {
+            "" => format!("--{}", self.name),
+            short => format!("-{short}"),
+        }
+    }
+}
+
+/// The help, 80 columns wide, every option in it.
+pub fn usage() -> &'static str {
+    "\
+magent - memcached proxy that keeps a second copy of every item
+
+usage: magent -s SERVER [-s SERVER]... [-b SERVER]... [options]
+       magent -c FILE [options]
+
+  -s, --server=ADDR       primary server, repeatable: ip, host:port, [ipv6]:port
+                          or unix:/path; port 11211 if left out
+  -b, --backup=ADDR       backup server, repeatable: keeps the second copies
+  -k, --ketama            spread keys by ketama instead of modulo
+  -l, --listen=ADDR       address to listen on (0.0.0.0)
+  -p, --port=PORT         TCP port to listen on, 0 for none (11211)
+  -f, --socket=PATH       unix socket to listen on, besides the port
+      --socket-mode=MODE  permissions of that socket, octal (700)
+      --reuse-port        share the port with other processes that do the same
+  -n, --maxconns=N        most client connections (4096)
+  -i, --maxidle=N         most keep-alive links to one server (20)
+      --timeout=MS        a server that is silent for so long is down (500)
+      --ack=all|primary   acknowledge a write when both copies are stored, or
+                          when the primary's is (all)
+      --miss=partner|cold on a miss ask the backup always, or only while the
+                          primary may have lost its items (partner)
+      --max-item-size=N   largest value, in bytes or with k or m (1m)
+      --max-memory=N      most memory for buffers, in bytes or with k or m (64m)
+  -u, --user=USER         user to run as, name or number
+  -g, --group=GROUP       group to run as, name or number
+  -P, --pidfile=PATH      file to write the process number to
+      --logdir=DIR        directory for magent.log, instead of syslog or stderr
+  -D, --foreground        do not go to the background
+  -v, --verbose           tell more, repeatable; stays in the foreground
+  -c, --config=FILE       configuration file, see magent.conf(5); options win
+  -t, --test              test the configuration and exit
+  -V, --version           show the version and exit
+  -h, --help              show this help and exit
+
+example, on the first of two machines (see magent(8) for the second):
+  magent -s 192.168.36.54:11211 -b 192.168.36.189:11211 -p 12000
+"
+}
+
+/// Reads the command line, without the program's name, and the configuration file that it names. Relative paths are
+/// relative to `directory`, wherever the process has moved to meanwhile.
+pub fn parse(arguments: &[String], directory: &Path) -> Result<Command, ConfigError> {
+    let mut options = Options::new();
+    for option in &OPTIONS {
+        match option.kind {
+            _ if option.name == "config" => options.optopt(option.short, option.name, "", ""),
+            Kind::Action | Kind::Flag => options.optflag(option.short, option.name, ""),
+            Kind::Count => options.optflagmulti(option.short, option.name, ""),
+            Kind::Value => options.optopt(option.short, option.name, "", ""),
+            Kind::List => options.optmulti(option.short, option.name, "", ""),
+        };
+    }
+    let matches = options
+        .parse(arguments)
+        .map_err(|fail| ConfigError(format!("{}; see magent -h", describe(&fail))))?;
+    if matches.opt_present("help") {
+        return Ok(Command::Help);
+    }
+    if matches.opt_present("version") {
+        return Ok(Command::Version);
+    }
+    if let Some(unexpected) = matches.free.first() {
+        return Err(ConfigError(format!(
+            "unexpected argument '{unexpected}'; see magent -h"
+        )));
+    }
+    let mut values = Values::default();
+    for option in OPTIONS.iter().filter(|option| option.kind != Kind::Action) {
+        let source = || Source::Option(option.shown());
+        match option.kind {
+            Kind::Flag if matches.opt_present(option.name) => values.add(option, "yes", source()),
+            Kind::Count if matches.opt_present(option.name) => {
+                values.add(option, &matches.opt_count(option.name).to_string(), source());
+            }
+            Kind::Value | Kind::List => {
+                for text in matches.opt_strs(option.name) {
+                    values.add(option, &text, source());
+                }
+            }
+            Kind::Action | Kind::Flag | Kind::Count => {}
+        }
+    }
+    if let Some(path) = matches.opt_str("config") {
+        file::read(&path, directory, &mut values)?;
+    }
+    let config = Box::new(build::config(&values, directory)?);
+    Ok(match matches.opt_present("test") {
+        true => Command::Test(config),
+        false => Command::Run(config),
+    })
+}
+
+fn describe(fail: &getopts::Fail) -> String {
+    let dashed = |name: &str| match name.chars().count() {
+        1 => format!("-{name}"),
+        _ => format!("--{name}"),
+    };
+    match fail {
+        getopts::Fail::ArgumentMissing(name) => format!("{} needs a value", dashed(name)),
+        getopts::Fail::UnrecognizedOption(name) => format!("{}: no such option", dashed(name)),
+        getopts::Fail::OptionMissing(name) => format!("{} is missing", dashed(name)),
+        getopts::Fail::OptionDuplicated(name) => format!("{} is given twice", dashed(name)),
+        getopts::Fail::UnexpectedArgument(name) => format!("{} takes no value", dashed(name)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_help_shows_every_option_in_80_columns() {
+        for option in &OPTIONS {
+            assert!(usage().contains(&format!("--{}", option.name)), "--{}", option.name);
+            assert!(option.short.is_empty() || usage().contains(&format!("-{}, --{}", option.short, option.name)));
+        }
+        assert!(usage().lines().all(|line| line.chars().count() <= 80));
+    }
+}

@@ -1,0 +1,45 @@
+//! magent: a memcached proxy that keeps a second copy of every item, so that a dead server costs nothing.
+//!
+//! # The rooms
+//!
+//! Dependencies point one way, from top to bottom.
+//!
+//! ```text
+//! main        command line -> Config -> background -> run
+//! config      options, one validated Config; every error names its source
+//! sys         the only room with unsafe: background, users, pid file, limits, signals, syslog
+//! reactor     the only room with sockets, epoll and clocks: listeners, the poll loop, timers
+//! proxy       the state machines: client, link, server, transaction, two copies, resync, statistics
+//! ring        modulo and ketama: key -> server
+//! protocol    bytes <-> meaning; no I/O, no allocation: requests, responses, numbers
+//! buffer      the buffer chain
+//! ```
+//!
+//! [`proxy`] knows the world only through [`proxy::net::Net`]: connect, read, write, close, the time, the log.
+//! [`reactor`] implements it with mio, `tests/simulator` with pipes in memory and a clock of its own, so that any failure
+//! can be replayed from a seed.
+//!
+//! # The way of a request
+//!
+//! ```text
+//!  client readable                                      server readable
+//!    read once into the reactor's scratch                 read once into the same scratch
+//!      parse requests             protocol::request         parse answers             protocol::response
+//!        key -> primary, backup   proxy::farm, ring           oldest leg of the link  proxy::upstream
+//!          transaction and legs   proxy::dispatch               its transaction       proxy::read, write, ...
+//!            bytes on each        proxy::upstream                 all legs in? reply  proxy::transaction
+//!            link's chain                                         on the client's chain
+//!  ------- after the whole batch of events: one writev per connection with something to say (Proxy::flush) -------
+//! ```
+//!
+//! Nothing is written while events are handled, so that the requests of many clients share one write to a server, and
+//! pipelined replies share one to a client. A socket is registered once, for both directions, edge-triggered: no
+//! epoll_ctl a request. A read that was short has drained the socket: no second one to be told so.
+
+pub mod buffer;
+pub mod config;
+pub mod protocol;
+pub mod proxy;
+pub mod reactor;
+pub mod ring;
+pub mod sys;

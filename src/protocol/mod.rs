@@ -1,0 +1,51 @@
+//! Bytes to meaning and back, without I/O and without allocation on the common path.
+//!
+//! [`request`] reads what clients say, [`response`] what servers answer, [`number`] the numbers in both. Everything here
+//! is a pure function of the bytes at hand: a parser is given what has arrived so far and either understands a whole
+//! line or asks for more, so any split of the bytes gives the same result.
+//!
+//! The text protocol is memcached's `protocol.txt`; where that is silent, the behaviour of memcached 1.6.18 is the rule,
+//! and `tests/text_protocol.rs` compares the two byte for byte. The meta commands and the binary protocol will be two
+//! more files beside `request`, with the same [`request::Request`] as their result.
+
+pub mod number;
+pub mod request;
+pub mod response;
+
+/// Longest key in bytes (`KEY_MAX_LENGTH` of memcached).
+pub const KEY_BYTES_MAX: usize = 250;
+/// Longest command line but for retrievals: without a newline in this many bytes memcached closes the connection.
+pub const LINE_BYTES_MAX: usize = 2048;
+/// Longest retrieval line: some 4,000 keys of full length. memcached has no limit; a proxy must have one.
+pub const RETRIEVAL_LINE_BYTES_MAX: usize = 1 << 20;
+
+/// The offset of the first newline, by the C library's fast search.
+pub fn find_newline(bytes: &[u8]) -> Option<usize> {
+    // Short lines are the rule, and for them a plain loop is faster than a call.
+    const NEAR: usize = 48;
+    let (near, far) = bytes.split_at(bytes.len().min(NEAR));
+    if let Some(at) = near.iter().position(|&byte| byte == b'\n') {
+        return Some(at);
+    }
+    // `skip_until` is the standard library's door to memchr; reading from a slice cannot fail.
+    let mut rest = far;
+    let skipped = std::io::BufRead::skip_until(&mut rest, b'\n').unwrap_or(0);
+    (skipped > 0 && far[skipped - 1] == b'\n').then(|| near.len() + skipped - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::find_newline;
+
+    #[test]
+    fn a_newline_is_found_wherever_it_is() {
+        for len in [0, 1, 47, 48, 49, 500] {
+            assert_eq!(find_newline(&vec![b'x'; len]), None);
+            for at in 0..len {
+                let mut bytes = vec![b'x'; len];
+                bytes[at] = b'\n';
+                assert_eq!(find_newline(&bytes), Some(at));
+            }
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Commands that all servers get: flush_all, and version to find the lowest.
+
+use super::Proxy;
+use super::link::Purpose;
+use super::net::Net;
+use super::server::{Health, Missed};
+use super::transaction::{Bytes, NO_SERVER, Text, Work};
+use crate::protocol::request::{Request, Verb};
+use crate::protocol::response::{Response, Status};
+
+pub struct Broadcast {
+    verb: Verb,
+    /// The answer so far: the first error, else the lowest version, else OK.
+    best: Option<Text>,
+    error: bool,
+}
+
+impl<N: Net> Proxy<N> {
+    pub(super) fn start_broadcast(&mut self, id: usize, request: &Request<'_>) {
+        self.transactions[id].work = Work::Broadcast(Broadcast {
+            verb: request.verb,
+            best: None,
+            error: false,
+        });
+        if request.verb == Verb::FlushAll {
+            self.statistics.cmd_flush += 1;
+            // A delayed one takes effect on both copies at the same time by itself.
+            self.flushes += u64::from(request.exptime <= 0);
+        }
+        let line: &[u8] = match request.verb {
+            Verb::FlushAll => request.line.bytes(),
+            _ => b"version",
+        };
+        for server in 0..self.farm.servers.len() {
+            if self.farm.servers[server].health == Health::Retired {
+                continue;
+            }
+            if self.farm.servers[server].is_up() {
+                let parts = [line, b"\r\n"];
+                self.send(server, 0, Purpose::Broadcast(server), id, Bytes::Parts(&parts), 0);
+            } else if request.verb == Verb::FlushAll {
+                self.farm.servers[server].missed = Missed::Everything;
+            }
+        }
+        self.broadcast_step(id);
+    }
+
+    /// A server answered, or did not.
+    pub(super) fn broadcast_answer(&mut self, id: usize, server: usize, answer: Option<&Response<'_>>) {
+        let Work::Broadcast(broadcast) = &mut self.transactions[id].work else {
+            unreachable!("a broadcast's leg belongs to a broadcast");
+        };
+        match answer {
+            Some(response) => {
+                let line = response.line;
+                let better = match &broadcast.best {
+                    _ if broadcast.error => false,
+                    _ if response.status == Status::Error => true,
+                    None => true,
+                    Some(best) => broadcast.verb == Verb::Version && is_lower(line, best.bytes()),
+                };
+                broadcast.error |= response.status == Status::Error;
+                if better {
+                    broadcast.best = Some(Text::new(&[line, b"\r\n"].concat()));
+                }
+            }
+            None if broadcast.verb == Verb::FlushAll => self.farm.servers[server].missed = Missed::Everything,
+            None => {}
+        }
+        self.broadcast_step(id);
+    }
+
+    fn broadcast_step(&mut self, id: usize) {
+        if self.transactions[id].legs > 0 {
+            return;
+        }
+        let work = std::mem::replace(&mut self.transactions[id].work, Work::Answered);
+        if let Work::Broadcast(broadcast) = work {
+            let best = broadcast.best.as_ref().map_or(NO_SERVER, Text::bytes);
+            self.answer(id, best);
+        }
+    }
+}
+
+/// Whether version line `a` names a lower version than `b`, number by number.
+fn is_lower(a: &[u8], b: &[u8]) -> bool {
+    let numbers = |line: &[u8]| -> Vec<u64> {
+        line.split(|byte| !byte.is_ascii_digit())
+            .filter(|digits| !digits.is_empty())
+            .map(|digits| crate::protocol::number::unsigned(digits).unwrap_or(u64::MAX))
+            .collect()
+    };
+    numbers(a) < numbers(b)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_lower;
+
+    #[test]
+    fn versions_are_compared_number_by_number() {
+        assert!(is_lower(b"VERSION 1.4.31", b"VERSION 1.6.18"));
+        assert!(is_lower(b"VERSION 1.6.9", b"VERSION 1.6.18"));
+        assert!(!is_lower(b"VERSION 1.6.18", b"VERSION 1.6.18"));
+    }
+}

@@ -1,0 +1,371 @@
+//! A connection from an application: reading its requests, writing its replies, and the limits that it stays within.
+//!
+//! A client is not read while it has too much in flight or does not take its replies; that stalls it and nobody else.
+
+use super::dispatch::Step;
+use super::link::{Outgoing, write_out};
+use super::net::{Level, Net, Readiness};
+use super::read::PORTION_BYTES;
+use super::{Proxy, REPLY_BYTES_MAX, REQUESTS_MAX};
+use crate::buffer::{Chain, Gather};
+use crate::protocol::{find_newline, request};
+use std::collections::VecDeque;
+use std::io::ErrorKind;
+
+/// Keys of retrievals in flight that a new client may have.
+const WINDOW_AT_FIRST: usize = 32;
+/// What a new client's values are taken to weigh.
+const REPLY_BYTES_AT_FIRST: usize = 1024;
+/// Most keys of a retrieval that are asked for at once.
+const PORTION_KEYS_MAX: usize = 256;
+/// Reads of one client in a row before the others get their turn.
+const READS_IN_A_ROW: usize = 8;
+
+/// What has arrived from the client and is not yet a request.
+#[derive(Default)]
+pub enum Input {
+    #[default]
+    Nothing,
+    /// A line without its end.
+    Line(Gather),
+    /// Requests that wait until the client has less in flight.
+    Paused(Gather),
+    /// A storage command, its line written as it will be forwarded, with `missing` bytes of the data block to come.
+    Value {
+        gather: Gather,
+        missing: usize,
+        noreply: bool,
+    },
+    /// A data block that was refused; bytes of it still to come.
+    Swallow { missing: usize },
+}
+
+/// How far the conversation has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    Open,
+    /// A flush_all, stats, or a write to a key that is being read: nothing more is begun until all before it is answered.
+    Barrier,
+    /// quit, end-of-file or shutdown: what is in flight is answered, then the connection is closed.
+    Leaving,
+}
+
+pub struct Client<N: Net> {
+    pub socket: N::Socket,
+    pub input: Input,
+    pub output: Chain,
+    pub outgoing: Outgoing,
+    /// Transactions in the order asked.
+    pub queue: VecDeque<usize>,
+    /// The sum of the costs of what is in the queue.
+    pub load: usize,
+    /// Keys that the retrievals in the queue ask for at a time.
+    pub keys_asked: usize,
+    /// How many of those there may be before the next retrieval waits. It begins low and grows with every answer, so
+    /// that nobody has thousands of values on their way before the size of the first is known.
+    pub window: usize,
+    /// A running average of what a key's reply weighs, at least 1.
+    pub reply_bytes_per_key: usize,
+    pub stage: Stage,
+    /// It has sent something.
+    pub has_asked: bool,
+    /// The socket may have more than was read.
+    pub readable: bool,
+    /// On the list of clients to go on with.
+    resuming: bool,
+}
+
+impl<N: Net> Client<N> {
+    pub fn new(socket: N::Socket) -> Self {
+        Self {
+            socket,
+            input: Input::Nothing,
+            output: Chain::new(),
+            outgoing: Outgoing::Idle,
+            queue: VecDeque::new(),
+            load: 0,
+            keys_asked: 0,
+            window: WINDOW_AT_FIRST,
+            reply_bytes_per_key: REPLY_BYTES_AT_FIRST,
+            stage: Stage::Open,
+            has_asked: false,
+            readable: false,
+            resuming: false,
+        }
+    }
+
+    pub fn mark_dirty(&mut self, dirty: &mut Vec<usize>, index: usize) {
+        if self.outgoing == Outgoing::Idle {
+            self.outgoing = Outgoing::Dirty;
+            dirty.push(index);
+        }
+    }
+
+    /// Whether another request of this client may begin.
+    fn has_room(&self) -> bool {
+        self.queue.len() < REQUESTS_MAX
+            && self.load + self.output.len() < REPLY_BYTES_MAX
+            && self.keys_asked < self.window
+    }
+
+    /// How many keys may be asked for at once without having to hold too large a reply.
+    pub fn portion_keys(&self) -> usize {
+        let by_size = PORTION_BYTES / self.reply_bytes_per_key;
+        by_size.clamp(1, PORTION_KEYS_MAX.min(self.window))
+    }
+
+    fn may_begin(&self) -> bool {
+        self.stage == Stage::Open && self.has_room()
+    }
+
+    /// Bytes that closing this client would give back at once.
+    pub fn footprint(&self) -> usize {
+        let input = match &self.input {
+            Input::Line(gather) | Input::Paused(gather) | Input::Value { gather, .. } => gather.len(),
+            Input::Nothing | Input::Swallow { .. } => 0,
+        };
+        input + self.output.len()
+    }
+}
+
+impl<N: Net> Proxy<N> {
+    pub(super) fn client_ready(&mut self, index: usize, readiness: Readiness, scratch: &mut [u8]) {
+        let Some(client) = self.clients.get_mut(index) else {
+            return; // a late event of a connection that is gone
+        };
+        if readiness.writable && client.outgoing == Outgoing::Blocked {
+            client.outgoing = Outgoing::Idle;
+            client.mark_dirty(&mut self.dirty_clients, index);
+        }
+        if readiness.readable || readiness.closed {
+            client.readable = true;
+            self.read_client(index, readiness.closed, scratch);
+            if self.leaving && self.clients.get(index).is_some_and(|client| client.has_asked) {
+                self.client_leaves(index);
+            }
+        }
+    }
+
+    /// Reads and handles what the client sent, as far as its limits allow.
+    pub(super) fn read_client(&mut self, index: usize, to_the_end: bool, scratch: &mut [u8]) {
+        for _ in 0..READS_IN_A_ROW {
+            let Some(client) = self.clients.get_mut(index) else {
+                return;
+            };
+            let hungry = client.may_begin() && !matches!(client.input, Input::Paused(_));
+            if !client.readable || !hungry {
+                return;
+            }
+            match self.net.read(&mut client.socket, scratch) {
+                Ok(0) => {
+                    client.readable = false;
+                    return self.client_leaves(index);
+                }
+                Ok(count) => {
+                    // A short read means drained, unless the event said that the stream has ended behind it.
+                    client.readable = count == scratch.len() || to_the_end;
+                    client.has_asked = true;
+                    self.statistics.bytes_read += count as u64;
+                    self.client_bytes(index, &scratch[..count]);
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    client.readable = false;
+                    return;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return self.close_client(index),
+            }
+        }
+        self.resume_later(index);
+    }
+
+    /// No more will be read from this client; it is closed once it has its replies.
+    pub(super) fn client_leaves(&mut self, index: usize) {
+        let client = &mut self.clients[index];
+        client.stage = Stage::Leaving;
+        client.input = Input::Nothing;
+        // Closing is the writer's business: it knows when everything is out.
+        client.mark_dirty(&mut self.dirty_clients, index);
+    }
+
+    /// Handles bytes that were read, in whatever portions they came.
+    fn client_bytes(&mut self, index: usize, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let client = &mut self.clients[index];
+            match std::mem::take(&mut client.input) {
+                Input::Nothing => return self.client_requests(index, bytes),
+                Input::Line(mut gather) => {
+                    let ends = find_newline(bytes).is_some();
+                    gather.extend(bytes);
+                    if ends {
+                        return self.client_gathered(index, gather);
+                    }
+                    if !request::may_continue(gather.bytes()) {
+                        return self.line_too_long(index);
+                    }
+                    client.input = Input::Line(gather);
+                    return;
+                }
+                Input::Paused(mut gather) => {
+                    gather.extend(bytes);
+                    client.input = Input::Paused(gather);
+                    return;
+                }
+                Input::Value {
+                    mut gather,
+                    missing,
+                    noreply,
+                } => {
+                    let (part, rest) = bytes.split_at(missing.min(bytes.len()));
+                    gather.extend(part);
+                    bytes = rest;
+                    if part.len() == missing {
+                        self.begin_gathered(index, gather.freeze(), noreply);
+                    } else {
+                        client.input = Input::Value {
+                            gather,
+                            missing: missing - part.len(),
+                            noreply,
+                        };
+                    }
+                }
+                Input::Swallow { missing } => {
+                    let skipped = missing.min(bytes.len());
+                    bytes = &bytes[skipped..];
+                    if skipped < missing {
+                        client.input = Input::Swallow {
+                            missing: missing - skipped,
+                        };
+                    }
+                }
+            }
+        }
+    }
+
+    /// Begins the requests in `bytes`, as many as are whole and allowed, and keeps the rest.
+    fn client_requests(&mut self, index: usize, bytes: &[u8]) {
+        let used = self.begin_requests(index, bytes);
+        if used < bytes.len() {
+            let mut gather = self.pool.gather(bytes.len() - used);
+            gather.extend(&bytes[used..]);
+            self.keep(index, gather);
+        }
+    }
+
+    /// The same for bytes that had to wait.
+    fn client_gathered(&mut self, index: usize, mut gather: Gather) {
+        let used = self.begin_requests(index, gather.bytes());
+        if used < gather.len() {
+            gather.consume(used);
+            self.keep(index, gather);
+        }
+    }
+
+    fn keep(&mut self, index: usize, gather: Gather) {
+        let client = &mut self.clients[index];
+        if find_newline(gather.bytes()).is_some() || self.starting || !client.may_begin() {
+            client.input = Input::Paused(gather);
+        } else if request::may_continue(gather.bytes()) {
+            client.input = Input::Line(gather);
+        } else {
+            self.line_too_long(index);
+        }
+    }
+
+    /// Begins requests until the bytes, or the client's allowance, are used up. Returns how many bytes were used.
+    fn begin_requests(&mut self, index: usize, bytes: &[u8]) -> usize {
+        let mut at = 0;
+        while at < bytes.len() && !self.starting && self.clients[index].may_begin() {
+            match self.begin_request(index, &bytes[at..]) {
+                Step::Used(count) => at += count,
+                Step::Unfinished => break,
+                Step::Leave => {
+                    self.client_leaves(index);
+                    return bytes.len();
+                }
+            }
+        }
+        at
+    }
+
+    /// A line without end that is no retrieval: memcached closes the connection without a word, and so do we.
+    fn line_too_long(&mut self, index: usize) {
+        self.net.log(
+            Level::Info,
+            format_args!("client {index}: line too long, connection closed"),
+        );
+        self.client_leaves(index);
+    }
+
+    /// Puts a client on the list to go on with, if it was waiting for something that has come.
+    pub(super) fn resume_if_possible(&mut self, index: usize) {
+        let client = &mut self.clients[index];
+        if client.stage == Stage::Barrier && client.queue.is_empty() {
+            client.stage = Stage::Open;
+        }
+        let waits = client.readable || matches!(client.input, Input::Paused(_));
+        if waits && client.may_begin() {
+            self.resume_later(index);
+        }
+    }
+
+    pub(super) fn resume_later(&mut self, index: usize) {
+        let client = &mut self.clients[index];
+        if !client.resuming {
+            client.resuming = true;
+            self.resuming.push(index);
+        }
+    }
+
+    /// Goes on with a client: first with what it has sent already, then with what its socket holds.
+    pub(super) fn resume_client(&mut self, index: usize, scratch: &mut [u8]) {
+        let Some(client) = self.clients.get_mut(index) else {
+            return;
+        };
+        client.resuming = false;
+        if !client.may_begin() {
+            return;
+        }
+        match std::mem::take(&mut client.input) {
+            Input::Paused(gather) => self.client_gathered(index, gather),
+            input => client.input = input,
+        }
+        // Whether the stream has ended behind what is read now is not known any more: read until it says so.
+        self.read_client(index, true, scratch);
+    }
+
+    /// Writes a client's replies, and closes it if they were its last.
+    pub(super) fn write_client(&mut self, index: usize) {
+        let Some(client) = self.clients.get_mut(index) else {
+            return;
+        };
+        client.outgoing = Outgoing::Idle;
+        let Ok(written) = write_out(&mut self.net, &mut client.socket, &mut client.output) else {
+            return self.close_client(index);
+        };
+        self.statistics.bytes_written += written as u64;
+        if !client.output.is_empty() {
+            client.outgoing = Outgoing::Blocked;
+        } else if client.stage == Stage::Leaving && client.queue.is_empty() {
+            return self.close_client(index);
+        }
+        let front = client.queue.front().copied();
+        self.resume_if_possible(index);
+        if let Some(front) = front {
+            self.continue_read(front);
+        }
+    }
+
+    /// Ends a client's connection. What it has in flight runs on without it.
+    pub(super) fn close_client(&mut self, index: usize) {
+        let client = self.clients.remove(index);
+        self.net.log(Level::Info, format_args!("client {index}: closed"));
+        self.net.close(client.socket);
+        for id in client.queue {
+            self.transactions[id].client = None;
+            self.transactions[id].reply.clear();
+            self.abandon_read(id);
+            self.end_if_over(id);
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! add, replace and cas where there are backups: writes whose outcome depends on one server's state.
+//!
+//! They go to the server that decides ([`Place::first`](super::farm::Place)), and only if it stored does its partner get a
+//! plain set of the same item; where there was nothing to replace, what the partner may still have is removed. Between
+//! the two the key is held: later writes to it wait, so that both servers apply a key's writes in the same order. Other
+//! keys are not concerned.
+
+use super::Proxy;
+use super::dispatch::{LINE_END, deletion};
+use super::link::{Purpose, Side};
+use super::net::Net;
+use super::settings::Ack;
+use super::transaction::{Bytes, NO_SERVER, Text, Work};
+use super::unique;
+use super::write::key_of;
+use crate::buffer::Slice;
+use crate::protocol::request::{self, Request, Verb};
+use crate::protocol::response::Status;
+use std::collections::{HashMap, VecDeque};
+
+/// Keys with a write in progress that others must wait for, and the transactions that do.
+#[derive(Default)]
+pub struct Holds(HashMap<Box<[u8]>, VecDeque<usize>>);
+
+impl Holds {
+    pub fn is_held(&self, key: &[u8]) -> bool {
+        !self.0.is_empty() && self.0.contains_key(key)
+    }
+
+    /// Whether a command has to wait for an earlier write to this key. A plain retrieval overtakes that write's second
+    /// half, which changes nothing that it could see, but not the writes that wait.
+    fn bars(&self, verb: Verb, key: &[u8]) -> bool {
+        let only_reads = matches!(verb, Verb::Get | Verb::Gets);
+        self.0
+            .get(key)
+            .is_some_and(|waiting| !only_reads || !waiting.is_empty())
+    }
+
+    pub fn hold(&mut self, key: &[u8]) {
+        self.0.insert(key.into(), VecDeque::new());
+    }
+
+    /// Puts a transaction behind those that wait for a key.
+    pub fn wait(&mut self, key: &[u8], transaction: usize) {
+        if let Some(waiting) = self.0.get_mut(key) {
+            waiting.push_back(transaction);
+        }
+    }
+}
+
+pub struct Conditional {
+    verb: Verb,
+    /// The server that decides, and its partner.
+    servers: (usize, Option<usize>),
+    lane: usize,
+    /// The whole request as it was sent.
+    request: Slice,
+    /// The proxy's count of flushes when it was sent: one that came since has flushed what was stored.
+    flushes: u64,
+    stage: Stage,
+}
+
+#[derive(Clone)]
+enum Stage {
+    Deciding,
+    /// The server that decides stored, and said this; its partner gets its copy.
+    Copying(Status, Text),
+    /// The partner refused the copy, or there was nothing to replace: what the partner had before must go.
+    Removing(Status, Text),
+}
+
+impl<N: Net> Proxy<N> {
+    /// Whether a request has to wait for an earlier write to one of its keys.
+    pub(super) fn must_wait(&self, request: &Request<'_>) -> bool {
+        if self.holds.0.is_empty() {
+            return false;
+        }
+        request.keys_concerned().any(|key| self.holds.bars(request.verb, key))
+    }
+
+    pub(super) fn wait(&mut self, id: usize, request: &Request<'_>, whole: Slice) {
+        let key = request.keys_concerned().find(|key| self.holds.bars(request.verb, key));
+        self.holds.wait(key.unwrap_or(request.key), id);
+        self.transactions[id].work = Work::Waiting(whole);
+        // What the client asks next must not be answered from before this.
+        if let Some(client) = self.transactions[id].client {
+            self.raise_barrier(client);
+        }
+    }
+
+    /// Lets go of a key: those that waited for it are started in their order, until one of them holds it again.
+    pub(super) fn release(&mut self, key: &[u8]) {
+        let mut waiting = self.holds.0.remove(key).unwrap_or_default();
+        while let Some(id) = waiting.pop_front() {
+            self.begin_again(id);
+            if let Some(queue) = self.holds.0.get_mut(key) {
+                // Those that still wait come before any that came to wait meanwhile.
+                while let Some(id) = waiting.pop_back() {
+                    queue.push_front(id);
+                }
+            }
+        }
+    }
+
+    pub(super) fn start_conditional(&mut self, id: usize, request: &Request<'_>, bytes: Bytes<'_>) {
+        self.statistics.count_write(request.verb);
+        self.holds.hold(request.key);
+        self.decide(id, request, bytes);
+    }
+
+    /// Sends a conditional write, whose key is held, to the server that decides about it now.
+    fn decide(&mut self, id: usize, request: &Request<'_>, bytes: Bytes<'_>) {
+        let place = self.farm.place(request.key);
+        let first = &self.farm.servers[place.first];
+        // An add would store where there may be an item that nobody can see.
+        let unknown = request.verb == Verb::Add && self.farm.may_be_elsewhere(request.key, place.first);
+        if !first.is_up() || unknown {
+            self.answer(id, NO_SERVER);
+            return self.release(request.key);
+        }
+        let purpose = Purpose::Conditional(Side::First);
+        let leg = if request.verb == Verb::Cas {
+            let number = unique::untagged(first.tag(), request.number);
+            let line = request::storage_line(
+                Verb::Cas,
+                request.key,
+                &Request {
+                    number,
+                    ..request.clone()
+                },
+            );
+            let whole = match bytes {
+                Bytes::Parts(parts) => self.pool.copy(parts),
+                Bytes::Again(slice) => slice.clone(),
+            };
+            let whole = whole.bytes();
+            let data = &whole[whole.len() - request.value_len - LINE_END.len()..];
+            let parts: [&[u8]; 3] = [&line, LINE_END, data];
+            self.send(place.first, place.lane, purpose, id, Bytes::Parts(&parts), 0)
+        } else {
+            self.send(place.first, place.lane, purpose, id, bytes, 0)
+        };
+        let request_sent = leg.request.clone();
+        self.transactions[id].work = Work::Conditional(Conditional {
+            verb: request.verb,
+            servers: (place.first, place.second),
+            lane: place.lane,
+            request: request_sent,
+            flushes: self.flushes,
+            stage: Stage::Deciding,
+        });
+    }
+
+    fn take_conditional(&mut self, id: usize) -> Conditional {
+        match std::mem::replace(&mut self.transactions[id].work, Work::Answered) {
+            Work::Conditional(conditional) => conditional,
+            _ => unreachable!("a conditional write's leg belongs to one"),
+        }
+    }
+
+    pub(super) fn conditional_answer(&mut self, id: usize, status: Status, line: &[u8]) {
+        let mut conditional = self.take_conditional(id);
+        conditional.stage = match conditional.stage.clone() {
+            Stage::Deciding => {
+                let stored = status == Status::Stored;
+                let nothing_there = match conditional.verb {
+                    Verb::Add => status == Status::Error,
+                    _ => matches!(status, Status::NotStored | Status::NotFound | Status::Error),
+                };
+                if nothing_there && self.farm.may_be_elsewhere(&conditional.key(), conditional.servers.0) {
+                    return self.conditional_failed(id, &conditional);
+                }
+                let text = Text::new(line);
+                let flushed = conditional.flushes != self.flushes;
+                let Some(second) = conditional.servers.1.filter(|_| stored && !flushed || nothing_there) else {
+                    return self.conditional_over(id, &conditional, status, &text);
+                };
+                if !self.farm.servers[second].is_up() {
+                    self.farm.servers[second].miss(&conditional.key());
+                    return self.conditional_over(id, &conditional, status, &text);
+                }
+                match stored {
+                    true => self.copy_to_second(id, second, &conditional),
+                    false => self.remove_from_second(id, second, &conditional),
+                }
+                if self.settings.ack == Ack::Primary {
+                    self.answer(id, line);
+                }
+                match stored {
+                    true => Stage::Copying(status, text),
+                    false => Stage::Removing(status, text),
+                }
+            }
+            Stage::Copying(decided, text) if status != Status::Stored => {
+                if let Some(second) = conditional.servers.1 {
+                    self.remove_from_second(id, second, &conditional);
+                }
+                Stage::Removing(decided, text)
+            }
+            Stage::Copying(decided, text) | Stage::Removing(decided, text) => {
+                return self.conditional_over(id, &conditional, decided, &text);
+            }
+        };
+        self.transactions[id].work = Work::Conditional(conditional);
+    }
+
+    pub(super) fn conditional_lost(&mut self, id: usize, side: Side) {
+        let conditional = self.take_conditional(id);
+        let key = conditional.key();
+        let (first, second) = conditional.servers;
+        match (side, conditional.stage.clone()) {
+            (Side::Second, Stage::Copying(status, text) | Stage::Removing(status, text)) => {
+                if let Some(second) = second {
+                    self.farm.servers[second].miss(&key);
+                }
+                self.conditional_over(id, &conditional, status, &text);
+            }
+            _ => {
+                let Some(second) = second else {
+                    return self.conditional_failed(id, &conditional);
+                };
+                if !self.farm.servers[second].is_up() {
+                    // The server that was asked is the only one that may have it.
+                    self.farm.servers[second].miss(&key);
+                    return self.conditional_failed(id, &conditional);
+                }
+                if self.farm.may_be_elsewhere(&key, second) {
+                    self.farm.servers[second].may_lack(&key, first);
+                    return self.conditional_failed(id, &conditional);
+                }
+                self.farm.servers[first].miss(&key);
+                let whole = conditional.request.clone();
+                let bytes = whole.bytes();
+                let Some((_, Ok(request))) = request::parse(&bytes) else {
+                    return self.conditional_failed(id, &conditional);
+                };
+                // The unique of a cas was the other server's.
+                let request = Request { number: 0, ..request };
+                self.decide(id, &request, Bytes::Again(&whole));
+            }
+        }
+    }
+
+    /// Sends the partner a plain set of the item that was stored.
+    fn copy_to_second(&mut self, id: usize, second: usize, conditional: &Conditional) {
+        let whole = conditional.request.bytes();
+        let Some((line_len, Ok(request))) = request::parse(&whole) else {
+            return;
+        };
+        let line = request::storage_line(Verb::Set, request.key, &request);
+        let parts: [&[u8]; 3] = [&line, LINE_END, &whole[line_len..]];
+        let purpose = Purpose::Conditional(Side::Second);
+        self.send(second, conditional.lane, purpose, id, Bytes::Parts(&parts), 0);
+    }
+
+    fn remove_from_second(&mut self, id: usize, second: usize, conditional: &Conditional) {
+        let key = conditional.key();
+        let purpose = Purpose::Conditional(Side::Second);
+        self.send(second, conditional.lane, purpose, id, Bytes::Parts(&deletion(&key)), 0);
+    }
+
+    fn conditional_failed(&mut self, id: usize, conditional: &Conditional) {
+        self.conditional_over(id, conditional, Status::Error, &Text::new(NO_SERVER));
+    }
+
+    fn conditional_over(&mut self, id: usize, conditional: &Conditional, status: Status, text: &Text) {
+        if self.transactions[id].answered {
+            self.end_if_over(id);
+        } else {
+            self.statistics.count_outcome(conditional.verb, status);
+            self.answer(id, text.bytes());
+        }
+        self.release(&conditional.key());
+    }
+}
+
+impl Conditional {
+    fn key(&self) -> Box<[u8]> {
+        key_of(&self.request.bytes()).unwrap_or(&[]).into()
+    }
+}

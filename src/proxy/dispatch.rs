@@ -1,0 +1,217 @@
+//! From a request to the transaction that it begins.
+
+use super::client::{Input, Stage};
+use super::net::Net;
+use super::transaction::{Bytes, Work};
+use super::{Proxy, statistics};
+use crate::buffer::Slice;
+use crate::protocol::request::{self, Refusal, Request, Verb};
+
+/// What became of the bytes at the front of a client's input.
+pub enum Step {
+    /// So many of them are done with.
+    Used(usize),
+    /// They are the beginning of a request.
+    Unfinished,
+    /// The client said goodbye.
+    Leave,
+}
+
+pub const LINE_END: &[u8] = b"\r\n";
+
+impl<N: Net> Proxy<N> {
+    /// Begins the request at the front of `bytes`. Where its data block is not all there, or refused, the client's
+    /// input is set to take the rest.
+    pub(super) fn begin_request(&mut self, client: usize, bytes: &[u8]) -> Step {
+        let Some((line_len, parsed)) = request::parse(bytes) else {
+            return Step::Unfinished;
+        };
+        let request = match parsed {
+            Ok(request) => request,
+            Err(Refusal { reply, noreply }) => {
+                self.answer_at_once(client, noreply, reply);
+                return Step::Used(line_len);
+            }
+        };
+        if self.clients[client].keys_asked > 0 && self.would_overtake_read(client, &request) {
+            return self.raise_barrier(client);
+        }
+        if request.verb.is_storage() {
+            return Step::Used(line_len + self.begin_storage(client, &request, &bytes[line_len..]));
+        }
+        match request.verb {
+            Verb::Quit => return Step::Leave,
+            // These concern all that was asked before.
+            Verb::FlushAll | Verb::Stats if !self.clients[client].queue.is_empty() => {
+                return self.raise_barrier(client);
+            }
+            Verb::Stats => self.begin_stats(client, &request),
+            Verb::Verbosity => {
+                self.net.set_verbosity(request.number as u32);
+                self.answer_at_once(client, request.noreply, b"OK\r\n");
+            }
+            Verb::FlushAll | Verb::Version => {
+                let id = self.open(client, request.noreply, line_len);
+                if request.verb == Verb::FlushAll {
+                    self.clients[client].stage = Stage::Barrier;
+                }
+                self.start_broadcast(id, &request);
+            }
+            _ => {
+                let owner = &self.clients[client];
+                let keys = request.key_count.min(owner.portion_keys());
+                let foreseen = keys * owner.reply_bytes_per_key;
+                let id = self.open(client, request.noreply, line_len + foreseen);
+                self.transactions[id].keys = keys;
+                self.clients[client].keys_asked += keys;
+                self.begin_transaction(id, &request, Bytes::Parts(&[request.line.bytes(), LINE_END]));
+            }
+        }
+        Step::Used(line_len)
+    }
+
+    /// Lets a request wait until all that the client asked before it is answered; its line is read again then.
+    pub(super) fn raise_barrier(&mut self, client: usize) -> Step {
+        let client = &mut self.clients[client];
+        if client.stage == Stage::Open {
+            client.stage = Stage::Barrier;
+        }
+        Step::Unfinished
+    }
+
+    /// Whether a request would change a key that the same client is still reading, or read while a wide get of the same
+    /// client has keys that are not asked for yet. The earlier read may have to ask the backup yet, or at all, and would
+    /// see what is newer.
+    fn would_overtake_read(&self, client: usize, request: &Request<'_>) -> bool {
+        let reads = matches!(request.verb, Verb::Get | Verb::Gets);
+        let changes = !request.key.is_empty() && !reads && request.verb != Verb::Stats;
+        (changes && self.farm.has_backups() || reads)
+            && self.clients[client].queue.iter().any(|&id| {
+                let transaction = &self.transactions[id];
+                match &transaction.work {
+                    Work::Answered => false,
+                    Work::Read(read) if reads => read.has_rest(),
+                    Work::Read(read) if request.key_count <= 1 => read.may_concern(request.key),
+                    _ => transaction.keys > 0 && !reads,
+                }
+            })
+    }
+
+    /// Begins a storage command if its data block is all there, else arranges for the rest of the block to be gathered
+    /// or, if the item is too large, to be thrown away. Returns how many bytes of `block` are done with.
+    fn begin_storage(&mut self, client: usize, request: &Request<'_>, block: &[u8]) -> usize {
+        let block_len = request.value_len + LINE_END.len();
+        if request.value_len > self.settings.item_bytes_max {
+            self.statistics.store_too_large += 1;
+            self.refuse_large(client, request);
+            let skipped = block_len.min(block.len());
+            if skipped < block_len {
+                self.clients[client].input = Input::Swallow {
+                    missing: block_len - skipped,
+                };
+            }
+            return skipped;
+        }
+        let line = request.line.bytes();
+        let Some(data) = block.get(..block_len) else {
+            let mut gather = self.pool.gather(line.len() + LINE_END.len() + block_len);
+            gather.extend(line);
+            gather.extend(LINE_END);
+            gather.extend(block);
+            self.clients[client].input = Input::Value {
+                gather,
+                missing: block_len - block.len(),
+                noreply: request.noreply,
+            };
+            return block.len();
+        };
+        self.begin_item(client, request, Bytes::Parts(&[line, LINE_END, data]), data);
+        block_len
+    }
+
+    /// Begins a storage command that was gathered whole, in the form in which it is forwarded.
+    pub(super) fn begin_gathered(&mut self, client: usize, item: Slice, noreply: bool) {
+        let bytes = item.bytes();
+        // The line was understood before it was gathered.
+        let Some((line_len, Ok(mut request))) = request::parse(&bytes) else {
+            return;
+        };
+        request.noreply = noreply;
+        self.begin_item(client, &request, Bytes::Again(&item), &bytes[line_len..]);
+    }
+
+    fn begin_item(&mut self, client: usize, request: &Request<'_>, bytes: Bytes<'_>, data: &[u8]) {
+        if !data.ends_with(LINE_END) {
+            self.statistics.count_write(request.verb);
+            return self.answer_at_once(client, request.noreply, request::BAD_CHUNK);
+        }
+        let id = self.open(client, request.noreply, data.len() + request.key.len());
+        self.begin_transaction(id, request, bytes);
+    }
+
+    /// Too large an item. As in memcached, a set takes away what was there before, so that nobody reads it as new.
+    fn refuse_large(&mut self, client: usize, request: &Request<'_>) {
+        if request.verb != Verb::Set {
+            return self.answer_at_once(client, request.noreply, request::TOO_LARGE);
+        }
+        let id = self.open(client, request.noreply, request.key.len());
+        self.start_removal(id, request.key, request::TOO_LARGE);
+    }
+
+    /// Starts, or starts again after it had to wait, a transaction for a request with keys. `bytes` are what is sent.
+    pub(super) fn begin_transaction(&mut self, id: usize, request: &Request<'_>, bytes: Bytes<'_>) {
+        if self.must_wait(request) {
+            let whole = match bytes {
+                Bytes::Parts(parts) => self.pool.copy(parts),
+                Bytes::Again(slice) => slice.clone(),
+            };
+            return self.wait(id, request, whole);
+        }
+        match request.verb {
+            Verb::Get | Verb::Gets | Verb::Gat | Verb::Gats => self.start_read(id, request, bytes),
+            Verb::Add | Verb::Replace | Verb::Cas if self.farm.has_backups() => {
+                self.start_conditional(id, request, bytes);
+            }
+            _ => self.start_write(id, request, bytes),
+        }
+    }
+
+    /// Starts a transaction that had to wait for its key.
+    pub(super) fn begin_again(&mut self, id: usize) {
+        let work = std::mem::replace(&mut self.transactions[id].work, Work::Answered);
+        let whole = match work {
+            Work::Waiting(whole) => whole,
+            Work::Repair(repair) => return self.start_waiting_repair(id, repair),
+            _ => unreachable!("only what waits is in a hold's queue"),
+        };
+        let bytes = whole.bytes();
+        if let Some((_, Ok(request))) = request::parse(&bytes) {
+            self.begin_transaction(id, &request, Bytes::Again(&whole));
+        }
+    }
+
+    /// Answers a request that needs no server, in its turn.
+    pub(super) fn answer_at_once(&mut self, client: usize, noreply: bool, reply: &[u8]) {
+        if noreply {
+            return;
+        }
+        let owner = &mut self.clients[client];
+        if owner.queue.is_empty() {
+            owner.output.push(&self.pool, reply);
+            owner.mark_dirty(&mut self.dirty_clients, client);
+        } else {
+            let id = self.open(client, noreply, reply.len());
+            self.answer(id, reply);
+        }
+    }
+
+    fn begin_stats(&mut self, client: usize, request: &Request<'_>) {
+        let reply = statistics::reply(self, request.key);
+        self.answer_at_once(client, false, &reply);
+    }
+}
+
+/// The parts of a delete.
+pub fn deletion(key: &[u8]) -> [&[u8]; 3] {
+    [b"delete ", key, LINE_END]
+}

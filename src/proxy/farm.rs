@@ -1,0 +1,269 @@
+//! The two farms and their rings: which servers hold a key.
+
+use super::server::{Health, Server};
+use super::settings::{ServerName, Settings};
+use crate::ring::{Distribution, KeyHash, Ring};
+use std::collections::BTreeSet;
+
+/// Keys that are tried out to find which servers hold keys together.
+const SAMPLES: u32 = 4096;
+/// With more pairs than this a sample might miss one, and every pair is taken to hold keys.
+const SAMPLED_PAIRS_MAX: usize = 64;
+
+/// The servers that hold a key, in the order in which they are asked now, and the link of each that its commands use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Its word is the truth. The primary, unless that is down or lacks what the backup has. It is up if either is.
+    pub first: usize,
+    /// Its partner, up or not. None without a backup farm, or where it has no other server than the primary.
+    pub second: Option<usize>,
+    pub lane: usize,
+    /// Keys in one bucket are counted together.
+    pub bucket: u8,
+}
+
+/// What new settings have changed.
+pub struct Changes {
+    /// Servers that are named for the first time, or again.
+    pub added: Vec<usize>,
+    /// Servers that hold keys now that they did not hold before, each with the partner that holds them too.
+    pub gained: BTreeSet<(usize, usize)>,
+}
+
+fn samples() -> impl Iterator<Item = Vec<u8>> {
+    (0..SAMPLES).map(|number: u32| number.to_string().into_bytes())
+}
+
+/// All servers, each once, and how keys are spread over them.
+pub struct Farm {
+    pub servers: Vec<Server>,
+    distribution: Distribution,
+    lanes: usize,
+    primaries: FarmRing,
+    backups: Option<FarmRing>,
+    /// For each server the others that hold second copies of its keys, or may.
+    partners: Vec<Vec<usize>>,
+}
+
+impl Farm {
+    /// `lanes` is the number of links that each server's keys are spread over, at least 1.
+    pub fn new(settings: &Settings, lanes: usize) -> Self {
+        let mut servers = Vec::new();
+        let (primaries, backups) = rings(&mut servers, settings, lanes);
+        let mut farm = Self {
+            servers,
+            distribution: settings.distribution,
+            lanes,
+            primaries,
+            backups,
+            partners: Vec::new(),
+        };
+        farm.find_partners();
+        farm
+    }
+
+    /// Spreads keys by new settings. Servers keep their index and all that is known of them; those that the settings do
+    /// not name are retired.
+    pub fn reconfigure(&mut self, settings: &Settings) -> Changes {
+        let known = self.servers.len();
+        let before: Vec<_> = samples().map(|key| self.owners(&key)).collect();
+        (self.primaries, self.backups) = rings(&mut self.servers, settings, self.lanes);
+        self.distribution = settings.distribution;
+        self.find_partners();
+        let backups = self.backups.iter().flat_map(|(_, servers)| servers);
+        let used: Vec<usize> = self.primaries.1.iter().chain(backups).copied().collect();
+        let mut added = Vec::new();
+        for (index, server) in self.servers.iter_mut().enumerate() {
+            let retired = server.health == Health::Retired;
+            server.lacks.retain(|lack| used.contains(&lack.from));
+            if !used.contains(&index) {
+                server.health = Health::Retired;
+                server.lacks.clear();
+            } else if retired || index >= known {
+                added.push(index);
+            }
+        }
+        let mut gained = BTreeSet::new();
+        for (key, (old_primary, old_backup, _)) in samples().zip(before) {
+            let (primary, Some(backup), _) = self.owners(&key) else {
+                continue;
+            };
+            for (server, partner) in [(primary, backup), (backup, primary)] {
+                if server != old_primary && Some(server) != old_backup {
+                    gained.insert((server, partner));
+                }
+            }
+        }
+        Changes { added, gained }
+    }
+
+    /// Whether writes have a second copy to go to.
+    pub fn has_backups(&self) -> bool {
+        self.backups.is_some()
+    }
+
+    /// The servers that a key belongs to. Its backup is found on the backups' own ring; if that is the primary itself,
+    /// the next server round the ring is taken, so that two copies are never on one server when there are two.
+    fn owners(&self, key: &[u8]) -> (usize, Option<usize>, KeyHash) {
+        let hash = KeyHash::of(self.distribution, key);
+        let (ring, servers) = &self.primaries;
+        let primary = servers[ring.owner(hash)];
+        let backup = self.backups.as_ref().and_then(|(ring, servers)| {
+            ring.owners(hash)
+                .map(|owner| servers[owner])
+                .find(|&server| server != primary)
+        });
+        (primary, backup, hash)
+    }
+
+    /// Where a key is to be read and written now.
+    pub fn place(&self, key: &[u8]) -> Place {
+        let (primary, backup, hash) = self.owners(key);
+        let (first, second) = match backup {
+            Some(backup) if self.backup_decides(primary, backup, key) => (backup, Some(primary)),
+            second => (primary, second),
+        };
+        Place {
+            first,
+            second,
+            lane: hash.lane(self.lanes),
+            bucket: hash.bucket(),
+        }
+    }
+
+    fn backup_decides(&self, primary: usize, backup: usize, key: &[u8]) -> bool {
+        let (p, b) = (&self.servers[primary], &self.servers[backup]);
+        if !b.is_up() || !p.is_up() {
+            return b.is_up();
+        }
+        if p.is_warm() {
+            return false;
+        }
+        let lacks = |server: &Server, partner| (server.lacks(key, partner), server.doubt());
+        lacks(p, backup) > lacks(b, primary)
+    }
+
+    /// Whether a server and its partner are the two that hold a key.
+    pub fn are_owners(&self, key: &[u8], one: usize, other: usize) -> bool {
+        let (primary, backup, _) = self.owners(key);
+        (primary, backup) == (one, Some(other)) || (primary, backup) == (other, Some(one))
+    }
+
+    /// The other server that holds a key.
+    pub fn partner(&self, key: &[u8], server: usize) -> Option<usize> {
+        match self.owners(key) {
+            (primary, backup, _) if primary == server => backup,
+            (primary, backup, _) => backup.filter(|&backup| backup == server).map(|_| primary),
+        }
+    }
+
+    pub fn partners(&self, server: usize) -> Vec<usize> {
+        self.partners.get(server).cloned().unwrap_or_default()
+    }
+
+    /// Whether a miss on a server may only mean that it was never filled, and its partner cannot be asked. A partner
+    /// that has ended has nothing left to tell.
+    pub fn may_be_elsewhere(&self, key: &[u8], server: usize) -> bool {
+        let Some(partner) = self.partner(key, server) else {
+            return false;
+        };
+        let (here, there) = (&self.servers[server], &self.servers[partner]);
+        // What was filled from a list that leaves nothing out has what there was.
+        let filled = there.lists_hash && here.is_filled_from(partner);
+        !there.is_up() && !there.gone && !filled && here.lacks(key, partner) > 0
+    }
+
+    /// Which servers hold keys together.
+    fn find_partners(&mut self) {
+        let mut partners = vec![BTreeSet::new(); self.servers.len()];
+        if let Some((_, backups)) = &self.backups {
+            let primaries = &self.primaries.1;
+            let pairs: BTreeSet<(usize, usize)> = if primaries.len() * backups.len() <= SAMPLED_PAIRS_MAX {
+                let owners = samples().map(|key| self.owners(&key));
+                let pairs = owners.filter_map(|(primary, backup, _)| Some((primary, backup?)));
+                pairs.collect()
+            } else {
+                let all = primaries.iter().flat_map(|&p| backups.iter().map(move |&b| (p, b)));
+                all.filter(|(primary, backup)| primary != backup).collect()
+            };
+            for (primary, backup) in pairs {
+                partners[primary].insert(backup);
+                partners[backup].insert(primary);
+            }
+        }
+        self.partners = partners.into_iter().map(|set| set.into_iter().collect()).collect();
+    }
+}
+
+/// A farm's ring, and the index of each of its servers among all servers.
+type FarmRing = (Ring, Vec<usize>);
+
+/// The rings of both farms. A server that is in both, or known already, is one server: one set of links, one health.
+fn rings(servers: &mut Vec<Server>, settings: &Settings, lanes: usize) -> (FarmRing, Option<FarmRing>) {
+    let mut ring = |names: &[ServerName]| {
+        let mut index = |name: &ServerName| {
+            let known = servers.iter().position(|server| server.name.address == name.address);
+            known.unwrap_or_else(|| {
+                servers.push(Server::new(name.clone(), lanes));
+                servers.len() - 1
+            })
+        };
+        let indices: Vec<usize> = names.iter().map(&mut index).collect();
+        let hashed: Vec<_> = names.iter().map(|name| (name.host.clone(), name.port)).collect();
+        (Ring::new(settings.distribution, &hashed), indices)
+    };
+    let primaries = ring(&settings.primaries);
+    let backups = (!settings.backups.is_empty()).then(|| ring(&settings.backups));
+    (primaries, backups)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proxy::net::Address;
+    use crate::proxy::settings::{Ack, Miss};
+
+    fn farm(primaries: &[&str], backups: &[&str], distribution: Distribution) -> Farm {
+        let names = |list: &[&str]| {
+            let name = |text: &&str| ServerName {
+                host: text.to_string(),
+                port: 11211,
+                address: Address::Tcp(format!("{text}:11211").parse().unwrap()),
+            };
+            list.iter().map(name).collect()
+        };
+        let settings = Settings {
+            primaries: names(primaries),
+            backups: names(backups),
+            distribution,
+            links_max: 1,
+            clients_max: 1,
+            timeout_ms: 1,
+            ack: Ack::All,
+            miss: Miss::Partner,
+            item_bytes_max: 1,
+            memory_bytes_max: 1,
+        };
+        Farm::new(&settings, 1)
+    }
+
+    #[test]
+    fn two_copies_are_never_on_one_server_when_there_are_two() {
+        let three = ["10.0.0.1", "10.0.0.2", "10.0.0.3"];
+        for distribution in [Distribution::Modulo, Distribution::Ketama] {
+            let farm = farm(&three, &three, distribution);
+            assert_eq!(farm.servers.len(), 3);
+            for key in 0..1000 {
+                let place = farm.place(format!("key{key}").as_bytes());
+                assert!(place.second.is_some_and(|second| second != place.first));
+            }
+        }
+    }
+
+    #[test]
+    fn a_server_alone_in_both_farms_has_no_partner() {
+        let farm = farm(&["10.0.0.1"], &["10.0.0.1"], Distribution::Modulo);
+        assert_eq!(farm.servers.len(), 1);
+        assert_eq!(farm.place(b"key").second, None);
+    }
+}

@@ -1,0 +1,344 @@
+//! Going down, being looked for, and coming back.
+
+use super::Proxy;
+use super::dispatch::deletion;
+use super::link::{Leg, Purpose};
+use super::net::{Level, Net};
+use super::server::{Health, Lack, Lacking, Missed, PROBE_PAUSE_MAX_MS, PROBE_PAUSE_MIN_MS, Rejoining};
+use super::settings::Settings;
+use super::transaction::Bytes;
+use super::write::key_of;
+use crate::protocol::response::{Garbage, Status};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::io::{self, ErrorKind};
+
+/// How long a server that answers on a new connection is waited for to answer on the old one, before it is taken to
+/// have been started anew. A server that wakes up gets to all its connections within moments.
+const DRAIN_MAX_MS: u64 = 2000;
+/// After so long without an answer a server's items are taken to be lost.
+const GIVEN_UP_MS: u64 = 10_000;
+/// A tick that comes later than this says nothing about the servers.
+const LATE_MAX_MS: u64 = 50;
+/// How often a retired server is looked at until it is drained.
+const DRAIN_PAUSE_MS: u64 = 20;
+
+impl<N: Net> Proxy<N> {
+    /// A server cannot be used any more, for the reason given: its links are closed, and all that waited on them fails
+    /// over at once.
+    pub(super) fn server_down(&mut self, index: usize, reason: fmt::Arguments<'_>) {
+        let mut cut_off = 0;
+        for lane in &mut self.farm.servers[index].links {
+            if let Some(link) = lane.take() {
+                let link = self.links.remove(link);
+                cut_off += link.clients_waiting();
+                self.net.close(link.socket);
+                self.lost.extend(link.pending.into_iter().map(|leg| (index, leg)));
+            }
+        }
+        self.mark_down(index, cut_off, reason);
+    }
+
+    /// Where nobody listens any more the process has ended, and what it held is lost.
+    pub(super) fn note_gone(&mut self, index: usize, error: &io::Error) {
+        let nobody_listens = matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound);
+        self.farm.servers[index].gone |= nobody_listens;
+    }
+
+    /// A server let somebody wait too long.
+    fn server_silent(&mut self, index: usize) {
+        if self.farm.servers[index].is_up() {
+            self.farm.servers[index].counters.timeouts += 1;
+        }
+        let cut_off = self.set_links_aside(index);
+        let timeout_ms = self.settings.timeout_ms;
+        self.mark_down(index, cut_off, format_args!("no answer within {timeout_ms} ms"));
+    }
+
+    fn mark_down(&mut self, index: usize, cut_off: usize, reason: fmt::Arguments<'_>) {
+        let server = &mut self.farm.servers[index];
+        let (since_ms, pause_ms) = match server.health {
+            Health::Down { .. } | Health::Retired => return,
+            Health::Up => {
+                server.counters.failures += 1;
+                let name = &server.name;
+                self.net.log(
+                    Level::Warning,
+                    format_args!("server {name} is down: {reason}; requests failed over: {cut_off}"),
+                );
+                (self.now_ms, PROBE_PAUSE_MIN_MS)
+            }
+            Health::Rejoining { since_ms, pause_ms, .. } => (since_ms, (2 * pause_ms).min(PROBE_PAUSE_MAX_MS)),
+        };
+        let probe_at_ms = self.now_ms + pause_ms;
+        server.health = Health::Down {
+            since_ms,
+            probe_at_ms,
+            pause_ms,
+        };
+        server.confirmed = false;
+        self.next_tick_ms = self.next_tick_ms.min(probe_at_ms);
+        self.break_off_resync(index, format_args!("server is down"));
+        self.end_start();
+    }
+
+    /// Begins a link with a question that every memcached answers at once, and that tells which life it is in.
+    pub(super) fn look_for(&mut self, index: usize) {
+        self.farm.servers[index].confirmed = false;
+        self.ask_for_life(index);
+    }
+
+    /// Asks a server which life it is in; one that does not answer is down.
+    pub(super) fn ask_for_life(&mut self, index: usize) {
+        self.farm.servers[index].introduction = Default::default();
+        self.send(index, 0, Purpose::Probe, 0, Bytes::Parts(&[b"stats\r\n"]), 0);
+    }
+
+    pub(super) fn probe_answered(&mut self, index: usize, status: Status) -> Result<(), Garbage> {
+        if status != Status::End {
+            return Err(Garbage); // too many connections, or no memcached at all
+        }
+        let reborn = self.introduced(index);
+        self.end_start();
+        self.resync_wanted = true;
+        let until_ms = self.now_ms + DRAIN_MAX_MS;
+        let server = &mut self.farm.servers[index];
+        (server.has_meta, server.lists_hash) = (true, true); // until it says otherwise
+        if reborn && server.is_up() {
+            let name = &server.name;
+            self.net.log(
+                Level::Warning,
+                format_args!("server {name} was restarted, and is empty"),
+            );
+        }
+        let nothing_stale = server.stale_links.is_empty();
+        if let Health::Rejoining { step, .. } = &mut server.health {
+            *step = Rejoining::Draining { until_ms };
+            if nothing_stale {
+                self.rejoin(index);
+            } else {
+                self.next_tick_ms = self.next_tick_ms.min(until_ms);
+            }
+        }
+        Ok(())
+    }
+
+    /// A server is there again. What it missed is deleted on it before anybody reads from it: the deletions go out on
+    /// the links that the keys' own commands use, so order does the rest. A flush_all has to be waited for where there
+    /// is more than one link.
+    pub(super) fn rejoin(&mut self, index: usize) {
+        let missed = match std::mem::take(&mut self.farm.servers[index].missed) {
+            Missed::Nothing => 0,
+            Missed::Everything => {
+                self.lacks_everything(index);
+                self.send(index, 0, Purpose::Forget, 0, Bytes::Parts(&[b"flush_all\r\n"]), 0);
+                let server = &mut self.farm.servers[index];
+                self.net.log(
+                    Level::Notice,
+                    format_args!(
+                        "server {} answers again; it is flushed, because it missed a flush_all or too many writes",
+                        server.name
+                    ),
+                );
+                if server.links.len() > 1
+                    && let Health::Rejoining { step, .. } = &mut server.health
+                {
+                    *step = Rejoining::Flushing;
+                    return;
+                }
+                0
+            }
+            Missed::Keys { keys, .. } => {
+                let count = keys.len();
+                self.forget(index, keys);
+                count
+            }
+        };
+        self.settle_later(index);
+        let server = &mut self.farm.servers[index];
+        if let Health::Rejoining { since_ms, .. } = server.health {
+            let (name, away_ms) = (&server.name, self.now_ms - since_ms);
+            let (s, ms) = (away_ms / 1000, away_ms % 1000);
+            let lacks = |lack: &Lack| !matches!(lack.what, Lacking::Keys(_));
+            let kept = if std::mem::take(&mut server.lost_memory) || server.lacks.iter().any(lacks) {
+                "may lack items"
+            } else {
+                "kept its items"
+            };
+            self.net.log(
+                Level::Notice,
+                format_args!(
+                    "server {name} is up again after {s}.{ms:03} s and {kept}; missed writes removed from it: {missed}"
+                ),
+            );
+            server.health = Health::Up;
+        }
+    }
+
+    /// Removes keys from a server, which then lacks those that its partners have.
+    fn forget(&mut self, index: usize, keys: BTreeSet<Box<[u8]>>) {
+        let mut lacking = BTreeMap::<usize, BTreeSet<Box<[u8]>>>::new();
+        for key in keys {
+            let lane = self.farm.place(&key).lane;
+            self.send(index, lane, Purpose::Forget, 0, Bytes::Parts(&deletion(&key)), 0);
+            if let Some(partner) = self.farm.partner(&key, index) {
+                lacking.entry(partner).or_default().insert(key);
+            }
+        }
+        for (partner, keys) in lacking {
+            self.farm.servers[index].add_lack(partner, Lacking::Keys(keys));
+        }
+    }
+
+    /// A removal of what was missed is done. Until it is up, a server waits for this.
+    pub(super) fn forget_answered(&mut self, index: usize, leg: &Leg, status: Status) -> Result<(), Garbage> {
+        if status == Status::Error {
+            self.forget_lost(index, leg);
+            return Err(Garbage); // it cannot be told to forget, so it cannot be used
+        }
+        let health = &self.farm.servers[index].health;
+        if let Health::Rejoining {
+            step: Rejoining::Flushing,
+            ..
+        } = health
+        {
+            self.rejoin(index);
+        }
+        Ok(())
+    }
+
+    /// A removal did not come through: it is to be done when the server returns once more.
+    pub(super) fn forget_lost(&mut self, index: usize, leg: &Leg) {
+        let request = leg.request.bytes();
+        let missed = &mut self.farm.servers[index].missed;
+        match key_of(&request) {
+            Some(key) => missed.add(key),
+            None => *missed = Missed::Everything,
+        }
+    }
+
+    /// Does what is due: servers that let a request wait too long are down, and those that are down are looked for.
+    pub fn tick(&mut self) {
+        if self.now_ms < self.next_tick_ms {
+            return;
+        }
+        let timeout_ms = self.settings.timeout_ms;
+        let now_ms = self.now_ms;
+        let late_ms = now_ms - self.next_tick_ms;
+        self.tick_put_off = late_ms > LATE_MAX_MS && !self.tick_put_off;
+        if self.tick_put_off {
+            // magent itself did not run, on a machine that was stopped or overloaded; nor did a server on it perhaps.
+            // Once only: where every tick is late, a server that hangs must be found all the same.
+            self.next_tick_ms = now_ms + late_ms.min(timeout_ms);
+            return;
+        }
+        let mut next_ms = u64::MAX;
+        let mut silent = Vec::new();
+        for (_, link) in &self.links {
+            match link.deadline_ms(timeout_ms) {
+                Some(deadline_ms) if deadline_ms <= now_ms => silent.push(link.server),
+                Some(deadline_ms) => next_ms = next_ms.min(deadline_ms),
+                None => {}
+            }
+        }
+        self.next_tick_ms = next_ms;
+        self.listing_tick();
+        self.repairs_tick();
+        for server in silent {
+            self.server_silent(server);
+        }
+        for index in 0..self.farm.servers.len() {
+            match self.farm.servers[index].health {
+                Health::Down {
+                    since_ms,
+                    probe_at_ms,
+                    pause_ms,
+                } if probe_at_ms <= now_ms => {
+                    self.farm.servers[index].health = Health::Rejoining {
+                        since_ms,
+                        pause_ms,
+                        step: Rejoining::Probing,
+                    };
+                    self.look_for(index);
+                }
+                Health::Down {
+                    probe_at_ms, since_ms, ..
+                } => {
+                    // Where nobody has answered for so long, nobody waits for what it may still hold.
+                    self.farm.servers[index].gone |= since_ms + GIVEN_UP_MS <= now_ms;
+                    self.next_tick_ms = self.next_tick_ms.min(probe_at_ms);
+                }
+                Health::Retired => self.drain(index),
+                Health::Rejoining {
+                    step: Rejoining::Draining { until_ms },
+                    ..
+                } if until_ms <= now_ms => {
+                    self.drop_stale_links(index);
+                    self.rejoin(index);
+                }
+                Health::Rejoining {
+                    step: Rejoining::Draining { until_ms },
+                    ..
+                } => self.next_tick_ms = self.next_tick_ms.min(until_ms),
+                Health::Up | Health::Rejoining { .. } => {}
+            }
+            match self.farm.servers[index].settles_ms {
+                Some(settles_ms) if settles_ms <= now_ms => self.settled(index),
+                Some(settles_ms) => self.next_tick_ms = self.next_tick_ms.min(settles_ms),
+                None => {}
+            }
+        }
+    }
+
+    /// Closes the links of a retired server once nobody waits on them.
+    fn drain(&mut self, index: usize) {
+        self.drop_stale_links(index);
+        for lane in &mut self.farm.servers[index].links {
+            match *lane {
+                Some(link) if self.links[link].pending.is_empty() => {
+                    *lane = None;
+                    let link = self.links.remove(link);
+                    self.net.close(link.socket);
+                }
+                Some(_) => self.next_tick_ms = self.next_tick_ms.min(self.now_ms + DRAIN_PAUSE_MS),
+                None => {}
+            }
+        }
+    }
+
+    /// Works by new settings from here on. Clients stay connected and servers that are in both keep their links; a new
+    /// server takes its keys at once, a removed one is drained.
+    pub fn reconfigure(&mut self, settings: Settings) {
+        let changes = self.farm.reconfigure(&settings);
+        self.settings = settings;
+        for index in changes.added {
+            let server = &mut self.farm.servers[index];
+            server.newcomer = server.life.is_none();
+            // It was one of ours and has missed all that was written since.
+            let was_retired = server.health == Health::Retired;
+            if was_retired {
+                server.missed = Missed::Everything;
+                server.health = Health::Rejoining {
+                    since_ms: self.now_ms,
+                    pause_ms: PROBE_PAUSE_MIN_MS,
+                    step: Rejoining::Probing,
+                };
+            }
+            self.look_for(index);
+            if was_retired {
+                // Behind that question, so that its keys need not wait for the answer.
+                self.rejoin(index);
+            }
+        }
+        for server in &mut self.farm.servers {
+            server.list_again();
+        }
+        for (index, partner) in changes.gained {
+            self.farm.servers[index].add_lack(partner, Lacking::Suspect);
+            self.settle_later(index);
+        }
+        self.break_off_resync_if_moved();
+        self.next_tick_ms = self.now_ms;
+        self.resync_wanted = true;
+    }
+}

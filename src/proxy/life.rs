@@ -1,0 +1,163 @@
+//! Which life of a server this is, and what a new one has lost.
+//!
+//! Every link begins with `stats`: the process number and the start tell a server that kept its memory from one that was
+//! started anew, and the uptimes of two servers which of them is the older. A server that was restarted lacks whatever
+//! its partners have, and what others lacked of it is gone for good. When magent itself starts, a server that is younger
+//! than its partner lacks what that has: a machine that rebooted starts both.
+
+use super::Proxy;
+use super::net::{Level, Net};
+use super::server::Lacking;
+use super::unique::Tags;
+use crate::protocol::number::{signed, unsigned};
+
+/// How long after a server has come back others are given to notice and to remove from it what it missed of theirs: the
+/// longest pause between their probes and some more, and the timeout, as far as it is no longer than a second.
+const SETTLE_MS: u64 = 2500;
+const SETTLE_TIMEOUT_MAX_MS: u64 = 1000;
+/// Two uptimes, in whole seconds, that differ by less do not tell which server is the older.
+const AGE_DIFFERENCE_MIN_MS: i64 = 2000;
+
+/// What differs between two lives of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Life {
+    pub pid: u64,
+    /// The unix second of its start by its own clock: `time` less `uptime`, which does not change while it lives.
+    pub started_s: i64,
+}
+
+/// What a server has said in answer to `stats` so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Introduction {
+    pid: u64,
+    uptime_s: Option<i64>,
+    time_s: i64,
+}
+
+impl Introduction {
+    /// Takes a line, `STAT <name> <value>`.
+    pub fn take(&mut self, line: &[u8]) {
+        let mut words = line.split(|&byte| byte == b' ').skip(1);
+        let (Some(name), Some(value)) = (words.next(), words.next()) else {
+            return;
+        };
+        match name {
+            b"pid" => self.pid = unsigned(value).unwrap_or(0),
+            b"uptime" => self.uptime_s = signed(value),
+            b"time" => self.time_s = signed(value).unwrap_or(0),
+            _ => {}
+        }
+    }
+}
+
+impl<N: Net> Proxy<N> {
+    /// A server has said which life it is in. Returns whether that is another one than before.
+    pub(super) fn introduced(&mut self, index: usize) -> bool {
+        let now_ms = self.now_ms as i64;
+        let server = &mut self.farm.servers[index];
+        let said = std::mem::take(&mut server.introduction);
+        let life = Life {
+            pid: said.pid,
+            started_s: said.time_s - said.uptime_s.unwrap_or(0),
+        };
+        server.confirmed = true;
+        server.gone = false;
+        let before = server.life.replace(life);
+        if before == Some(life) {
+            return false;
+        }
+        server.born_ms = said.uptime_s.map(|uptime_s| now_ms - uptime_s * 1000);
+        server.tag = self.tags.give(&server.name, life);
+        server.lost_memory = before.is_some() && !server.is_up();
+        match before {
+            Some(_) => self.reborn(index),
+            None => self.seen_first(index),
+        }
+        before.is_some()
+    }
+
+    /// A server was restarted: it lacks everything, and has nothing any more that others lack.
+    fn reborn(&mut self, index: usize) {
+        for server in &mut self.farm.servers {
+            server.lacks.retain(|lack| lack.from != index);
+        }
+        self.break_off_resync(index, format_args!("server was restarted"));
+        self.lacks_everything(index);
+    }
+
+    /// A server is to be filled by all its partners.
+    pub(super) fn lacks_everything(&mut self, index: usize) {
+        for partner in self.farm.partners(index) {
+            self.farm.servers[index].add_lack(partner, Lacking::Everything);
+        }
+        self.settle_later(index);
+    }
+
+    /// Gives others time to notice that a server is there again.
+    pub(super) fn settle_later(&mut self, index: usize) {
+        if !self.farm.partners(index).is_empty() {
+            let settles_ms = self.now_ms + SETTLE_MS + self.settings.timeout_ms.min(SETTLE_TIMEOUT_MAX_MS);
+            self.farm.servers[index].settles_ms = Some(settles_ms);
+            self.next_tick_ms = self.next_tick_ms.min(settles_ms);
+            self.resync_wanted = true;
+        }
+    }
+
+    /// A server is seen for the first time: of it and each of its partners the younger lacks what the older has.
+    fn seen_first(&mut self, index: usize) {
+        if std::mem::take(&mut self.farm.servers[index].newcomer) {
+            return; // it lacks it all, and nobody lacks anything of it
+        }
+        for partner in self.farm.partners(index) {
+            let born = [index, partner].map(|index| self.farm.servers[index].born_ms);
+            let [Some(born_ms), Some(others_ms)] = born else {
+                continue;
+            };
+            let difference_ms = born_ms - others_ms;
+            if difference_ms.abs() < AGE_DIFFERENCE_MIN_MS {
+                continue;
+            }
+            let (younger, older) = if difference_ms > 0 {
+                (index, partner)
+            } else {
+                (partner, index)
+            };
+            self.farm.servers[younger].add_lack(older, Lacking::Everything);
+            self.settle_later(younger);
+            let (young, old) = (&self.farm.servers[younger].name, &self.farm.servers[older].name);
+            self.net.log(
+                Level::Notice,
+                format_args!("server {young} was started later than {old}, and may lack what that has"),
+            );
+        }
+    }
+
+    /// A server has been up for long enough that nobody has anything to remove from it any more.
+    pub(super) fn settled(&mut self, index: usize) {
+        let server = &mut self.farm.servers[index];
+        server.settles_ms = None;
+        server.lacks.retain(|lack| !lack.what.is_over());
+        self.resync_wanted = true;
+    }
+
+    /// Once all servers are known, or known not to be there, clients' requests may begin: before that nobody can say
+    /// which of two servers to believe.
+    pub(super) fn end_start(&mut self) {
+        let unknown = |server: &super::server::Server| server.is_up() && !server.confirmed;
+        if !self.starting || self.farm.servers.iter().any(unknown) {
+            return;
+        }
+        self.starting = false;
+        let waiting: Vec<usize> = self.clients.iter().map(|(index, _)| index).collect();
+        for client in waiting {
+            self.resume_if_possible(client);
+        }
+    }
+}
+
+impl Tags {
+    /// A tag for a life of a server: the same wherever it is asked for, and none that was given lately.
+    fn give(&mut self, name: &super::settings::ServerName, life: Life) -> u32 {
+        self.add(&format!("{:?} {} {}", name.address, life.pid, life.started_s))
+    }
+}

@@ -1,0 +1,211 @@
+//! One connection to a server, shared by all clients: what is to be sent, and who waits for which answer.
+
+use super::net::Net;
+use super::transaction::Bytes;
+use crate::buffer::{Chain, Gather, Pool, Slice};
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind};
+
+/// What an answer is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Keys of a retrieval.
+    Read(Ask),
+    /// The touch that keeps the second copy in step with a gat.
+    Shadow,
+    /// A write that both copies get alike.
+    Write(Side),
+    /// A write that depends on one server's state, and the set that follows it to its partner.
+    Conditional(Side),
+    /// A command that all servers get; the number is the server's.
+    Broadcast(usize),
+    /// The item that a repair is to copy.
+    RepairFetch,
+    /// Whether the other server has it already.
+    RepairCheck,
+    /// The copy.
+    RepairStore,
+    /// Is the server there, and in which life?
+    Probe,
+    /// The removal of what a server missed while it was away.
+    Forget,
+    /// Nobody any more: it was given up before the answer came.
+    Stale,
+}
+
+impl Purpose {
+    /// Whether a transaction waits for the answer.
+    pub fn has_transaction(self) -> bool {
+        !matches!(self, Purpose::Probe | Purpose::Forget | Purpose::Stale)
+    }
+}
+
+/// Why a server is asked for a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// Its word is the truth.
+    First,
+    /// It is the partner of that one, which does not have the key.
+    SecondAfterMiss,
+    /// The one that was asked first was lost.
+    AfterLoss,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    First,
+    Second,
+}
+
+/// The part of a transaction that was sent to one server.
+pub struct Leg {
+    /// The transaction's index; of no meaning for the server's own legs (Probe, Forget).
+    pub transaction: usize,
+    pub purpose: Purpose,
+    /// What was sent, to be sent elsewhere if the link dies.
+    pub request: Slice,
+    pub sent_ms: u64,
+    /// How far the link's output had been filled when this leg was on it, in bytes since the link was opened.
+    pub end: u64,
+    /// Of a retrieval: keys in the request, values that came, keys passed over or answered, where in the request the
+    /// others begin, and where among the retrieval's slots its own do.
+    pub keys: u32,
+    pub hits: u32,
+    pub passed: u32,
+    pub cursor: usize,
+    pub slots_start: usize,
+}
+
+impl Leg {
+    /// A leg in this one's place whose answer is thrown away.
+    pub fn as_stale(&self) -> Leg {
+        Leg {
+            purpose: Purpose::Stale,
+            request: self.request.part(0, 0),
+            ..*self
+        }
+    }
+}
+
+/// What has arrived from the server and is not yet an answer.
+#[derive(Default)]
+pub enum Arriving {
+    #[default]
+    Nothing,
+    /// A line without its end.
+    Line(Gather),
+    /// A value that is `missing` bytes short; the line is in front of it.
+    Value {
+        gather: Gather,
+        line_len: usize,
+        missing: usize,
+    },
+    /// A value above the item limit, thrown away; bytes still to come.
+    Oversized { missing: usize },
+}
+
+/// The state of a connection's outgoing side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outgoing {
+    /// Nothing to write.
+    Idle,
+    /// On the list of what is written after this batch of events.
+    Dirty,
+    /// The socket took less than it was given: an event will say when it takes more.
+    Blocked,
+}
+
+pub struct Link<N: Net> {
+    pub socket: N::Socket,
+    pub server: usize,
+    pub output: Chain,
+    pub outgoing: Outgoing,
+    /// The server fell silent on it; see `stale`.
+    pub aside: bool,
+    /// It lists the server's keys; see `listing`.
+    pub lists: bool,
+    /// In the order sent, which is the order of the answers.
+    pub pending: VecDeque<Leg>,
+    pub arriving: Arriving,
+    /// Bytes put on `output` since the link was opened.
+    pub queued: u64,
+    /// When something last came from the server, or more of the oldest leg's request could be written.
+    pub progress_ms: u64,
+}
+
+impl<N: Net> Link<N> {
+    pub fn new(socket: N::Socket, server: usize) -> Self {
+        Self {
+            socket,
+            server,
+            output: Chain::new(),
+            outgoing: Outgoing::Idle,
+            aside: false,
+            lists: false,
+            pending: VecDeque::new(),
+            arriving: Arriving::Nothing,
+            queued: 0,
+            progress_ms: 0,
+        }
+    }
+
+    /// Puts a request on the way out. Returns the piece that it stands in, and where the output ends behind it.
+    pub fn put(&mut self, pool: &Pool, bytes: Bytes<'_>) -> (Slice, u64) {
+        let slice = match bytes {
+            Bytes::Parts(parts) => self.output.push_whole(pool, parts),
+            Bytes::Again(slice) => {
+                self.output.push_slice(pool, slice);
+                slice.clone()
+            }
+        };
+        self.queued += slice.len() as u64;
+        (slice, self.queued)
+    }
+
+    /// When the oldest leg's patience ends; None while nobody waits.
+    pub fn deadline_ms(&self, timeout_ms: u64) -> Option<u64> {
+        let oldest = self.pending.front().filter(|_| !self.aside)?;
+        Some(oldest.sent_ms.max(self.progress_ms) + timeout_ms)
+    }
+
+    /// How many parts of clients' requests are still to be answered on it.
+    pub fn clients_waiting(&self) -> usize {
+        let asked = |leg: &&Leg| leg.purpose.has_transaction();
+        self.pending.iter().filter(asked).count()
+    }
+
+    /// Notes that bytes of the output were written at `now_ms` after having had to wait. That counts as a sign of life
+    /// only while the oldest leg's own request is not out yet: a server that hangs goes on taking bytes until its
+    /// socket is full.
+    pub fn wrote_after_waiting(&mut self, now_ms: u64, count: usize) {
+        let before = self.queued - self.output.len() as u64 - count as u64;
+        if self.pending.front().is_some_and(|leg| leg.end > before) {
+            self.progress_ms = now_ms;
+        }
+    }
+}
+
+/// Writes as much of `chain` as the socket takes, and says how many bytes that were; what is left waits for an event.
+pub fn write_out<N: Net>(net: &mut N, socket: &mut N::Socket, chain: &mut Chain) -> io::Result<usize> {
+    let mut written = 0;
+    while !chain.is_empty() {
+        let (offered, result) = chain.with_io_slices(|pieces| {
+            let offered: usize = pieces.iter().map(|piece| piece.len()).sum();
+            (offered, net.write(socket, pieces))
+        });
+        match result {
+            Ok(count) => {
+                chain.consume(count);
+                written += count;
+                // Short is full: no second call just to be told so.
+                if count < offered {
+                    break;
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(written)
+}

@@ -1,0 +1,389 @@
+//! The list of a server's keys: `lru_crawler metadump`, on a connection of its own, as memcached demands. By the hash
+//! table (`hash`) it is complete; a memcached that does not know that (1.5 and before) lists by its LRUs (`all`), where
+//! items that were read a moment ago are left out.
+//!
+//! ```text
+//! key=<uri-encoded> exp=<unix second or -1> la=... cas=... fetch=... cls=... size=...
+//! END
+//! ```
+//! The list is read as fast as it comes, up to a bound: memcached does not get on well with a reader that stops.
+
+use super::Proxy;
+use super::link::{Link, write_out};
+use super::net::{Net, Readiness, Token};
+use crate::protocol::number::{signed, unsigned};
+use crate::protocol::{KEY_BYTES_MAX, find_newline};
+use std::io::ErrorKind;
+
+const BY_HASH: &[u8] = b"lru_crawler metadump hash\r\n";
+const BY_LRU: &[u8] = b"lru_crawler metadump all\r\n";
+/// Another list is being made, for another magent perhaps: it is asked for again after this.
+const BUSY_PAUSE_MS: u64 = 500;
+/// A list that does not go on for so long is begun anew.
+const SILENT_MAX_MS: u64 = 10_000;
+/// Longest line: a key with every byte encoded, and numbers.
+const LINE_BYTES_MAX: usize = 2048;
+/// What an item is taken to weigh of which that is not known.
+const SIZE_UNKNOWN: usize = 16 << 10;
+
+/// A key of the list.
+pub struct Entry {
+    pub key: Box<[u8]>,
+    /// The unix second in which it expires, 0 for never; None if that was not told.
+    pub exptime: Option<i64>,
+    /// What it takes in the server's memory, in bytes.
+    pub size: usize,
+}
+
+impl Entry {
+    /// One that is known without a list.
+    pub fn of(key: &[u8]) -> Self {
+        Self {
+            key: key.into(),
+            exptime: None,
+            size: SIZE_UNKNOWN,
+        }
+    }
+}
+
+pub struct Listing {
+    pub state: State,
+    /// The beginning of a line.
+    text: Vec<u8>,
+}
+
+pub enum State {
+    /// To be asked for then.
+    Due {
+        at_ms: u64,
+    },
+    /// It comes on this link, whose socket may have more to read.
+    Coming {
+        link: usize,
+        readable: bool,
+        progress_ms: u64,
+    },
+    Ended,
+}
+
+impl Listing {
+    pub fn new() -> Self {
+        Self {
+            state: State::Due { at_ms: 0 },
+            text: Vec::new(),
+        }
+    }
+
+    /// Whether there may be something to be read now.
+    pub fn may_go_on(&self) -> bool {
+        matches!(self.state, State::Coming { readable: true, .. })
+    }
+}
+
+impl<N: Net> Proxy<N> {
+    /// Asks for the list that the resync in progress goes by.
+    pub(super) fn open_listing(&mut self) {
+        let Some(from) = self.listed_server() else {
+            return;
+        };
+        let entry = self.links.vacant_entry();
+        let index = entry.key();
+        let socket = match self
+            .net
+            .connect(&self.farm.servers[from].name.address, Token::Link(index))
+        {
+            Ok(socket) => socket,
+            Err(_) => return self.list_later(),
+        };
+        let mut link = Link::new(socket, from);
+        link.lists = true;
+        let command = if self.farm.servers[from].lists_hash {
+            BY_HASH
+        } else {
+            BY_LRU
+        };
+        link.output.push(&self.pool, command);
+        entry.insert(link);
+        let progress_ms = self.now_ms;
+        if let Some(listing) = self.listing_mut() {
+            listing.text.clear();
+            listing.state = State::Coming {
+                link: index,
+                readable: false,
+                progress_ms,
+            };
+        }
+        self.next_tick_ms = self.next_tick_ms.min(progress_ms + self.settings.timeout_ms);
+        self.write_listing(index);
+    }
+
+    fn write_listing(&mut self, index: usize) {
+        let link = &mut self.links[index];
+        match write_out(&mut self.net, &mut link.socket, &mut link.output) {
+            Ok(_) => {}
+            // Not connected yet: an event says when.
+            Err(error) if error.kind() == ErrorKind::NotConnected => {}
+            Err(_) => self.list_later(),
+        }
+    }
+
+    pub(super) fn listing_ready(&mut self, index: usize, readiness: Readiness) {
+        if readiness.writable && !self.links[index].output.is_empty() {
+            self.write_listing(index);
+        }
+        if let Some(Listing {
+            state: State::Coming { link, readable, .. },
+            ..
+        }) = self.listing_mut()
+            && *link == index
+        {
+            *readable |= readiness.readable || readiness.closed;
+        }
+    }
+
+    /// Reads some of the list. Returns whether it is worth going on at once.
+    pub(super) fn read_listing(&mut self, scratch: &mut [u8]) -> bool {
+        let now_ms = self.now_ms;
+        let Some(Listing {
+            state:
+                State::Coming {
+                    link,
+                    readable,
+                    progress_ms,
+                },
+            ..
+        }) = self.listing_mut()
+        else {
+            return false;
+        };
+        *progress_ms = now_ms;
+        let index = *link;
+        *readable = false;
+        let result = self.net.read(&mut self.links[index].socket, scratch);
+        match result {
+            Ok(0) => self.list_later(),
+            Ok(count) => {
+                if let Some(Listing {
+                    state: State::Coming { readable, .. },
+                    ..
+                }) = self.listing_mut()
+                {
+                    *readable = true; // until a read says that it is not
+                }
+                return self.take_list(&scratch[..count]);
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => return true,
+            Err(_) => self.list_later(),
+        }
+        false
+    }
+
+    /// Takes bytes of the list. Returns false if it has ended in a failure.
+    fn take_list(&mut self, bytes: &[u8]) -> bool {
+        let Some(listing) = self.listing_mut() else {
+            return false;
+        };
+        let mut text = std::mem::take(&mut listing.text);
+        text.extend_from_slice(bytes);
+        let mut entries = Vec::new();
+        let mut at = 0;
+        let mut end = None;
+        while let Some(newline) = find_newline(&text[at..]) {
+            let line = text[at..at + newline].trim_ascii_end();
+            at += newline + 1;
+            match understand(line) {
+                Some(Line::Key(entry)) => entries.extend(entry),
+                other => {
+                    end = Some(other);
+                    break;
+                }
+            }
+        }
+        text.drain(..at);
+        let too_long = text.len() > LINE_BYTES_MAX;
+        if let Some(listing) = self.listing_mut() {
+            listing.text = text;
+        }
+        self.take_entries(entries);
+        match end {
+            Some(Some(Line::End)) => self.end_listing(),
+            None if !too_long => {}
+            Some(Some(Line::Later)) => self.list_later(),
+            Some(_) | None => {
+                self.list_refused();
+                return false;
+            }
+        }
+        true
+    }
+
+    /// It cannot list its keys, or not in this way.
+    fn list_refused(&mut self) {
+        let by_hash = self
+            .listed_server()
+            .filter(|&server| self.farm.servers[server].lists_hash);
+        match by_hash {
+            Some(server) => {
+                self.farm.servers[server].lists_hash = false;
+                self.set_listing(State::Due { at_ms: 0 });
+                self.open_listing();
+            }
+            None => self.cannot_list(),
+        }
+    }
+
+    /// The list is complete.
+    fn end_listing(&mut self) {
+        self.set_listing(State::Ended);
+    }
+
+    /// The list broke off, or was refused for now.
+    pub(super) fn list_later(&mut self) {
+        let at_ms = self.now_ms + BUSY_PAUSE_MS;
+        self.next_tick_ms = self.next_tick_ms.min(at_ms);
+        self.set_listing(State::Due { at_ms });
+    }
+
+    fn set_listing(&mut self, state: State) {
+        if let Some(listing) = self.listing_mut() {
+            let before = std::mem::replace(&mut listing.state, state);
+            self.close_listing_link(&before);
+        }
+    }
+
+    pub(super) fn close_listing(&mut self, listing: Option<Listing>) {
+        if let Some(listing) = listing {
+            self.close_listing_link(&listing.state);
+        }
+    }
+
+    fn close_listing_link(&mut self, state: &State) {
+        if let State::Coming { link, .. } = *state {
+            let link = self.links.remove(link);
+            self.net.close(link.socket);
+        }
+    }
+
+    /// Asks for a list that is due, and does not wait for ever for one that does not go on.
+    pub(super) fn listing_tick(&mut self) {
+        let (now_ms, timeout_ms) = (self.now_ms, self.settings.timeout_ms);
+        let Some(from) = self.listed_server() else {
+            return;
+        };
+        let hungry = self.resync_is_hungry();
+        match self.listing_mut().map(|listing| &mut listing.state) {
+            Some(State::Due { at_ms }) if *at_ms <= now_ms => self.open_listing(),
+            Some(State::Due { at_ms }) => {
+                let at_ms = *at_ms;
+                self.next_tick_ms = self.next_tick_ms.min(at_ms);
+            }
+            Some(State::Coming { progress_ms, .. }) if !hungry => {
+                *progress_ms = now_ms;
+                self.next_tick_ms = self.next_tick_ms.min(now_ms + timeout_ms);
+            }
+            Some(State::Coming { progress_ms, .. }) => {
+                let silent_ms = now_ms - *progress_ms;
+                if silent_ms >= SILENT_MAX_MS {
+                    self.list_later();
+                } else if silent_ms >= timeout_ms {
+                    // Is it still there? If not, that ends the resync.
+                    self.ask_for_life(from);
+                }
+                self.next_tick_ms = self.next_tick_ms.min(now_ms + timeout_ms);
+            }
+            Some(State::Ended) | None => {}
+        }
+    }
+}
+
+enum Line {
+    /// None for a key that no text command can name.
+    Key(Option<Entry>),
+    End,
+    /// It is busy with another list, or has too many connections.
+    Later,
+}
+
+/// Understands a line of the list; None if it is not one.
+fn understand(line: &[u8]) -> Option<Line> {
+    if line == b"END" {
+        return Some(Line::End);
+    }
+    if line.starts_with(b"BUSY") || line.starts_with(b"ERROR Too many") || line.starts_with(b"SERVER_ERROR") {
+        return Some(Line::Later);
+    }
+    let mut words = line.split(|&byte| byte == b' ');
+    let key = decoded(words.next()?.strip_prefix(b"key=")?)?;
+    let mut exptime = None;
+    let mut size = SIZE_UNKNOWN;
+    for word in words {
+        if let Some(value) = word.strip_prefix(b"exp=") {
+            exptime = signed(value).map(|exptime| exptime.max(0));
+        } else if let Some(value) = word.strip_prefix(b"size=") {
+            size = unsigned(value).map_or(size, |value| value as usize);
+        }
+    }
+    let named = !key.is_empty() && key.len() <= KEY_BYTES_MAX && key.iter().all(|&byte| byte > b' ' && byte != 0x7f);
+    Some(Line::Key(named.then(|| Entry {
+        key: key.into(),
+        exptime,
+        size,
+    })))
+}
+
+/// A key without its URI encoding.
+fn decoded(text: &[u8]) -> Option<Vec<u8>> {
+    let mut key = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let [first, behind @ ..] = rest {
+        rest = behind;
+        key.push(match (first, behind) {
+            (b'%', [high, low, behind @ ..]) => {
+                rest = behind;
+                let digit = |byte: &u8| char::from(*byte).to_digit(16);
+                (digit(high)? * 16 + digit(low)?) as u8
+            }
+            (b'%', _) => return None,
+            _ => *first,
+        });
+    }
+    Some(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_the_list_are_understood() {
+        let line = b"key=a%25b%2Fc exp=1795382158 la=1795382058 cas=7 fetch=no cls=1 size=64";
+        let Some(Line::Key(Some(entry))) = understand(line) else {
+            panic!("a key");
+        };
+        assert_eq!((&*entry.key, entry.exptime), (&b"a%b/c"[..], Some(1_795_382_158)));
+        assert_eq!(entry.size, 64);
+        let Some(Line::Key(Some(entry))) = understand(b"key=k exp=-1 la=1") else {
+            panic!("a key");
+        };
+        assert_eq!(entry.exptime, Some(0));
+        assert!(matches!(understand(b"END"), Some(Line::End)));
+        assert!(matches!(
+            understand(b"BUSY currently processing crawler request"),
+            Some(Line::Later)
+        ));
+        assert!(matches!(
+            understand(b"ERROR Too many open connections"),
+            Some(Line::Later)
+        ));
+        assert!(matches!(understand(b"key=a%20b exp=-1"), Some(Line::Key(None))));
+        for refusal in [
+            &b"ERROR"[..],
+            b"ERROR lru crawler disabled",
+            b"CLIENT_ERROR x",
+            b"key=a%2",
+        ] {
+            assert!(understand(refusal).is_none());
+        }
+    }
+}

@@ -1,0 +1,322 @@
+//! The state machines: clients, links, servers, transactions, and the two copies of every item.
+//!
+//! The proxy knows the outside only through [`Net`]. Its owner tells it of accepted connections ([`Proxy::accept`]) and of
+//! events ([`Proxy::ready`]), asks it to write when a batch of events is done ([`Proxy::flush`]), and wakes it at
+//! [`Proxy::deadline_ms`] at the latest ([`Proxy::tick`]).
+//!
+//! | file | what it is for |
+//! | --- | --- |
+//! | `client` | reading requests, writing replies, a client's limits |
+//! | `dispatch` | from a request to the transaction that it begins |
+//! | `transaction` | what is in progress; replies leave in the order asked |
+//! | `read` `merge` `write` `conditional` `broadcast` `repair` | the kinds of transaction |
+//! | `link` `upstream` | a connection to a server; sending, and understanding what comes back |
+//! | `server` `health` `stale` `farm` | a server's state; going down, probing, coming back; which servers hold a key |
+//! | `life` `unique` | whether a server was started anew; cas uniques that are good for one life of one server |
+//! | `resync` `listing` | filling a server with what it lacks, from its partner's list of keys |
+//! | `statistics` | counters, and the replies to `stats` |
+//!
+//! A leg that was cut off is not handled where its link died but put on a list and handled before the next flush, so a
+//! failure never surprises the code that happened to meet it.
+
+mod broadcast;
+mod client;
+mod conditional;
+mod dispatch;
+mod farm;
+mod health;
+mod life;
+mod link;
+mod listing;
+mod merge;
+pub mod net;
+mod read;
+mod repair;
+mod resync;
+mod server;
+pub mod settings;
+mod stale;
+mod statistics;
+mod transaction;
+mod unique;
+mod upstream;
+mod write;
+
+use crate::buffer::Pool;
+use client::Client;
+use conditional::Holds;
+use farm::Farm;
+use link::{Leg, Link};
+use net::{Level, Net, Readiness, Token};
+use read::Share;
+use repair::ReadRepairs;
+use resync::Resync;
+use settings::Settings;
+use slab::Slab;
+use statistics::Statistics;
+use std::collections::VecDeque;
+use std::io;
+use std::rc::Rc;
+use transaction::Transaction;
+use unique::Tags;
+
+/// Requests in flight a client; with more its socket is not read.
+const REQUESTS_MAX: usize = 1024;
+/// Bytes of requests in flight and replies not yet taken, a client; with more its socket is not read.
+const REPLY_BYTES_MAX: usize = 1 << 20;
+/// Links to one server worth having, decided by `make bench`: one. More links share fewer requests per system call, and
+/// one is nowhere near what a memcached can take; see `tests/bench/README.md`. `-i` may lower it, never raise it.
+pub const LINKS_WORTH_HAVING: usize = 1;
+/// What a client beyond `-n` is told.
+const OUT_OF_CONNECTION: &[u8] = b"SERVER_ERROR OUT OF CONNECTION\r\n";
+
+/// The whole proxy, but for the world.
+pub struct Proxy<N: Net> {
+    net: N,
+    settings: Settings,
+    farm: Farm,
+    clients: Slab<Client<N>>,
+    links: Slab<Link<N>>,
+    transactions: Slab<Transaction>,
+    holds: Holds,
+    /// Repairs in progress, but for those of a resync.
+    repairs: usize,
+    read_repairs: ReadRepairs,
+    /// Writes that both copies get at once and that have not come to their end, by the bucket of their key.
+    writes: [u32; 256],
+    /// The server that is being filled, and from which.
+    resync: Option<Resync>,
+    /// How many there have been.
+    resyncs: u64,
+    /// Something may be lacking that can be copied now.
+    resync_wanted: bool,
+    /// When a client last asked for something.
+    requested_ms: u64,
+    tags: Tags,
+    /// It is not known yet what the servers hold, so no request begins.
+    starting: bool,
+    /// Times that all servers were flushed.
+    flushes: u64,
+    pool: Rc<Pool>,
+    statistics: Statistics,
+    /// Connections with something to write after this batch.
+    dirty_clients: Vec<usize>,
+    dirty_links: Vec<usize>,
+    /// Clients to go on with: their socket or their input holds more.
+    resuming: Vec<usize>,
+    /// Links whose socket holds more.
+    reading: Vec<usize>,
+    /// Legs whose link died, with the server that it led to.
+    lost: VecDeque<(usize, Leg)>,
+    /// Servers that a link could not be opened to.
+    unreachable: Vec<(usize, io::Error)>,
+    /// Room to split retrievals in.
+    shares: Vec<Share>,
+    /// The time of this batch.
+    now_ms: u64,
+    /// Nothing is due before this; the true next deadline may be later.
+    next_tick_ms: u64,
+    /// The last tick came late and was put off.
+    tick_put_off: bool,
+    /// No new clients, and no more requests from the old ones.
+    leaving: bool,
+}
+
+impl<N: Net> Proxy<N> {
+    pub fn new(net: N, settings: Settings) -> Self {
+        let lanes = settings.links_max.min(LINKS_WORTH_HAVING);
+        let now_ms = net.now_ms();
+        Self {
+            starting: !settings.backups.is_empty(),
+            farm: Farm::new(&settings, lanes),
+            statistics: Statistics::new(now_ms),
+            net,
+            settings,
+            clients: Slab::new(),
+            links: Slab::new(),
+            transactions: Slab::new(),
+            holds: Holds::default(),
+            repairs: 0,
+            read_repairs: ReadRepairs::default(),
+            writes: [0; 256],
+            resync: None,
+            resyncs: 0,
+            resync_wanted: false,
+            requested_ms: 0,
+            tags: Tags::default(),
+            flushes: 0,
+            pool: Rc::new(Pool::new()),
+            dirty_clients: Vec::new(),
+            dirty_links: Vec::new(),
+            resuming: Vec::new(),
+            reading: Vec::new(),
+            lost: VecDeque::new(),
+            unreachable: Vec::new(),
+            shares: Vec::new(),
+            now_ms,
+            next_tick_ms: now_ms,
+            tick_put_off: false,
+            leaving: false,
+        }
+    }
+
+    pub fn net(&mut self) -> &mut N {
+        &mut self.net
+    }
+
+    /// Looks for all servers, so that those that are not there are known before anybody asks for them.
+    pub fn start(&mut self) {
+        for server in 0..self.farm.servers.len() {
+            self.look_for(server);
+        }
+    }
+
+    /// Takes over an accepted connection. One too many is told so and closed.
+    pub fn accept(&mut self, mut socket: N::Socket) {
+        if self.clients.len() >= self.settings.clients_max {
+            self.statistics.rejected_connections += 1;
+            // A fresh socket has room for a line; if not, closing it says enough.
+            let _ = self.net.write(&mut socket, &[io::IoSlice::new(OUT_OF_CONNECTION)]);
+            return self.net.close(socket);
+        }
+        let entry = self.clients.vacant_entry();
+        let index = entry.key();
+        if let Err(error) = self.net.adopt(&mut socket, Token::Client(index)) {
+            self.net.log(
+                Level::Error,
+                format_args!("cannot watch a client's connection: {error}"),
+            );
+            return self.net.close(socket);
+        }
+        entry.insert(Client::new(socket));
+        self.statistics.total_connections += 1;
+        self.net.log(Level::Info, format_args!("client {index}: connected"));
+    }
+
+    /// Handles an event. `scratch` is where reads go; its content means nothing between calls.
+    pub fn ready(&mut self, token: Token, readiness: Readiness, scratch: &mut [u8]) {
+        match token {
+            Token::Client(index) => self.client_ready(index, readiness, scratch),
+            Token::Link(index) => self.link_ready(index, readiness, scratch),
+        }
+    }
+
+    /// Takes the time; to be called before the events of a batch.
+    pub fn begin_batch(&mut self) {
+        self.now_ms = self.net.now_ms();
+    }
+
+    /// After a batch of events: one write per connection that has something to say, and what follows from it.
+    pub fn flush(&mut self, scratch: &mut [u8]) {
+        for index in std::mem::take(&mut self.reading) {
+            self.read_link(index, true, scratch);
+        }
+        self.settle();
+        self.resync_step(scratch);
+        for _ in 0..2 {
+            self.write_dirty();
+            let resuming = std::mem::take(&mut self.resuming);
+            if resuming.is_empty() {
+                break;
+            }
+            for index in resuming {
+                self.resume_client(index, scratch);
+            }
+            self.settle();
+        }
+        self.write_dirty();
+        if self.pool.in_use() > self.settings.memory_bytes_max {
+            self.shed();
+        }
+    }
+
+    /// Lets the legs of dead links fail over.
+    fn settle(&mut self) {
+        loop {
+            for (server, error) in std::mem::take(&mut self.unreachable) {
+                self.note_gone(server, &error);
+                self.server_down(server, format_args!("cannot connect: {error}"));
+            }
+            let Some((server, leg)) = self.lost.pop_front() else {
+                break;
+            };
+            self.leg_lost(server, leg);
+        }
+    }
+
+    fn write_dirty(&mut self) {
+        // A write can fail, which costs a link, which makes others dirty.
+        while !self.dirty_links.is_empty() || !self.dirty_clients.is_empty() {
+            for index in std::mem::take(&mut self.dirty_links) {
+                self.write_link(index);
+            }
+            for index in std::mem::take(&mut self.dirty_clients) {
+                self.write_client(index);
+            }
+            self.settle();
+        }
+    }
+
+    /// When `tick` is due, on the clock of [`Net::now_ms`]; None if there is nothing to wait for but events.
+    pub fn deadline_ms(&self) -> Option<u64> {
+        if !self.resuming.is_empty() || !self.reading.is_empty() || self.resync_may_read() {
+            return Some(self.now_ms);
+        }
+        (self.next_tick_ms != u64::MAX).then_some(self.next_tick_ms)
+    }
+
+    /// Closes the clients that hold the most until they hold less than the limit together. What is on its way to servers
+    /// does not count: it leaves, or fails over, within the timeout, and closing its clients would not free it.
+    fn shed(&mut self) {
+        let held: usize = self.clients.iter().map(|(_, client)| client.footprint()).sum();
+        let mut excess = held.saturating_sub(self.settings.memory_bytes_max);
+        while excess > 0 {
+            let fattest = self.clients.iter().max_by_key(|(_, client)| client.footprint());
+            let Some((index, client)) = fattest.filter(|(_, client)| client.footprint() > 0) else {
+                return;
+            };
+            let held = client.footprint();
+            excess = excess.saturating_sub(held);
+            self.statistics.shed_connections += 1;
+            self.net.log(
+                Level::Warning,
+                format_args!("client {index}: closed, it held {held} bytes when --max-memory was reached"),
+            );
+            self.close_client(index);
+        }
+    }
+
+    /// Ends the conversation with all clients: what they have asked is answered, including what waits in their sockets,
+    /// and no more is read. A client that has only just connected may ask once, until [`Proxy::leave_silent`].
+    pub fn leave(&mut self, scratch: &mut [u8]) {
+        self.leaving = true;
+        let open: Vec<usize> = self.clients.iter().map(|(index, _)| index).collect();
+        for index in open {
+            self.clients[index].readable = true;
+            self.read_client(index, true, scratch);
+            if self.clients.get(index).is_some_and(|client| client.has_asked) {
+                self.client_leaves(index);
+            }
+        }
+    }
+
+    /// Gives up on the clients that have not asked anything yet.
+    pub fn leave_silent(&mut self) {
+        let open: Vec<usize> = self.clients.iter().map(|(index, _)| index).collect();
+        for index in open {
+            if !self.clients[index].has_asked {
+                self.client_leaves(index);
+            }
+        }
+    }
+
+    /// Whether nothing is in progress any more.
+    pub fn is_idle(&self) -> bool {
+        self.clients.is_empty() && self.transactions.is_empty()
+    }
+
+    /// Connections of clients that are open.
+    pub fn client_count(&self) -> usize {
+        self.clients.len()
+    }
+}

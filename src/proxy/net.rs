@@ -1,0 +1,78 @@
+//! The proxy's only window on the world.
+//!
+//! The reactor implements [`Net`] with mio and the system's clock; a simulator implements it with pipes in memory and a
+//! clock of its own. Dispatch is static, so the trait costs nothing at run time.
+
+use std::fmt;
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Where a server listens.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Address {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+/// Names a connection in an event: an index into the proxy's slab of clients or of links.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Token {
+    Client(usize),
+    Link(usize),
+}
+
+/// What an event says about a connection. An event may be late or spurious: it is a hint to try, never a promise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Readiness {
+    pub readable: bool,
+    pub writable: bool,
+    /// The peer will send no more, or the connection failed: reading on ends in end-of-file or an error.
+    pub closed: bool,
+}
+
+/// How much a line of the log matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    Error,
+    Warning,
+    Notice,
+    /// Shown with `-v`: connections of clients.
+    Info,
+    /// Shown with `-vv`: requests.
+    Debug,
+}
+
+/// Sockets, clocks and the log. Sockets are non-blocking, watched for both directions, and edge-triggered: after a read
+/// or write that was short, or said `WouldBlock`, an event follows when there is more to do.
+pub trait Net {
+    type Socket;
+
+    /// Begins to connect to a server. Success may still be followed by failure on the first read or write; until it is
+    /// connected, a write says `WouldBlock` or `NotConnected`.
+    fn connect(&mut self, address: &Address, token: Token) -> io::Result<Self::Socket>;
+
+    /// Watches a socket that was accepted; its events carry `token` from now on.
+    fn adopt(&mut self, socket: &mut Self::Socket, token: Token) -> io::Result<()>;
+
+    /// Reads what is there; 0 is the end of the stream.
+    fn read(&mut self, socket: &mut Self::Socket, into: &mut [u8]) -> io::Result<usize>;
+
+    /// Writes the pieces in order, as far as the socket takes them, and says how many bytes that were.
+    fn write(&mut self, socket: &mut Self::Socket, pieces: &[IoSlice<'_>]) -> io::Result<usize>;
+
+    /// Ends the connection. Events that are already on their way may still name its token.
+    fn close(&mut self, socket: Self::Socket);
+
+    /// Milliseconds on a clock that never goes back.
+    fn now_ms(&self) -> u64;
+
+    /// Seconds since 1970, for what memcached expresses in them.
+    fn unix_time_s(&self) -> u64;
+
+    /// Writes one line to the log, if its level is shown.
+    fn log(&mut self, level: Level, line: fmt::Arguments<'_>);
+
+    /// Sets which levels are shown: 0 up to Notice, 1 Info too, 2 and more all.
+    fn set_verbosity(&mut self, verbosity: u32);
+}

@@ -1,0 +1,537 @@
+//! Retrievals: get, gets, gat, gats.
+//!
+//! A key is asked of the server that decides about it ([`Place::first`](super::farm::Place)). What that does not have, or
+//! cannot answer because it went down, is asked of its partner. A retrieval of many keys is split into one per server, and a wide one is sent in portions, the next when the
+//! client has taken what came before, so that a client that reads slowly costs little memory.
+
+use super::Proxy;
+use super::farm::Place;
+use super::link::{Ask, Leg, Purpose};
+use super::merge::Merge;
+use super::net::Net;
+use super::settings::Miss;
+use super::transaction::{Bytes, NO_SERVER, Work};
+use super::unique;
+use crate::buffer::Slice;
+use crate::protocol::request::{Keys, Request, TOO_LARGE, Verb};
+use crate::protocol::response::{Response, Status};
+
+/// What the values of one portion should come to, judged by those seen lately.
+pub const PORTION_BYTES: usize = 512 << 10;
+
+pub struct Read {
+    verb: Verb,
+    exptime: i64,
+    keys: usize,
+    hits: usize,
+    /// The request, where there is one key and backups.
+    only: Option<Slice>,
+    /// The slots of the keys of all legs of this portion, leg by leg; see `merge`.
+    slots: Vec<u16>,
+    /// The values that have to wait for others.
+    merge: Option<Merge>,
+    /// Keys that the server asked first turned out not to have while its answer came, until that answer is complete.
+    missed: Wanted,
+    /// What the client is told in place of END.
+    failure: Option<&'static [u8]>,
+    /// Keys of a wide get that have not been asked for.
+    rest: Option<Slice>,
+}
+
+/// Keys to ask for elsewhere: each with a space before it, and their slots.
+#[derive(Default)]
+struct Wanted {
+    text: Vec<u8>,
+    slots: Vec<u16>,
+}
+
+/// The request to one server, while a retrieval is being split.
+#[derive(Default)]
+pub struct Share {
+    server: usize,
+    lane: usize,
+    ask: Option<Ask>,
+    text: Vec<u8>,
+    header_len: usize,
+    slots: Vec<u16>,
+}
+
+impl Read {
+    /// Whether the key is, or may be, one of those asked for.
+    pub fn may_concern(&self, key: &[u8]) -> bool {
+        match &self.only {
+            Some(request) => only_key(&request.bytes()) == key,
+            None => true,
+        }
+    }
+
+    /// Whether keys of it have not been asked for yet.
+    pub fn has_rest(&self) -> bool {
+        self.rest.is_some()
+    }
+
+    fn header(&self) -> Vec<u8> {
+        let name = self.verb.name();
+        match self.verb.is_get_and_touch() {
+            true => format!("{name} {}", self.exptime).into_bytes(),
+            false => name.as_bytes().to_vec(),
+        }
+    }
+}
+
+impl<N: Net> Proxy<N> {
+    fn read_mut(&mut self, id: usize) -> &mut Read {
+        match &mut self.transactions[id].work {
+            Work::Read(read) => read,
+            _ => unreachable!("a retrieval's leg belongs to a retrieval"),
+        }
+    }
+
+    pub(super) fn start_read(&mut self, id: usize, request: &Request<'_>, bytes: Bytes<'_>) {
+        match request.verb.is_get_and_touch() {
+            true => self.statistics.cmd_touch += request.key_count as u64,
+            false => self.statistics.cmd_get += request.key_count as u64,
+        }
+        if request.key_count == 0 {
+            return self.answer(id, b"END\r\n"); // a gat without keys
+        }
+        self.transactions[id].work = Work::Read(Read {
+            verb: request.verb,
+            exptime: request.exptime,
+            keys: request.key_count,
+            hits: 0,
+            only: None,
+            slots: Vec::new(),
+            merge: None,
+            missed: Wanted::default(),
+            failure: None,
+            rest: None,
+        });
+        if request.key_count > 1 {
+            let keys = self.pool.copy(&[request.keys.rest()]);
+            self.ask_portion(id, &keys);
+            return self.read_step(id);
+        }
+        let place = self.farm.place(request.key);
+        if !self.farm.servers[place.first].is_up() {
+            self.read_mut(id).failure = Some(NO_SERVER);
+            return self.read_step(id);
+        }
+        let leg = self.send(place.first, place.lane, Purpose::Read(Ask::First), id, bytes, 1);
+        let sent = leg.request.clone();
+        if place.second.is_some() {
+            self.read_mut(id).only = Some(sent);
+        }
+        self.shadow(id, request.key, request.exptime, request.verb, place);
+    }
+
+    /// Asks the servers for the first of the keys in `text`, which are separated by spaces, and keeps the others for
+    /// later. Where no server is up for them it goes on at once.
+    fn ask_portion(&mut self, id: usize, text: &Slice) {
+        let Read { verb, exptime, .. } = *self.read_mut(id);
+        let header = self.read_mut(id).header();
+        let client = self.transactions[id].client;
+        let portion_keys = client.map_or(1, |client| self.clients[client].portion_keys());
+        let mut shares = std::mem::take(&mut self.shares);
+        let mut used = 0;
+        let bytes = text.bytes();
+        let mut keys = Keys::of(&bytes);
+        while used == 0 && !keys.rest().is_empty() {
+            for (key, slot) in keys.by_ref().take(portion_keys).zip(0..) {
+                let place = self.farm.place(key);
+                if self.farm.servers[place.first].is_up() {
+                    let target = (place.first, place.lane, Ask::First);
+                    add_to_share(&mut shares, &mut used, target, &header, key, slot);
+                    self.shadow(id, key, exptime, verb, place);
+                } else {
+                    self.read_mut(id).failure = Some(NO_SERVER);
+                }
+            }
+        }
+        if used > 1 {
+            self.read_mut(id).merge = Some(Merge::default());
+        }
+        let rest_len = keys.rest().len();
+        if rest_len > 0 {
+            self.read_mut(id).rest = Some(text.part(text.len() - rest_len, rest_len));
+        }
+        self.send_shares(id, shares, used);
+    }
+
+    /// Asks the partners of `server` for keys that it did not have or could not tell.
+    fn ask_partners(&mut self, id: usize, server: usize, wanted: &Wanted, ask: Ask) {
+        let header = self.read_mut(id).header();
+        let mut shares = std::mem::take(&mut self.shares);
+        let mut used = 0;
+        for (key, &slot) in Keys::of(&wanted.text).zip(&wanted.slots) {
+            let lane = self.farm.place(key).lane;
+            let partner = self.farm.partner(key, server);
+            match partner.filter(|&partner| self.farm.servers[partner].is_up()) {
+                Some(partner) if ask == Ask::AfterLoss || self.is_worth_asking(key, server, partner) => {
+                    add_to_share(&mut shares, &mut used, (partner, lane, ask), &header, key, slot);
+                }
+                Some(_) => {}
+                // A server that is alive and does not have the key: that is an answer, unless it was never filled.
+                None if ask == Ask::SecondAfterMiss && !self.farm.may_be_elsewhere(key, server) => {}
+                None => self.read_mut(id).failure = Some(NO_SERVER),
+            }
+        }
+        let read = self.read_mut(id);
+        if read.keys > 1 {
+            read.merge.get_or_insert_default();
+        }
+        self.send_shares(id, shares, used);
+    }
+
+    /// Whether a partner may have what a server does not. One that is only being filled, or may still have what another
+    /// magent is about to remove from it, has nothing to add.
+    fn is_worth_asking(&self, key: &[u8], server: usize, partner: usize) -> bool {
+        let (here, there) = (&self.farm.servers[server], &self.farm.servers[partner]);
+        let unsure = here.lacks(key, partner) > 0 || here.doubt() > 0;
+        let sound = there.lacks(key, server) == 0 && there.doubt() == 0;
+        // What the partner has while a write is on its way may be what the server asked first refused.
+        let at_rest = !self.holds.is_held(key) && self.writes[usize::from(self.farm.place(key).bucket)] == 0;
+        unsure || sound && at_rest && self.settings.miss == Miss::Partner
+    }
+
+    fn send_shares(&mut self, id: usize, mut shares: Vec<Share>, used: usize) {
+        for share in &mut shares[..used] {
+            share.text.extend_from_slice(b"\r\n");
+            let read = self.read_mut(id);
+            let slots_start = read.slots.len();
+            read.slots.extend_from_slice(&share.slots);
+            let purpose = Purpose::Read(share.ask.take().unwrap_or(Ask::First));
+            let (bytes, keys) = (Bytes::Parts(&[&share.text]), share.slots.len() as u32);
+            let leg = self.send(share.server, share.lane, purpose, id, bytes, keys);
+            leg.cursor = share.header_len;
+            leg.slots_start = slots_start;
+        }
+        self.shares = shares;
+    }
+
+    /// A gat changes the second copy too: a touch does that without sending the value a second time.
+    fn shadow(&mut self, id: usize, key: &[u8], exptime: i64, verb: Verb, place: Place) {
+        let Some(second) = place.second.filter(|_| verb.is_get_and_touch()) else {
+            return;
+        };
+        if !self.farm.servers[second].is_up() {
+            // Where only that one may have it, it missed nothing: the client gets an error.
+            if !self.farm.may_be_elsewhere(key, place.first) {
+                self.farm.servers[second].miss(key);
+            }
+            return;
+        }
+        let exptime = exptime.to_string();
+        let parts: [&[u8]; 5] = [b"touch ", key, b" ", exptime.as_bytes(), b"\r\n"];
+        self.send(second, place.lane, Purpose::Shadow, id, Bytes::Parts(&parts), 1);
+    }
+
+    /// The second server's touch is done, or was cut off and counts as a missed write. Where that server had nothing to
+    /// touch, its partner may have.
+    pub(super) fn shadow_done(&mut self, server: usize, leg: &Leg, status: Option<Status>) {
+        let request = leg.request.bytes();
+        if let Some(key) = Keys::of(&request).nth(1) {
+            match (status, self.farm.partner(key, server)) {
+                (None, _) => self.farm.servers[server].miss(key),
+                (Some(Status::NotFound), Some(first)) => self.heal_if_room(first, server, key),
+                _ => {}
+            }
+        }
+        self.read_step(leg.transaction);
+    }
+
+    /// A value came; `slice` is the block that it alone stands in, where there is one.
+    pub(super) fn read_value(
+        &mut self,
+        server: usize,
+        leg: &mut Leg,
+        response: &Response<'_>,
+        line_len: usize,
+        bytes: &[u8],
+        slice: Option<&Slice>,
+    ) {
+        let fallible = self.farm.has_backups();
+        if fallible && let Some(line) = unique::tag_line(self.farm.servers[server].tag(), response.line) {
+            let tagged = self.pool.copy(&[&line, b"\r\n", &bytes[line_len..]]);
+            return self.pass_value(server, leg, response.key, &tagged.bytes(), None);
+        }
+        self.pass_value(server, leg, response.key, bytes, slice);
+    }
+
+    fn pass_value(&mut self, server: usize, leg: &mut Leg, key: &[u8], bytes: &[u8], slice: Option<&Slice>) {
+        let id = leg.transaction;
+        let Purpose::Read(ask) = leg.purpose else {
+            return;
+        };
+        if let Some(client) = self.transactions[id].client {
+            let client = &mut self.clients[client];
+            client.reply_bytes_per_key = (client.reply_bytes_per_key * 7 + bytes.len()) / 8 + 1;
+        }
+        leg.hits += 1;
+        let fallible = self.farm.has_backups();
+        let pool = std::rc::Rc::clone(&self.pool);
+        let read = self.read_mut(id);
+        read.hits += 1;
+        if leg.keys > 1 && (fallible || read.merge.is_some()) {
+            pass_over(leg, key, &read.slots, &mut read.missed);
+            if fallible && ask == Ask::First && !read.missed.slots.is_empty() {
+                // What the partner has of those comes first.
+                read.merge.get_or_insert_default();
+            }
+        }
+        let slot = read
+            .slots
+            .get(leg.slots_start + (leg.passed as usize).saturating_sub(1));
+        match (&mut read.merge, slot) {
+            (Some(merge), Some(&slot)) => merge.add(&pool, slot, bytes, slice),
+            _ => match slice {
+                Some(slice) => self.reply_slice(id, slice),
+                None => self.reply(id, bytes),
+            },
+        }
+        if ask == Ask::SecondAfterMiss
+            && let Some(first) = self.farm.partner(key, server)
+        {
+            self.repair_later(server, first, key);
+        }
+    }
+
+    /// A value above the item limit came and was thrown away.
+    pub(super) fn read_oversized(&mut self, leg: &mut Leg) {
+        leg.hits += 1;
+        self.read_mut(leg.transaction).failure = Some(TOO_LARGE);
+    }
+
+    /// The last line of a server's answer to a retrieval.
+    pub(super) fn read_end(&mut self, server: usize, ask: Ask, leg: &Leg, status: Status) {
+        let id = leg.transaction;
+        if status != Status::End {
+            self.read_lost(server, id, ask, leg);
+            return;
+        }
+        if leg.hits < leg.keys && self.farm.has_backups() {
+            let read = self.read_mut(id);
+            let mut missed = std::mem::take(&mut read.missed);
+            missed.add(unanswered(leg, &read.slots));
+            match ask {
+                Ask::First if self.read_mut(id).verb.is_get_and_touch() => self.touch_missed(id, server, &missed),
+                Ask::First => self.ask_partners(id, server, &missed, Ask::SecondAfterMiss),
+                Ask::AfterLoss => {
+                    let elsewhere = Keys::of(&missed.text).any(|key| self.farm.may_be_elsewhere(key, server));
+                    if elsewhere {
+                        self.read_mut(id).failure = Some(NO_SERVER);
+                    }
+                }
+                Ask::SecondAfterMiss => {}
+            }
+        }
+        self.read_step(id);
+    }
+
+    /// A gat did not find these keys on the server that decides: then they are gone, and the second copies go too. They
+    /// may be newer by now, so they are made what the first server has.
+    fn touch_missed(&mut self, id: usize, server: usize, missed: &Wanted) {
+        for key in Keys::of(&missed.text) {
+            if self.farm.may_be_elsewhere(key, server) {
+                self.read_mut(id).failure = Some(NO_SERVER);
+            } else if let Some(second) = self.farm.partner(key, server) {
+                self.heal_if_room(server, second, key);
+            }
+        }
+    }
+
+    /// A server died, or failed, before it had answered for all keys.
+    pub(super) fn read_lost(&mut self, server: usize, id: usize, ask: Ask, leg: &Leg) {
+        match ask {
+            Ask::First => {
+                let read = self.read_mut(id);
+                let missed = std::mem::take(&mut read.missed);
+                let open = unanswered(leg, &read.slots);
+                if !missed.text.is_empty() && self.read_mut(id).verb.is_get_and_touch() {
+                    self.touch_missed(id, server, &missed);
+                } else if !missed.text.is_empty() {
+                    self.ask_partners(id, server, &missed, Ask::SecondAfterMiss);
+                }
+                if leg.keys > leg.hits {
+                    self.ask_partners(id, server, &open, Ask::AfterLoss);
+                    self.miss_touch(id, server, &open.text);
+                }
+            }
+            Ask::AfterLoss => self.read_mut(id).failure = Some(NO_SERVER),
+            Ask::SecondAfterMiss => {
+                let open = unanswered(leg, &self.read_mut(id).slots);
+                let elsewhere = Keys::of(&open.text).any(|key| {
+                    let first = self.farm.partner(key, server);
+                    first.is_some_and(|first| self.farm.may_be_elsewhere(key, first))
+                });
+                if elsewhere {
+                    self.read_mut(id).failure = Some(NO_SERVER);
+                }
+            }
+        }
+        self.read_step(id);
+    }
+
+    /// Where a gat did not come through to a server, it has missed the change of the exptime.
+    fn miss_touch(&mut self, id: usize, server: usize, keys: &[u8]) {
+        if self.read_mut(id).verb.is_get_and_touch() {
+            for key in Keys::of(keys) {
+                // Where only this one may have it, the client gets an error, and it is the truth when it returns.
+                match self.farm.partner(key, server) {
+                    Some(partner) if self.farm.may_be_elsewhere(key, partner) => {
+                        self.farm.servers[partner].may_lack(key, server);
+                    }
+                    Some(_) => self.farm.servers[server].miss(key),
+                    None => {}
+                }
+            }
+        }
+    }
+
+    /// Goes on when no leg is out: with the next portion, or with the last line of the reply.
+    fn read_step(&mut self, id: usize) {
+        if self.transactions[id].legs > 0 {
+            return;
+        }
+        let read = self.read_mut(id);
+        read.slots.clear();
+        if let Some(merge) = read.merge.take() {
+            for value in merge.into_values() {
+                self.reply_slice(id, &value);
+            }
+        }
+        let wanted = self.transactions[id].client.is_some();
+        if wanted && self.read_mut(id).has_rest() {
+            return self.continue_read(id);
+        }
+        let read = self.read_mut(id);
+        let hits = read.hits.min(read.keys) as u64;
+        let misses = read.keys as u64 - hits;
+        let last = read.failure.unwrap_or(b"END\r\n");
+        if read.verb.is_get_and_touch() {
+            self.statistics.touch_hits += hits;
+            self.statistics.touch_misses += misses;
+        } else {
+            self.statistics.get_hits += hits;
+            self.statistics.get_misses += misses;
+        }
+        self.transactions[id].work = Work::Answered;
+        self.answer(id, last);
+    }
+
+    /// Sends the next portion of a wide get if its client has taken the replies so far.
+    pub(super) fn continue_read(&mut self, id: usize) {
+        let Some(transaction) = self.transactions.get_mut(id) else {
+            return;
+        };
+        let Work::Read(read) = &mut transaction.work else {
+            return;
+        };
+        let Some(client) = transaction.client.filter(|_| transaction.legs == 0) else {
+            return;
+        };
+        let client = &self.clients[client];
+        if client.queue.front() != Some(&id) || client.output.len() > PORTION_BYTES {
+            return;
+        }
+        if let Some(rest) = read.rest.take() {
+            self.ask_portion(id, &rest);
+            self.read_step(id);
+        }
+    }
+
+    /// The client is gone: what has not been asked for is not asked for any more.
+    pub(super) fn abandon_read(&mut self, id: usize) {
+        let transaction = &mut self.transactions[id];
+        if let Work::Read(read) = &mut transaction.work {
+            read.rest = None;
+            if transaction.legs == 0 {
+                transaction.work = Work::Answered;
+            }
+        }
+    }
+}
+
+impl Wanted {
+    fn add(&mut self, other: Wanted) {
+        self.text.extend_from_slice(&other.text);
+        self.slots.extend_from_slice(&other.slots);
+    }
+}
+
+/// Moves a leg's cursor behind `key`; the keys before it were asked for and did not come.
+fn pass_over(leg: &mut Leg, key: &[u8], slots: &[u16], missed: &mut Wanted) {
+    let request = leg.request.bytes();
+    let end = request.len() - 2;
+    let mut keys = Keys::of(&request[leg.cursor..end]);
+    for candidate in keys.by_ref() {
+        leg.passed += 1;
+        if candidate == key {
+            break;
+        }
+        missed.text.push(b' ');
+        missed.text.extend_from_slice(candidate);
+        missed
+            .slots
+            .extend(slots.get(leg.slots_start + leg.passed as usize - 1));
+    }
+    leg.cursor = end - keys.rest().len();
+}
+
+/// The keys of a leg for which no value has come and none can come before another's.
+fn unanswered(leg: &Leg, slots: &[u16]) -> Wanted {
+    let request = leg.request.bytes();
+    let line = &request[..request.len() - 2];
+    if leg.keys > 1 {
+        let (start, end) = (
+            leg.slots_start + leg.passed as usize,
+            leg.slots_start + leg.keys as usize,
+        );
+        return Wanted {
+            text: line[leg.cursor..].to_vec(),
+            slots: slots.get(start..end).unwrap_or(&[]).to_vec(),
+        };
+    }
+    if leg.hits > 0 {
+        return Wanted::default();
+    }
+    Wanted {
+        text: [b" ", only_key(line)].concat(),
+        slots: vec![slots.get(leg.slots_start).copied().unwrap_or(0)],
+    }
+}
+
+/// The key of a retrieval of one key, which is forwarded as it came: the key is its last word.
+fn only_key(request: &[u8]) -> &[u8] {
+    let line = request.strip_suffix(b"\r\n").unwrap_or(request);
+    Keys::of(line).last().unwrap_or(&[])
+}
+
+/// Adds a key to the share of its server, lane and reason, which is begun if it is the first.
+fn add_to_share(
+    shares: &mut Vec<Share>,
+    used: &mut usize,
+    (server, lane, ask): (usize, usize, Ask),
+    header: &[u8],
+    key: &[u8],
+    slot: u16,
+) {
+    let same = |share: &Share| share.server == server && share.lane == lane && share.ask == Some(ask);
+    let at = shares[..*used].iter().position(same).unwrap_or_else(|| {
+        if *used == shares.len() {
+            shares.push(Share::default());
+        }
+        let share = &mut shares[*used];
+        (share.server, share.lane, share.ask) = (server, lane, Some(ask));
+        share.slots.clear();
+        share.text.clear();
+        share.text.extend_from_slice(header);
+        share.header_len = header.len();
+        *used += 1;
+        *used - 1
+    });
+    let share = &mut shares[at];
+    share.text.push(b' ');
+    share.text.extend_from_slice(key);
+    share.slots.push(slot);
+}

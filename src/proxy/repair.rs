@@ -1,0 +1,467 @@
+//! Copying one key from a server to its partner, with its flags and remaining time.
+//!
+//! The item is fetched with a meta command that tells both. The key is held meanwhile: a write that came between fetching
+//! and storing would otherwise be overtaken. A server without meta commands (before 1.6) is served from, not repaired
+//! from, unless its list of keys told when the item expires.
+//!
+//! Another magent before the same servers knows nothing of the hold. So when the copy is stored, the item is looked at
+//! once more where it came from: if it is gone or another meanwhile, the copy is taken away again, and nothing else: the
+//! other magent may have put something in its place.
+
+use super::Proxy;
+use super::dispatch::{LINE_END, deletion};
+use super::link::Purpose;
+use super::net::Net;
+use super::transaction::{Bytes, Text, Transaction, Work};
+use crate::protocol::number::{signed, unsigned};
+use crate::protocol::response::{Response, Status};
+use std::collections::{BTreeSet, VecDeque};
+
+/// Repairs in progress at a time, beside those of a resync; what is not repaired now is repaired when it is read again.
+const REPAIRS_MAX: usize = 64;
+/// A key that was read on one server only is copied after this. If another magent is about to delete it on both, that
+/// has come to its end by then.
+const READ_REPAIR_DELAY_MS: u64 = 1000;
+/// Keys that wait for that.
+const READ_REPAIRS_MAX: usize = 1024;
+/// memcached takes an exptime up to 30 days for relative and a larger one for a unix time.
+const RELATIVE_EXPTIME_MAX_S: i64 = 60 * 60 * 24 * 30;
+
+pub struct Repair {
+    key: Box<[u8]>,
+    from: usize,
+    to: usize,
+    why: Why,
+    /// The proxy's count of flushes when the item was fetched: one that came since must not be undone.
+    flushes: u64,
+    stage: Stage,
+}
+
+pub enum Why {
+    /// A read found it on `from` and not on `to`. What is newer there stays.
+    Read,
+    /// The two answered a write differently: `to` is to have what `from` has. The transaction waits for that with its
+    /// reply, if it has not been given yet.
+    Heal(Option<(usize, Option<Text>)>),
+    /// `to` is being filled, by the resync of that number.
+    Fill {
+        resync: u64,
+        manner: Manner,
+        /// The unix second in the list of keys; 0 for never.
+        listed_exptime: Option<i64>,
+        /// What it was taken to weigh.
+        size: usize,
+    },
+}
+
+/// How a key is dealt with while a server is filled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    /// Copied, unless it is there.
+    Add,
+    /// The same, but it probably is there, so that is asked first.
+    AddIfLacking,
+    /// Made what it is on `from`.
+    Overwrite,
+    /// Removed if `from` does not have it.
+    Verify,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// The key is held by somebody else.
+    Waiting,
+    Checking,
+    Fetching,
+    /// `unique` is the item's own where it came from, if it was told and the copy's will be.
+    Storing {
+        bytes: usize,
+        unique: Option<u64>,
+    },
+    /// The copy is there; now for its unique.
+    Stored {
+        bytes: usize,
+        unique: u64,
+    },
+    Verifying {
+        bytes: usize,
+        unique: u64,
+        copy: u64,
+    },
+    Removing,
+}
+
+/// Keys to be copied, each once, in the order in which they are due.
+#[derive(Default)]
+pub struct ReadRepairs {
+    due: VecDeque<(u64, usize, usize, Box<[u8]>)>,
+    keys: BTreeSet<Box<[u8]>>,
+}
+
+impl<N: Net> Proxy<N> {
+    /// Notes a key that was found on one of its servers and not on the other.
+    pub(super) fn repair_later(&mut self, from: usize, to: usize, key: &[u8]) {
+        let repairs = &mut self.read_repairs;
+        if repairs.due.len() < READ_REPAIRS_MAX && !repairs.keys.contains(key) {
+            let due_ms = self.now_ms + READ_REPAIR_DELAY_MS;
+            repairs.keys.insert(key.into());
+            repairs.due.push_back((due_ms, from, to, key.into()));
+            self.next_tick_ms = self.next_tick_ms.min(due_ms);
+        }
+    }
+
+    /// Begins the copies that are due.
+    pub(super) fn repairs_tick(&mut self) {
+        while let Some(&(due_ms, from, to, _)) = self.read_repairs.due.front() {
+            if due_ms > self.now_ms {
+                self.next_tick_ms = self.next_tick_ms.min(due_ms);
+                return;
+            }
+            if let Some((.., key)) = self.read_repairs.due.pop_front() {
+                self.read_repairs.keys.remove(&key);
+                self.repair_read(from, to, &key);
+            }
+        }
+    }
+
+    /// Begins to copy a key that was read, if nothing else is going on with it.
+    fn repair_read(&mut self, from: usize, to: usize, key: &[u8]) {
+        let [source, target] = [from, to].map(|index| &self.farm.servers[index]);
+        let possible = source.is_up() && source.has_meta && target.is_up() && self.farm.partner(key, from) == Some(to);
+        if possible && self.repairs < REPAIRS_MAX && !self.holds.is_held(key) {
+            self.start_repair(from, to, key, Why::Read);
+        }
+    }
+
+    /// Makes the copy on `to` like the one on `from`; then the transaction, if any, is over, and its reply is given.
+    pub(super) fn heal(&mut self, from: usize, to: usize, key: &[u8], waiting: Option<(usize, Option<Text>)>) {
+        if let Some((id, _)) = waiting {
+            self.transactions[id].work = Work::Healing;
+        }
+        self.start_repair(from, to, key, Why::Heal(waiting));
+    }
+
+    /// The same, where nobody waits for it and it may be left undone.
+    pub(super) fn heal_if_room(&mut self, from: usize, to: usize, key: &[u8]) {
+        let servers = &self.farm.servers;
+        let possible = servers[from].is_up() && servers[to].is_up() && servers[to].lacks(key, from) == 0;
+        if possible && self.repairs < REPAIRS_MAX {
+            self.heal(from, to, key, None);
+        }
+    }
+
+    pub(super) fn start_repair(&mut self, from: usize, to: usize, key: &[u8], why: Why) {
+        self.repairs += usize::from(!matches!(why, Why::Fill { .. }));
+        let mut transaction = Transaction::new(None, true, 0);
+        let repair = Repair {
+            key: key.into(),
+            from,
+            to,
+            why,
+            flushes: self.flushes,
+            stage: Stage::Waiting,
+        };
+        if self.holds.is_held(key) {
+            transaction.work = Work::Repair(repair);
+            let id = self.transactions.insert(transaction);
+            return self.holds.wait(key, id);
+        }
+        let id = self.transactions.insert(transaction);
+        self.start_waiting_repair(id, repair);
+    }
+
+    /// Starts a repair whose key nobody holds any more.
+    pub(super) fn start_waiting_repair(&mut self, id: usize, mut repair: Repair) {
+        let (from, to) = (repair.from, repair.to);
+        self.holds.hold(&repair.key);
+        repair.flushes = self.flushes;
+        let servers = &self.farm.servers;
+        // Only where `from` is believed may something be taken away on its word: it may have missed the key itself.
+        let takes_away = matches!(
+            repair.why,
+            Why::Fill {
+                manner: Manner::Overwrite | Manner::Verify,
+                ..
+            }
+        );
+        let believed = !takes_away || self.farm.place(&repair.key).first == from;
+        let possible = servers[from].is_up() && servers[to].is_up() && believed;
+        let check_first = match repair.manner() {
+            Manner::AddIfLacking => servers[to].has_meta,
+            manner => manner == Manner::Verify,
+        };
+        self.transactions[id].work = Work::Repair(repair);
+        match (possible, check_first) {
+            (false, _) if takes_away => self.repair_over(id),
+            (false, _) => self.repair_failed(id),
+            (true, true) => self.check(id),
+            (true, false) => self.fetch(id),
+        }
+    }
+
+    fn repair_mut(&mut self, id: usize) -> Option<&mut Repair> {
+        match &mut self.transactions[id].work {
+            Work::Repair(repair) => Some(repair),
+            _ => None,
+        }
+    }
+
+    fn check(&mut self, id: usize) {
+        let Some(repair) = self.repair_mut(id) else {
+            return;
+        };
+        repair.stage = Stage::Checking;
+        let server = match repair.manner() {
+            Manner::Verify => repair.from,
+            _ => repair.to,
+        };
+        let key = repair.key.clone();
+        let lane = self.farm.place(&key).lane;
+        let parts: [&[u8]; 3] = [b"mg ", &key, LINE_END];
+        self.send(server, lane, Purpose::RepairCheck, id, Bytes::Parts(&parts), 0);
+    }
+
+    fn fetch(&mut self, id: usize) {
+        let Some(repair) = self.repair_mut(id) else {
+            return;
+        };
+        repair.stage = Stage::Fetching;
+        let listed = matches!(
+            repair.why,
+            Why::Fill {
+                listed_exptime: Some(_),
+                ..
+            }
+        );
+        let (from, key) = (repair.from, repair.key.clone());
+        let lane = self.farm.place(&key).lane;
+        let parts: [&[u8]; 3] = match (self.farm.servers[from].has_meta, listed) {
+            (true, _) => [b"mg ", &key, b" t f c v\r\n"],
+            (false, true) => [b"get ", &key, LINE_END],
+            (false, false) => return self.repair_failed(id),
+        };
+        self.send(from, lane, Purpose::RepairFetch, id, Bytes::Parts(&parts), 0);
+    }
+
+    /// The item came: `data` is its value with the line end.
+    pub(super) fn repair_value(&mut self, id: usize, response: &Response<'_>, data: &[u8]) {
+        let now_s = self.net.unix_time_s() as i64;
+        let flushes = self.flushes;
+        let Some(repair) = self.repair_mut(id) else {
+            return self.end_if_over(id);
+        };
+        let (flags, exptime) = match (response.status, &repair.why) {
+            (Status::MetaValue, _) => {
+                let ttl_s = response.meta_flag(b't').and_then(signed);
+                (
+                    response.meta_flag(b'f'),
+                    ttl_s.and_then(|ttl_s| exptime_of(ttl_s, now_s)),
+                )
+            }
+            (_, Why::Fill { listed_exptime, .. }) => {
+                (response.line.split(|&byte| byte == b' ').nth(2), *listed_exptime)
+            }
+            _ => (None, None),
+        };
+        // In its last second an item cannot be stored anew: 0 would make it stay for ever.
+        let (Some(flags), Some(exptime)) = (flags, exptime) else {
+            return self.repair_failed(id);
+        };
+        if repair.flushes != flushes {
+            return self.repair_over(id);
+        }
+        let bytes = data.len() - LINE_END.len();
+        let overwrites = repair.overwrites();
+        let (to, key) = (repair.to, repair.key.clone());
+        let verifies = !overwrites && self.farm.servers[to].has_meta;
+        let unique = response.meta_flag(b'c').and_then(unsigned).filter(|_| verifies);
+        if let Some(repair) = self.repair_mut(id) {
+            repair.stage = Stage::Storing { bytes, unique };
+        }
+        let verb: &[u8] = if overwrites { b"set " } else { b"add " };
+        if !self.farm.servers[to].is_up() {
+            return self.repair_failed(id);
+        }
+        let (exptime, len) = (exptime.to_string(), bytes.to_string());
+        let numbers: [&[u8]; 3] = [flags, exptime.as_bytes(), len.as_bytes()];
+        let line = [verb, &key, b" ", &numbers.join(&b' '), LINE_END].concat();
+        let lane = self.farm.place(&key).lane;
+        self.send(to, lane, Purpose::RepairStore, id, Bytes::Parts(&[&line, data]), 0);
+        if unique.is_some() {
+            self.ask_for_unique(id, to, &key);
+        }
+    }
+
+    fn ask_for_unique(&mut self, id: usize, server: usize, key: &[u8]) {
+        let lane = self.farm.place(key).lane;
+        let parts: [&[u8]; 3] = [b"mg ", key, b" c\r\n"];
+        self.send(server, lane, Purpose::RepairCheck, id, Bytes::Parts(&parts), 0);
+    }
+
+    /// An answer that is no value.
+    pub(super) fn repair_answer(&mut self, id: usize, server: usize, purpose: Purpose, response: &Response<'_>) {
+        let status = response.status;
+        let Some(repair) = self.repair_mut(id) else {
+            return self.end_if_over(id);
+        };
+        let overwrites = repair.overwrites();
+        match (purpose, repair.stage) {
+            (_, Stage::Checking) => match (repair.manner(), status) {
+                (_, Status::MetaHit) => self.repair_over(id),
+                (Manner::Verify, Status::MetaMiss) => self.remove(id, None),
+                (Manner::Verify, _) => self.repair_over(id),
+                _ => self.fetch(id),
+            },
+            (Purpose::RepairFetch, Stage::Fetching) if status == Status::Error => {
+                self.farm.servers[server].has_meta = false;
+                self.fetch(id);
+            }
+            (Purpose::RepairFetch, Stage::Fetching) => self.repair_failed(id),
+            // The end behind a value that is on its way already.
+            (Purpose::RepairFetch, _) => {}
+            (_, Stage::Storing { bytes, unique }) if status == Status::Stored => match unique {
+                Some(unique) => repair.stage = Stage::Stored { bytes, unique },
+                None => self.repair_done(id, Some(bytes)),
+            },
+            // What was there before must not stay.
+            (_, Stage::Storing { .. }) if overwrites => self.remove(id, None),
+            (_, Stage::Stored { bytes, unique }) => {
+                let (from, key) = (repair.from, repair.key.clone());
+                match response.meta_flag(b'c').and_then(unsigned) {
+                    Some(copy) => {
+                        repair.stage = Stage::Verifying { bytes, unique, copy };
+                        self.ask_for_unique(id, from, &key);
+                    }
+                    None => self.repair_done(id, Some(bytes)),
+                }
+            }
+            (_, Stage::Verifying { bytes, unique, copy }) => {
+                match response.meta_flag(b'c').and_then(unsigned) == Some(unique) {
+                    true => self.repair_done(id, Some(bytes)),
+                    false => self.remove(id, Some(copy)),
+                }
+            }
+            _ => self.repair_over(id),
+        }
+    }
+
+    /// A leg was cut off.
+    pub(super) fn repair_lost(&mut self, id: usize) {
+        match self.repair_mut(id) {
+            // The source ended after the copy was made.
+            Some(Repair {
+                stage: Stage::Stored { bytes, .. } | Stage::Verifying { bytes, .. },
+                ..
+            }) => {
+                let bytes = *bytes;
+                self.repair_done(id, Some(bytes));
+            }
+            Some(repair) if repair.changes_what_is_there() => {
+                let (to, key) = (repair.to, repair.key.clone());
+                self.farm.servers[to].miss(&key);
+                self.repair_over(id);
+            }
+            // With the source gone, what the other has is the best there is.
+            _ => self.repair_over(id),
+        }
+    }
+
+    /// There is nothing to copy, or it cannot be copied. Where that is needed, a wrong copy is removed instead.
+    pub(super) fn repair_failed(&mut self, id: usize) {
+        match self.repair_mut(id) {
+            Some(repair) if repair.overwrites() && repair.stage != Stage::Removing => self.remove(id, None),
+            Some(_) => self.repair_over(id),
+            None => self.end_if_over(id),
+        }
+    }
+
+    /// Removes what `to` has; with a unique, only if it is still the copy that has it.
+    fn remove(&mut self, id: usize, copy: Option<u64>) {
+        let Some(repair) = self.repair_mut(id) else {
+            return;
+        };
+        repair.stage = Stage::Removing;
+        let (to, key) = (repair.to, repair.key.clone());
+        if !self.farm.servers[to].is_up() {
+            self.farm.servers[to].miss(&key);
+            return self.repair_over(id);
+        }
+        let lane = self.farm.place(&key).lane;
+        let unique = copy.map(|unique| unique.to_string());
+        let parts: &[&[u8]] = match &unique {
+            Some(unique) => &[b"md ", &key, b" C", unique.as_bytes(), LINE_END],
+            None => &deletion(&key),
+        };
+        self.send(to, lane, Purpose::RepairStore, id, Bytes::Parts(parts), 0);
+    }
+
+    pub(super) fn repair_over(&mut self, id: usize) {
+        self.repair_done(id, None);
+    }
+
+    /// The end of a repair; `copied` are the bytes that were stored.
+    fn repair_done(&mut self, id: usize, copied: Option<usize>) {
+        let work = std::mem::replace(&mut self.transactions[id].work, Work::Answered);
+        self.end_if_over(id);
+        let Work::Repair(repair) = work else {
+            return;
+        };
+        if let Some(bytes) = copied {
+            let counters = &mut self.farm.servers[repair.to].counters;
+            if let Why::Fill { .. } = repair.why {
+                counters.resync_items += 1;
+                counters.resync_bytes += bytes as u64;
+            } else {
+                counters.repairs += 1;
+            }
+        }
+        match repair.why {
+            Why::Read => self.repairs -= 1,
+            Why::Heal(waiting) => {
+                self.repairs -= 1;
+                if let Some((write, reply)) = waiting {
+                    self.transactions[write].work = Work::Answered;
+                    match reply {
+                        Some(text) => self.answer(write, text.bytes()),
+                        None => self.end_if_over(write),
+                    }
+                }
+            }
+            Why::Fill { resync, size, .. } => self.fill_done(resync, &repair.key, size, copied),
+        }
+        self.release(&repair.key);
+    }
+}
+
+impl Repair {
+    fn manner(&self) -> Manner {
+        match self.why {
+            Why::Read => Manner::Add,
+            Why::Heal(_) => Manner::Overwrite,
+            Why::Fill { manner, .. } => manner,
+        }
+    }
+
+    /// Whether the copy replaces what is there, and nothing there is to be left where there is nothing to copy.
+    fn overwrites(&self) -> bool {
+        self.manner() == Manner::Overwrite
+    }
+
+    /// Whether something wrong may be left if this comes to nothing now.
+    fn changes_what_is_there(&self) -> bool {
+        match self.stage {
+            Stage::Storing { .. } => self.overwrites(),
+            stage => stage == Stage::Removing,
+        }
+    }
+}
+
+/// The exptime that makes an item expire in `ttl_s` seconds, -1 for never; None where it would not.
+fn exptime_of(ttl_s: i64, now_s: i64) -> Option<i64> {
+    match ttl_s {
+        -1 => Some(0),
+        1..=RELATIVE_EXPTIME_MAX_S => Some(ttl_s),
+        ttl_s if ttl_s > 0 => Some(now_s + ttl_s),
+        _ => None,
+    }
+}

@@ -1,0 +1,307 @@
+//! A server's health, and what it missed while it was away.
+//!
+//! ```text
+//!          link lost, refused, silent past the timeout
+//!   Up --------------------------------------------------> Down
+//!    ^                                                      |  probe due: connect, say "stats"
+//!    |  deletions of the missed keys are on their way,      v
+//!    |  or its flush_all is done                        Rejoining --> Down again, with a longer pause
+//!    +--------------------------------------------------- Probing -> Draining -> Flushing
+//! ```
+//! At start a server is taken to be up, so that a request that comes first waits for the connection rather than being
+//! refused; a server that is not there says so at once.
+//!
+//! A server that is up may still lack items that its partners have ([`Lack`]); see `resync`.
+
+use super::life::{Introduction, Life};
+use super::settings::ServerName;
+use std::collections::BTreeSet;
+
+/// The first pause between a server going down and the probe that looks for it.
+pub const PROBE_PAUSE_MIN_MS: u64 = 100;
+/// Pauses between probes double up to this.
+pub const PROBE_PAUSE_MAX_MS: u64 = 2000;
+/// Bytes of missed keys remembered for one server; when more are missed, all of it is flushed when it returns.
+const MISSED_BYTES_MAX: usize = 4 << 20;
+/// What a remembered key costs beside its own bytes, roughly.
+const MISSED_KEY_OVERHEAD: usize = 32;
+
+#[derive(Debug, PartialEq, Eq)]
+pub enum Health {
+    Up,
+    Down {
+        since_ms: u64,
+        probe_at_ms: u64,
+        pause_ms: u64,
+    },
+    /// It is being probed, or is told to forget what it missed; nobody reads from it.
+    Rejoining {
+        since_ms: u64,
+        pause_ms: u64,
+        step: Rejoining,
+    },
+    /// The configuration does not name it any more: what is in flight is answered, then its links are closed.
+    Retired,
+}
+
+/// What a server that may be back is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rejoining {
+    /// An answer on a new connection.
+    Probing,
+    /// It answered; now for the end of what it was sent before it fell silent, until the time given at the latest.
+    Draining { until_ms: u64 },
+    /// The end of its flush_all.
+    Flushing,
+}
+
+/// Writes that a server did not acknowledge. Their order is the keys', so that a run can be repeated.
+#[derive(Debug, Default)]
+pub enum Missed {
+    #[default]
+    Nothing,
+    Keys {
+        keys: BTreeSet<Box<[u8]>>,
+        bytes: usize,
+    },
+    /// Too many to remember, or a flush_all.
+    Everything,
+}
+
+impl Missed {
+    pub fn add(&mut self, key: &[u8]) {
+        if let Missed::Nothing = self {
+            *self = Missed::Keys {
+                keys: BTreeSet::new(),
+                bytes: 0,
+            };
+        }
+        if let Missed::Keys { keys, bytes } = self
+            && !keys.contains(key)
+        {
+            *bytes += key.len() + MISSED_KEY_OVERHEAD;
+            keys.insert(key.into());
+            if *bytes > MISSED_BYTES_MAX {
+                *self = Missed::Everything;
+            }
+        }
+    }
+}
+
+/// What a server may lack that one of its partners has.
+#[derive(Debug)]
+pub struct Lack {
+    /// The partner.
+    pub from: usize,
+    pub what: Lacking,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub enum Lacking {
+    /// These keys; without any it is only waited until the server has settled.
+    Keys(BTreeSet<Box<[u8]>>),
+    /// Whatever the partner has.
+    Everything,
+    /// The same, and what it has itself may be old: keys came to it by new settings, perhaps not for the first time.
+    Suspect,
+    /// The same, and the partner cannot say what that is.
+    Unlistable,
+    /// Hardly anything, but it may have been given what another magent was deleting just then, and the partner's list may
+    /// have left something out. Looked into once it has settled.
+    Unverified,
+}
+
+impl Lacking {
+    /// Whether there is nothing to be copied any more.
+    pub fn is_over(&self) -> bool {
+        matches!(self, Lacking::Keys(keys) if keys.is_empty())
+    }
+}
+
+/// One memcached.
+pub struct Server {
+    pub name: ServerName,
+    pub health: Health,
+    /// The open link of each lane: an index into the proxy's slab of links.
+    pub links: Vec<Option<usize>>,
+    /// Links from before it fell silent, with answers still to come.
+    pub stale_links: Vec<usize>,
+    pub missed: Missed,
+    /// What it may lack, a partner at most once.
+    pub lacks: Vec<Lack>,
+    /// Until then others may have to remove what it missed of theirs, so its partner is asked first.
+    pub settles_ms: Option<u64>,
+    /// Which life it was in when it last said so; None before it first did.
+    pub life: Option<Life>,
+    /// Whether that was on the link that is open now.
+    pub confirmed: bool,
+    /// What it has said of itself so far, on a link that was just opened.
+    pub introduction: Introduction,
+    /// When that life began, in milliseconds on magent's clock and to the second, if it says; negative before magent's
+    /// own start.
+    pub born_ms: Option<i64>,
+    /// What marks its cas uniques; see `unique`. Of no meaning until it is confirmed.
+    pub tag: u32,
+    /// Its process is known to have ended, and what it held with it.
+    pub gone: bool,
+    /// It was started anew since it was last up.
+    pub lost_memory: bool,
+    /// The configuration names it since a reload: it lacks what its partners have, however old it is.
+    pub newcomer: bool,
+    /// It answers meta commands, as far as we know.
+    pub has_meta: bool,
+    /// It can list its keys by its hash table, as far as we know (memcached 1.6).
+    pub lists_hash: bool,
+    pub counters: Counters,
+}
+
+/// Counted since the start, or since `stats reset`.
+#[derive(Debug, Default, Clone)]
+pub struct Counters {
+    pub requests: u64,
+    /// Answers that were an error of the server's own.
+    pub errors: u64,
+    pub timeouts: u64,
+    /// Times it went down.
+    pub failures: u64,
+    /// Keys whose write it missed.
+    pub missed: u64,
+    /// Keys that were copied to it one by one: read from its partner, or answered differently.
+    pub repairs: u64,
+    /// Items, and bytes of their values, that it was filled with after it had lost them.
+    pub resync_items: u64,
+    pub resync_bytes: u64,
+}
+
+impl Server {
+    pub fn new(name: ServerName, lanes: usize) -> Self {
+        Self {
+            name,
+            health: Health::Up,
+            links: vec![None; lanes],
+            stale_links: Vec::new(),
+            missed: Missed::Nothing,
+            lacks: Vec::new(),
+            settles_ms: None,
+            life: None,
+            confirmed: false,
+            introduction: Introduction::default(),
+            born_ms: None,
+            tag: 0,
+            gone: false,
+            lost_memory: false,
+            newcomer: false,
+            has_meta: true,
+            lists_hash: true,
+            counters: Counters::default(),
+        }
+    }
+
+    /// Whether clients' requests may be sent to it.
+    pub fn is_up(&self) -> bool {
+        self.health == Health::Up
+    }
+
+    /// Whether its word is the truth: it lacks nothing, and nobody else has anything to remove from it.
+    pub fn is_warm(&self) -> bool {
+        self.confirmed && self.lacks.is_empty() && self.settles_ms.is_none()
+    }
+
+    /// How surely it lacks a key that `partner` may have; 0 if it does not.
+    pub fn lacks(&self, key: &[u8], partner: usize) -> u8 {
+        match self.lacks.iter().find(|lack| lack.from == partner) {
+            None => 0,
+            Some(Lack { what, .. }) => match what {
+                Lacking::Keys(keys) => 2 * u8::from(keys.contains(key)),
+                Lacking::Everything | Lacking::Suspect | Lacking::Unlistable | Lacking::Unverified => 1,
+            },
+        }
+    }
+
+    /// Whether it was filled from a partner, and is only to be looked through once more.
+    pub fn is_filled_from(&self, partner: usize) -> bool {
+        let lack = self.lacks.iter().find(|lack| lack.from == partner);
+        lack.is_some_and(|lack| lack.what == Lacking::Unverified)
+    }
+
+    /// The tag of the cas uniques that it hands out, 0 while it is not known which life it is in.
+    pub fn tag(&self) -> u32 {
+        if self.confirmed { self.tag } else { 0 }
+    }
+
+    /// How little is known of what it holds.
+    pub fn doubt(&self) -> u8 {
+        match (self.confirmed, self.settles_ms) {
+            (false, _) => 2,
+            (true, Some(_)) => 1,
+            (true, None) => 0,
+        }
+    }
+
+    /// Notes that it lacks something of a partner's, beside what it lacked before.
+    pub fn add_lack(&mut self, from: usize, what: Lacking) {
+        let Some(lack) = self.lacks.iter_mut().find(|lack| lack.from == from) else {
+            return self.lacks.push(Lack { from, what });
+        };
+        match (&mut lack.what, what) {
+            (Lacking::Keys(old), Lacking::Keys(mut new)) => {
+                old.append(&mut new);
+                let bytes: usize = old.iter().map(|key| key.len() + MISSED_KEY_OVERHEAD).sum();
+                if bytes > MISSED_BYTES_MAX {
+                    lack.what = Lacking::Everything;
+                }
+            }
+            // One key more, in a server that may have too many as well: all of it anew.
+            (old @ Lacking::Unverified, Lacking::Keys(_)) => *old = Lacking::Everything,
+            (_, Lacking::Keys(_)) | (Lacking::Suspect, Lacking::Everything) => {}
+            (old, new) => *old = new,
+        }
+    }
+
+    /// Notes that a partner may have a key that it does not have, after a write that may have come through there only.
+    pub fn may_lack(&mut self, key: &[u8], from: usize) {
+        self.add_lack(from, Lacking::Keys([key.into()].into()));
+    }
+
+    /// Lets those that could not list their keys try again.
+    pub fn list_again(&mut self) {
+        for lack in &mut self.lacks {
+            if lack.what == Lacking::Unlistable {
+                lack.what = Lacking::Everything;
+            }
+        }
+    }
+
+    /// The word for `stats servers`.
+    pub fn state(&self) -> &'static str {
+        match self.health {
+            Health::Up if self.lacks.is_empty() && self.settles_ms.is_none() => "up",
+            Health::Up => "up, cold",
+            Health::Down { .. } => "down",
+            Health::Rejoining { .. } => "rejoining",
+            Health::Retired => "retired",
+        }
+    }
+
+    pub fn miss(&mut self, key: &[u8]) {
+        self.counters.missed += 1;
+        self.missed.add(key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn missed_keys_are_remembered_in_bounded_memory() {
+        let mut missed = Missed::default();
+        missed.add(b"a");
+        missed.add(b"a");
+        assert!(matches!(&missed, Missed::Keys { keys, .. } if keys.len() == 1));
+        for i in 0..MISSED_BYTES_MAX / MISSED_KEY_OVERHEAD {
+            missed.add(i.to_string().as_bytes());
+        }
+        assert!(matches!(missed, Missed::Everything));
+    }
+}

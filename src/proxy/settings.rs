@@ -1,0 +1,66 @@
+//! What the proxy needs to know before it starts; the configuration makes one of these, validated.
+
+use super::net::Address;
+use crate::ring::Distribution;
+use std::fmt;
+
+/// One memcached, as the administrator named it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerName {
+    /// The host as written, without brackets, or a unix socket's path: the name that ketama hashes, so that a host name
+    /// keeps its keys when its address changes.
+    pub host: String,
+    /// 0 for a unix socket.
+    pub port: u16,
+    /// Where it is reached; two names with one address are one server.
+    pub address: Address,
+}
+
+impl fmt::Display for ServerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.address {
+            Address::Unix(path) => write!(f, "unix:{}", path.display()),
+            Address::Tcp(_) if self.host.contains(':') => write!(f, "[{}]:{}", self.host, self.port),
+            Address::Tcp(_) => write!(f, "{}:{}", self.host, self.port),
+        }
+    }
+}
+
+/// When a write is acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ack {
+    /// When every copy that is up has answered: an acknowledged write survives the death of either server.
+    All,
+    /// When the primary has answered.
+    Primary,
+}
+
+/// When a miss on the primary makes magent ask the backup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Miss {
+    /// Always.
+    Partner,
+    /// Only when the primary has come back from being down, and may have lost what it held.
+    Cold,
+}
+
+/// The proxy's settings. All limits are upper bounds, inclusive.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// At least one.
+    pub primaries: Vec<ServerName>,
+    pub backups: Vec<ServerName>,
+    pub distribution: Distribution,
+    /// Connections to one server, 1 to 1000.
+    pub links_max: usize,
+    /// Connections of clients.
+    pub clients_max: usize,
+    /// A server that lets somebody wait and says nothing for this long counts as down.
+    pub timeout_ms: u64,
+    pub ack: Ack,
+    pub miss: Miss,
+    /// Bytes of a value.
+    pub item_bytes_max: usize,
+    /// Bytes that clients have not sent in full or not taken, together; above it the client that holds the most is closed.
+    pub memory_bytes_max: usize,
+}

@@ -1,0 +1,75 @@
+//! Links to a server that fell silent.
+//!
+//! A server that hangs may have commands in its socket that nobody waits for any more. When it wakes up it runs them,
+//! and a connection that was merely closed gives no sign of when that is over: a set that a client was told had failed
+//! over could land after the key's deletion, and the old value would be back. So the link of a silent server is not
+//! closed but kept aside, and the server is not used again before it has answered all that it was sent there, or has
+//! ended the connection. A server that answers on a new connection, and for a while nothing on the old one, has been
+//! started anew, and the old connection leads nowhere.
+
+use super::Proxy;
+use super::link::{Outgoing, Purpose};
+use super::net::Net;
+use super::server::{Health, Rejoining};
+
+impl<N: Net> Proxy<N> {
+    /// Puts the links of a server that fell silent aside; all that waited on them fails over. Returns how many requests
+    /// those were.
+    pub(super) fn set_links_aside(&mut self, server: usize) -> usize {
+        let mut cut_off = 0;
+        for lane in 0..self.farm.servers[server].links.len() {
+            let Some(index) = self.farm.servers[server].links[lane].take() else {
+                continue;
+            };
+            let link = &mut self.links[index];
+            cut_off += link.clients_waiting();
+            let written = link.queued - link.output.len() as u64;
+            link.output.clear();
+            link.outgoing = Outgoing::Idle;
+            link.aside = true;
+            // A probe changes nothing, and what was not sent, or not in full, is never run.
+            let awaited = |purpose: Purpose, end: u64| end <= written && purpose != Purpose::Probe;
+            let mut kept = std::collections::VecDeque::new();
+            for leg in link.pending.drain(..) {
+                if awaited(leg.purpose, leg.end) {
+                    kept.push_back(leg.as_stale());
+                }
+                self.lost.push_back((server, leg));
+            }
+            link.pending = kept;
+            if link.pending.is_empty() {
+                let link = self.links.remove(index);
+                self.net.close(link.socket);
+            } else {
+                self.farm.servers[server].stale_links.push(index);
+            }
+        }
+        cut_off
+    }
+
+    /// A link that was set aside has nothing more to tell: its last answer came, or the server ended it.
+    pub(super) fn stale_link_over(&mut self, index: usize) {
+        let link = self.links.remove(index);
+        self.net.close(link.socket);
+        let server = &mut self.farm.servers[link.server];
+        server.stale_links.retain(|&stale| stale != index);
+        let waited_for = matches!(
+            server.health,
+            Health::Rejoining {
+                step: Rejoining::Draining { .. },
+                ..
+            }
+        );
+        if waited_for && server.stale_links.is_empty() {
+            self.rejoin(link.server);
+        }
+    }
+
+    /// Gives up on the links that were set aside.
+    pub(super) fn drop_stale_links(&mut self, server: usize) {
+        for index in std::mem::take(&mut self.farm.servers[server].stale_links) {
+            let link = self.links.remove(index);
+            self.net.close(link.socket);
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! Counters, and the replies to `stats`, with memcached's names for what magent also has.
+
+use super::Proxy;
+use super::net::Net;
+use super::server::{Health, Server};
+use super::settings::{Ack, Miss};
+use crate::protocol::request::{self, Verb};
+use crate::protocol::response::Status;
+use crate::ring::Distribution;
+use std::fmt::{Display, Write as _};
+
+/// Counted since the start, or since `stats reset`, over all clients.
+#[derive(Default)]
+pub struct Statistics {
+    started_ms: u64,
+    pub total_connections: u64,
+    pub rejected_connections: u64,
+    /// Clients closed because `--max-memory` was reached.
+    pub shed_connections: u64,
+    /// Keys asked for by get and gets; those of gat and gats count as touches, as in memcached.
+    pub cmd_get: u64,
+    /// set, add, replace, append, prepend and cas.
+    pub cmd_set: u64,
+    pub cmd_touch: u64,
+    pub cmd_flush: u64,
+    pub get_hits: u64,
+    pub get_misses: u64,
+    delete_hits: u64,
+    delete_misses: u64,
+    incr_hits: u64,
+    incr_misses: u64,
+    decr_hits: u64,
+    decr_misses: u64,
+    cas_hits: u64,
+    cas_misses: u64,
+    cas_badval: u64,
+    pub touch_hits: u64,
+    pub touch_misses: u64,
+    pub store_too_large: u64,
+    pub bytes_read: u64,
+    pub bytes_written: u64,
+}
+
+impl Statistics {
+    pub fn new(now_ms: u64) -> Self {
+        Self {
+            started_ms: now_ms,
+            ..Self::default()
+        }
+    }
+
+    pub fn count_write(&mut self, verb: Verb) {
+        match verb {
+            _ if verb.is_storage() => self.cmd_set += 1,
+            Verb::Touch => self.cmd_touch += 1,
+            _ => {}
+        }
+    }
+
+    pub fn count_outcome(&mut self, verb: Verb, status: Status) {
+        let counter = match (verb, status) {
+            (Verb::Delete, Status::Deleted) => &mut self.delete_hits,
+            (Verb::Delete, Status::NotFound) => &mut self.delete_misses,
+            (Verb::Incr, Status::Number) => &mut self.incr_hits,
+            (Verb::Incr, Status::NotFound) => &mut self.incr_misses,
+            (Verb::Decr, Status::Number) => &mut self.decr_hits,
+            (Verb::Decr, Status::NotFound) => &mut self.decr_misses,
+            (Verb::Cas, Status::Stored) => &mut self.cas_hits,
+            (Verb::Cas, Status::NotFound) => &mut self.cas_misses,
+            (Verb::Cas, Status::Exists) => &mut self.cas_badval,
+            (Verb::Touch, Status::Touched) => &mut self.touch_hits,
+            (Verb::Touch, Status::NotFound) => &mut self.touch_misses,
+            _ => return,
+        };
+        *counter += 1;
+    }
+}
+
+/// Lines of the form `STAT name value`.
+struct Lines(String);
+
+impl Lines {
+    fn add(&mut self, name: &str, value: impl Display) {
+        // Writing to a string cannot fail.
+        let _ = write!(self.0, "STAT {name} {value}\r\n");
+    }
+
+    fn end(mut self) -> Vec<u8> {
+        self.0.push_str("END\r\n");
+        self.0.into_bytes()
+    }
+}
+
+/// The reply to `stats` with this argument.
+pub fn reply<N: Net>(proxy: &mut Proxy<N>, argument: &[u8]) -> Vec<u8> {
+    match argument {
+        b"" => general(proxy),
+        b"servers" => servers(proxy),
+        b"settings" => settings(proxy),
+        // A proxy has no items, slabs or sizes of its own; tools that ask find none.
+        b"items" | b"slabs" | b"sizes" | b"conns" => b"END\r\n".to_vec(),
+        b"reset" => {
+            let started_ms = proxy.statistics.started_ms;
+            proxy.statistics = Statistics::new(started_ms);
+            for server in &mut proxy.farm.servers {
+                server.counters = Default::default();
+            }
+            b"RESET\r\n".to_vec()
+        }
+        _ => request::ERROR.to_vec(),
+    }
+}
+
+fn general<N: Net>(proxy: &Proxy<N>) -> Vec<u8> {
+    let s = &proxy.statistics;
+    let mut lines = Lines(String::new());
+    lines.add("pid", std::process::id());
+    lines.add("uptime", (proxy.net.now_ms() - s.started_ms) / 1000);
+    lines.add("time", proxy.net.unix_time_s());
+    lines.add("version", env!("CARGO_PKG_VERSION"));
+    lines.add("pointer_size", usize::BITS);
+    lines.add("max_connections", proxy.settings.clients_max);
+    lines.add("curr_connections", proxy.clients.len());
+    lines.add("total_connections", s.total_connections);
+    lines.add("rejected_connections", s.rejected_connections);
+    lines.add("shed_connections", s.shed_connections);
+    lines.add("cmd_get", s.cmd_get);
+    lines.add("cmd_set", s.cmd_set);
+    lines.add("cmd_flush", s.cmd_flush);
+    lines.add("cmd_touch", s.cmd_touch);
+    lines.add("get_hits", s.get_hits);
+    lines.add("get_misses", s.get_misses);
+    lines.add("delete_misses", s.delete_misses);
+    lines.add("delete_hits", s.delete_hits);
+    lines.add("incr_misses", s.incr_misses);
+    lines.add("incr_hits", s.incr_hits);
+    lines.add("decr_misses", s.decr_misses);
+    lines.add("decr_hits", s.decr_hits);
+    lines.add("cas_misses", s.cas_misses);
+    lines.add("cas_hits", s.cas_hits);
+    lines.add("cas_badval", s.cas_badval);
+    lines.add("touch_hits", s.touch_hits);
+    lines.add("touch_misses", s.touch_misses);
+    lines.add("store_too_large", s.store_too_large);
+    lines.add("bytes_read", s.bytes_read);
+    lines.add("bytes_written", s.bytes_written);
+    lines.add("limit_maxbytes", proxy.settings.memory_bytes_max);
+    lines.add("buffer_bytes", proxy.pool.in_use());
+    lines.add("requests_in_flight", proxy.transactions.len());
+    lines.add("threads", 1);
+    lines.add("servers", in_use(proxy).count());
+    lines.add("servers_up", in_use(proxy).filter(|server| server.is_up()).count());
+    lines.end()
+}
+
+/// The servers that the configuration names.
+fn in_use<N: Net>(proxy: &Proxy<N>) -> impl Iterator<Item = &Server> {
+    let servers = proxy.farm.servers.iter();
+    servers.filter(|server| server.health != Health::Retired)
+}
+
+fn servers<N: Net>(proxy: &Proxy<N>) -> Vec<u8> {
+    let mut lines = Lines(String::new());
+    for server in in_use(proxy) {
+        let name = &server.name;
+        let mut add = |what: &str, value: &dyn Display| lines.add(&format!("{name}:{what}"), value);
+        let links = server.links.iter().flatten();
+        let pending: usize = links.clone().map(|&link| proxy.links[link].pending.len()).sum();
+        let counters = &server.counters;
+        add("state", &server.state());
+        add("links", &links.count());
+        add("pending", &pending);
+        add("requests", &counters.requests);
+        add("errors", &counters.errors);
+        add("timeouts", &counters.timeouts);
+        add("failures", &counters.failures);
+        add("missed_writes", &counters.missed);
+        add("repairs", &counters.repairs);
+        add("resync_items", &counters.resync_items);
+        add("resync_bytes", &counters.resync_bytes);
+    }
+    lines.end()
+}
+
+fn settings<N: Net>(proxy: &Proxy<N>) -> Vec<u8> {
+    let s = &proxy.settings;
+    let mut lines = Lines(String::new());
+    lines.add("maxconns", s.clients_max);
+    lines.add("max_idle_links", s.links_max);
+    lines.add("item_size_max", s.item_bytes_max);
+    lines.add("max_memory", s.memory_bytes_max);
+    lines.add("timeout_ms", s.timeout_ms);
+    lines.add(
+        "distribution",
+        match s.distribution {
+            Distribution::Modulo => "modulo",
+            Distribution::Ketama => "ketama",
+        },
+    );
+    lines.add(
+        "ack",
+        match s.ack {
+            Ack::All => "all",
+            Ack::Primary => "primary",
+        },
+    );
+    lines.add(
+        "miss",
+        match s.miss {
+            Miss::Partner => "partner",
+            Miss::Cold => "cold",
+        },
+    );
+    lines.end()
+}

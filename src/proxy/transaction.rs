@@ -1,0 +1,216 @@
+//! A client's request in progress, and how replies leave in the order the client asked.
+//!
+//! A transaction is in its client's queue until its reply is complete and all before it have left; it lives on until its
+//! last leg is in, so no answer ever finds its transaction gone. Without a client (it closed, or the transaction is
+//! magent's own) what would be a reply is dropped.
+
+use super::client::Stage;
+use super::conditional::Conditional;
+use super::link::{Leg, Purpose};
+use super::net::Net;
+use super::read::Read;
+use super::repair::Repair;
+use super::write::Write;
+use super::{Proxy, REQUESTS_MAX, broadcast::Broadcast};
+use crate::buffer::{Chain, Slice};
+
+pub const NO_SERVER: &[u8] = b"SERVER_ERROR no server available\r\n";
+
+/// The bytes of a request on their way to a server.
+#[derive(Clone, Copy)]
+pub enum Bytes<'a> {
+    /// To be copied, one part after the other.
+    Parts(&'a [&'a [u8]]),
+    /// Already in a block.
+    Again(&'a Slice),
+}
+
+/// What a transaction is doing.
+pub enum Work {
+    /// Nothing any more: the reply is complete.
+    Answered,
+    /// Held up by another write to the same key. The slice is the whole request.
+    Waiting(Slice),
+    Read(Read),
+    Write(Write),
+    Conditional(Conditional),
+    Broadcast(Broadcast),
+    Repair(Repair),
+    /// A write whose second copy is being made like the first, before its reply is given.
+    Healing,
+}
+
+pub struct Transaction {
+    /// The client whose queue this is in.
+    pub client: Option<usize>,
+    pub noreply: bool,
+    /// Keys that a retrieval asks for at a time; 0 for everything else.
+    pub keys: usize,
+    /// The reply is complete.
+    pub answered: bool,
+    /// Legs whose answer has not come.
+    pub legs: u32,
+    /// Bytes that the request, and the reply as far as it can be foreseen, weigh on the client's allowance.
+    pub cost: usize,
+    /// The reply, while an earlier one has still to leave.
+    pub reply: Chain,
+    pub work: Work,
+}
+
+impl Transaction {
+    pub fn new(client: Option<usize>, noreply: bool, cost: usize) -> Self {
+        Self {
+            client,
+            noreply,
+            keys: 0,
+            answered: false,
+            legs: 0,
+            cost,
+            reply: Chain::new(),
+            work: Work::Answered,
+        }
+    }
+}
+
+/// An answer line kept for later: short ones, which nearly all are, without allocation.
+#[derive(Clone)]
+pub enum Text {
+    Short(u8, [u8; 30]),
+    Long(Box<[u8]>),
+}
+
+impl Text {
+    pub fn new(line: &[u8]) -> Self {
+        let mut short = [0; 30];
+        match short.get_mut(..line.len()) {
+            Some(room) => {
+                room.copy_from_slice(line);
+                Text::Short(line.len() as u8, short)
+            }
+            None => Text::Long(line.into()),
+        }
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Text::Short(len, bytes) => &bytes[..usize::from(*len)],
+            Text::Long(bytes) => bytes,
+        }
+    }
+}
+
+impl<N: Net> Proxy<N> {
+    /// Puts a new transaction at the end of its client's queue.
+    pub(super) fn open(&mut self, client: usize, noreply: bool, cost: usize) -> usize {
+        let id = self.transactions.insert(Transaction::new(Some(client), noreply, cost));
+        self.requested_ms = self.now_ms;
+        let owner = &mut self.clients[client];
+        owner.queue.push_back(id);
+        owner.load += cost;
+        id
+    }
+
+    /// Where the bytes of a reply go now; None if nobody wants them.
+    fn reply_chain(&mut self, id: usize) -> Option<&mut Chain> {
+        let transaction = &mut self.transactions[id];
+        if transaction.noreply {
+            return None;
+        }
+        let index = transaction.client?;
+        let client = &mut self.clients[index];
+        if client.queue.front() == Some(&id) {
+            client.mark_dirty(&mut self.dirty_clients, index);
+            Some(&mut client.output)
+        } else {
+            Some(&mut transaction.reply)
+        }
+    }
+
+    /// Adds to a transaction's reply.
+    pub(super) fn reply(&mut self, id: usize, bytes: &[u8]) {
+        let pool = std::rc::Rc::clone(&self.pool);
+        if let Some(chain) = self.reply_chain(id) {
+            chain.push(&pool, bytes);
+        }
+    }
+
+    /// Adds to a transaction's reply, a large slice without copying.
+    pub(super) fn reply_slice(&mut self, id: usize, slice: &Slice) {
+        let pool = std::rc::Rc::clone(&self.pool);
+        if let Some(chain) = self.reply_chain(id) {
+            chain.push_slice(&pool, slice);
+        }
+    }
+
+    /// Ends a transaction's reply with these bytes, and lets those out that waited for it.
+    pub(super) fn answer(&mut self, id: usize, bytes: &[u8]) {
+        self.reply(id, bytes);
+        self.transactions[id].answered = true;
+        if let Some(client) = self.transactions[id].client {
+            self.release_replies(client);
+        }
+        self.end_if_over(id);
+    }
+
+    /// Moves what is complete at the front of a client's queue out of it.
+    fn release_replies(&mut self, index: usize) {
+        let client = &mut self.clients[index];
+        while let Some(&front) = client.queue.front() {
+            let transaction = &mut self.transactions[front];
+            if !transaction.reply.is_empty() {
+                client.output.append(&self.pool, &mut transaction.reply);
+                client.mark_dirty(&mut self.dirty_clients, index);
+            }
+            if !transaction.answered {
+                break;
+            }
+            client.queue.pop_front();
+            client.load -= transaction.cost;
+            client.keys_asked -= transaction.keys;
+            client.window = (client.window + transaction.keys).min(REQUESTS_MAX);
+            transaction.client = None;
+            if transaction.legs == 0 && matches!(transaction.work, Work::Answered) {
+                self.transactions.remove(front);
+            }
+        }
+        if client.stage == Stage::Leaving && client.queue.is_empty() {
+            // Closing is the writer's business, even where the last reply was none.
+            client.mark_dirty(&mut self.dirty_clients, index);
+        }
+        self.resume_if_possible(index);
+        // The transaction that is in front now may have been waiting for that with the rest of a wide get.
+        if let Some(&front) = self.clients[index].queue.front() {
+            self.continue_read(front);
+        }
+    }
+
+    /// Removes a transaction that nobody waits for any more, neither a client nor a leg.
+    pub(super) fn end_if_over(&mut self, id: usize) {
+        let Some(transaction) = self.transactions.get(id) else {
+            return;
+        };
+        let over = matches!(transaction.work, Work::Answered);
+        if over && transaction.legs == 0 && transaction.client.is_none() {
+            self.transactions.remove(id);
+        }
+    }
+
+    /// A leg was cut off: its link died before the answer came. The legs of one transaction fail over one by one.
+    pub(super) fn leg_lost(&mut self, server: usize, leg: Leg) {
+        match leg.purpose {
+            Purpose::Probe | Purpose::Stale => return,
+            Purpose::Forget => return self.forget_lost(server, &leg),
+            _ => self.transactions[leg.transaction].legs -= 1,
+        }
+        let id = leg.transaction;
+        match leg.purpose {
+            Purpose::Read(ask) => self.read_lost(server, id, ask, &leg),
+            Purpose::Shadow => self.shadow_done(server, &leg, None),
+            Purpose::Write(side) => self.write_lost(id, side),
+            Purpose::Conditional(side) => self.conditional_lost(id, side),
+            Purpose::Broadcast(server) => self.broadcast_answer(id, server, None),
+            Purpose::RepairFetch | Purpose::RepairCheck | Purpose::RepairStore => self.repair_lost(id),
+            Purpose::Probe | Purpose::Forget | Purpose::Stale => {}
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! cas uniques where there are backups: clients see them with a tag that says which life of which server they are of.
+//!
+//! memcached counts its uniques from 1 in each life, so a bare one from one server would often be another item's on its
+//! partner. A cas whose tag is not that of the server that decides about it is sent on with a unique that no item has:
+//! the server says EXISTS, or NOT_FOUND where there is no item, in its own manner.
+
+use crate::protocol::number::Decimal;
+use std::collections::VecDeque;
+
+/// The bits that are the server's own: at 100,000 writes a second they last for five years.
+const UNIQUE_BITS: u32 = 44;
+/// What is left of 63, so that the unique is positive where numbers are signed.
+const TAG_BITS: u32 = 19;
+/// Tags of earlier lives that are not given again.
+const TAGS_REMEMBERED: usize = 1024;
+/// No item's unique: memcached counts from 1.
+const IMPOSSIBLE: u64 = u64::MAX;
+
+/// The tags that were given.
+#[derive(Default)]
+pub struct Tags(VecDeque<u32>);
+
+impl Tags {
+    /// A tag from a life's description: the same on every magent, and above 0; another where it was given before.
+    pub fn add(&mut self, description: &str) -> u32 {
+        let digest = md5::compute(description).0;
+        let mut tag = u32::from_le_bytes([digest[0], digest[1], digest[2], digest[3]]) % (1 << TAG_BITS);
+        while tag == 0 || self.0.contains(&tag) {
+            tag = (tag + 1) % (1 << TAG_BITS);
+        }
+        if self.0.len() == TAGS_REMEMBERED {
+            self.0.pop_front();
+        }
+        self.0.push_back(tag);
+        tag
+    }
+}
+
+/// What clients see of a server's unique.
+pub fn tagged(tag: u32, unique: u64) -> u64 {
+    u64::from(tag) << UNIQUE_BITS | unique
+}
+
+/// The server's unique in what a client says; one that no item has if it is not of this tag's life.
+pub fn untagged(tag: u32, unique: u64) -> u64 {
+    let bare = unique & ((1 << UNIQUE_BITS) - 1);
+    if tag != 0 && unique >> UNIQUE_BITS == u64::from(tag) {
+        bare
+    } else {
+        IMPOSSIBLE
+    }
+}
+
+/// The line of a VALUE with its unique tagged, and its length without the line end; None if it has no unique.
+pub fn tag_line(tag: u32, line: &[u8]) -> Option<Vec<u8>> {
+    let words = line.split(|&byte| byte == b' ').count();
+    let last = line.iter().rposition(|&byte| byte == b' ')?;
+    let unique = crate::protocol::number::unsigned(&line[last + 1..]).filter(|_| words == 5)?;
+    Some([&line[..=last], Decimal::new(tagged(tag, unique)).as_bytes()].concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_unique_is_good_for_the_life_that_it_came_from_only() {
+        let mut tags = Tags::default();
+        let (one, other) = (tags.add("a server"), tags.add("a server"));
+        assert_ne!(one, other);
+        let unique = tagged(one, 7);
+        assert_eq!(untagged(one, unique), 7);
+        for tag in [other, 0] {
+            assert_eq!(untagged(tag, unique), IMPOSSIBLE);
+        }
+        assert_eq!(untagged(one, 7), IMPOSSIBLE);
+        assert!(i64::try_from(tagged((1 << TAG_BITS) - 1, (1 << UNIQUE_BITS) - 1)).is_ok());
+    }
+
+    #[test]
+    fn the_line_of_a_value_is_tagged_where_it_has_a_unique() {
+        let line = tag_line(1, b"VALUE k 0 5 7").unwrap();
+        assert_eq!(line, format!("VALUE k 0 5 {}", (1u64 << UNIQUE_BITS) + 7).into_bytes());
+        assert_eq!(tag_line(1, b"VALUE k 0 5"), None);
+    }
+}

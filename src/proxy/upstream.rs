@@ -1,0 +1,403 @@
+//! Sending to servers, and understanding what comes back.
+
+use super::Proxy;
+use super::link::{Arriving, Leg, Link, Outgoing, Purpose, write_out};
+use super::net::{Net, Readiness, Token};
+use super::transaction::Bytes;
+use crate::buffer::{Gather, Slice};
+use crate::protocol::find_newline;
+use crate::protocol::response::{self, Garbage, Response, Status};
+use std::fmt;
+use std::io::ErrorKind;
+
+/// Reads of one link in a row before the others get their turn.
+const READS_IN_A_ROW: usize = 16;
+
+impl<N: Net> Proxy<N> {
+    /// Puts a leg on the link that `lane` of a server uses, opening it if need be. If it cannot be opened the leg is
+    /// lost like any other whose link dies. `keys` is how many keys a retrieval asks for.
+    pub(super) fn send(
+        &mut self,
+        server: usize,
+        lane: usize,
+        purpose: Purpose,
+        transaction: usize,
+        bytes: Bytes<'_>,
+        keys: u32,
+    ) -> &mut Leg {
+        if purpose.has_transaction() {
+            self.transactions[transaction].legs += 1;
+        }
+        self.farm.servers[server].counters.requests += 1;
+        let link = self.link(server, lane);
+        let (request, end) = match (link, bytes) {
+            (Some(index), bytes) => self.links[index].put(&self.pool, bytes),
+            (None, Bytes::Parts(parts)) => (self.pool.copy(parts), 0),
+            (None, Bytes::Again(slice)) => (slice.clone(), 0),
+        };
+        let leg = Leg {
+            transaction,
+            purpose,
+            request,
+            sent_ms: self.now_ms,
+            end,
+            keys,
+            hits: 0,
+            passed: 0,
+            cursor: 0,
+            slots_start: 0,
+        };
+        let Some(index) = link else {
+            self.lost.push_back((server, leg));
+            return &mut self.lost.back_mut().expect("just pushed").1;
+        };
+        self.next_tick_ms = self.next_tick_ms.min(self.now_ms + self.settings.timeout_ms);
+        let link = &mut self.links[index];
+        if link.outgoing == Outgoing::Idle {
+            link.outgoing = Outgoing::Dirty;
+            self.dirty_links.push(index);
+        }
+        link.pending.push_back(leg);
+        link.pending.back_mut().expect("just pushed")
+    }
+
+    /// The link of a server's lane. None if it cannot be opened; the server is down once the batch settles.
+    fn link(&mut self, server: usize, lane: usize) -> Option<usize> {
+        if let Some(index) = self.farm.servers[server].links[lane] {
+            return Some(index);
+        }
+        let entry = self.links.vacant_entry();
+        let index = entry.key();
+        let address = &self.farm.servers[server].name.address;
+        match self.net.connect(address, Token::Link(index)) {
+            Ok(socket) => {
+                entry.insert(Link::new(socket, server));
+                self.farm.servers[server].links[lane] = Some(index);
+                Some(index)
+            }
+            Err(error) => {
+                // Not here: whoever sends may be in the middle of this server's answers.
+                self.unreachable.push((server, error));
+                None
+            }
+        }
+    }
+
+    pub(super) fn write_link(&mut self, index: usize) {
+        let Some(link) = self.links.get_mut(index) else {
+            return;
+        };
+        if link.outgoing == Outgoing::Blocked {
+            return; // put on the list before its slot was given to this link
+        }
+        link.outgoing = Outgoing::Idle;
+        match write_out(&mut self.net, &mut link.socket, &mut link.output) {
+            Ok(_) if link.output.is_empty() => {}
+            Ok(_) => link.outgoing = Outgoing::Blocked,
+            // Not connected yet: an event says when.
+            Err(error) if error.kind() == ErrorKind::NotConnected => link.outgoing = Outgoing::Blocked,
+            Err(error) => {
+                self.note_gone(self.links[index].server, &error);
+                self.link_failed(index, format_args!("{error}"));
+            }
+        }
+    }
+
+    /// Writes on after the socket was full.
+    fn unblock_link(&mut self, index: usize) {
+        let link = &mut self.links[index];
+        let before = link.output.len();
+        link.outgoing = Outgoing::Dirty;
+        self.write_link(index);
+        if let Some(link) = self.links.get_mut(index) {
+            let written = before.saturating_sub(link.output.len());
+            if written > 0 {
+                link.wrote_after_waiting(self.now_ms, written);
+            }
+        }
+    }
+
+    pub(super) fn link_ready(&mut self, index: usize, readiness: Readiness, scratch: &mut [u8]) {
+        let Some(link) = self.links.get(index) else {
+            return; // a late event of a link that is gone
+        };
+        if link.lists {
+            return self.listing_ready(index, readiness);
+        }
+        if readiness.writable && link.outgoing == Outgoing::Blocked {
+            self.unblock_link(index);
+        }
+        if readiness.readable || readiness.closed {
+            self.read_link(index, readiness.closed, scratch);
+        }
+    }
+
+    /// Reads and handles what a server sent, some of it now and the rest after the others' turn.
+    pub(super) fn read_link(&mut self, index: usize, to_the_end: bool, scratch: &mut [u8]) {
+        for _ in 0..READS_IN_A_ROW {
+            let Some(link) = self.links.get_mut(index) else {
+                return;
+            };
+            match self.net.read(&mut link.socket, scratch) {
+                Ok(0) => return self.link_ended(index, format_args!("it closed the connection")),
+                Ok(count) => {
+                    if let Err(Garbage) = self.link_bytes(index, &scratch[..count]) {
+                        return self.link_failed(index, format_args!("it does not speak memcached's protocol"));
+                    }
+                    if self.links[index].aside && self.links[index].pending.is_empty() {
+                        return self.stale_link_over(index);
+                    }
+                    // A short read means drained, unless the event said that the stream has ended behind it.
+                    if count < scratch.len() && !to_the_end {
+                        return;
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => {
+                    self.note_gone(self.links[index].server, &error);
+                    return self.link_ended(index, format_args!("{error}"));
+                }
+            }
+        }
+        self.reading.push(index);
+    }
+
+    /// The server ended a connection. If nobody waited for anything on it, that may be an idle limit of the server's, and
+    /// it is asked on a new connection whether it is there; requests that come meanwhile wait behind that question.
+    fn link_ended(&mut self, index: usize, reason: fmt::Arguments<'_>) {
+        let link = &self.links[index];
+        let (server, idle) = (link.server, link.pending.is_empty());
+        if !idle || link.aside || !self.farm.servers[server].is_up() {
+            return self.link_failed(index, reason);
+        }
+        for lane in &mut self.farm.servers[server].links {
+            if *lane == Some(index) {
+                *lane = None;
+            }
+        }
+        let link = self.links.remove(index);
+        self.net.close(link.socket);
+        self.look_for(server);
+    }
+
+    /// A link can not be used any more: the server is down, unless the link was set aside before.
+    fn link_failed(&mut self, index: usize, reason: fmt::Arguments<'_>) {
+        match self.links[index].aside {
+            true => self.stale_link_over(index),
+            false => self.server_down(self.links[index].server, reason),
+        }
+    }
+
+    /// Handles what was read from a link. The link is still there when this returns.
+    fn link_bytes(&mut self, index: usize, mut bytes: &[u8]) -> Result<(), Garbage> {
+        while !bytes.is_empty() {
+            let link = &mut self.links[index];
+            match std::mem::take(&mut link.arriving) {
+                Arriving::Nothing => {
+                    let used = self.answers(index, bytes)?;
+                    let rest = &bytes[used..];
+                    if !rest.is_empty() {
+                        let mut gather = self.pool.gather(rest.len());
+                        gather.extend(rest);
+                        self.links[index].arriving = Arriving::Line(gather);
+                    }
+                    break;
+                }
+                Arriving::Line(mut gather) => {
+                    let line_end = find_newline(bytes).map_or(bytes.len(), |newline| newline + 1);
+                    let (part, rest) = bytes.split_at(line_end);
+                    gather.extend(part);
+                    bytes = rest;
+                    let used = self.answers(index, gather.bytes())?;
+                    if used < gather.len() {
+                        self.links[index].arriving = Arriving::Line(gather);
+                    }
+                }
+                Arriving::Value {
+                    mut gather,
+                    line_len,
+                    missing,
+                } => {
+                    let (part, rest) = bytes.split_at(missing.min(bytes.len()));
+                    gather.extend(part);
+                    bytes = rest;
+                    let missing = missing - part.len();
+                    if missing == 0 {
+                        self.gathered_value(index, gather, line_len)?;
+                    } else {
+                        self.links[index].arriving = Arriving::Value {
+                            gather,
+                            line_len,
+                            missing,
+                        };
+                    }
+                }
+                Arriving::Oversized { missing } => {
+                    let skipped = missing.min(bytes.len());
+                    bytes = &bytes[skipped..];
+                    if skipped < missing {
+                        let missing = missing - skipped;
+                        link.arriving = Arriving::Oversized { missing };
+                    }
+                }
+            }
+        }
+        // A server that answers is not silent, however long its queue.
+        self.links[index].progress_ms = self.now_ms;
+        Ok(())
+    }
+
+    /// Handles the whole answers at the front of `bytes`. Returns how many bytes they are; where a value has begun that
+    /// is not all there, all bytes are taken.
+    fn answers(&mut self, index: usize, bytes: &[u8]) -> Result<usize, Garbage> {
+        let mut at = 0;
+        while at < bytes.len() {
+            let Some(parsed) = response::parse(&bytes[at..]) else {
+                break;
+            };
+            let (line_len, response) = parsed?;
+            if response.status == Status::Stat {
+                self.introduction_line(index, response.line)?;
+                at += line_len;
+                continue;
+            }
+            let Some(value_len) = response.value_len else {
+                let link = &mut self.links[index];
+                let leg = link.pending.pop_front().ok_or(Garbage)?; // nobody asked
+                let server = link.server;
+                self.answered(server, leg, &response, &bytes[at..at + line_len])?;
+                at += line_len;
+                continue;
+            };
+            let total = line_len.saturating_add(value_len).saturating_add(2);
+            if value_len > self.settings.item_bytes_max {
+                let skipped = total.min(bytes.len() - at);
+                self.oversized_value(index, response.status, total - skipped)?;
+                at += skipped;
+            } else if let Some(whole) = bytes.get(at..at + total) {
+                self.whole_value(index, &response, line_len, whole, None)?;
+                at += total;
+            } else {
+                let mut gather = self.pool.gather(total);
+                gather.extend(&bytes[at..]);
+                self.links[index].arriving = Arriving::Value {
+                    missing: total - gather.len(),
+                    gather,
+                    line_len,
+                };
+                return Ok(bytes.len());
+            }
+        }
+        Ok(at)
+    }
+
+    /// A line of the answer to `stats`; the leg stays until its end.
+    fn introduction_line(&mut self, index: usize, line: &[u8]) -> Result<(), Garbage> {
+        let link = &self.links[index];
+        match link.pending.front().map(|leg| leg.purpose) {
+            Some(Purpose::Probe) => self.farm.servers[link.server].introduction.take(line),
+            Some(Purpose::Stale) => {}
+            _ => return Err(Garbage),
+        }
+        Ok(())
+    }
+
+    fn gathered_value(&mut self, index: usize, gather: Gather, line_len: usize) -> Result<(), Garbage> {
+        let slice = gather.freeze();
+        let bytes = slice.bytes();
+        let (_, response) = response::parse(&bytes).ok_or(Garbage)??;
+        self.whole_value(index, &response, line_len, &bytes, Some(&slice))
+    }
+
+    /// A value has come: the line, the data block and its end.
+    fn whole_value(
+        &mut self,
+        index: usize,
+        response: &Response<'_>,
+        line_len: usize,
+        bytes: &[u8],
+        slice: Option<&Slice>,
+    ) -> Result<(), Garbage> {
+        if !bytes.ends_with(b"\r\n") {
+            return Err(Garbage);
+        }
+        let server = self.links[index].server;
+        let mut leg = self.links[index].pending.pop_front().ok_or(Garbage)?;
+        match (leg.purpose, response.status) {
+            (Purpose::Read(_), Status::Value) => {
+                self.read_value(server, &mut leg, response, line_len, bytes, slice);
+                self.links[index].pending.push_front(leg);
+            }
+            (Purpose::RepairFetch, Status::Value) => {
+                self.repair_value(leg.transaction, response, &bytes[line_len..]);
+                self.links[index].pending.push_front(leg);
+            }
+            (Purpose::Stale, Status::Value) => self.links[index].pending.push_front(leg),
+            (Purpose::Stale, Status::MetaValue) => {}
+            (Purpose::RepairFetch, Status::MetaValue) => {
+                self.transactions[leg.transaction].legs -= 1;
+                self.repair_value(leg.transaction, response, &bytes[line_len..]);
+            }
+            _ => {
+                self.links[index].pending.push_front(leg);
+                return Err(Garbage);
+            }
+        }
+        Ok(())
+    }
+
+    /// A value above the item limit begins; `missing` bytes of it are still to come.
+    fn oversized_value(&mut self, index: usize, status: Status, missing: usize) -> Result<(), Garbage> {
+        let mut leg = self.links[index].pending.pop_front().ok_or(Garbage)?;
+        match leg.purpose {
+            Purpose::Read(_) => {
+                self.read_oversized(&mut leg);
+                self.links[index].pending.push_front(leg);
+            }
+            Purpose::RepairFetch if status == Status::MetaValue => {
+                self.transactions[leg.transaction].legs -= 1;
+                self.repair_failed(leg.transaction);
+            }
+            Purpose::RepairFetch => {
+                self.repair_failed(leg.transaction);
+                self.links[index].pending.push_front(leg);
+            }
+            // Stale ones too: it cannot be told whether more follows.
+            _ => {
+                self.links[index].pending.push_front(leg);
+                return Err(Garbage);
+            }
+        }
+        if missing > 0 {
+            self.links[index].arriving = Arriving::Oversized { missing };
+        }
+        Ok(())
+    }
+
+    /// The last line of an answer has come: `line` with its end.
+    fn answered(&mut self, server: usize, leg: Leg, response: &Response<'_>, line: &[u8]) -> Result<(), Garbage> {
+        let status = response.status;
+        if status == Status::Error {
+            self.farm.servers[server].counters.errors += 1;
+        }
+        let id = leg.transaction;
+        if leg.purpose.has_transaction() {
+            self.transactions[id].legs -= 1;
+        }
+        match leg.purpose {
+            Purpose::Read(ask) => self.read_end(server, ask, &leg, status),
+            Purpose::Shadow => self.shadow_done(server, &leg, Some(status)),
+            Purpose::Write(side) => self.write_answer(id, side, status, line),
+            Purpose::Conditional(_) => self.conditional_answer(id, status, line),
+            Purpose::Broadcast(server) => self.broadcast_answer(id, server, Some(response)),
+            Purpose::RepairFetch | Purpose::RepairCheck | Purpose::RepairStore => {
+                self.repair_answer(id, server, leg.purpose, response);
+            }
+            Purpose::Probe => return self.probe_answered(server, status),
+            Purpose::Forget => return self.forget_answered(server, &leg, status),
+            Purpose::Stale => {}
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,275 @@
+//! Writes that both copies get at once: set, append, prepend, incr, decr, touch, delete; and every write without backups.
+//!
+//! The reply is that of the server that decides ([`Place::first`](super::farm::Place)), or its partner's own when that was
+//! lost. With `--ack=all` it is given when every leg is in, so that an acknowledged write survives the death of either
+//! server. A copy that did not acknowledge what its partner did has missed the write, and is rid of the key before anybody
+//! reads from it again. Where the two answer differently, the second copy is made like the first before the client is
+//! told.
+
+use super::Proxy;
+use super::dispatch::deletion;
+use super::farm::Place;
+use super::link::{Purpose, Side};
+use super::net::Net;
+use super::settings::Ack;
+use super::transaction::{Bytes, NO_SERVER, Text, Work};
+use crate::buffer::Slice;
+use crate::protocol::request::{Keys, Request, Verb};
+use crate::protocol::response::Status;
+
+/// One of the two legs.
+enum Copy {
+    /// No such server, or it is down.
+    Absent,
+    Pending,
+    Answered(Status, Text),
+    Lost,
+}
+
+impl Copy {
+    fn is_pending(&self) -> bool {
+        matches!(self, Copy::Pending)
+    }
+
+    fn answer(&self) -> Option<(Status, &[u8])> {
+        match self {
+            Copy::Answered(status, text) => Some((*status, text.bytes())),
+            _ => None,
+        }
+    }
+}
+
+pub struct Write {
+    verb: Verb,
+    /// The server whose answer counts, and its partner.
+    servers: (usize, Option<usize>),
+    bucket: u8,
+    first: Copy,
+    second: Copy,
+    /// That it is not on the first may only mean that the second, which cannot be reached, has it.
+    elsewhere: bool,
+    /// What was sent; kept where a second copy makes it worth knowing.
+    request: Option<Slice>,
+    /// What the client is told, whatever the servers say.
+    reply: Option<&'static [u8]>,
+}
+
+impl<N: Net> Proxy<N> {
+    pub(super) fn start_write(&mut self, id: usize, request: &Request<'_>, bytes: Bytes<'_>) {
+        self.statistics.count_write(request.verb);
+        self.write_both(id, request.verb, request.key, bytes, None);
+    }
+
+    /// Removes a key on both servers, and says `reply`.
+    pub(super) fn start_removal(&mut self, id: usize, key: &[u8], reply: &'static [u8]) {
+        self.write_both(id, Verb::Delete, key, Bytes::Parts(&deletion(key)), Some(reply));
+    }
+
+    fn write_both(&mut self, id: usize, verb: Verb, key: &[u8], bytes: Bytes<'_>, reply: Option<&'static [u8]>) {
+        let place = self.farm.place(key);
+        let up = |server: &usize| self.farm.servers[*server].is_up();
+        let first = Some(place.first).filter(up);
+        let second = place.second.filter(up);
+        if first.is_none() {
+            return self.answer(id, NO_SERVER);
+        }
+        let elsewhere = verb != Verb::Set && self.farm.may_be_elsewhere(key, place.first);
+        if !elsewhere {
+            self.note_absent(place, key);
+        }
+        let state = |server: Option<usize>| if server.is_some() { Copy::Pending } else { Copy::Absent };
+        self.transactions[id].work = Work::Write(Write {
+            verb,
+            servers: (place.first, place.second),
+            bucket: place.bucket,
+            first: state(first),
+            second: state(second),
+            elsewhere,
+            request: None,
+            reply,
+        });
+        self.writes[usize::from(place.bucket)] += 1;
+        let mut sent: Option<Slice> = None;
+        for (server, side) in [(first, Side::First), (second, Side::Second)] {
+            let Some(server) = server else {
+                continue;
+            };
+            let bytes = sent.as_ref().map_or(bytes, Bytes::Again);
+            let leg = self.send(server, place.lane, Purpose::Write(side), id, bytes, 0);
+            sent = Some(leg.request.clone());
+        }
+        if place.second.is_some()
+            && let Work::Write(write) = &mut self.transactions[id].work
+        {
+            write.request = sent;
+        }
+    }
+
+    pub(super) fn write_answer(&mut self, id: usize, side: Side, status: Status, line: &[u8]) {
+        self.write_copy(id, side, Copy::Answered(status, Text::new(line)));
+    }
+
+    pub(super) fn write_lost(&mut self, id: usize, side: Side) {
+        self.note_missed(id, side);
+        self.write_copy(id, side, Copy::Lost);
+    }
+
+    fn write_copy(&mut self, id: usize, side: Side, copy: Copy) {
+        let Work::Write(write) = &mut self.transactions[id].work else {
+            unreachable!("a write's leg belongs to a write");
+        };
+        match side {
+            Side::First => write.first = copy,
+            Side::Second => write.second = copy,
+        }
+        let all = !write.first.is_pending() && !write.second.is_pending();
+        let first_answered = write.first.answer().is_some();
+        let enough = all || (self.settings.ack == Ack::Primary && first_answered);
+        if !enough {
+            return;
+        }
+        if all {
+            let work = std::mem::replace(&mut self.transactions[id].work, Work::Answered);
+            let Work::Write(write) = work else {
+                return;
+            };
+            self.writes[usize::from(write.bucket)] -= 1;
+            if !self.heal_if_different(id, &write) {
+                match self.transactions[id].answered {
+                    true => self.end_if_over(id),
+                    false => self.answer_write(id, &write),
+                }
+            }
+        } else if !self.transactions[id].answered
+            && let Work::Write(write) = &self.transactions[id].work
+        {
+            // The other answer is still to come, but is not waited for.
+            let early = write
+                .first
+                .answer()
+                .map(|(status, text)| (write.verb, status, Text::new(text)));
+            if let Some((verb, status, text)) = early {
+                self.statistics.count_outcome(verb, status);
+                self.answer(id, text.bytes());
+            }
+        }
+    }
+
+    fn answer_write(&mut self, id: usize, write: &Write) {
+        if write.elsewhere && self.may_be_elsewhere_after_all(write) {
+            return self.answer(id, NO_SERVER);
+        }
+        match write.first.answer().or(write.second.answer()) {
+            Some((status, text)) => {
+                self.statistics.count_outcome(write.verb, status);
+                self.answer(id, write.reply.unwrap_or(text));
+            }
+            None => self.answer(id, NO_SERVER),
+        }
+    }
+
+    /// Whether the answer to a write says no more than that its key is not here. If it says more, the other server has
+    /// missed the write.
+    fn may_be_elsewhere_after_all(&mut self, write: &Write) -> bool {
+        let (Some(request), (first, Some(second))) = (&write.request, write.servers) else {
+            return false;
+        };
+        let (answer, here, there) = match (write.first.answer(), write.second.answer()) {
+            (Some((status, _)), _) => (status, first, second),
+            (None, Some((status, _))) => (status, second, first),
+            (None, None) => return false,
+        };
+        let negative = matches!(answer, Status::NotFound | Status::NotStored);
+        if let Some(key) = key_of(&request.bytes()) {
+            match self.farm.servers[there].is_up() {
+                _ if negative => self.farm.servers[here].may_lack(key, there),
+                true => self.heal(here, there, key, None),
+                false => self.farm.servers[there].miss(key),
+            }
+        }
+        negative
+    }
+
+    /// Where the two servers answered differently, begins to make the second copy like the first, and leaves the reply to
+    /// that. Returns whether it did.
+    fn heal_if_different(&mut self, id: usize, write: &Write) -> bool {
+        let (Some((status, text)), Some(answer), Some(request)) =
+            (write.first.answer(), write.second.answer(), &write.request)
+        else {
+            return false;
+        };
+        let (first, Some(second)) = write.servers else {
+            return false;
+        };
+        if agree(write.verb, (status, text), answer) {
+            return false;
+        }
+        let request = request.bytes();
+        let Some(key) = key_of(&request) else {
+            return false;
+        };
+        let cold = self.farm.servers[second].lacks(key, first) > 0;
+        if cold && matches!(answer.0, Status::NotFound | Status::NotStored) {
+            return false; // it is not there yet, and will be copied
+        }
+        let unanswered = !self.transactions[id].answered;
+        let reply = unanswered.then(|| Text::new(write.reply.unwrap_or(text)));
+        if unanswered {
+            self.statistics.count_outcome(write.verb, status);
+        }
+        self.heal(first, second, key, Some((id, reply)));
+        true
+    }
+
+    /// A leg was cut off: its server has missed the write, unless it is the only one that may have it.
+    fn note_missed(&mut self, id: usize, side: Side) {
+        let Work::Write(write) = &mut self.transactions[id].work else {
+            return;
+        };
+        let (Some(request), (first, Some(second))) = (&write.request, write.servers) else {
+            return;
+        };
+        let (lost, partner, partners_copy) = match side {
+            Side::First => (first, second, &write.second),
+            Side::Second => (second, first, &write.first),
+        };
+        let missed = match partners_copy {
+            Copy::Pending | Copy::Answered(..) => lost,
+            Copy::Absent | Copy::Lost => partner,
+        };
+        if let Some(key) = key_of(&request.bytes()) {
+            // A partner that was never filled with it cannot tell whether it was there; see what it says.
+            if write.verb != Verb::Set && missed == lost && self.farm.servers[partner].lacks(key, lost) > 0 {
+                write.elsewhere = true;
+            } else {
+                self.farm.servers[missed].miss(key);
+            }
+        }
+    }
+
+    /// The partner was down when the write was sent.
+    fn note_absent(&mut self, place: Place, key: &[u8]) {
+        if let Some(second) = place.second
+            && !self.farm.servers[second].is_up()
+        {
+            self.farm.servers[second].miss(key);
+        }
+    }
+}
+
+/// Whether two answers to a write leave both servers with the same.
+fn agree(verb: Verb, one: (Status, &[u8]), other: (Status, &[u8])) -> bool {
+    match (one.0, other.0) {
+        (Status::Deleted | Status::NotFound, Status::Deleted | Status::NotFound) if verb == Verb::Delete => true,
+        // What a failure of the server's own leaves behind is not known.
+        (Status::Error, Status::Error) => one.1 == other.1 && one.1.starts_with(b"CLIENT_ERROR"),
+        (Status::Number, Status::Number) => one.1 == other.1,
+        (one, other) => one == other,
+    }
+}
+
+/// The key of a forwarded write: the second word of its line.
+pub fn key_of(request: &[u8]) -> Option<&[u8]> {
+    let line_len = request.iter().position(|&byte| byte == b'\r')?;
+    Keys::of(&request[..line_len]).nth(1)
+}

@@ -1,0 +1,134 @@
+//! The world as the proxy sees it: mio's sockets, the system's clocks, the log.
+
+use super::CONNECTIONS;
+use crate::proxy::net::{Address, Level, Net, Token};
+use crate::sys::{self, Log};
+use mio::net::{TcpStream, UnixStream};
+use mio::{Interest, Registry};
+use std::fmt;
+use std::io::{self, IoSlice, Read, Write};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// A connection of either kind.
+pub enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+/// What there is one of: the registry of the poll, the clock, the log.
+pub struct World {
+    registry: Registry,
+    started: Instant,
+    log: Log,
+    verbosity: u32,
+    /// A descriptor has been closed since this was last asked.
+    freed: bool,
+}
+
+impl World {
+    pub fn new(registry: Registry, log: Log, verbosity: u32) -> Self {
+        Self {
+            registry,
+            started: Instant::now(),
+            log,
+            verbosity,
+            freed: false,
+        }
+    }
+
+    pub(super) fn reopen_log(&mut self) -> io::Result<()> {
+        self.log.reopen()
+    }
+
+    pub(super) fn take_freed(&mut self) -> bool {
+        std::mem::take(&mut self.freed)
+    }
+}
+
+fn to_mio(token: Token) -> mio::Token {
+    match token {
+        Token::Client(index) => mio::Token(CONNECTIONS + 2 * index),
+        Token::Link(index) => mio::Token(CONNECTIONS + 2 * index + 1),
+    }
+}
+
+pub(super) fn from_mio(token: mio::Token) -> Token {
+    let index = (token.0 - CONNECTIONS) / 2;
+    match (token.0 - CONNECTIONS) % 2 {
+        0 => Token::Client(index),
+        _ => Token::Link(index),
+    }
+}
+
+impl Net for World {
+    type Socket = Socket;
+
+    fn connect(&mut self, address: &Address, token: Token) -> io::Result<Socket> {
+        let mut socket = match address {
+            Address::Tcp(address) => Socket::Tcp(TcpStream::connect(*address)?),
+            Address::Unix(path) => Socket::Unix(UnixStream::connect(path)?),
+        };
+        self.adopt(&mut socket, token)?;
+        Ok(socket)
+    }
+
+    fn adopt(&mut self, socket: &mut Socket, token: Token) -> io::Result<()> {
+        let both = Interest::READABLE | Interest::WRITABLE;
+        match socket {
+            Socket::Tcp(stream) => {
+                // Neither can fail on a healthy socket, and a failing one says so soon enough.
+                let _ = stream.set_nodelay(true);
+                let _ = sys::set_keepalive(stream);
+                self.registry.register(stream, to_mio(token), both)
+            }
+            Socket::Unix(stream) => self.registry.register(stream, to_mio(token), both),
+        }
+    }
+
+    fn read(&mut self, socket: &mut Socket, into: &mut [u8]) -> io::Result<usize> {
+        match socket {
+            Socket::Tcp(stream) => stream.read(into),
+            Socket::Unix(stream) => stream.read(into),
+        }
+    }
+
+    fn write(&mut self, socket: &mut Socket, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        match (socket, pieces) {
+            (Socket::Tcp(stream), [piece]) => stream.write(piece),
+            (Socket::Tcp(stream), pieces) => stream.write_vectored(pieces),
+            (Socket::Unix(stream), pieces) => stream.write_vectored(pieces),
+        }
+    }
+
+    fn close(&mut self, socket: Socket) {
+        self.freed = true;
+        // Closing takes it out of the epoll set as well.
+        drop(socket);
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.started.elapsed().as_millis() as u64
+    }
+
+    fn unix_time_s(&self) -> u64 {
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs())
+    }
+
+    fn log(&mut self, level: Level, line: fmt::Arguments<'_>) {
+        let priority = match level {
+            Level::Error => libc::LOG_ERR,
+            Level::Warning => libc::LOG_WARNING,
+            Level::Notice => libc::LOG_NOTICE,
+            Level::Info if self.verbosity >= 1 => libc::LOG_INFO,
+            Level::Debug if self.verbosity >= 2 => libc::LOG_DEBUG,
+            Level::Info | Level::Debug => return,
+        };
+        self.log.write(priority, line);
+    }
+
+    fn set_verbosity(&mut self, verbosity: u32) {
+        self.verbosity = verbosity;
+    }
+}

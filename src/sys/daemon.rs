@@ -1,0 +1,121 @@
+//! Becoming a daemon: the background, the pid file, the number of open files.
+
+use super::check;
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, PipeWriter, Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// Tells the process that the terminal waits for how the daemon's start went. If it is dropped without a word, that
+/// process ends with status 1.
+pub struct Launch(PipeWriter);
+
+impl Launch {
+    /// The daemon serves: the waiting process ends with status 0.
+    pub fn succeeded(mut self) {
+        // If nobody waits any more there is nobody to tell.
+        let _ = self.0.write_all(&[0]);
+    }
+
+    /// The waiting process prints `line` and ends with status 1.
+    pub fn failed(mut self, line: fmt::Arguments<'_>) {
+        let _ = writeln!(self.0, "{line}");
+    }
+}
+
+/// Goes to the background: a child in a session of its own goes on, in `/`, without a terminal. The parent waits for what
+/// the child says by [`Launch`], and ends.
+pub fn background() -> io::Result<Launch> {
+    let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
+    let (mut reader, writer) = io::pipe()?;
+    // SAFETY: there is one thread, so the child has all of the process; the others leave without running destructors
+    // that would remove what the child uses. The second fork gives up the session's lead, so that no terminal is ever
+    // acquired. The descriptors are open.
+    unsafe {
+        if check(libc::fork())? != 0 {
+            drop(writer);
+            let mut said = Vec::new();
+            let _ = reader.read_to_end(&mut said);
+            if said == [0] {
+                libc::_exit(0);
+            }
+            let _ = io::stderr().write_all(&said);
+            libc::_exit(1);
+        }
+        check(libc::setsid())?;
+        if check(libc::fork())? != 0 {
+            libc::_exit(0);
+        }
+        libc::umask(0o027);
+        for standard in 0..=2 {
+            check(libc::dup2(null.as_raw_fd(), standard))?;
+        }
+    }
+    std::env::set_current_dir("/")?;
+    Ok(Launch(writer))
+}
+
+/// Raises the number of files that may be open to `wanted`, as far as the system lets us. Returns the number in force.
+pub fn raise_open_files(wanted: u64) -> io::Result<u64> {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: the struct is valid for both calls.
+    unsafe {
+        check(libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit))?;
+        if limit.rlim_cur >= wanted {
+            return Ok(limit.rlim_cur);
+        }
+        let raised = libc::rlimit {
+            rlim_cur: wanted,
+            rlim_max: wanted.max(limit.rlim_max),
+        };
+        if libc::setrlimit(libc::RLIMIT_NOFILE, &raised) == 0 {
+            return Ok(wanted);
+        }
+        // Not root: up to the hard limit.
+        let raised = libc::rlimit {
+            rlim_cur: wanted.min(limit.rlim_max),
+            rlim_max: limit.rlim_max,
+        };
+        check(libc::setrlimit(libc::RLIMIT_NOFILE, &raised))?;
+        Ok(raised.rlim_cur)
+    }
+}
+
+/// Opens a file that may stand in a directory of the user that magent becomes. Root must not be led elsewhere by what
+/// that user put there: links of either kind, devices and pipes are refused.
+pub(super) fn open_plain(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    let file = options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() || metadata.nlink() != 1 {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a plain file"));
+    }
+    Ok(file)
+}
+
+/// A file with the process's number, removed when this is dropped, unless a successor has written its own into it.
+pub struct PidFile(PathBuf);
+
+impl PidFile {
+    /// Writes the file, over whatever a process that was killed left there.
+    pub fn write(path: &Path) -> io::Result<Self> {
+        let mut file = open_plain(path, File::options().write(true).create(true).mode(0o644))?;
+        file.set_len(0)?;
+        writeln!(file, "{}", std::process::id())?;
+        Ok(Self(path.to_owned()))
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        let own = fs::read_to_string(&self.0).is_ok_and(|text| text.trim() == std::process::id().to_string());
+        if own {
+            // As another user we may not be allowed to remove it; then a stale file remains, as after a kill.
+            let _ = fs::remove_file(&self.0);
+        }
+    }
+}

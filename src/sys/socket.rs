@@ -1,0 +1,115 @@
+//! Socket options, and listening with options that must be set before the port is bound.
+
+use super::check;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+/// Connections that may wait to be accepted; the kernel lowers it to net.core.somaxconn.
+const BACKLOG: libc::c_int = 4096;
+
+/// Sets an option that is an int to 1.
+fn switch_on(socket: &impl AsRawFd, level: libc::c_int, option: libc::c_int) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    let size = size_of_val(&on) as libc::socklen_t;
+    // SAFETY: the descriptor is open while `socket` is borrowed, and the option is an int of the size given.
+    check(unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const on).cast(), size) })?;
+    Ok(())
+}
+
+/// Makes a listening TCP socket ignore packets that begin a connection, while what has begun goes on. The client sends
+/// its packet again after a second (RFC 6298, 2.1). Connections accepted from here on ignore them, too, and expect none.
+pub fn ignore_syns(listener: &impl AsRawFd) -> io::Result<()> {
+    // Of the TCP header, where a packet begins for a filter of a TCP socket (RFC 9293, 3.1).
+    const FLAGS_OFFSET: u32 = 13;
+    const SYN: u32 = 0x02;
+    const ACK: u32 = 0x10;
+    let instruction = |code: u32, k: u32| libc::sock_filter {
+        code: code as u16,
+        jt: 0,
+        jf: 0,
+        k,
+    };
+    let mut program = [
+        instruction(libc::BPF_LD | libc::BPF_B | libc::BPF_ABS, FLAGS_OFFSET),
+        instruction(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K, SYN | ACK),
+        libc::sock_filter {
+            // If it is not a SYN alone, skip the next.
+            jf: 1,
+            ..instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, SYN)
+        },
+        // The bytes to keep: none is a drop.
+        instruction(libc::BPF_RET | libc::BPF_K, 0),
+        instruction(libc::BPF_RET | libc::BPF_K, u32::MAX),
+    ];
+    let filter = libc::sock_fprog {
+        len: program.len() as u16,
+        filter: program.as_mut_ptr(),
+    };
+    let (level, option, size) = (libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, size_of_val(&filter));
+    let (fd, value) = (listener.as_raw_fd(), (&raw const filter).cast());
+    // SAFETY: the descriptor is open while `listener` is borrowed; the option is a sock_fprog of the size given; the
+    // kernel copies the program that it points to, of the length given, before it returns.
+    check(unsafe { libc::setsockopt(fd, level, option, value, size as libc::socklen_t) })?;
+    Ok(())
+}
+
+/// Lets the kernel find out that a peer vanished without a word.
+pub fn set_keepalive(socket: &impl AsRawFd) -> io::Result<()> {
+    switch_on(socket, libc::SOL_SOCKET, libc::SO_KEEPALIVE)
+}
+
+/// Listens on a TCP address, without blocking. With `reuse_port`, other processes of the same user may listen on it too,
+/// and the kernel spreads connections over them (socket(7), SO_REUSEPORT).
+pub fn listen_tcp(address: SocketAddr, reuse_port: bool) -> io::Result<TcpListener> {
+    let family = if address.is_ipv4() {
+        libc::AF_INET
+    } else {
+        libc::AF_INET6
+    };
+    let kind = libc::SOCK_STREAM | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+    // SAFETY: the descriptor is new and owned by nobody else.
+    let socket = unsafe { OwnedFd::from_raw_fd(check(libc::socket(family, kind, 0))?) };
+    switch_on(&socket, libc::SOL_SOCKET, libc::SO_REUSEADDR)?;
+    if reuse_port {
+        switch_on(&socket, libc::SOL_SOCKET, libc::SO_REUSEPORT)?;
+    }
+    bind(&socket, address)?;
+    // SAFETY: the descriptor is open.
+    check(unsafe { libc::listen(socket.as_raw_fd(), BACKLOG) })?;
+    Ok(TcpListener::from(socket))
+}
+
+fn bind(socket: &OwnedFd, address: SocketAddr) -> io::Result<()> {
+    let fd = socket.as_raw_fd();
+    match address {
+        SocketAddr::V4(v4) => {
+            let name = libc::sockaddr_in {
+                sin_family: libc::AF_INET as libc::sa_family_t,
+                sin_port: v4.port().to_be(),
+                sin_addr: libc::in_addr {
+                    s_addr: u32::from_ne_bytes(v4.ip().octets()),
+                },
+                sin_zero: [0; 8],
+            };
+            let size = size_of_val(&name) as libc::socklen_t;
+            // SAFETY: the descriptor is open, and the address has the size given.
+            check(unsafe { libc::bind(fd, (&raw const name).cast(), size) })?;
+        }
+        SocketAddr::V6(v6) => {
+            let name = libc::sockaddr_in6 {
+                sin6_family: libc::AF_INET6 as libc::sa_family_t,
+                sin6_port: v6.port().to_be(),
+                sin6_flowinfo: v6.flowinfo(),
+                sin6_addr: libc::in6_addr {
+                    s6_addr: v6.ip().octets(),
+                },
+                sin6_scope_id: v6.scope_id(),
+            };
+            let size = size_of_val(&name) as libc::socklen_t;
+            // SAFETY: as above.
+            check(unsafe { libc::bind(fd, (&raw const name).cast(), size) })?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,309 @@
+//! The harness: real memcacheds and magents on loopback ports, and a client that shows what it got and what it wanted.
+//!
+//! Nothing here waits for a time: [`eventually`] waits for a condition, reads have a deadline so that a test fails
+//! rather than hangs. Everything that is started is ended when it goes out of scope, and by the kernel if the test dies.
+
+#![allow(dead_code, unused_imports)] // each test file uses its part
+
+mod client;
+mod fake;
+mod process;
+
+pub use client::{Bytes, Client, assert_same};
+pub use fake::Fake;
+pub use process::{Daemon, Port, Process, Scratch, is_root, open_many_files, scratch};
+
+use std::ops::Deref;
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// How long anything may take before a test gives up on it. Much longer than anything takes on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+/// The timeout of a magent whose test is not about timeouts: a busy machine must not look like a dead server.
+const TIMEOUT_NOT_TESTED: &str = "--timeout=8000";
+/// What magent says when it has no server for a key.
+pub const NO_SERVER: &str = "SERVER_ERROR no server available\r\n";
+
+/// The reply to a get of one key that is there.
+pub fn hit(key: &str, flags: u32, value: &str) -> String {
+    format!("VALUE {key} {flags} {}\r\n{value}\r\nEND\r\n", value.len())
+}
+
+/// The reply to a get of what is not there.
+pub const MISS: &str = "END\r\n";
+/// A magent with this waits for a server much longer than a test does.
+pub const PATIENT: &str = "--timeout=60000";
+
+/// Waits until `condition` holds; fails the test, saying `what`, if it does not come to hold.
+pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited {PATIENCE:?} in vain until {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// A real memcached. It keeps its address when it is killed and restarted.
+pub struct Memcached {
+    /// As on magent's command line.
+    pub name: String,
+    arguments: Vec<String>,
+    process: Option<Process>,
+    _port: Option<Port>,
+}
+
+impl Memcached {
+    /// One on a free port of 127.0.0.1.
+    pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// One with further arguments.
+    pub fn start_with(arguments: &[&str]) -> Self {
+        let mut server = Self::absent();
+        server
+            .arguments
+            .extend(arguments.iter().map(|argument| (*argument).to_owned()));
+        server.restart();
+        server
+    }
+
+    /// One that is not running yet: `restart` starts it.
+    pub fn absent() -> Self {
+        let port = Port::free();
+        let arguments = ["-l", "127.0.0.1", "-U", "0", "-p", &port.to_string()];
+        Self::of(format!("127.0.0.1:{port}"), &arguments, Some(port))
+    }
+
+    /// One on ::1.
+    pub fn start_v6() -> Self {
+        let port = Port::free();
+        let arguments = ["-l", "::1", "-U", "0", "-p", &port.to_string()];
+        let mut server = Self::of(format!("[::1]:{port}"), &arguments, Some(port));
+        server.restart();
+        server
+    }
+
+    /// One on a unix socket.
+    pub fn start_unix(path: &str) -> Self {
+        let mut server = Self::of(format!("unix:{path}"), &["-s", path], None);
+        server.restart();
+        server
+    }
+
+    fn of(name: String, arguments: &[&str], port: Option<Port>) -> Self {
+        let everywhere = ["-u", "root", "-m", "64", "-t", "2"];
+        let arguments = everywhere.iter().chain(arguments);
+        Self {
+            name,
+            arguments: arguments.map(|argument| (*argument).to_owned()).collect(),
+            process: None,
+            _port: port,
+        }
+    }
+
+    /// Starts it, or kills it and starts it anew, empty.
+    pub fn restart(&mut self) {
+        self.process = None;
+        let mut command = Command::new("memcached");
+        command.args(&self.arguments).stderr(Stdio::null());
+        let mut process = Process::spawn(&mut command);
+        eventually("memcached accepts connections", || {
+            assert_eq!(process.exited(), None, "memcached {:?} did not start", self.arguments);
+            Client::try_connect(&self.name).is_ok()
+        });
+        self.process = Some(process);
+    }
+
+    /// SIGKILL: its connections are reset, its items are gone.
+    pub fn kill(&mut self) {
+        self.process = None;
+    }
+
+    /// SIGSTOP: it hangs; the kernel goes on accepting connections for it.
+    pub fn stop(&self) {
+        self.process().stop();
+    }
+
+    /// SIGCONT: it goes on, with all that it had.
+    pub fn cont(&self) {
+        self.process().signal(libc::SIGCONT);
+    }
+
+    fn process(&self) -> &Process {
+        self.process.as_ref().expect("a memcached that runs")
+    }
+
+    pub fn client(&self) -> Client {
+        Client::connect(&self.name)
+    }
+
+    /// What it answers to `request`, asked directly.
+    pub fn ask(&self, request: impl AsRef<[u8]>) -> Bytes {
+        self.client().ask(request)
+    }
+
+    /// The value of `STAT name` in its `stats`.
+    pub fn stat(&self, name: &str) -> u64 {
+        let value = self.client().stat("stats", name);
+        value.parse().expect("a number")
+    }
+}
+
+/// A magent in the foreground on a free port of 127.0.0.1.
+pub struct Magent {
+    /// Where it listens, as clients name it.
+    pub name: String,
+    pub port: u16,
+    process: Process,
+    log: Arc<Mutex<Vec<u8>>>,
+    _port: Port,
+}
+
+impl Magent {
+    /// Starts one with these arguments and waits until it accepts connections.
+    pub fn start(arguments: &[&str]) -> Self {
+        Self::start_by(Command::new(Self::program()), arguments)
+    }
+
+    /// One in front of these primaries and backups.
+    pub fn before(primaries: &[&Memcached], backups: &[&Memcached], arguments: &[&str]) -> Self {
+        let names = |servers: &[&Memcached]| servers.iter().map(|server| server.name.clone()).collect();
+        let (primaries, backups): (Vec<_>, Vec<_>) = (names(primaries), names(backups));
+        let primaries = primaries.iter().flat_map(|name| ["-s", name.as_str()]);
+        let backups = backups.iter().flat_map(|name| ["-b", name.as_str()]);
+        let all: Vec<&str> = primaries.chain(backups).chain(arguments.iter().copied()).collect();
+        Self::start(&all)
+    }
+
+    /// Starts it by a command that has been prepared for that.
+    pub fn start_by(mut command: Command, arguments: &[&str]) -> Self {
+        let port = Port::free();
+        let name = format!("127.0.0.1:{port}");
+        command.args(["-D", "-l", "127.0.0.1", "-p", &port.to_string()]);
+        if !arguments.iter().any(|argument| argument.starts_with("--timeout")) {
+            command.arg(TIMEOUT_NOT_TESTED);
+        }
+        command.args(arguments);
+        Self::launch(command, name, port)
+    }
+
+    /// One with exactly these arguments, which make it listen on `name`, stay in the foreground and log to the terminal.
+    pub fn start_exactly(arguments: &[&str], name: &str, port: Port) -> Self {
+        let mut command = Command::new(Self::program());
+        command.args(arguments);
+        Self::launch(command, name.to_owned(), port)
+    }
+
+    fn launch(mut command: Command, name: String, port: Port) -> Self {
+        let mut process = Process::spawn(command.stderr(Stdio::piped()));
+        let log = process.collect_stderr();
+        let mut magent = Self {
+            name,
+            port: port.number,
+            process,
+            log,
+            _port: port,
+        };
+        // Connecting to find out would count as a connection; the log tells as well.
+        let listening = format!("listening on {}", magent.name);
+        eventually("magent listens", || {
+            assert_eq!(magent.process.exited(), None, "magent did not start: {}", magent.log());
+            magent.log().contains(&listening)
+        });
+        magent
+    }
+
+    /// The path of the binary under test.
+    pub fn program() -> &'static str {
+        env!("CARGO_BIN_EXE_magent")
+    }
+
+    pub fn client(&self) -> Client {
+        Client::connect(&self.name)
+    }
+
+    /// What it answers to `request` on a connection of its own.
+    pub fn ask(&self, request: impl AsRef<[u8]>) -> Bytes {
+        self.client().ask(request)
+    }
+
+    /// What it has written to its standard error so far.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&self.log.lock().unwrap()).into_owned()
+    }
+
+    /// The value of `STAT name` in its `stats`.
+    pub fn stat(&self, name: &str) -> u64 {
+        let value = self.client().stat("stats", name);
+        value.parse().expect("a number")
+    }
+
+    /// A line of `stats servers`.
+    pub fn server_stat(&self, server: &Memcached, name: &str) -> String {
+        self.client().stat("stats servers", &format!("{}:{name}", server.name))
+    }
+
+    /// Waits until magent thinks so of a server: `up`, `up, cold`, `down`, `rejoining`. `up` is either of the two.
+    pub fn wait_for(&self, server: &Memcached, state: &str) {
+        eventually(&format!("{} is {state}", server.name), || {
+            let now = self.server_stat(server, "state");
+            now == state || (state == "up" && now == "up, cold")
+        });
+    }
+
+    /// Waits until magent has read what clients have sent: it takes what came first before what comes now.
+    pub fn settle(&self) {
+        self.client().check("settled?\r\n", "ERROR\r\n");
+    }
+
+    /// SIGTERM, and what it exits with.
+    pub fn terminate(&mut self) -> ExitStatus {
+        self.signal(libc::SIGTERM);
+        self.wait()
+    }
+
+    /// Waits for it to exit by itself.
+    pub fn wait(&mut self) -> ExitStatus {
+        self.process.wait()
+    }
+}
+
+impl Deref for Magent {
+    type Target = Process;
+
+    fn deref(&self) -> &Process {
+        &self.process
+    }
+}
+
+/// A primary and a backup with a magent before them.
+pub struct Two {
+    pub primary: Memcached,
+    pub backup: Memcached,
+    pub magent: Magent,
+}
+
+impl Two {
+    pub fn start(arguments: &[&str]) -> Self {
+        let (primary, backup) = (Memcached::start(), Memcached::start());
+        let magent = Magent::before(&[&primary], &[&backup], arguments);
+        magent.settle(); // it knows both servers before a test stops one of them
+        Self {
+            primary,
+            backup,
+            magent,
+        }
+    }
+
+    pub fn client(&self) -> Client {
+        self.magent.client()
+    }
+
+    /// Asserts that each of the two servers, asked directly, answers `request` with `reply`.
+    pub fn both_say(&self, request: &str, reply: &str) {
+        assert_eq!(self.primary.ask(request), reply, "the primary on {request:?}");
+        assert_eq!(self.backup.ask(request), reply, "the backup on {request:?}");
+    }
+}

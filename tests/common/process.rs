@@ -1,0 +1,255 @@
+//! Processes and ports: what a test starts, it ends.
+
+use super::eventually;
+use std::fmt;
+use std::fs;
+use std::io::Read;
+use std::net::{TcpListener, UdpSocket};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// A TCP port of 127.0.0.1 that nobody else takes while this lives, also while nobody listens on it.
+pub struct Port {
+    pub number: u16,
+    /// The reservation: the UDP port of the same number, which nothing here uses otherwise.
+    _reservation: UdpSocket,
+}
+
+impl Port {
+    /// A free one, below those that the kernel gives to outgoing connections.
+    pub fn free() -> Self {
+        const FIRST: u32 = 12_000;
+        const COUNT: u32 = 20_000;
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        loop {
+            let start = std::process::id().wrapping_mul(7919);
+            let number = (FIRST + start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % COUNT) as u16;
+            let Ok(reservation) = UdpSocket::bind(("127.0.0.1", number)) else {
+                continue;
+            };
+            if TcpListener::bind(("127.0.0.1", number)).is_ok() {
+                return Self {
+                    number,
+                    _reservation: reservation,
+                };
+            }
+        }
+    }
+}
+
+impl fmt::Display for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.number.fmt(f)
+    }
+}
+
+/// A child process, killed when this is dropped, and by the kernel when the thread that started it ends.
+pub struct Process {
+    child: Child,
+}
+
+impl Process {
+    pub fn spawn(command: &mut Command) -> Self {
+        // SAFETY: prctl is safe to call between fork and exec.
+        unsafe {
+            command.pre_exec(|| {
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                Ok(())
+            });
+        }
+        let child = command.stdin(Stdio::null()).spawn();
+        let child = child.unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+        Self { child }
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn signal(&self, signal: i32) {
+        send_signal(self.id(), signal);
+    }
+
+    /// SIGSTOP, and waits until every thread has stopped.
+    pub fn stop(&self) {
+        self.signal(libc::SIGSTOP);
+        eventually("the process is stopped", || {
+            let threads = fs::read_dir(format!("/proc/{}/task", self.id())).expect("a process that runs");
+            threads.flatten().all(|thread| {
+                let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+                stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T'))
+            })
+        });
+    }
+
+    /// The exit status, if it has exited.
+    pub fn exited(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("a child of ours")
+    }
+
+    /// Waits until it exits.
+    pub fn wait(&mut self) -> ExitStatus {
+        let mut status = None;
+        eventually("the process exits", || {
+            status = self.exited();
+            status.is_some()
+        });
+        status.expect("waited for")
+    }
+
+    /// What it writes to its standard error, from now on.
+    pub fn collect_stderr(&mut self) -> Arc<Mutex<Vec<u8>>> {
+        let collected = Arc::new(Mutex::new(Vec::new()));
+        let (mut pipe, into) = (self.child.stderr.take().expect("a pipe"), Arc::clone(&collected));
+        std::thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(count @ 1..) = pipe.read(&mut bytes) {
+                into.lock().unwrap().extend_from_slice(&bytes[..count]);
+            }
+        });
+        collected
+    }
+
+    /// Memory that it occupies.
+    pub fn resident_bytes(&self) -> usize {
+        let kib = status_field(self.id(), "VmRSS")
+            .trim_end_matches(" kB")
+            .parse::<usize>();
+        kib.expect("a number of kB") << 10
+    }
+
+    /// From now on it can open so many files more.
+    pub fn limit_open_files(&self, more: usize) {
+        let open = fs::read_dir(format!("/proc/{}/fd", self.id())).expect("a process that runs");
+        let open: Vec<u64> = open
+            .flatten()
+            .filter_map(|file| file.file_name().to_str()?.parse().ok())
+            .collect();
+        // The limit is one of the number, not of the count.
+        let files = (0..)
+            .filter(|file| !open.contains(file))
+            .nth(more)
+            .expect("there are many numbers");
+        let limit = libc::rlimit {
+            rlim_cur: files,
+            rlim_max: files,
+        };
+        // SAFETY: the struct is valid for the call, and nothing is returned.
+        let result = unsafe {
+            let pid = self.id() as libc::pid_t;
+            libc::prlimit(pid, libc::RLIMIT_NOFILE, &limit, std::ptr::null_mut())
+        };
+        assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A process that is nobody's child, by its pid file; killed when this is dropped.
+pub struct Daemon {
+    pub id: u32,
+}
+
+impl Daemon {
+    /// The process whose number the file holds, if it does.
+    pub fn of(pid_file: &std::path::Path) -> Option<Self> {
+        let id = fs::read_to_string(pid_file).ok()?.trim().parse().ok()?;
+        Some(Self { id })
+    }
+
+    pub fn signal(&self, signal: i32) {
+        send_signal(self.id, signal);
+    }
+
+    pub fn is_alive(&self) -> bool {
+        // One that has ended and waits for init to notice has no files any more.
+        fs::read_link(format!("/proc/{}/exe", self.id)).is_ok()
+    }
+
+    /// A line of /proc/PID/status, without its name.
+    pub fn status(&self, field: &str) -> String {
+        status_field(self.id, field)
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if fs::read_link(format!("/proc/{}/exe", self.id)).is_ok_and(|exe| exe.ends_with("magent")) {
+            self.signal(libc::SIGKILL);
+        }
+    }
+}
+
+fn send_signal(id: u32, signal: i32) {
+    // SAFETY: kill takes numbers.
+    let result = unsafe { libc::kill(id as libc::pid_t, signal) };
+    assert_eq!(
+        result,
+        0,
+        "signal {signal} to {id}: {}",
+        std::io::Error::last_os_error()
+    );
+}
+
+/// A line of /proc/PID/status, without its name, words separated by one space.
+fn status_field(id: u32, field: &str) -> String {
+    let status = fs::read_to_string(format!("/proc/{id}/status")).expect("a process that runs");
+    let wanted = format!("{field}:");
+    let line = status.lines().find_map(|line| line.strip_prefix(&wanted));
+    let words: Vec<&str> = line.expect("a field of /proc/PID/status").split_whitespace().collect();
+    words.join(" ")
+}
+
+pub fn is_root() -> bool {
+    // SAFETY: geteuid cannot fail.
+    unsafe { libc::geteuid() == 0 }
+}
+
+/// Lets this test process have as many files open as it may.
+pub fn open_many_files() {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: the struct is valid for both calls.
+    unsafe {
+        libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit);
+        limit.rlim_cur = limit.rlim_max;
+        libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
+    }
+}
+
+/// A directory for a test's files, short enough for unix sockets, removed when this is dropped.
+pub struct Scratch(PathBuf);
+
+/// A new empty directory.
+pub fn scratch() -> Scratch {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let path = std::env::temp_dir().join(format!("magent-test-{}-{number}", std::process::id()));
+    let _ = fs::remove_dir_all(&path); // of an earlier process with this number
+    fs::create_dir(&path).expect("a directory for the test's files");
+    Scratch(path)
+}
+
+impl Scratch {
+    /// The path of a file in it.
+    pub fn path(&self, name: &str) -> String {
+        let path = self.0.join(name);
+        path.to_str().expect("a path of plain characters").to_owned()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}

@@ -1,0 +1,411 @@
+//! What is read from a socket: any bytes are understood or refused, never fatal, and it does not matter in what pieces
+//! they arrive. What is sent on means to a server what it meant to magent.
+
+use magent::buffer::{Chain, Pool, Slice};
+use magent::protocol::number::{Decimal, signed, unsigned};
+use magent::protocol::request::{self, Keys, Request, Verb};
+use magent::protocol::response::{self, Status};
+use magent::protocol::{KEY_BYTES_MAX, find_newline};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+
+/// A word of a command line: right ones, nearly right ones, and nonsense.
+fn word() -> impl Strategy<Value = Vec<u8>> {
+    let known = select(vec![
+        "get",
+        "gets",
+        "gat",
+        "gats",
+        "set",
+        "add",
+        "replace",
+        "append",
+        "prepend",
+        "cas",
+        "incr",
+        "decr",
+        "touch",
+        "delete",
+        "flush_all",
+        "version",
+        "verbosity",
+        "stats",
+        "quit",
+        "noreply",
+        "0",
+        "1",
+        "3",
+        "-1",
+        "+7",
+        "007",
+        "3x",
+        "4294967296",
+        "2147483646",
+        "18446744073709551615",
+        "18446744073709551616",
+        "99999999999999999999999",
+        "k",
+        "\t1",
+        "1\t",
+        "",
+        "\0",
+        "-0",
+    ]);
+    prop_oneof![
+        6 => known.prop_map(|text| text.as_bytes().to_vec()),
+        2 => vec(any::<u8>().prop_filter("no newline", |&byte| byte != b'\n'), 1..12),
+        1 => (249_usize..253).prop_map(|len| vec![b'k'; len]),
+    ]
+}
+
+/// A line of a few words, with its end; often a command.
+fn line() -> impl Strategy<Value = Vec<u8>> {
+    let spaces = select(vec![&b" "[..], b" ", b" ", b"  ", b""]);
+    let end = select(vec![&b"\r\n"[..], b"\r\n", b"\r\n", b"\n", b" \r\n", b"\r\r\n"]);
+    (vec((spaces, word()), 1..9), end).prop_map(|(words, end)| {
+        let mut line: Vec<u8> = words
+            .into_iter()
+            .flat_map(|(space, word)| [space, &word[..]].concat())
+            .collect();
+        if line.starts_with(b" ") {
+            line.remove(0);
+        }
+        [&line[..], end].concat()
+    })
+}
+
+fn verb() -> impl Strategy<Value = Verb> {
+    use Verb::*;
+    select(vec![Set, Add, Replace, Append, Prepend, Cas])
+}
+
+/// A key that can stand in a line: no space, no control characters that end a line or a string.
+fn key() -> impl Strategy<Value = Vec<u8>> {
+    let byte = any::<u8>().prop_filter("ends a token or the line", |byte| !b" \n\r\0".contains(byte));
+    vec(byte, 1..=KEY_BYTES_MAX)
+}
+
+/// A number as memcached reads it, said in another way: with a wide type and no loop.
+fn number_by_the_book(token: &[u8]) -> Option<i128> {
+    let text = std::str::from_utf8(token).ok()?;
+    let text = text.trim_start_matches(['\t', '\x0b', '\x0c', '\r']);
+    let digits = text.split(['\t', '\x0b', '\x0c', '\r']).next()?;
+    let bare = digits.strip_prefix(['-', '+']).unwrap_or(digits);
+    if bare.is_empty() || bare.len() > 30 || !bare.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    digits.parse().ok()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1000) })]
+
+    #[test]
+    fn any_bytes_are_understood_or_refused(bytes in vec(any::<u8>(), 0..300)) {
+        let whole = bytes.contains(&b'\n');
+        prop_assert_eq!(request::parse(&bytes).is_some(), whole);
+        let _ = request::may_continue(&bytes);
+        let _ = response::parse(&bytes);
+        prop_assert_eq!(find_newline(&bytes), bytes.iter().position(|&byte| byte == b'\n'));
+    }
+
+    #[test]
+    fn a_request_is_understood_when_its_line_is_whole_and_not_before(line in line(), behind in vec(any::<u8>(), 0..30)) {
+        for len in 0..line.len() {
+            prop_assert_eq!(request::parse(&line[..len]), None);
+            prop_assert!(request::may_continue(&line[..len]) || len > 2048);
+        }
+        let alone = request::parse(&line);
+        prop_assert_eq!(alone.as_ref().map(|(len, _)| *len), Some(line.len()));
+        let followed = [&line[..], &behind].concat();
+        prop_assert_eq!(request::parse(&followed), alone);
+    }
+
+    #[test]
+    fn what_is_forwarded_means_the_same_and_is_never_noreply(line in line()) {
+        let Some((_, Ok(request))) = request::parse(&line) else {
+            return Ok(());
+        };
+        let text = request.line.bytes();
+        prop_assert!(!text.contains(&b'\n') && !text.contains(&0), "{:?}", text.escape_ascii().to_string());
+        let forwarded = [text, b"\r\n"].concat();
+        let Some((_, Ok(again))) = request::parse(&forwarded) else {
+            return Err(TestCaseError::fail(format!("refused: {}", text.escape_ascii())));
+        };
+        let meaning = |r: &Request<'_>| {
+            let keys: Vec<Vec<u8>> = r.keys.map(<[u8]>::to_vec).collect();
+            (r.verb, r.key.to_vec(), keys, r.key_count, r.flags, r.exptime, r.value_len, r.number)
+        };
+        // What these three have for arguments is not passed on.
+        if !matches!(request.verb, Verb::Stats | Verb::Version | Verb::Quit | Verb::Verbosity | Verb::FlushAll) {
+            prop_assert_eq!(meaning(&again), meaning(&request));
+        }
+        prop_assert!(!again.noreply);
+        prop_assert_eq!(again.line.bytes(), text, "what was written anew is not written anew again");
+    }
+
+    /// If a server read the length of a value otherwise, it would run the value as commands.
+    #[test]
+    fn the_length_of_a_value_is_beyond_doubt(line in line()) {
+        if let Some((_, Ok(request))) = request::parse(&line)
+            && request.verb.is_storage()
+        {
+            let words: Vec<&[u8]> = request.line.bytes().split(|&byte| byte == b' ').filter(|word| !word.is_empty()).collect();
+            prop_assert_eq!(words[1], request.key);
+            prop_assert!(words[1].len() <= KEY_BYTES_MAX);
+            prop_assert_eq!(words[4].to_vec(), request.value_len.to_string().into_bytes());
+            prop_assert_eq!(std::str::from_utf8(words[2]).unwrap().parse::<u32>(), Ok(request.flags));
+            prop_assert_eq!(std::str::from_utf8(words[3]).unwrap().parse::<i32>().map(i64::from), Ok(request.exptime));
+        }
+    }
+
+    #[test]
+    fn a_storage_line_says_what_was_asked_for(
+        verb in verb(), key in key(), flags: u32, exptime in -1_000_000_000_i64..2_147_483_648,
+        value_len in 0_usize..2_147_483_646, unique: u64, noreply: bool,
+    ) {
+        let mut line = [verb.name().as_bytes(), b" ", &key].concat();
+        line.extend_from_slice(format!(" {flags} {exptime} {value_len}").as_bytes());
+        if verb == Verb::Cas {
+            line.extend_from_slice(format!(" {unique}").as_bytes());
+        }
+        let forwarded = line.clone();
+        line.extend_from_slice(if noreply { b" noreply\r\n" } else { b"\r\n" });
+        let Some((len, Ok(request))) = request::parse(&line) else {
+            return Err(TestCaseError::fail("refused"));
+        };
+        prop_assert_eq!(len, line.len());
+        prop_assert_eq!((request.verb, request.key, request.noreply), (verb, &key[..], noreply));
+        prop_assert_eq!((request.flags, request.exptime, request.value_len), (flags, exptime, value_len));
+        prop_assert_eq!(request.number, if verb == Verb::Cas { unique } else { 0 });
+        prop_assert_eq!(request.line.bytes().trim_ascii_end(), &forwarded[..]);
+        prop_assert_eq!(request::storage_line(verb, &key, &request), forwarded);
+    }
+
+    #[test]
+    fn a_retrieval_names_its_keys(verb in select(vec![Verb::Get, Verb::Gets, Verb::Gat, Verb::Gats]),
+        keys in vec(key(), 1..40), exptime in -1000_i32..1_000_000, spaces in 1_usize..4) {
+        let space = vec![b' '; spaces];
+        let mut line = verb.name().as_bytes().to_vec();
+        if verb.is_get_and_touch() {
+            line.extend_from_slice(format!(" {exptime}").as_bytes());
+        }
+        for key in &keys {
+            line.extend_from_slice(&space);
+            line.extend_from_slice(key);
+        }
+        line.extend_from_slice(b"\r\n");
+        let Some((_, Ok(request))) = request::parse(&line) else {
+            return Err(TestCaseError::fail("refused"));
+        };
+        prop_assert_eq!(request.verb, verb);
+        prop_assert_eq!(request.keys.collect::<Vec<_>>(), keys.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        prop_assert_eq!((request.key, request.key_count), (&keys[0][..], keys.len()));
+        prop_assert_eq!(request.exptime, if verb.is_get_and_touch() { i64::from(exptime) } else { 0 });
+    }
+
+    #[test]
+    fn keys_are_what_stands_between_spaces(text in vec(select(vec![b'a', b' ', b'\t', 0xff]), 0..60)) {
+        let expected: Vec<&[u8]> = text.split(|&byte| byte == b' ').filter(|word| !word.is_empty()).collect();
+        let mut keys = Keys::of(&text);
+        prop_assert_eq!(keys.collect::<Vec<_>>(), expected.clone());
+        for _ in 0..expected.len() / 2 {
+            keys.next();
+        }
+        prop_assert_eq!(Keys::of(keys.rest()).collect::<Vec<_>>(), &expected[expected.len() / 2..]);
+    }
+
+    #[test]
+    fn numbers_come_back_as_they_went_out(number: u64, other: i64) {
+        prop_assert_eq!(Decimal::new(number).as_bytes().to_vec(), number.to_string().into_bytes());
+        prop_assert_eq!(unsigned(Decimal::new(number).as_bytes()), Some(number));
+        prop_assert_eq!(signed(other.to_string().as_bytes()), Some(other));
+        prop_assert_eq!(signed(Decimal::new(number).as_bytes()), i64::try_from(number).ok());
+    }
+
+    #[test]
+    fn numbers_are_read_by_the_book(token in vec(select(b"0123456789019-+\t\rx".to_vec()), 0..24)) {
+        let number = number_by_the_book(&token);
+        prop_assert_eq!(signed(&token), number.and_then(|number| i64::try_from(number).ok()));
+        prop_assert_eq!(unsigned(&token), number.and_then(|number| u64::try_from(number).ok()));
+    }
+
+    #[test]
+    fn a_value_is_understood_when_its_line_is_whole_and_not_before(key in key(), flags: u32, len in 0_usize..2_000_000,
+        unique in proptest::option::of(any::<u64>()), behind in vec(any::<u8>(), 0..30)) {
+        let mut line = [b"VALUE ", &key[..]].concat();
+        line.extend_from_slice(format!(" {flags} {len}").as_bytes());
+        if let Some(unique) = unique {
+            line.extend_from_slice(format!(" {unique}").as_bytes());
+        }
+        let text = line.clone();
+        line.extend_from_slice(b"\r\n");
+        for len in 0..line.len() {
+            prop_assert_eq!(response::parse(&line[..len]), None);
+        }
+        let followed = [&line[..], &behind].concat();
+        let Some(Ok((line_len, response))) = response::parse(&followed) else {
+            return Err(TestCaseError::fail("garbage"));
+        };
+        prop_assert_eq!((line_len, response.status, response.value_len), (line.len(), Status::Value, Some(len)));
+        prop_assert_eq!((response.key, response.line), (&key[..], &text[..]));
+    }
+
+    #[test]
+    fn a_meta_value_tells_its_flags(len in 0_usize..2_000_000, ttl in -1_i64..1_000_000, flags: u32) {
+        let line = format!("VA {len} t{ttl} f{flags}\r\n");
+        for len in 0..line.len() {
+            prop_assert_eq!(response::parse(&line.as_bytes()[..len]), None);
+        }
+        let Some(Ok((_, response))) = response::parse(line.as_bytes()) else {
+            return Err(TestCaseError::fail("garbage"));
+        };
+        prop_assert_eq!((response.status, response.value_len), (Status::MetaValue, Some(len)));
+        prop_assert_eq!(response.meta_flag(b't').and_then(signed), Some(ttl));
+        prop_assert_eq!(response.meta_flag(b'f').and_then(unsigned), Some(u64::from(flags)));
+        prop_assert_eq!(response.meta_flag(b'x'), None);
+    }
+}
+
+/// What may be done to a chain.
+#[derive(Clone, Debug)]
+enum Step {
+    Push(usize),
+    PushWhole(usize, usize),
+    /// Push a piece that was pushed whole before once more.
+    PushAgain(Index),
+    /// The same on another chain, and all of that on this one.
+    PushByWayOfAnother(Index),
+    /// Gather in these portions, freeze, push.
+    Gather(Vec<usize>),
+    Consume(Index),
+    Clear,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let size = || prop_oneof![6 => 0_usize..200, 2 => 900_usize..1200, 2 => 4000_usize..4200, 1 => 5000_usize..20_000];
+    prop_oneof![
+        4 => size().prop_map(Step::Push),
+        4 => (size(), 0_usize..40).prop_map(|(len, more)| Step::PushWhole(len, more)),
+        3 => any::<Index>().prop_map(Step::PushAgain),
+        2 => any::<Index>().prop_map(Step::PushByWayOfAnother),
+        2 => vec(size(), 1..5).prop_map(Step::Gather),
+        4 => any::<Index>().prop_map(Step::Consume),
+        1 => Just(Step::Clear),
+    ]
+}
+
+/// Bytes that differ from those before and behind them.
+fn fresh(count: &mut u32, len: usize) -> Vec<u8> {
+    *count += 1;
+    (0..len).map(|at| (at as u32 * 31 + *count * 7) as u8).collect()
+}
+
+/// All of a chain, read as a socket would take it: some pieces, then the next.
+fn text(pool: &Pool, chain: &Chain) -> Vec<u8> {
+    let mut copy = Chain::new();
+    let mut all = Vec::new();
+    chain.with_io_slices(|pieces| pieces.iter().for_each(|piece| copy.push(pool, piece)));
+    copy.with_io_slices(|pieces| pieces.iter().for_each(|piece| all.extend_from_slice(piece)));
+    all
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
+
+    #[test]
+    fn a_chain_gives_back_what_was_put_in(steps in vec(step(), 1..40)) {
+        let pool = Pool::new();
+        let mut chain = Chain::new();
+        let mut model: Vec<u8> = Vec::new();
+        let mut pieces: Vec<(Slice, Vec<u8>)> = Vec::new();
+        let mut count = 0;
+        for step in steps {
+            match step {
+                Step::Push(len) => {
+                    let bytes = fresh(&mut count, len);
+                    chain.push(&pool, &bytes);
+                    model.extend(bytes);
+                }
+                Step::PushWhole(len, more) => {
+                    let (one, other) = (fresh(&mut count, len), fresh(&mut count, more));
+                    let slice = chain.push_whole(&pool, &[&one, &other]);
+                    let bytes = [one, other].concat();
+                    model.extend_from_slice(&bytes);
+                    pieces.push((slice, bytes));
+                }
+                Step::PushAgain(which) if !pieces.is_empty() => {
+                    let (slice, bytes) = which.get(&pieces);
+                    chain.push_slice(&pool, slice);
+                    model.extend_from_slice(bytes);
+                }
+                Step::PushByWayOfAnother(which) if !pieces.is_empty() => {
+                    let (slice, bytes) = which.get(&pieces);
+                    let mut other = Chain::new();
+                    other.push(&pool, b"by way of ");
+                    other.push_slice(&pool, slice);
+                    chain.append(&pool, &mut other);
+                    prop_assert!(other.is_empty());
+                    model.extend_from_slice(b"by way of ");
+                    model.extend_from_slice(bytes);
+                }
+                Step::Gather(portions) => {
+                    let mut gather = pool.gather(portions[0]);
+                    let mut bytes = Vec::new();
+                    for len in portions {
+                        let portion = fresh(&mut count, len);
+                        gather.extend(&portion);
+                        bytes.extend(portion);
+                    }
+                    let slice = gather.freeze();
+                    chain.push_slice(&pool, &slice);
+                    model.extend_from_slice(&bytes);
+                    pieces.push((slice, bytes));
+                }
+                Step::Consume(much) => {
+                    let much = much.index(chain.len() + 1);
+                    chain.consume(much);
+                    model.drain(..much);
+                }
+                Step::Clear => {
+                    chain.clear();
+                    model.clear();
+                }
+                Step::PushAgain(_) | Step::PushByWayOfAnother(_) => {}
+            }
+            prop_assert_eq!((chain.len(), chain.is_empty()), (model.len(), model.is_empty()));
+            for (slice, bytes) in &pieces {
+                prop_assert_eq!(&*slice.bytes(), &bytes[..], "a piece keeps its bytes");
+            }
+            let beginning = text(&pool, &chain);
+            prop_assert!(!beginning.is_empty() || model.is_empty());
+            prop_assert!(model.starts_with(&beginning), "the chain begins as what was put in");
+        }
+        // To the end, as a socket that takes a little at a time.
+        while !chain.is_empty() {
+            let front = text(&pool, &chain);
+            prop_assert!(model.starts_with(&front));
+            let much = front.len().min(3000);
+            chain.consume(much);
+            model.drain(..much);
+        }
+        prop_assert!(model.is_empty());
+        drop((chain, pieces));
+        prop_assert_eq!(pool.in_use(), 0, "all that was out has come back");
+    }
+
+    #[test]
+    fn a_chain_in_use_is_counted(sizes in vec(0_usize..5000, 1..20)) {
+        let pool = Pool::new();
+        let mut chain = Chain::new();
+        for (count, len) in sizes.iter().enumerate() {
+            chain.push(&pool, &vec![count as u8; *len]);
+            prop_assert!(pool.in_use() >= chain.len());
+        }
+        let held = pool.in_use();
+        prop_assert!(held <= chain.len() + 8192 * (sizes.len() + 1), "and not much more than that");
+        drop(chain);
+        prop_assert_eq!(pool.in_use(), 0);
+    }
+}

@@ -1,0 +1,541 @@
+//! Whether the replies are ones that a single memcached could have given.
+//!
+//! Linearizability, just in time: per key a set of *worlds*, each a state that the key may be in and the operations in
+//! progress that have had their effect in it already. When a reply comes, each world in which the operation had not
+//! happened is carried on in every way that makes it happen, and those in which it said something else are dropped. If
+//! none is left, no order of the operations explains the reply.
+//!
+//! An operation whose client will never be told (its connection was lost, it got an error) may have its effect at any
+//! later time or never, until all is quiet: then it has had it or never will.
+
+#[cfg(test)]
+mod tests;
+mod words;
+
+use super::model::{Answer, Circumstances, Operation, State, Values, Verb, Version, outcomes};
+use words::{List, Told, explanation};
+
+/// Operations without a reply that a key may have before nothing is promised any more.
+const LOST_MAX: usize = 7;
+/// With more operations in progress than this, what went unanswered is not settled now.
+const SETTLED_AMONG_MAX: usize = 3;
+/// With more operations in progress than this, a read through another magent may see anything.
+const WATCHED_AMONG_MAX: usize = 4;
+/// The same, with more states than this.
+const WATCHED_STATES_MAX: usize = 64;
+/// More worlds than this are not followed.
+const WORLDS_MAX: usize = 2_000;
+
+/// What a client was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reply {
+    Answer(Answer),
+    /// A value with its unique; the version in the answer means nothing.
+    WithUnique(Answer, u64),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct World {
+    state: State,
+    /// What happened before its reply came, in the order of the numbers.
+    done: Vec<(Version, Answer)>,
+    /// Which version a unique was read with.
+    uniques: Vec<(u64, Version)>,
+}
+
+struct Pending {
+    id: Version,
+    operation: Operation,
+    connection: u32,
+    /// Nobody will be told, since this time.
+    lost_ms: Option<u64>,
+    /// The states that the key may have been in since it was asked for. Until it is acknowledged, a read through another
+    /// magent may see them all. Only kept where there are such reads.
+    states: Vec<State>,
+}
+
+impl Pending {
+    fn is_lost(&self) -> bool {
+        self.lost_ms.is_some()
+    }
+}
+
+/// A read whose magent does not write the key: it may see any state of its time.
+struct Watch {
+    id: Version,
+    asked_ms: u64,
+    states: Vec<State>,
+}
+
+#[derive(Default)]
+struct Key {
+    name: String,
+    worlds: Vec<World>,
+    pending: Vec<Pending>,
+    watches: Vec<Watch>,
+    /// When last a write to it was in progress.
+    changed_ms: u64,
+    /// The uniques that clients, and operations in progress, hold; each as often as it is held.
+    held: Vec<u64>,
+}
+
+pub struct Checker {
+    pub values: Values,
+    keys: Vec<Key>,
+    next_id: Version,
+    pub now_ms: u64,
+    pub evicts: bool,
+    /// There are reads that need not fall in line.
+    pub watches: bool,
+    pub disturbed_ms: u64,
+    /// Keys given up because too much went unanswered.
+    pub given_up: usize,
+}
+
+impl Checker {
+    pub fn new(keys: &[String]) -> Self {
+        let key = |name: &String| Key {
+            name: name.clone(),
+            worlds: vec![World {
+                state: State::Absent,
+                done: Vec::new(),
+                uniques: Vec::new(),
+            }],
+            ..Key::default()
+        };
+        Self {
+            values: Values::default(),
+            keys: keys.iter().map(key).collect(),
+            next_id: 0,
+            now_ms: 0,
+            evicts: false,
+            watches: false,
+            disturbed_ms: 0,
+            given_up: 0,
+        }
+    }
+
+    fn around(&self) -> Circumstances {
+        Circumstances {
+            now_ms: self.now_ms,
+            evicts: self.evicts,
+            disturbed_ms: self.disturbed_ms,
+            unique_version: None,
+        }
+    }
+
+    /// An operation is asked for. Those of one connection on one key happen in the order asked.
+    pub fn begin(&mut self, key: usize, connection: u32, operation: Operation) -> Version {
+        self.next_id += 1;
+        let id = self.next_id;
+        if operation.verb == Verb::Cas {
+            self.hold_unique(key, operation.unique);
+        }
+        self.feed_watches(key);
+        self.keys[key].pending.push(Pending {
+            id,
+            operation,
+            connection,
+            lost_ms: None,
+            states: Vec::new(),
+        });
+        self.feed_watches(key);
+        id
+    }
+
+    /// Its reply has come.
+    pub fn end(&mut self, key: usize, id: Version, reply: Reply) -> Result<(), String> {
+        let around = self.around();
+        let (entry, values) = (&mut self.keys[key], &mut self.values);
+        let Some(at) = entry.pending.iter().position(|pending| pending.id == id) else {
+            return Ok(()); // the key was given up meanwhile
+        };
+        let mut results = Vec::new();
+        for mut world in std::mem::take(&mut entry.worlds) {
+            match world.done.iter().position(|&(done, _)| done == id) {
+                Some(done) => {
+                    let (_, said) = world.done.remove(done);
+                    if agrees(said, reply, &mut world) {
+                        insert(&mut results, world);
+                    }
+                }
+                None => explore(&entry.pending, world, Some((id, reply)), &around, values, &mut results),
+            }
+            if results.len() > WORLDS_MAX {
+                self.give_up(key);
+                return Ok(());
+            }
+        }
+        let ended = entry.pending.remove(at);
+        if ended.operation.verb.changes() {
+            entry.changed_ms = around.now_ms;
+        }
+        if results.is_empty() {
+            return Err(explanation(&entry.name, &ended, reply, values));
+        }
+        entry.worlds = results;
+        if ended.operation.verb == Verb::Cas {
+            self.release_unique(key, ended.operation.unique);
+        }
+        self.feed_watches(key);
+        Ok(())
+    }
+
+    /// No reply will come, or one that says nothing.
+    pub fn lose(&mut self, key: usize, id: Version) {
+        let entry = &mut self.keys[key];
+        let Some(at) = entry.pending.iter().position(|pending| pending.id == id) else {
+            return;
+        };
+        match entry.pending[at].operation.verb.changes() {
+            true => entry.pending[at].lost_ms = Some(self.now_ms),
+            false => {
+                entry.pending.remove(at);
+                self.forget_done(key, id);
+            }
+        }
+        if self.keys[key]
+            .pending
+            .iter()
+            .filter(|pending| pending.is_lost())
+            .count()
+            > LOST_MAX
+        {
+            self.give_up(key);
+        }
+    }
+
+    fn forget_done(&mut self, key: usize, id: Version) {
+        let mut worlds = Vec::new();
+        for mut world in std::mem::take(&mut self.keys[key].worlds) {
+            world.done.retain(|&(done, _)| done != id);
+            insert(&mut worlds, world);
+        }
+        self.keys[key].worlds = worlds;
+    }
+
+    fn give_up(&mut self, key: usize) {
+        self.given_up += 1;
+        self.taint(key);
+    }
+
+    /// From here on nothing is promised of a key, until it is written anew.
+    pub fn taint(&mut self, key: usize) {
+        let entry = &mut self.keys[key];
+        entry.pending.retain(|pending| !pending.is_lost());
+        entry.worlds = vec![World {
+            state: State::Unknown,
+            done: Vec::new(),
+            uniques: Vec::new(),
+        }];
+        for watch in &mut entry.watches {
+            watch.states.push(State::Unknown);
+        }
+    }
+
+    /// Whether a write to the key was in progress at or after this time.
+    pub fn changed_since(&self, key: usize, since_ms: u64) -> bool {
+        let entry = &self.keys[key];
+        let changing = entry.pending.iter().any(|pending| pending.operation.verb.changes());
+        changing || (entry.changed_ms >= since_ms && entry.changed_ms > 0)
+    }
+
+    /// Operations in progress on a key.
+    pub fn in_progress(&self, key: usize) -> usize {
+        self.keys[key].pending.len()
+    }
+
+    /// Operations that went unanswered since the key was last quiet.
+    pub fn lost(&self, key: usize) -> usize {
+        self.keys[key]
+            .pending
+            .iter()
+            .filter(|pending| pending.is_lost())
+            .count()
+    }
+
+    /// The last copy of a key may have been lost, and not be missed until later.
+    pub fn may_vanish(&mut self, key: usize) {
+        let operation = Operation {
+            verb: Verb::Vanish,
+            value: 0,
+            flags: 0,
+            exptime: 0,
+            delta: 0,
+            unique: 0,
+            unique_seen: Default::default(),
+            asked_ms: self.now_ms,
+        };
+        let id = self.begin(key, u32::MAX, operation);
+        self.lose(key, id);
+    }
+
+    /// All is quiet: what went unanswered before this time has had its effect or never will.
+    pub fn settle(&mut self, key: usize, before_ms: u64) {
+        let around = self.around();
+        let (entry, values) = (&mut self.keys[key], &mut self.values);
+        let is_over = |pending: &Pending| pending.lost_ms.is_some_and(|lost_ms| lost_ms < before_ms);
+        let over: Vec<Version> = entry
+            .pending
+            .iter()
+            .filter(|pending| is_over(pending))
+            .map(|pending| pending.id)
+            .collect();
+        if over.is_empty() || entry.pending.len() > over.len() + SETTLED_AMONG_MAX {
+            return;
+        }
+        let mut worlds = Vec::new();
+        for world in std::mem::take(&mut entry.worlds) {
+            explore(&entry.pending, world, None, &around, values, &mut worlds);
+        }
+        entry.pending.retain(|pending| !is_over(pending));
+        entry.worlds.clear();
+        for mut world in worlds {
+            world.done.retain(|(done, _)| !over.contains(done));
+            insert(&mut entry.worlds, world);
+        }
+    }
+
+    /// Somebody may use this unique.
+    pub fn hold_unique(&mut self, key: usize, unique: u64) {
+        self.keys[key].held.push(unique);
+    }
+
+    /// One of those who might have used this unique will not; what nobody holds is forgotten.
+    pub fn release_unique(&mut self, key: usize, unique: u64) {
+        let entry = &mut self.keys[key];
+        if let Some(at) = entry.held.iter().position(|&held| held == unique) {
+            entry.held.swap_remove(at);
+        }
+        if !entry.held.contains(&unique) {
+            for world in &mut entry.worlds {
+                world.uniques.retain(|&(known, _)| known != unique);
+            }
+        }
+    }
+
+    /// The states that a key may be in, operations in progress included.
+    pub fn possible(&mut self, key: usize) -> Vec<State> {
+        let around = self.around();
+        let (entry, values) = (&self.keys[key], &mut self.values);
+        let mut worlds = Vec::new();
+        for world in &entry.worlds {
+            explore(&entry.pending, world.clone(), None, &around, values, &mut worlds);
+        }
+        let mut states: Vec<State> = Vec::new();
+        for world in worlds {
+            if !states.contains(&world.state) {
+                states.push(world.state);
+            }
+        }
+        states
+    }
+
+    /// A read that need not fall in line with the others, but must not be older than what was acknowledged when it began.
+    pub fn watch(&mut self, key: usize) -> Version {
+        self.next_id += 1;
+        let (id, asked_ms) = (self.next_id, self.now_ms);
+        let crowded = self.keys[key].pending.len() > WATCHED_AMONG_MAX;
+        let mut states = if crowded {
+            vec![State::Unknown]
+        } else {
+            self.possible(key)
+        };
+        for pending in &self.keys[key].pending {
+            merge(&mut states, &pending.states);
+        }
+        self.keys[key].watches.push(Watch { id, asked_ms, states });
+        id
+    }
+
+    fn feed_watches(&mut self, key: usize) {
+        if !self.watches {
+            return;
+        }
+        let crowded = self.keys[key].pending.len() > WATCHED_AMONG_MAX;
+        let states = if crowded {
+            vec![State::Unknown]
+        } else {
+            self.possible(key)
+        };
+        let entry = &mut self.keys[key];
+        for watch in &mut entry.watches {
+            merge(&mut watch.states, &states);
+        }
+        for pending in entry
+            .pending
+            .iter_mut()
+            .filter(|pending| pending.operation.verb.changes())
+        {
+            merge(&mut pending.states, &states);
+        }
+    }
+
+    pub fn end_watch(&mut self, key: usize, id: Version, reply: Option<Reply>) -> Result<(), String> {
+        let Some(at) = self.keys[key].watches.iter().position(|watch| watch.id == id) else {
+            return Ok(());
+        };
+        let watch = self.keys[key].watches.swap_remove(at);
+        let Some(Reply::Answer(told) | Reply::WithUnique(told, _)) = reply else {
+            return Ok(());
+        };
+        let around = self.around();
+        let legal = watch.states.iter().any(|state| match state {
+            State::Unknown => true,
+            State::Absent => told == Answer::Miss,
+            State::Present(item) => match told {
+                Answer::Miss => around.now_ms >= item.expires_from_ms || around.evicts,
+                Answer::Hit { value, flags, .. } => {
+                    (value, flags) == (item.value, item.flags) && watch.asked_ms <= item.expires_until_ms
+                }
+                _ => false,
+            },
+        });
+        match legal {
+            true => Ok(()),
+            false => Err(format!(
+                "key {}: a read through the magent that does not write it was told {}, and the key was {} in its time",
+                self.keys[key].name,
+                Told(told, &self.values),
+                List(&watch.states, &self.values),
+            )),
+        }
+    }
+
+    /// The states of a key in words.
+    pub fn describe(&mut self, key: usize) -> String {
+        let states = self.possible(key);
+        List(&states, &self.values).to_string()
+    }
+}
+
+/// Carries a world on in every way that makes the wanted operation happen, or, without one, in every way.
+fn explore(
+    pending: &[Pending],
+    world: World,
+    wanted: Option<(Version, Reply)>,
+    around: &Circumstances,
+    values: &mut Values,
+    results: &mut Vec<World>,
+) {
+    let mut seen = vec![world];
+    let mut at = 0;
+    while at < seen.len() && seen.len() < WORLDS_MAX {
+        let world = seen[at].clone();
+        at += 1;
+        let open = |candidate: &&Pending| !world.done.iter().any(|&(id, _)| id == candidate.id);
+        let changes_ahead = pending
+            .iter()
+            .filter(open)
+            .any(|pending| pending.operation.verb.changes());
+        for (index, candidate) in pending.iter().enumerate() {
+            let is_wanted = wanted.is_some_and(|(id, _)| id == candidate.id);
+            // A read that nothing changes behind can as well happen later.
+            let pointless = !candidate.operation.verb.changes() && !is_wanted && (!changes_ahead || wanted.is_none());
+            if !open(&candidate) || pointless {
+                continue;
+            }
+            // Where all states are looked for, reads are left out, and nothing waits for them.
+            let counts = |other: &&Pending| wanted.is_some() || other.operation.verb.changes();
+            let earlier = pending[..index].iter().filter(open).filter(counts);
+            if !candidate.is_lost()
+                && earlier
+                    .clone()
+                    .any(|other| other.connection == candidate.connection && !other.is_lost())
+            {
+                continue; // a connection's requests happen in the order asked
+            }
+            let mut around = *around;
+            let unique = candidate.operation.unique;
+            around.unique_version = world
+                .uniques
+                .iter()
+                .find(|&&(known, _)| known == unique)
+                .map(|&(_, version)| version);
+            outcomes(
+                &candidate.operation,
+                candidate.id,
+                world.state,
+                &around,
+                values,
+                |state, answer| {
+                    let mut next = World { state, ..world.clone() };
+                    match wanted {
+                        Some((id, reply)) if id == candidate.id => {
+                            if agrees(answer, reply, &mut next) {
+                                insert(results, next);
+                            }
+                        }
+                        _ => {
+                            // What a lost one would have said is of no interest.
+                            let answer = if candidate.is_lost() { Answer::Any } else { answer };
+                            let place = next.done.partition_point(|&(id, _)| id < candidate.id);
+                            next.done.insert(place, (candidate.id, answer));
+                            insert(&mut seen, next);
+                        }
+                    }
+                },
+            );
+        }
+    }
+    if wanted.is_none() {
+        for world in seen {
+            insert(results, world);
+        }
+    }
+}
+
+fn merge(into: &mut Vec<State>, states: &[State]) {
+    if into.len() > WATCHED_STATES_MAX {
+        *into = vec![State::Unknown];
+    }
+    for state in states {
+        if into.first() != Some(&State::Unknown) && !into.contains(state) {
+            into.push(*state);
+        }
+    }
+}
+
+fn insert(worlds: &mut Vec<World>, world: World) {
+    if !worlds.contains(&world) {
+        worlds.push(world);
+    }
+}
+
+/// Whether a reply is the answer that an operation gave in a world, where what a unique stands for is noted.
+fn agrees(answer: Answer, reply: Reply, world: &mut World) -> bool {
+    match (answer, reply) {
+        (Answer::Any, _) | (_, Reply::Answer(Answer::Any)) => true,
+        (
+            Answer::Hit { value, flags, version },
+            Reply::WithUnique(
+                Answer::Hit {
+                    value: told_value,
+                    flags: told_flags,
+                    ..
+                },
+                unique,
+            ),
+        ) => {
+            if (value, flags) != (told_value, told_flags) {
+                return false;
+            }
+            match world.uniques.iter().find(|&&(known, _)| known == unique) {
+                Some(&(_, known)) => known == version,
+                None => {
+                    world.uniques.push((unique, version));
+                    true
+                }
+            }
+        }
+        (
+            Answer::Hit { value, flags, .. },
+            Reply::Answer(Answer::Hit {
+                value: told_value,
+                flags: told_flags,
+                ..
+            }),
+        ) => (value, flags) == (told_value, told_flags),
+        (answer, Reply::Answer(told) | Reply::WithUnique(told, _)) => answer == told,
+    }
+}

@@ -1,0 +1,124 @@
+//! The checker finds what it is there to find.
+
+use super::{Checker, Reply};
+use crate::model::{Answer, Operation, Seen, Verb, Version};
+
+fn checker() -> Checker {
+    Checker::new(&["k".to_owned()])
+}
+
+fn operation(checker: &mut Checker, verb: Verb, value: &str) -> Operation {
+    Operation {
+        verb,
+        value: checker.values.id(value.as_bytes()),
+        flags: 0,
+        exptime: 0,
+        delta: 1,
+        unique: 7,
+        unique_seen: Seen::default(),
+        asked_ms: 1,
+    }
+}
+
+fn begin(checker: &mut Checker, client: u32, verb: Verb, value: &str) -> Version {
+    let operation = operation(checker, verb, value);
+    checker.now_ms = 1;
+    checker.begin(0, client, operation)
+}
+
+fn hit(checker: &mut Checker, value: &str) -> Reply {
+    Reply::WithUnique(
+        Answer::Hit {
+            value: checker.values.id(value.as_bytes()),
+            flags: 0,
+            version: 0,
+        },
+        7,
+    )
+}
+
+#[track_caller]
+fn done(checker: &mut Checker, client: u32, verb: Verb, value: &str, answer: Answer) -> Result<(), String> {
+    let id = begin(checker, client, verb, value);
+    checker.end(0, id, Reply::Answer(answer))
+}
+
+fn get(checker: &mut Checker, value: &str) -> Result<(), String> {
+    let id = begin(checker, 9, Verb::Get, "");
+    let told = hit(checker, value);
+    checker.end(0, id, told)
+}
+
+#[test]
+fn a_stale_read_is_found() {
+    let mut checker = checker();
+    done(&mut checker, 1, Verb::Set, "a", Answer::Stored).unwrap();
+    done(&mut checker, 1, Verb::Set, "b", Answer::Stored).unwrap();
+    assert!(get(&mut checker, "a").is_err());
+}
+
+#[test]
+fn a_lost_write_is_found() {
+    let mut checker = checker();
+    done(&mut checker, 1, Verb::Set, "a", Answer::Stored).unwrap();
+    assert!(done(&mut checker, 2, Verb::Get, "", Answer::Miss).is_err());
+}
+
+#[test]
+fn writes_at_the_same_time_may_happen_in_either_order_but_in_one() {
+    for first in ["a", "b"] {
+        let mut checker = checker();
+        let ids = [
+            begin(&mut checker, 1, Verb::Set, "a"),
+            begin(&mut checker, 2, Verb::Set, "b"),
+        ];
+        for id in ids {
+            checker.end(0, id, Reply::Answer(Answer::Stored)).unwrap();
+        }
+        let second = if first == "a" { "b" } else { "a" };
+        get(&mut checker, first).unwrap();
+        assert!(get(&mut checker, second).is_err());
+    }
+}
+
+#[test]
+fn a_unique_that_succeeds_twice_is_found() {
+    let mut checker = checker();
+    done(&mut checker, 1, Verb::Set, "a", Answer::Stored).unwrap();
+    get(&mut checker, "a").unwrap();
+    done(&mut checker, 1, Verb::Cas, "b", Answer::Stored).unwrap();
+    assert!(done(&mut checker, 2, Verb::Cas, "c", Answer::Stored).is_err());
+}
+
+#[test]
+fn what_a_client_was_not_told_may_have_happened_or_not_until_all_is_quiet() {
+    let lost_set = || {
+        let mut checker = checker();
+        done(&mut checker, 1, Verb::Set, "a", Answer::Stored).unwrap();
+        let id = begin(&mut checker, 2, Verb::Set, "b");
+        checker.lose(0, id);
+        checker
+    };
+    get(&mut lost_set(), "a").unwrap();
+    get(&mut lost_set(), "b").unwrap();
+    let mut checker = lost_set();
+    get(&mut checker, "a").unwrap();
+    checker.now_ms = 100;
+    checker.settle(0, 50);
+    done(&mut checker, 1, Verb::Set, "c", Answer::Stored).unwrap();
+    assert!(get(&mut checker, "b").is_err());
+}
+
+#[test]
+fn requests_of_one_connection_happen_in_the_order_asked() {
+    let mut checker = checker();
+    done(&mut checker, 1, Verb::Set, "a", Answer::Stored).unwrap();
+    let first = begin(&mut checker, 2, Verb::Get, "");
+    let second = begin(&mut checker, 2, Verb::Get, "");
+    done(&mut checker, 1, Verb::Set, "b", Answer::Stored).unwrap();
+    let (new, old) = (hit(&mut checker, "b"), hit(&mut checker, "a"));
+    let Reply::WithUnique(new, _) = new else { unreachable!() };
+    let Reply::WithUnique(old, _) = old else { unreachable!() };
+    checker.end(0, first, Reply::Answer(new)).unwrap();
+    assert!(checker.end(0, second, Reply::Answer(old)).is_err());
+}

@@ -1,0 +1,311 @@
+//! A client: thinks of requests, sends them, and hands what it is told to the checker.
+
+mod replies;
+mod requests;
+
+pub use replies::normal;
+
+use super::checker::Checker;
+use super::model::{Answer, Seen, Version};
+use super::net::{Event, Name, Network};
+use super::pipe::{End, Us};
+use super::plan::{KeyPlan, Plan};
+use super::trace::Readable;
+use std::collections::VecDeque;
+
+/// What a client, or anything else that happens, may touch.
+pub struct Scene<'a> {
+    pub network: &'a mut Network,
+    pub checker: &'a mut Checker,
+    pub plan: &'a Plan,
+    /// By server: until when it was away or not whole, in ms; `u64::MAX` while it is.
+    pub impaired_ms: &'a [u64],
+    /// By magent: whether it runs.
+    pub listening: &'a [bool],
+    /// What was asked before this may have waited longer than promised.
+    pub excused_until_us: Us,
+    /// A promise that was broken by something that cannot return it.
+    pub slowest_us: &'a mut Us,
+}
+
+impl Scene<'_> {
+    /// Whether a request that was asked at this time may be refused: no server of the key was whole all the while.
+    fn may_be_refused(&self, key: &KeyPlan, asked_us: Us) -> bool {
+        if self.plan.class.is_strict() {
+            return false;
+        }
+        // A magent that did not run may take it that its servers did not.
+        let stalled = asked_us < self.excused_until_us;
+        stalled
+            || key
+                .servers
+                .iter()
+                .all(|&server| self.impaired_ms[server] >= asked_us / 1000)
+    }
+}
+
+/// A key of a request.
+struct Part {
+    key: usize,
+    id: Version,
+    /// The magent is not the one that writes the key.
+    watches: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Retrieval,
+    Line,
+    Version,
+}
+
+struct Asked {
+    kind: Kind,
+    parts: Vec<Part>,
+    noreply: bool,
+    changes: bool,
+    asked_us: Us,
+}
+
+/// A value that came: key, flags, unique.
+struct Value {
+    key: usize,
+    answer: Answer,
+    unique: Option<u64>,
+}
+
+pub struct Client {
+    index: usize,
+    pub magent: usize,
+    connection: Option<Name>,
+    /// Numbers the connections of all clients, for the checker.
+    lifetime: u32,
+    asked: VecDeque<Asked>,
+    input: Vec<u8>,
+    /// By key: the last unique seen.
+    uniques: Vec<Option<(u64, Seen)>>,
+    serial: u64,
+    next_at: Option<Us>,
+    leaves: bool,
+    /// No more requests of its own accord.
+    pub rests: bool,
+}
+
+/// With so many operations of a key that nobody was told the outcome of, clients wait for their replies.
+const LOST_MAX: usize = 2;
+
+impl Client {
+    pub fn new(index: usize, magent: usize, keys: usize) -> Self {
+        Self {
+            index,
+            magent,
+            connection: None,
+            lifetime: index as u32,
+            asked: VecDeque::new(),
+            input: Vec::new(),
+            uniques: vec![None; keys],
+            serial: 0,
+            next_at: None,
+            leaves: false,
+            rests: true,
+        }
+    }
+
+    pub fn is_waiting(&self) -> bool {
+        !self.asked.is_empty()
+    }
+
+    pub fn wake(&mut self, scene: &mut Scene<'_>, delay: Us) {
+        let time = scene.network.now + delay;
+        self.next_at = Some(time);
+        scene.network.at(time, Event::Client(self.index));
+    }
+
+    fn think(&mut self, scene: &mut Scene<'_>) {
+        let manners = &scene.plan.manners;
+        let delay = scene.network.random.between(manners.think_min_us, manners.think_max_us);
+        self.wake(scene, delay);
+    }
+
+    /// Its time has come.
+    pub fn act(&mut self, scene: &mut Scene<'_>) {
+        if self.next_at != Some(scene.network.now) {
+            return;
+        }
+        self.next_at = None;
+        if self.leaves {
+            self.leave(scene);
+            return self.think(scene);
+        }
+        if self.rests || self.asked.iter().any(|asked| !asked.noreply) {
+            return;
+        }
+        if !self.connect(scene) {
+            let delay = scene.network.random.between(5_000, 50_000);
+            return self.wake(scene, delay);
+        }
+        let manners = &scene.plan.manners;
+        let count = match scene.network.random.one_in(manners.pipeline_one_in) {
+            true => scene.network.random.between(2, 4),
+            false => 1,
+        };
+        let mut bytes = Vec::new();
+        for _ in 0..count {
+            self.think_of_one(scene, &mut bytes);
+        }
+        // Too much that nobody was told makes anything possible.
+        let unknown = self.asked.iter().flat_map(|asked| &asked.parts);
+        let much_unknown = unknown.map(|part| scene.checker.lost(part.key)).max().unwrap_or(0) >= LOST_MAX;
+        let leaves = scene.network.random.one_in(manners.leave_one_in) && !much_unknown;
+        if leaves && scene.network.random.one_in(2) {
+            // In the middle of a request.
+            let kept = scene.network.random.below(bytes.len() as u64 + 1);
+            bytes.truncate(kept as usize);
+        }
+        self.say(scene, &bytes);
+        if leaves {
+            self.leaves = true;
+            let delay = scene.network.random.between(0, 5_000);
+            self.wake(scene, delay);
+        } else if self.asked.iter().all(|asked| asked.noreply) {
+            self.think(scene);
+        }
+    }
+
+    /// Whether it is connected, or is now.
+    fn connect(&mut self, scene: &mut Scene<'_>) -> bool {
+        if self.connection.is_none() {
+            if !scene.listening[self.magent] {
+                return false;
+            }
+            self.connection = Some(scene.network.open_client(self.magent, self.index));
+            self.lifetime += 1000;
+        }
+        true
+    }
+
+    fn say(&mut self, scene: &mut Scene<'_>, bytes: &[u8]) {
+        let now = scene.network.now;
+        scene.network.trace.mix(now, bytes);
+        if scene.network.trace.is_on() {
+            scene.network.note(
+                format_args!("client {}", self.index),
+                format_args!("{}", Readable(bytes)),
+            );
+        }
+        if let Some(name) = self.connection {
+            scene.network.peer_send(name, bytes);
+        }
+    }
+
+    /// Ends its connection; what it was not told, it will not be.
+    fn leave(&mut self, scene: &mut Scene<'_>) {
+        self.leaves = false;
+        if let Some(name) = self.connection {
+            let end = *scene.network.random.pick(&[End::Closed, End::Closed, End::Reset]);
+            scene
+                .network
+                .note(format_args!("client {}", self.index), format_args!("leaves"));
+            scene.network.peer_close(name, end);
+        }
+        self.forget_connection(scene);
+    }
+
+    /// Its magent has died. Adds the keys that it was changing to `touched`.
+    pub fn cut_off(&mut self, scene: &mut Scene<'_>, touched: &mut Vec<usize>) {
+        for asked in self.asked.iter().filter(|asked| asked.changes) {
+            touched.extend(asked.parts.iter().map(|part| part.key));
+        }
+        if let Some(name) = self.connection {
+            scene.network.peer_close(name, End::Closed);
+        }
+        self.leaves = false;
+        self.forget_connection(scene);
+        if !self.rests {
+            self.think(scene);
+        }
+    }
+
+    fn forget_connection(&mut self, scene: &mut Scene<'_>) {
+        self.connection = None;
+        self.input.clear();
+        for asked in std::mem::take(&mut self.asked) {
+            lose(scene, &asked);
+        }
+    }
+
+    /// Sends what was put together elsewhere.
+    pub fn send(&mut self, scene: &mut Scene<'_>, bytes: &[u8]) -> bool {
+        let connected = self.connect(scene);
+        if connected {
+            self.say(scene, bytes);
+        }
+        connected
+    }
+
+    /// Asks something harmless, so that the end of what needs no reply is known.
+    pub fn ask_version(&mut self, scene: &mut Scene<'_>) {
+        if self.is_waiting() && self.connection.is_some() {
+            self.asked.push_back(Asked {
+                kind: Kind::Version,
+                parts: Vec::new(),
+                noreply: false,
+                changes: false,
+                asked_us: scene.network.now,
+            });
+            self.say(scene, b"version\r\n");
+        }
+    }
+
+    /// Something has arrived on its connection.
+    pub fn hear(&mut self, scene: &mut Scene<'_>, name: Name) -> Result<(), String> {
+        if self.connection != Some(name) {
+            return Ok(());
+        }
+        let end = scene.network.peer_take(name, &mut self.input);
+        let mut told_all = false;
+        while !self.input.is_empty() {
+            let Some(at) = self.asked.iter().position(|asked| !asked.noreply) else {
+                return Err(format!(
+                    "client {} was told something that it did not ask: {}",
+                    self.index,
+                    Readable(&self.input)
+                ));
+            };
+            let Some(used) = self.take_reply(scene, at)? else {
+                break;
+            };
+            self.input.drain(..used);
+            told_all = self.asked.is_empty() || self.asked.iter().all(|asked| asked.noreply);
+        }
+        if end.is_some() {
+            if scene.plan.class.is_strict() && scene.listening[self.magent] && self.is_waiting() {
+                return Err(format!(
+                    "client {}: its connection was closed while it waited",
+                    self.index
+                ));
+            }
+            scene
+                .network
+                .note(format_args!("client {}", self.index), format_args!("is cut off"));
+            scene.network.peer_close(name, End::Closed);
+            self.forget_connection(scene);
+            told_all = true;
+        }
+        if told_all && !self.leaves && !self.rests {
+            self.think(scene);
+        }
+        Ok(())
+    }
+}
+
+fn lose(scene: &mut Scene<'_>, asked: &Asked) {
+    for part in &asked.parts {
+        match part.watches {
+            true => {
+                let _ = scene.checker.end_watch(part.key, part.id, None);
+            }
+            false => scene.checker.lose(part.key, part.id),
+        }
+    }
+}

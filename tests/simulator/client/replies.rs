@@ -1,0 +1,234 @@
+//! What a client is told.
+
+use super::{Asked, Client, Kind, Scene, Value, lose};
+use crate::checker::Reply;
+use crate::model::{Answer, Seen};
+use crate::plan::{Class, KeyPlan};
+use crate::trace::Readable;
+
+const ERRORS: [&[u8]; 3] = [b"SERVER_ERROR", b"ERROR", b"CLIENT_ERROR"];
+const NOT_A_NUMBER: &[u8] = b"CLIENT_ERROR cannot increment or decrement non-numeric value";
+
+impl Client {
+    /// Takes the reply to the request at this place in the queue off the input; None while it is not all there.
+    pub(super) fn take_reply(&mut self, scene: &mut Scene<'_>, at: usize) -> Result<Option<usize>, String> {
+        let mut values = Vec::new();
+        let mut used = 0;
+        let line = loop {
+            let rest = &self.input[used..];
+            let Some(newline) = rest.iter().position(|&byte| byte == b'\n') else {
+                return Ok(None);
+            };
+            let line = rest[..newline].strip_suffix(b"\r").unwrap_or(&rest[..newline]);
+            used += newline + 1;
+            if self.asked[at].kind != Kind::Retrieval || !line.starts_with(b"VALUE ") {
+                break line.to_vec();
+            }
+            let (value, len) = self.value_line(scene, at, line, &self.input[used..])?;
+            let Some(value) = value else {
+                return Ok(None);
+            };
+            values.push(value);
+            used += len;
+        };
+        let now = scene.network.now;
+        scene.network.trace.mix(now, &self.input[..used]);
+        if scene.network.trace.is_on() {
+            let reply = Readable(&self.input[..used]);
+            scene
+                .network
+                .note(format_args!("client {}", self.index), format_args!("  <- {reply}"));
+        }
+        // Replies come in order: what needed none is done too.
+        for asked in self.asked.drain(..at).collect::<Vec<_>>() {
+            for part in &asked.parts {
+                match scene.may_be_refused(&scene.plan.keys[part.key], asked.asked_us) {
+                    true => scene.checker.lose(part.key, part.id),
+                    false => scene.checker.end(part.key, part.id, Reply::Answer(Answer::Any))?,
+                }
+            }
+        }
+        let Some(asked) = self.asked.pop_front() else {
+            return Ok(Some(used));
+        };
+        self.check_patience(scene, &asked)?;
+        match asked.kind {
+            Kind::Version if line.starts_with(b"VERSION ") || ERRORS.iter().any(|error| line.starts_with(error)) => {}
+            Kind::Version => {
+                return Err(format!(
+                    "client {} asked for the version and was told {}",
+                    self.index,
+                    Readable(&line)
+                ));
+            }
+            Kind::Retrieval => self.retrieved(scene, &asked, &values, &line)?,
+            Kind::Line => self.told(scene, &asked, &line)?,
+        }
+        Ok(Some(used))
+    }
+
+    fn check_patience(&self, scene: &mut Scene<'_>, asked: &Asked) -> Result<(), String> {
+        let waited_us = scene.network.now - asked.asked_us;
+        if !scene.plan.class.is_strict() || asked.asked_us < scene.excused_until_us {
+            return Ok(());
+        }
+        *scene.slowest_us = waited_us.max(*scene.slowest_us);
+        let latency_us = 4 * scene.plan.weather.latency_max_us + 60_000;
+        let limit_us = (scene.plan.settings[self.magent].timeout_ms + 100) * 1000 + latency_us;
+        match waited_us > limit_us {
+            true => Err(format!(
+                "client {} waited {} ms for a reply",
+                self.index,
+                waited_us / 1000
+            )),
+            false => Ok(()),
+        }
+    }
+
+    /// A VALUE line with the data block behind it; how long the block is.
+    fn value_line(
+        &self,
+        scene: &mut Scene<'_>,
+        at: usize,
+        line: &[u8],
+        block: &[u8],
+    ) -> Result<(Option<Value>, usize), String> {
+        let bad = || {
+            format!(
+                "client {} was told a value that it did not ask for: {}",
+                self.index,
+                Readable(line)
+            )
+        };
+        let text = String::from_utf8_lossy(line).into_owned();
+        let words: Vec<&str> = text.split(' ').collect();
+        let number = |at: usize| words.get(at).and_then(|word| word.parse::<u64>().ok());
+        let (Some(name), Some(flags), Some(len)) = (words.get(1), number(2), number(3)) else {
+            return Err(bad());
+        };
+        let mut keys = self.asked[at].parts.iter().map(|part| part.key);
+        let key = keys.find(|&key| scene.plan.keys[key].name == *name).ok_or_else(bad)?;
+        let len = len as usize;
+        let Some(data) = block.get(..len + 2) else {
+            return Ok((None, 0));
+        };
+        if &data[len..] != b"\r\n" {
+            return Err(bad());
+        }
+        let answer = Answer::Hit {
+            value: scene.checker.values.id(normal(&scene.plan.keys[key], &data[..len])),
+            flags: flags as u32,
+            version: 0,
+        };
+        let unique = number(4);
+        Ok((Some(Value { key, answer, unique }), len + 2))
+    }
+
+    fn retrieved(&mut self, scene: &mut Scene<'_>, asked: &Asked, values: &[Value], line: &[u8]) -> Result<(), String> {
+        let failed = line != b"END";
+        if failed && !line.starts_with(b"SERVER_ERROR") {
+            return Err(format!(
+                "client {} was told {} to a retrieval",
+                self.index,
+                Readable(line)
+            ));
+        }
+        let mut in_order = asked.parts.iter();
+        if !values.iter().all(|value| in_order.any(|part| part.key == value.key)) {
+            return Err(format!(
+                "client {} was told values in another order than it asked for",
+                self.index
+            ));
+        }
+        let mut may_fail = false;
+        for part in &asked.parts {
+            let value = values.iter().find(|value| value.key == part.key);
+            let reply = match value {
+                // Without backups a unique is memcached's own, and a new process begins anew.
+                Some(Value {
+                    answer,
+                    unique: Some(unique),
+                    ..
+                }) if scene.plan.class != Class::Alone => {
+                    self.remember_unique(scene, part.key, *unique, asked.asked_us / 1000);
+                    Some(Reply::WithUnique(*answer, *unique))
+                }
+                Some(Value { answer, .. }) => Some(Reply::Answer(*answer)),
+                None if failed => {
+                    may_fail |= scene.may_be_refused(&scene.plan.keys[part.key], asked.asked_us);
+                    None
+                }
+                None => Some(Reply::Answer(Answer::Miss)),
+            };
+            match (part.watches, reply) {
+                (true, reply) => scene.checker.end_watch(part.key, part.id, reply)?,
+                (false, Some(reply)) => scene.checker.end(part.key, part.id, reply)?,
+                (false, None) => scene.checker.lose(part.key, part.id),
+            }
+        }
+        match failed && !may_fail {
+            true => Err(format!(
+                "client {} was refused a read, {}, though a copy was there",
+                self.index,
+                Readable(line)
+            )),
+            false => Ok(()),
+        }
+    }
+
+    fn remember_unique(&mut self, scene: &mut Scene<'_>, key: usize, unique: u64, asked_ms: u64) {
+        if scene.plan.class == Class::Crossed && scene.plan.keys[key].writer != self.magent {
+            return;
+        }
+        scene.checker.hold_unique(key, unique);
+        let raced = scene.checker.changed_since(key, asked_ms);
+        if let Some((old, _)) = self.uniques[key].replace((unique, Seen { asked_ms, raced })) {
+            scene.checker.release_unique(key, old);
+        }
+    }
+
+    fn told(&mut self, scene: &mut Scene<'_>, asked: &Asked, line: &[u8]) -> Result<(), String> {
+        let text = String::from_utf8_lossy(line).into_owned();
+        let answer = match line {
+            b"STORED" => Answer::Stored,
+            b"NOT_STORED" => Answer::NotStored,
+            b"EXISTS" => Answer::Exists,
+            b"NOT_FOUND" => Answer::NotFound,
+            b"DELETED" => Answer::Deleted,
+            b"TOUCHED" => Answer::Touched,
+            b"OK" => Answer::Done,
+            NOT_A_NUMBER => Answer::NotANumber,
+            _ => match text.parse() {
+                Ok(number) => Answer::Number(number),
+                Err(_) if line.starts_with(b"SERVER_ERROR") => {
+                    let keys = &scene.plan.keys;
+                    let legal = asked
+                        .parts
+                        .iter()
+                        .any(|part| scene.may_be_refused(&keys[part.key], asked.asked_us));
+                    lose(scene, asked);
+                    return match legal {
+                        true => Ok(()),
+                        false => Err(format!(
+                            "client {} was refused a write, {text}, though a copy was there",
+                            self.index
+                        )),
+                    };
+                }
+                Err(_) => return Err(format!("client {} was told {text}", self.index)),
+            },
+        };
+        for part in &asked.parts {
+            scene.checker.end(part.key, part.id, Reply::Answer(answer))?;
+        }
+        Ok(())
+    }
+}
+
+/// A value as the model knows it: memcached pads a number that has become shorter with spaces.
+pub fn normal<'a>(key: &KeyPlan, value: &'a [u8]) -> &'a [u8] {
+    match key.numeric {
+        true => value.trim_ascii_end(),
+        false => value,
+    }
+}

@@ -1,0 +1,227 @@
+//! What can go wrong, and how it ends.
+
+use super::model::{Item, State};
+use super::net::Peer;
+use super::pipe::Us;
+use super::plan::Class;
+use super::simulation::Simulation;
+use magent::proxy::settings::Ack;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// kill -9, and started again at the end.
+    Kill,
+    /// The machine is off, and nobody is told.
+    PowerLoss,
+    /// SIGSTOP.
+    Stop,
+    /// No packet passes between a server and any magent.
+    Cut,
+    /// Connections between a server and magents break.
+    Break,
+    /// A server ends connections in order.
+    EndConnections,
+    /// A server's answers take their time.
+    Slow {
+        extra_us: Us,
+    },
+    KillMagent,
+    /// A magent's process does not run.
+    StallMagent,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Fault {
+    pub kind: Kind,
+    /// The server, or the magent.
+    pub victim: usize,
+    pub duration: Us,
+}
+
+/// After the end of a cut, how long packets may take until they are sent again.
+const RETRANSMISSION_MAX_US: Us = 1_500_000;
+/// What a server that has been back for so long tells is what it should.
+const RETURNED_US: Us = 6_000_000;
+
+impl Fault {
+    pub fn server(&self) -> Option<usize> {
+        match self.kind {
+            Kind::KillMagent | Kind::StallMagent => None,
+            _ => Some(self.victim),
+        }
+    }
+}
+
+impl Simulation {
+    pub fn think_of_fault(&mut self, kinds: &[Kind]) -> Fault {
+        let timeout_us = self.plan.settings[0].timeout_ms * 1000;
+        let (servers, magents) = (self.servers.len() as u64, self.magents.len() as u64);
+        let acks_early = self.plan.settings[0].ack == Ack::Primary;
+        self.chance(|random| {
+            let mut kind = *random.pick(kinds);
+            if kind == Kind::KillMagent && acks_early {
+                kind = Kind::StallMagent; // what it acknowledged might be on one server only
+            }
+            let short = random.between(1_000, timeout_us - 50_000);
+            let long = random.between(timeout_us + 50_000, 4_000_000);
+            let either = *random.pick(&[short, long]);
+            let duration = match kind {
+                Kind::Kill => {
+                    let (at_once, soon) = (random.between(0, 10_000), random.between(10_000, 400_000));
+                    *random.pick(&[at_once, soon, long])
+                }
+                Kind::PowerLoss | Kind::Stop | Kind::Cut => either,
+                Kind::Break | Kind::EndConnections => 0,
+                Kind::Slow { .. } => random.between(200_000, 3_000_000),
+                Kind::KillMagent => random.between(60_000, 600_000),
+                Kind::StallMagent => random.between(5_000, 2_000_000),
+            };
+            if let Kind::Slow { extra_us } = &mut kind {
+                *extra_us = *random.pick(&[5_000, 60_000, timeout_us * 9 / 10, timeout_us * 12 / 10, timeout_us * 3]);
+            }
+            let victims = match kind {
+                Kind::KillMagent | Kind::StallMagent => magents,
+                _ => servers,
+            };
+            Fault {
+                kind,
+                victim: random.below(victims) as usize,
+                duration,
+            }
+        })
+    }
+
+    pub fn begin_fault(&mut self, fault: &Fault) {
+        let Fault { kind, victim, duration } = *fault;
+        let whom = if fault.server().is_some() { "s" } else { "magent " };
+        self.note(format_args!(
+            "FAULT {kind:?} of {whom}{victim} for {} ms",
+            duration / 1000
+        ));
+        if let Some(server) = fault.server() {
+            self.impaired_ms[server] = u64::MAX;
+        }
+        self.checker.disturbed_ms = u64::MAX;
+        self.strike(fault);
+        match kind {
+            Kind::KillMagent => {
+                self.kill_magent(victim);
+                // The next one has to find out first which of them may lack something.
+                self.impaired_ms.fill(u64::MAX);
+            }
+            Kind::Kill | Kind::PowerLoss => self.memory_lost(victim),
+            _ => {}
+        }
+        if matches!(kind, Kind::Slow { .. } | Kind::KillMagent | Kind::StallMagent) {
+            self.excused_until_us = Us::MAX;
+        }
+    }
+
+    /// What happens to the victim's process, machine and connections.
+    fn strike(&mut self, fault: &Fault) {
+        let Fault { kind, victim, duration } = *fault;
+        let network = &mut *self.network.borrow_mut();
+        match kind {
+            Kind::Kill => self.servers[victim].kill(network),
+            Kind::PowerLoss | Kind::Cut => {
+                for magent in 0..self.magents.len() {
+                    network.cut(magent, victim);
+                }
+                if kind == Kind::PowerLoss {
+                    self.servers[victim].lose_power(network);
+                }
+            }
+            Kind::Stop => self.servers[victim].stop(),
+            Kind::Break | Kind::EndConnections => {
+                for name in network.names(|connection| connection.peer == Peer::Server(victim)) {
+                    match kind {
+                        Kind::Break => self.servers[victim].lose_connection(network, name),
+                        _ => self.servers[victim].end_connection(network, name),
+                    }
+                }
+            }
+            Kind::Slow { extra_us } => network.slowness[victim] = (extra_us, extra_us + extra_us / 5),
+            Kind::StallMagent => network.ports[victim].stalled_until = network.now + duration,
+            Kind::KillMagent => {}
+        }
+    }
+
+    pub fn end_fault(&mut self, fault: &Fault) {
+        let Fault { kind, victim, duration } = *fault;
+        self.note(format_args!("the fault is over: {kind:?}"));
+        let patience = duration.min(RETRANSMISSION_MAX_US);
+        if matches!(kind, Kind::PowerLoss | Kind::Cut) {
+            self.resent_us = self.now() + patience;
+        }
+        match kind {
+            Kind::Kill => self.start_server(victim, 0),
+            Kind::PowerLoss | Kind::Cut => {
+                if kind == Kind::PowerLoss {
+                    self.start_server(victim, 0);
+                }
+                for magent in 0..self.magents.len() {
+                    self.network.borrow_mut().heal(magent, victim, patience);
+                }
+            }
+            Kind::Stop => self.servers[victim].go_on(&mut self.network.borrow_mut()),
+            Kind::Slow { .. } => self.network.borrow_mut().slowness[victim] = (0, 0),
+            Kind::KillMagent => self.start_magent(victim),
+            Kind::Break | Kind::EndConnections | Kind::StallMagent => {}
+        }
+        if matches!(kind, Kind::Slow { .. } | Kind::KillMagent | Kind::StallMagent) {
+            self.excused_until_us = self.now() + 3 * self.plan.settings[0].timeout_ms * 1000;
+        }
+    }
+
+    /// A server's memory is gone. A key may be lost only if its other server does not hold it, or was not whole itself.
+    fn memory_lost(&mut self, server: usize) {
+        if !matches!(self.plan.class, Class::Chaos | Class::Alone) {
+            return;
+        }
+        let (now_us, now_ms) = (self.now(), self.now_ms());
+        self.checker.now_ms = now_ms;
+        for key in 0..self.plan.keys.len() {
+            let servers = &self.plan.keys[key].servers;
+            if !servers.contains(&server) {
+                continue;
+            }
+            let partner = servers.iter().copied().find(|&other| other != server);
+            let kept = partner.is_some_and(|partner| {
+                let whole = self.impaired_ms[partner] < now_ms || self.returned_us[partner] + RETURNED_US < now_us;
+                whole && self.holds_current(partner, key)
+            });
+            if !kept {
+                self.checker.may_vanish(key);
+            }
+        }
+    }
+
+    /// Whether a server holds what a key should be.
+    fn holds_current(&mut self, server: usize, key: usize) -> bool {
+        let held = self.peek(server, key);
+        self.checker.possible(key).iter().any(|state| match (state, held) {
+            (State::Unknown, _) | (State::Absent, None) => true,
+            (State::Present(item), Some(held)) => (item.value, item.flags) == (held.value, held.flags),
+            _ => false,
+        })
+    }
+
+    /// What a server's memory holds of a key, in the checker's words. The version means nothing.
+    pub fn peek(&mut self, server: usize, key: usize) -> Option<Item> {
+        let unix_ms = self.network.borrow().unix_ms();
+        let plan = &self.plan.keys[key];
+        let memcached = self.servers[server].memcached.as_ref()?;
+        let item = memcached.peek(plan.name.as_bytes(), unix_ms)?;
+        let expires_ms = match item.exptime {
+            0 => u64::MAX,
+            second => (second as u64).saturating_sub(super::net::EPOCH_S) * 1000,
+        };
+        Some(Item {
+            value: self.checker.values.id(super::client::normal(plan, &item.value)),
+            flags: item.flags,
+            version: 0,
+            expires_from_ms: expires_ms,
+            expires_until_ms: expires_ms,
+        })
+    }
+}

@@ -1,0 +1,152 @@
+//! The deterministic simulator: the real `proxy` over a network in memory and a virtual clock.
+//!
+//! ```text
+//! plan      what a seed decides beforehand: class, farms, settings, keys, manners of clients, weather
+//! schedule  the course of it: load, live, fail, heal, compare
+//! faults    what goes wrong and how it ends        simulation  everything, one event at a time
+//! server    a memcached's process                  client      asks, and is told
+//! memcached the model of memcached itself          poller      asks magents how their servers are
+//! net pipe  connections, clock, events             checker model  is this a reply that one memcached could give?
+//! ```
+//! `make simulate SEEDS=n` runs so many seeds, and stops at the first that fails. In the environment, `SEED=n` runs one
+//! of them with its whole trace, `FIRST=n` begins there, `CLASS=name` takes only schedules of one class, `FAILURES=n`
+//! goes on up to so many failures, `WITHOUT=gat` leaves gat and gats out.
+
+mod checker;
+mod client;
+mod faults;
+mod memcached;
+mod model;
+mod net;
+mod pipe;
+mod plan;
+mod poller;
+mod random;
+mod schedule;
+mod server;
+mod simulation;
+mod trace;
+
+use plan::{CLASSES, Class};
+use schedule::Outcome;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
+use trace::Verbosity;
+
+/// Without optimization this many take half a minute; `make check` runs 10,000 of an optimized build.
+const SEEDS: u64 = 100;
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+fn class_of(seed: u64) -> Class {
+    let wanted = std::env::var("CLASS").ok();
+    let wanted = CLASSES
+        .into_iter()
+        .find(|class| Some(class.name()) == wanted.as_deref());
+    wanted.unwrap_or(CLASSES[seed as usize % CLASSES.len()])
+}
+
+/// Runs a seed; a panic is a broken promise too.
+fn run(seed: u64, verbosity: Verbosity) -> Outcome {
+    let class = class_of(seed);
+    panic::catch_unwind(AssertUnwindSafe(|| schedule::run(seed, class, verbosity))).unwrap_or_else(|cause| {
+        let text = cause.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| cause.downcast_ref::<&str>().map(|text| text.to_string()));
+        Outcome {
+            broken: Some(format!("panic: {}", text.unwrap_or_default())),
+            hash: 0,
+            events: 0,
+            tail: Vec::new(),
+            given_up: 0,
+            slowest_us: 0,
+        }
+    })
+}
+
+fn report(seed: u64, broken: &str) -> String {
+    let again = run(seed, Verbosity::Tail);
+    let mut text = format!("seed {seed}, class {}: {broken}\n", class_of(seed).name());
+    if again.broken.as_deref() != Some(broken) {
+        text += &format!(
+            "(run again, it says {:?}: something is not deterministic)\n",
+            again.broken
+        );
+    }
+    for line in again.tail {
+        text += &format!("    {line}\n");
+    }
+    text
+}
+
+#[test]
+fn schedules_keep_every_promise() {
+    if let Some(seed) = number("SEED") {
+        let outcome = run(seed, Verbosity::Full);
+        if let Some(broken) = outcome.broken {
+            panic!("seed {seed}, class {}: {broken}", class_of(seed).name());
+        }
+        return;
+    }
+    let first = number("FIRST").unwrap_or(0);
+    let end = first + number("SEEDS").unwrap_or(SEEDS);
+    let most = number("FAILURES").unwrap_or(1) as usize;
+    let (next, stop) = (AtomicU64::new(first), AtomicBool::new(false));
+    let failures = Mutex::new(Vec::new());
+    let totals = Mutex::new((0_u64, 0_usize, 0_u64));
+    let started = Instant::now();
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, |count| count.get()) {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= end || stop.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    let outcome = run(seed, Verbosity::Silent);
+                    let mut totals = totals.lock().expect("no panic");
+                    totals.0 += outcome.events;
+                    totals.1 += outcome.given_up;
+                    totals.2 = totals.2.max(outcome.slowest_us);
+                    drop(totals);
+                    if let Some(broken) = outcome.broken {
+                        let mut failures = failures.lock().expect("no panic");
+                        failures.push((seed, broken));
+                        stop.store(failures.len() >= most, Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+    });
+    let (events, given_up, slowest_us) = *totals.lock().expect("no panic");
+    println!(
+        "seeds {first} to {}: {events} events, {given_up} keys given up, longest wait {} ms, {:.1} s",
+        next.load(Ordering::Relaxed).min(end) - 1,
+        slowest_us / 1000,
+        started.elapsed().as_secs_f64(),
+    );
+    let mut failures = failures.into_inner().expect("no panic");
+    failures.sort();
+    if most > 1 {
+        for (seed, broken) in &failures {
+            println!("seed {seed}, class {}: {broken}", class_of(*seed).name());
+        }
+    }
+    assert!(
+        failures.is_empty(),
+        "{} seeds failed; {}",
+        failures.len(),
+        report(failures[0].0, &failures[0].1)
+    );
+}
+
+#[test]
+fn a_seed_replays() {
+    for seed in 0..20 {
+        let hashes = [run(seed, Verbosity::Silent).hash, run(seed, Verbosity::Silent).hash];
+        assert_eq!(hashes[0], hashes[1], "seed {seed}");
+    }
+}

@@ -1,0 +1,177 @@
+//! One direction of a connection: bytes on their way, bytes that have arrived, and the end of the stream.
+
+use super::random::Random;
+use std::collections::VecDeque;
+
+/// Microseconds of the virtual clock.
+pub type Us = u64;
+
+/// How a stream ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// In order: end-of-file.
+    Closed,
+    /// With an error.
+    Reset,
+}
+
+#[derive(Clone, Copy)]
+enum Flight {
+    Bytes(usize),
+    End(End),
+}
+
+/// How long bytes take, and in what portions they arrive.
+#[derive(Clone, Copy)]
+pub struct Weather {
+    pub latency_min_us: Us,
+    pub latency_max_us: Us,
+    /// Once in so many writes the bytes arrive in several portions; 0 for never.
+    pub split_one_in: u64,
+    /// Once in so many writes they take a good while longer; 0 for never.
+    pub hiccup_one_in: u64,
+}
+
+pub struct Pipe {
+    /// What has arrived and is not read, then what is on its way.
+    bytes: VecDeque<u8>,
+    arrived: usize,
+    flights: VecDeque<(Us, Flight)>,
+    last_arrival: Us,
+    /// The end has arrived; bytes before it may still be read, unless it is a reset.
+    end: Option<End>,
+    ending: bool,
+    capacity: usize,
+    /// The writer was told that there is no room, and wants to know when there is.
+    pub wants_room: bool,
+}
+
+impl Pipe {
+    pub fn new(capacity: usize) -> Self {
+        Self {
+            bytes: VecDeque::new(),
+            arrived: 0,
+            flights: VecDeque::new(),
+            last_arrival: 0,
+            end: None,
+            ending: false,
+            capacity,
+            wants_room: false,
+        }
+    }
+
+    pub fn room(&self) -> usize {
+        self.capacity.saturating_sub(self.bytes.len())
+    }
+
+    /// Whether there is enough room to say so: a socket does not wake its writer for every byte.
+    pub fn is_roomy(&self) -> bool {
+        self.room() * 3 >= self.capacity
+    }
+
+    pub fn arrived(&self) -> usize {
+        self.arrived
+    }
+
+    pub fn end(&self) -> Option<End> {
+        self.end
+    }
+
+    pub fn in_flight(&self) -> bool {
+        !self.flights.is_empty()
+    }
+
+    /// Sends bytes, at most as many as there is room for; says when the portions arrive.
+    pub fn send(&mut self, bytes: &[u8], now: Us, weather: &Weather, random: &mut Random, mut at: impl FnMut(Us)) {
+        debug_assert!(bytes.len() <= self.room());
+        if bytes.is_empty() || self.ending {
+            return;
+        }
+        self.bytes.extend(bytes);
+        let mut left = bytes.len();
+        while left > 0 {
+            let part = match left > 1 && random.one_in(weather.split_one_in) {
+                true => random.between(1, left as u64) as usize,
+                false => left,
+            };
+            left -= part;
+            at(self.launch(Flight::Bytes(part), now, weather, random));
+        }
+    }
+
+    /// Ends the stream behind what was sent.
+    pub fn send_end(&mut self, end: End, now: Us, weather: &Weather, random: &mut Random) -> Option<Us> {
+        if self.ending {
+            return None;
+        }
+        self.ending = true;
+        Some(self.launch(Flight::End(end), now, weather, random))
+    }
+
+    fn launch(&mut self, flight: Flight, now: Us, weather: &Weather, random: &mut Random) -> Us {
+        let mut latency = random.skewed(weather.latency_min_us, weather.latency_max_us);
+        if random.one_in(weather.hiccup_one_in) {
+            latency += random.between(1_000, 15_000);
+        }
+        let time = (now + latency).max(self.last_arrival);
+        self.last_arrival = time;
+        self.flights.push_back((time, flight));
+        time
+    }
+
+    /// Lets arrive what is due. True if anything did.
+    pub fn arrive(&mut self, now: Us) -> bool {
+        let mut any = false;
+        while let Some(&(time, flight)) = self.flights.front()
+            && time <= now
+        {
+            self.flights.pop_front();
+            any = true;
+            match flight {
+                Flight::Bytes(count) => self.arrived += count,
+                Flight::End(end) => self.end = Some(end),
+            }
+        }
+        any
+    }
+
+    /// Puts off what is on its way to `time` at the earliest.
+    pub fn delay_until(&mut self, time: Us) {
+        for flight in &mut self.flights {
+            flight.0 = flight.0.max(time);
+        }
+        self.last_arrival = self.last_arrival.max(time);
+    }
+
+    /// Loses what is on its way.
+    pub fn lose_flights(&mut self) {
+        self.bytes.truncate(self.arrived);
+        self.flights.clear();
+        self.ending = self.end.is_some();
+    }
+
+    /// Loses what has arrived as well.
+    pub fn lose_all(&mut self) {
+        self.lose_flights();
+        self.bytes.clear();
+        self.arrived = 0;
+    }
+
+    /// Takes what has arrived, as far as it fits.
+    pub fn read(&mut self, into: &mut [u8]) -> usize {
+        let count = into.len().min(self.arrived);
+        let (front, back) = self.bytes.as_slices();
+        let from_front = count.min(front.len());
+        into[..from_front].copy_from_slice(&front[..from_front]);
+        into[from_front..count].copy_from_slice(&back[..count - from_front]);
+        self.bytes.drain(..count);
+        self.arrived -= count;
+        count
+    }
+
+    pub fn read_all(&mut self, into: &mut Vec<u8>) {
+        let start = into.len();
+        into.resize(start + self.arrived, 0);
+        self.read(&mut into[start..]);
+    }
+}

@@ -1,0 +1,290 @@
+//! What a seed decides before anything happens: farms, settings, keys, clients, the weather on the network.
+
+use super::pipe::Weather;
+use super::random::Random;
+use magent::proxy::net::Address;
+use magent::proxy::settings::{Ack, Miss, ServerName, Settings};
+use magent::ring::{Distribution, KeyHash, Ring};
+
+/// Which promises a schedule puts to the test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Nothing fails: every reply is exactly memcached's.
+    Calm,
+    /// One thing fails at a time: clients cannot tell.
+    OneFault,
+    /// Anything fails at any time: never a stale value, errors and losses only where no copy was left.
+    Chaos,
+    /// One thing fails at a time, and servers drop items when they like: a miss is legal, a stale value is not.
+    Evicting,
+    /// Two magents, each with the other's farms the other way round; one fault at a time.
+    Crossed,
+    /// No backups: what one memcached promises, as long as it lives.
+    Alone,
+}
+
+pub const CLASSES: [Class; 6] = [
+    Class::Calm,
+    Class::OneFault,
+    Class::Chaos,
+    Class::Evicting,
+    Class::Crossed,
+    Class::Alone,
+];
+
+impl Class {
+    pub fn name(self) -> &'static str {
+        match self {
+            Class::Calm => "calm",
+            Class::OneFault => "one fault",
+            Class::Chaos => "chaos",
+            Class::Evicting => "evicting",
+            Class::Crossed => "crossed",
+            Class::Alone => "alone",
+        }
+    }
+
+    /// Clients never see an error, and nothing acknowledged is lost.
+    pub fn is_strict(self) -> bool {
+        matches!(self, Class::Calm | Class::OneFault | Class::Crossed | Class::Evicting)
+    }
+}
+
+pub struct KeyPlan {
+    pub name: String,
+    /// Its values are numbers: incr and decr, and no append.
+    pub numeric: bool,
+    /// Written once, at the beginning, and read at the end.
+    pub ballast: bool,
+    /// The magent that its writes go through.
+    pub writer: usize,
+    /// The servers that hold it: primary, then backup if any.
+    pub servers: Vec<usize>,
+}
+
+/// How clients behave.
+pub struct Manners {
+    pub think_min_us: u64,
+    pub think_max_us: u64,
+    pub pipeline_one_in: u64,
+    pub noreply_one_in: u64,
+    pub leave_one_in: u64,
+    pub ttl_one_in: u64,
+    pub large_one_in: u64,
+    pub flush_one_in: u64,
+    /// gat and gats are among what they say.
+    pub get_and_touch: bool,
+    /// Weights of reads, plain writes, conditional writes, arithmetic, and changes of the exptime.
+    pub weights: [u32; 5],
+}
+
+pub struct Plan {
+    pub class: Class,
+    pub servers: Vec<ServerName>,
+    pub has_meta: Vec<bool>,
+    pub can_list: Vec<bool>,
+    /// By magent.
+    pub settings: Vec<Settings>,
+    pub keys: Vec<KeyPlan>,
+    pub clients: usize,
+    pub manners: Manners,
+    pub weather: Weather,
+    pub capacity: usize,
+    pub faults: u64,
+}
+
+fn server_name(index: usize) -> ServerName {
+    let host = format!("10.0.0.{}", index + 1);
+    ServerName {
+        address: Address::Tcp(format!("{host}:11211").parse().expect("an address")),
+        host,
+        port: 11211,
+    }
+}
+
+/// The farms of each magent, as indices of servers.
+fn farms(class: Class, random: &mut Random) -> Vec<(Vec<usize>, Vec<usize>)> {
+    match class {
+        Class::Crossed => vec![(vec![0], vec![1]), (vec![1], vec![0])],
+        Class::Alone => match random.one_in(2) {
+            true => vec![(vec![0], vec![])],
+            false => vec![(vec![0, 1, 2], vec![])],
+        },
+        _ => match random.below(8) {
+            0..4 => vec![(vec![0], vec![1])],
+            4 => vec![(vec![0, 1], vec![2])],
+            5 => vec![(vec![0, 1], vec![2, 3])],
+            6 => vec![(vec![0, 1, 2], vec![0, 1, 2])],
+            _ => vec![(vec![0, 1], vec![1, 2])],
+        },
+    }
+}
+
+fn weather(class: Class, random: &mut Random) -> Weather {
+    let latency_min_us = *random.pick(&[20, 20, 100, 500]);
+    if class == Class::Crossed {
+        // One magent's copying can undo another's delete whose two halves arrive further apart than the copying takes;
+        // nothing but a lock on both servers would help, and the manual says so.
+        return Weather {
+            latency_min_us,
+            latency_max_us: latency_min_us + latency_min_us / 4,
+            split_one_in: 0,
+            hiccup_one_in: 0,
+        };
+    }
+    Weather {
+        latency_min_us,
+        latency_max_us: latency_min_us * *random.pick(&[1, 4, 20]) + 10,
+        split_one_in: *random.pick(&[0, 20, 8, 2]),
+        hiccup_one_in: *random.pick(&[0, 0, 200, 30]),
+    }
+}
+
+fn manners(random: &mut Random) -> Manners {
+    Manners {
+        think_min_us: *random.pick(&[100, 1000, 5000]),
+        think_max_us: *random.pick(&[5_000, 20_000, 60_000, 200_000]),
+        pipeline_one_in: *random.pick(&[0, 12, 4]),
+        noreply_one_in: *random.pick(&[0, 12, 5]),
+        leave_one_in: *random.pick(&[0, 0, 80, 25]),
+        ttl_one_in: *random.pick(&[0, 10, 3]),
+        large_one_in: *random.pick(&[0, 0, 60, 12]),
+        flush_one_in: *random.pick(&[0, 0, 150]),
+        get_and_touch: std::env::var("WITHOUT").as_deref() != Ok("gat"),
+        weights: std::array::from_fn(|_| *random.pick(&[1, 4, 12])),
+    }
+}
+
+impl Plan {
+    pub fn new(class: Class, random: &mut Random) -> Self {
+        let farms = farms(class, random);
+        let count = farms
+            .iter()
+            .flat_map(|(primaries, backups)| primaries.iter().chain(backups))
+            .max();
+        let count = count.map_or(0, |last| last + 1);
+        let servers: Vec<ServerName> = (0..count).map(server_name).collect();
+        let distribution = match random.one_in(4) {
+            true => Distribution::Ketama,
+            false => Distribution::Modulo,
+        };
+        let one_of_all = |one_in: u64, random: &mut Random| -> Vec<bool> {
+            let old = random.one_in(one_in);
+            (0..count).map(|_| !(old && random.one_in(2))).collect()
+        };
+        let has_meta = one_of_all(if class == Class::Crossed { 0 } else { 16 }, random);
+        let can_list = one_of_all(16, random);
+        let (ack, miss) = (
+            // Where one magent acknowledges early, the other may still read what was before.
+            if random.one_in(6) && class != Class::Crossed {
+                Ack::Primary
+            } else {
+                Ack::All
+            },
+            if random.one_in(6) { Miss::Cold } else { Miss::Partner },
+        );
+        let timeout_ms = *random.pick(&[500, 500, 200, 1000]);
+        let settings: Vec<Settings> = farms
+            .iter()
+            .map(|(primaries, backups)| Settings {
+                primaries: primaries.iter().map(|&index| servers[index].clone()).collect(),
+                backups: backups.iter().map(|&index| servers[index].clone()).collect(),
+                distribution,
+                links_max: 1,
+                clients_max: 4096,
+                timeout_ms,
+                ack,
+                miss,
+                item_bytes_max: 1 << 20,
+                memory_bytes_max: 64 << 20,
+            })
+            .collect();
+        let capacity = *random.pick(&[300, 2000, 20_000, 200_000]);
+        let keys = keys(&settings, &farms, random);
+        let mut manners = manners(random);
+        if class == Class::Crossed {
+            manners.flush_one_in = 0;
+        }
+        Self {
+            class,
+            servers,
+            has_meta,
+            can_list,
+            settings,
+            keys,
+            clients: random.between(1, 6) as usize,
+            manners,
+            weather: weather(class, random),
+            capacity,
+            faults: random.between(1, 3),
+        }
+    }
+
+    pub fn describe(&self) -> String {
+        let Settings {
+            primaries,
+            backups,
+            distribution,
+            timeout_ms,
+            ack,
+            miss,
+            ..
+        } = &self.settings[0];
+        let list = |names: &[ServerName]| {
+            names
+                .iter()
+                .map(|name| name.host.as_str())
+                .collect::<Vec<_>>()
+                .join(",")
+        };
+        format!(
+            "{}: -s {} -b {} {distribution:?} timeout {timeout_ms} ms, ack {ack:?}, miss {miss:?}, {} clients, meta {:?}, \
+             lists {:?}",
+            self.class.name(),
+            list(primaries),
+            list(backups),
+            self.clients,
+            self.has_meta,
+            self.can_list,
+        )
+    }
+
+    /// Whether every server tells what the filling of another needs: then redundancy must come back by itself.
+    pub fn heals(&self) -> bool {
+        self.has_meta.iter().chain(&self.can_list).all(|&can| can)
+    }
+}
+
+fn keys(settings: &[Settings], farms: &[(Vec<usize>, Vec<usize>)], random: &mut Random) -> Vec<KeyPlan> {
+    let rings = |settings: &Settings, names: &[ServerName]| {
+        let names: Vec<_> = names.iter().map(|name| (name.host.clone(), name.port)).collect();
+        Ring::new(settings.distribution, &names)
+    };
+    let (first, (primaries, backups)) = (&settings[0], &farms[0]);
+    let ring = rings(first, &first.primaries);
+    let backup_ring = (!backups.is_empty()).then(|| rings(first, &first.backups));
+    let working = random.between(1, 5) as usize;
+    let ballast = *random.pick(&[0, 3, 20, 120]);
+    let suffix = random.below(1000);
+    (0..working + ballast)
+        .map(|index| {
+            let is_ballast = index >= working;
+            let letter = if is_ballast { "b" } else { "k" };
+            let name = format!("{letter}{index}:{suffix}");
+            let hash = KeyHash::of(first.distribution, name.as_bytes());
+            let primary = primaries[ring.owner(hash)];
+            let backup = backup_ring.as_ref().and_then(|ring| {
+                ring.owners(hash)
+                    .map(|owner| backups[owner])
+                    .find(|&server| server != primary)
+            });
+            KeyPlan {
+                name,
+                numeric: !is_ballast && random.one_in(3),
+                ballast: is_ballast,
+                writer: random.below(settings.len() as u64) as usize,
+                servers: [Some(primary), backup].into_iter().flatten().collect(),
+            }
+        })
+        .collect()
+}

@@ -1,0 +1,396 @@
+//! The course of a schedule: load, live, fail, heal, compare.
+
+use super::faults::{Fault, Kind};
+use super::model::{State, Verb};
+use super::pipe::Us;
+use super::plan::{Class, Plan};
+use super::poller::Question;
+use super::random::Random;
+use super::simulation::{Broken, Simulation};
+use super::trace::Verbosity;
+
+/// How long redundancy may take to come back once nothing fails any more.
+const HEALING_MAX_US: Us = 30_000_000;
+/// What two magents find out alike. Of a server that hangs one of them may know before the other, which goes on reading
+/// what the first one's clients have changed elsewhere: that is not promised.
+const FAULTS_SEEN_ALIKE: [Kind; 2] = [Kind::Kill, Kind::KillMagent];
+const ALL_FAULTS: [Kind; 10] = [
+    Kind::Kill,
+    Kind::Kill,
+    Kind::PowerLoss,
+    Kind::Stop,
+    Kind::Cut,
+    Kind::Break,
+    Kind::EndConnections,
+    Kind::Slow { extra_us: 0 },
+    Kind::KillMagent,
+    Kind::StallMagent,
+];
+/// Bytes that a magent without work may hold in buffers.
+const IDLE_BUFFERS_MAX: u64 = 128 << 10;
+
+/// What came of a schedule.
+pub struct Outcome {
+    pub broken: Option<Broken>,
+    pub hash: u64,
+    pub events: u64,
+    pub tail: Vec<String>,
+    pub given_up: usize,
+    pub slowest_us: Us,
+}
+
+pub fn run(seed: u64, class: Class, verbosity: Verbosity) -> Outcome {
+    let mut random = Random::new(seed);
+    let plan = Plan::new(class, &mut random);
+    let mut simulation = Simulation::new(plan, random, verbosity);
+    let broken = simulation.course().err();
+    if let Some(broken) = &broken {
+        simulation.note(format_args!("BROKEN: {broken}"));
+    }
+    let network = simulation.network.borrow();
+    Outcome {
+        broken,
+        hash: network.trace.hash(),
+        events: simulation.events,
+        tail: network.trace.tail().cloned().collect(),
+        given_up: simulation.checker.given_up,
+        slowest_us: simulation.slowest_us,
+    }
+}
+
+impl Simulation {
+    fn course(&mut self) -> Result<(), Broken> {
+        self.checker.evicts = self.plan.class == Class::Evicting;
+        self.checker.watches = self.plan.class == Class::Crossed;
+        for server in 0..self.servers.len() {
+            // The younger of two is taken to lack what the older has, for good if that cannot tell it.
+            let oldest_ms = if self.plan.heals() { 1_000_000 } else { 0 };
+            let age_ms = self.chance(|random| random.between(0, oldest_ms));
+            self.start_server(server, age_ms);
+        }
+        for magent in 0..self.magents.len() {
+            self.start_magent(magent);
+        }
+        self.note(format_args!("{}", self.plan.describe()));
+        // The younger of two servers is taken to lack what the older has.
+        self.heal(None)?;
+        self.load()?;
+        for client in 0..self.clients.len() {
+            self.with_client(client, |client, scene| {
+                client.rests = false;
+                client.wake(scene, 0);
+            });
+        }
+        match self.plan.class {
+            Class::Calm => self.live(2_000_000)?,
+            Class::Chaos => self.chaos()?,
+            _ => self.one_at_a_time()?,
+        }
+        self.end()
+    }
+
+    /// The items that nobody touches.
+    fn load(&mut self) -> Result<(), Broken> {
+        let ballast: Vec<usize> = (0..self.plan.keys.len())
+            .filter(|&key| self.plan.keys[key].ballast)
+            .collect();
+        for some in ballast.chunks(25) {
+            for writer in 0..self.magents.len() {
+                self.with_client(writer, |client, scene| {
+                    let mut bytes = Vec::new();
+                    for &key in some {
+                        if scene.plan.keys[key].writer == writer {
+                            client.write(scene, key, Verb::Set, &mut bytes);
+                        }
+                    }
+                    client.send(scene, &bytes);
+                });
+            }
+            self.wait_until_answered()?;
+        }
+        Ok(())
+    }
+
+    /// Until every client has what it waits for.
+    fn wait_until_answered(&mut self) -> Result<(), Broken> {
+        for client in 0..self.clients.len() {
+            self.with_client(client, |client, scene| client.ask_version(scene));
+        }
+        let answered = |simulation: &mut Self| !simulation.clients.iter().any(|client| client.is_waiting());
+        match self.wait_for(HEALING_MAX_US, 10_000, answered)? {
+            true => Ok(()),
+            false => Err("a client never got the reply that it waited for".to_owned()),
+        }
+    }
+
+    /// Lets clients work, and servers forget where they do.
+    fn live(&mut self, time: Us) -> Result<(), Broken> {
+        let end = self.now() + time;
+        while self.now() < end {
+            let pause = self.chance(|random| random.between(20_000, 300_000));
+            self.run_until((self.now() + pause).min(end))?;
+            if self.plan.class == Class::Evicting {
+                self.evict();
+            }
+            if self.plan.class == Class::Calm {
+                self.settle(300);
+            }
+        }
+        Ok(())
+    }
+
+    fn evict(&mut self) {
+        let (servers, keys) = (self.servers.len() as u64, self.plan.keys.len() as u64);
+        let (server, key) = self.chance(|random| (random.below(servers) as usize, random.below(keys) as usize));
+        if let Some(memcached) = &mut self.servers[server].memcached {
+            memcached.evict(self.plan.keys[key].name.as_bytes());
+            let name = &self.plan.keys[key].name;
+            self.note(format_args!("s{server} evicts {name}"));
+        }
+    }
+
+    /// What went unanswered more than so long ago has had its effect or never will.
+    fn settle(&mut self, age_ms: u64) {
+        let now_ms = self.now_ms();
+        self.checker.now_ms = now_ms;
+        for key in 0..self.plan.keys.len() {
+            self.checker.settle(key, now_ms.saturating_sub(age_ms));
+        }
+    }
+
+    fn one_at_a_time(&mut self) -> Result<(), Broken> {
+        for _ in 0..self.plan.faults {
+            let pause = self.chance(|random| random.between(50_000, 800_000));
+            self.live(pause)?;
+            let kinds: &[Kind] = match self.plan.class {
+                Class::Crossed => &FAULTS_SEEN_ALIKE,
+                _ => &ALL_FAULTS,
+            };
+            let fault = self.think_of_fault(kinds);
+            // What a server cannot tell is not brought over, and may count as not there.
+            self.checker.evicts |= !self.plan.heals();
+            self.begin_fault(&fault);
+            self.live(fault.duration)?;
+            self.end_fault(&fault);
+            if !self.heal(fault.server())? {
+                break; // some server cannot be filled, and one fault at a time is all that is promised
+            }
+        }
+        let pause = self.chance(|random| random.between(50_000, 500_000));
+        self.live(pause)
+    }
+
+    /// Waits until every magent says that every server is up and whole. False where that cannot be.
+    fn heal(&mut self, server: Option<usize>) -> Result<bool, Broken> {
+        // A connection that broke is only found out by using it, so some time must pass.
+        let settling_us = (self.plan.settings[0].timeout_ms + 100) * 1000;
+        self.live(settling_us + self.resent_us.saturating_sub(self.now()))?;
+        // Whatever nobody used meanwhile.
+        self.with_pollers(|poller, scene| poller.ask(scene, Question::Version));
+        self.live(settling_us)?;
+        let since = self.now();
+        let interval_us = 20_000;
+        self.with_pollers(|poller, scene| poller.begin(scene, interval_us));
+        let healed = self.wait_for(HEALING_MAX_US, interval_us, |simulation| simulation.all_up(since))?;
+        for poller in &mut self.pollers {
+            poller.end();
+        }
+        if !healed && self.plan.heals() && self.plan.class != Class::Alone {
+            let states: Vec<_> = self.pollers.iter().filter_map(|poller| poller.told.as_ref()).collect();
+            return Err(format!(
+                "redundancy was not restored within {} s: {states:?}",
+                HEALING_MAX_US / 1_000_000
+            ));
+        }
+        let now_ms = self.now_ms();
+        match server {
+            Some(server) => self.impaired_ms[server] = now_ms,
+            None => self.impaired_ms.fill(now_ms),
+        }
+        // What was asked from here on cannot be disturbed any more.
+        if self.checker.disturbed_ms != 0 {
+            self.checker.disturbed_ms = self.now_ms();
+        }
+        self.settle(settling_us / 1000);
+        Ok(healed)
+    }
+
+    fn chaos(&mut self) -> Result<(), Broken> {
+        self.with_pollers(|poller, scene| poller.begin(scene, 100_000));
+        self.checker.evicts |= !self.plan.heals();
+        let mut active: Vec<(Us, Fault)> = Vec::new();
+        for _ in 0..2 * self.plan.faults {
+            let fault = self.think_of_fault(&ALL_FAULTS);
+            let busy = |other: &&(Us, Fault)| {
+                other.1.victim == fault.victim && other.1.server().is_some() == fault.server().is_some()
+            };
+            if !active.iter().any(|other| busy(&other)) {
+                self.begin_fault(&fault);
+                active.push((self.now() + fault.duration, fault));
+            }
+            let pause = self.chance(|random| match random.one_in(2) {
+                true => random.between(0, 50_000),
+                false => random.between(0, 3_000_000),
+            });
+            self.let_end(&mut active, pause)?;
+        }
+        self.let_end(&mut active, Us::MAX)?;
+        for poller in &mut self.pollers {
+            poller.end();
+        }
+        self.run_for(200_000)?;
+        self.heal(None)?;
+        self.live(300_000)
+    }
+
+    /// Lets faults end in their time, for so long; `Us::MAX` for all of them.
+    fn let_end(&mut self, active: &mut Vec<(Us, Fault)>, time: Us) -> Result<(), Broken> {
+        let end = self.now().saturating_add(time);
+        loop {
+            let due = active.iter().map(|&(due, _)| due).min().filter(|&due| due <= end);
+            let until = match (due, time) {
+                (Some(due), _) => due,
+                (None, Us::MAX) => return Ok(()),
+                (None, _) => end,
+            };
+            while self.now() < until {
+                self.run_until((self.now() + 100_000).min(until))?;
+                self.take_note_of_health(active);
+            }
+            if due.is_none() {
+                return Ok(());
+            }
+            let over: Vec<Fault> = active
+                .iter()
+                .filter(|&&(due, _)| due <= until)
+                .map(|&(_, fault)| fault)
+                .collect();
+            active.retain(|&(due, _)| due > until);
+            for fault in over {
+                self.end_fault(&fault);
+                let now = self.now();
+                match fault.server() {
+                    Some(server) => self.returned_us[server] = now,
+                    None => self.returned_us.fill(now),
+                }
+            }
+        }
+    }
+
+    /// Servers that nothing is wrong with, and that every magent says are whole, are.
+    fn take_note_of_health(&mut self, active: &[(Us, Fault)]) {
+        for server in 0..self.servers.len() {
+            let faulty = active.iter().any(|(_, fault)| fault.server() == Some(server));
+            let settled_us =
+                self.returned_us[server].max(self.resent_us) + (self.plan.settings[0].timeout_ms + 100) * 1000;
+            if faulty || self.impaired_ms[server] != u64::MAX || self.now() < settled_us {
+                continue;
+            }
+            if self.is_up(server, settled_us) {
+                self.impaired_ms[server] = self.now_ms();
+            }
+        }
+        if active.is_empty() && self.impaired_ms.iter().all(|&until| until < u64::MAX) {
+            self.settle(self.plan.settings[0].timeout_ms + 2000);
+        }
+    }
+
+    /// All is quiet: every reply has come, every key is what it should be, both copies agree, nothing is left over.
+    fn end(&mut self) -> Result<(), Broken> {
+        for client in &mut self.clients {
+            client.rests = true;
+        }
+        self.run_for(10_000)?;
+        self.wait_until_answered()?;
+        self.run_for(500_000)?;
+        self.settle(400);
+        let keys: Vec<usize> = (0..self.plan.keys.len()).collect();
+        for client in 0..self.magents.len() {
+            for some in keys.chunks(20) {
+                self.with_client(client, |client, scene| {
+                    let mut bytes = Vec::new();
+                    client.retrieve(scene, "get", 0, some, &mut bytes);
+                    client.send(scene, &bytes);
+                });
+            }
+            self.wait_until_answered()?;
+        }
+        if self.plan.class != Class::Calm {
+            self.heal(None)?;
+        }
+        for key in keys {
+            self.compare(key)?;
+        }
+        self.count_what_is_left()
+    }
+
+    fn compare(&mut self, key: usize) -> Result<(), Broken> {
+        self.checker.now_ms = self.now_ms();
+        let states = self.checker.possible(key);
+        if states.contains(&State::Unknown) {
+            return Ok(());
+        }
+        let now_ms = self.now_ms();
+        let servers = self.plan.keys[key].servers.clone();
+        let copies: Vec<_> = servers.iter().map(|&server| self.peek(server, key)).collect();
+        let name = self.plan.keys[key].name.clone();
+        for (copy, server) in copies.iter().zip(&servers) {
+            let Some(item) = copy else {
+                continue;
+            };
+            let legal = states.iter().any(|state| {
+                matches!(state, State::Present(known) if (known.value, known.flags) == (item.value, item.flags))
+            });
+            let expiring = item.expires_from_ms < now_ms + 2000;
+            if !legal && !expiring {
+                let value = self.checker.values.bytes(item.value).to_vec();
+                let described = self.checker.describe(key);
+                return Err(format!(
+                    "key {name}: s{server} holds {}, and the key is {described}",
+                    super::trace::Readable(&value)
+                ));
+            }
+        }
+        let [primary, backup] = copies[..] else {
+            return Ok(());
+        };
+        let agree = match (primary, backup) {
+            (None, None) => true,
+            (Some(a), Some(b)) => {
+                (a.value, a.flags) == (b.value, b.flags)
+                    && (a.expires_from_ms == b.expires_from_ms || a.expires_from_ms.abs_diff(b.expires_from_ms) <= 2000)
+            }
+            (Some(item), None) | (None, Some(item)) => {
+                item.expires_from_ms < now_ms + 2000 || self.plan.class == Class::Evicting || !self.plan.heals()
+            }
+        };
+        match agree {
+            true => Ok(()),
+            false => Err(format!(
+                "key {name}: its copies on s{} and s{} do not agree when all is quiet: {primary:?}, {backup:?}",
+                servers[0], servers[1]
+            )),
+        }
+    }
+
+    fn count_what_is_left(&mut self) -> Result<(), Broken> {
+        self.with_pollers(|poller, scene| poller.ask(scene, Question::Statistics));
+        let answered = |simulation: &mut Self| !simulation.pollers.iter().any(|poller| poller.is_waiting());
+        if !self.wait_for(1_000_000, 10_000, answered)? {
+            return Err("stats was not answered".to_owned());
+        }
+        for poller in &self.pollers {
+            for (name, limit) in [("requests_in_flight", 0), ("buffer_bytes", IDLE_BUFFERS_MAX)] {
+                let number = poller
+                    .statistics
+                    .iter()
+                    .find(|(known, _)| known == name)
+                    .map(|&(_, number)| number);
+                if number.is_none_or(|number| number > limit) {
+                    return Err(format!("magent {} at rest has {name} {number:?}", poller.magent));
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,201 @@
+//! A memcached's process and machine: running, stopped, dead; and what becomes of its connections.
+
+use super::memcached::Memcached;
+use super::net::{Name, Network, Peer};
+use super::pipe::End;
+use super::trace::Readable;
+
+pub struct Server {
+    index: usize,
+    /// The address in words, as `stats servers` prints it.
+    pub name: String,
+    /// None while no process runs.
+    pub memcached: Option<Memcached>,
+    /// SIGSTOP: the kernel goes on taking bytes and connections.
+    stopped: bool,
+    has_meta: bool,
+    can_list: bool,
+    pid: u32,
+    out: Vec<u8>,
+    input: Vec<u8>,
+}
+
+impl Server {
+    pub fn new(index: usize, name: String, has_meta: bool, can_list: bool) -> Self {
+        Self {
+            index,
+            name,
+            memcached: None,
+            stopped: false,
+            has_meta,
+            can_list,
+            pid: 100 * (index as u32 + 1),
+            out: Vec::new(),
+            input: Vec::new(),
+        }
+    }
+
+    /// A new process, empty, that has been there for `age_ms` already.
+    pub fn start(&mut self, network: &mut Network, age_ms: u64) {
+        self.pid += 1;
+        let mut memcached = Memcached::new(self.pid, network.unix_ms() - age_ms);
+        memcached.set_has_meta(self.has_meta);
+        memcached.set_can_list(self.can_list);
+        self.memcached = Some(memcached);
+        self.stopped = false;
+        network.listening[self.index] = true;
+        network.note(
+            format_args!("s{}", self.index),
+            format_args!("started, pid {}", self.pid),
+        );
+    }
+
+    fn connections(&self, network: &Network) -> Vec<Name> {
+        network.names(|connection| connection.peer == Peer::Server(self.index))
+    }
+
+    /// kill -9: the memory is gone, and the kernel ends the connections.
+    pub fn kill(&mut self, network: &mut Network) {
+        self.memcached = None;
+        self.stopped = false;
+        network.listening[self.index] = false;
+        for name in self.connections(network) {
+            let resets = network.random.one_in(2);
+            let Some(connection) = network.connection(name) else {
+                continue;
+            };
+            connection.forgotten = true;
+            if connection.accepted.take().is_none() {
+                continue;
+            }
+            // Unread requests make it a reset, which may overtake the last answers.
+            let end = if resets || connection.outward.arrived() > 0 {
+                End::Reset
+            } else {
+                End::Closed
+            };
+            if end == End::Reset
+                && network.random.one_in(2)
+                && let Some(connection) = network.connection(name)
+            {
+                connection.inward.lose_flights();
+            }
+            network.peer_close(name, end);
+        }
+    }
+
+    /// The machine loses power: the memory is gone, and nobody is told.
+    pub fn lose_power(&mut self, network: &mut Network) {
+        self.memcached = None;
+        self.stopped = false;
+        for name in self.connections(network) {
+            if let Some(connection) = network.connection(name) {
+                connection.forgotten = true;
+                connection.accepted = None;
+                connection.inward.lose_flights();
+            }
+        }
+    }
+
+    pub fn stop(&mut self) {
+        self.stopped = true;
+    }
+
+    /// SIGCONT: it gets to what has come meanwhile.
+    pub fn go_on(&mut self, network: &mut Network) {
+        self.stopped = false;
+        let mut names = self.connections(network);
+        // In the order that its own epoll tells.
+        for last in (1..names.len()).rev() {
+            let other = network.random.below(last as u64 + 1) as usize;
+            names.swap(last, other);
+        }
+        for name in names {
+            self.serve(network, name);
+        }
+    }
+
+    /// One connection between it and a magent breaks for both.
+    pub fn lose_connection(&mut self, network: &mut Network, name: Name) {
+        if let Some(connection) = network.connection(name)
+            && let Some(number) = connection.accepted.take()
+        {
+            connection.forgotten = true;
+            if let Some(memcached) = &mut self.memcached {
+                memcached.disconnect(number);
+            }
+            network.peer_close(name, End::Reset);
+        }
+    }
+
+    /// Its idle limit, or an administrator, ends a connection in order.
+    pub fn end_connection(&mut self, network: &mut Network, name: Name) {
+        if let Some(connection) = network.connection(name)
+            && let Some(number) = connection.accepted.take()
+        {
+            connection.forgotten = true;
+            if let Some(memcached) = &mut self.memcached {
+                memcached.disconnect(number);
+            }
+            network.peer_close(name, End::Closed);
+        }
+    }
+
+    /// Somebody connects.
+    pub fn knock(&mut self, network: &mut Network, name: Name) {
+        if !network.knock(name) {
+            return;
+        }
+        if let Some(connection) = network.connection(name) {
+            connection.forgotten = false;
+            if let (Some(memcached), false, None) = (&mut self.memcached, self.stopped, connection.accepted) {
+                connection.accepted = Some(memcached.connect());
+            }
+        }
+    }
+
+    /// Handles what has arrived on a connection.
+    pub fn serve(&mut self, network: &mut Network, name: Name) {
+        let Some(connection) = network.connection(name) else {
+            return;
+        };
+        if connection.forgotten || self.memcached.is_none() {
+            return network.peer_resets(name);
+        }
+        let Some(memcached) = self.memcached.as_mut().filter(|_| !self.stopped) else {
+            return;
+        };
+        let something = connection.outward.arrived() > 0 || connection.outward.end().is_some();
+        if !something && connection.accepted.is_none() {
+            return;
+        }
+        let number = *connection.accepted.get_or_insert_with(|| memcached.connect());
+        if !network.peer_is_through(name) {
+            return;
+        }
+        self.input.clear();
+        let end = network.peer_take(name, &mut self.input);
+        let mut stays = end.is_none();
+        if !self.input.is_empty() {
+            let now_ms = network.unix_ms();
+            stays &= memcached.input(number, &self.input, now_ms, &mut self.out);
+            if network.trace.is_on() && !self.out.is_empty() {
+                let line = Readable(&self.out);
+                network.note(
+                    format_args!("s{}", self.index),
+                    format_args!("-> #{}  {line}", name.index),
+                );
+            }
+            network.peer_send(name, &self.out);
+            self.out.clear();
+        }
+        if !stays {
+            memcached.disconnect(number);
+            if let Some(connection) = network.connection(name) {
+                connection.accepted = None;
+                connection.forgotten = true;
+            }
+            network.peer_close(name, End::Closed);
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! The whole of it: servers, magents and clients on one network, one event at a time.
+
+use super::checker::Checker;
+use super::client::{Client, Scene};
+use super::net::{Event, Name, Network, Peer, SimulatedNet};
+use super::pipe::Us;
+use super::plan::Plan;
+use super::poller::Poller;
+use super::random::Random;
+use super::server::Server;
+use super::trace::{Trace, Verbosity};
+use magent::proxy::Proxy;
+use std::cell::RefCell;
+use std::rc::Rc;
+
+const SCRATCH_BYTES: usize = 64 << 10;
+
+pub struct Simulation {
+    pub network: Rc<RefCell<Network>>,
+    pub plan: Plan,
+    pub servers: Vec<Server>,
+    pub magents: Vec<Option<Proxy<SimulatedNet>>>,
+    pub listening: Vec<bool>,
+    pub clients: Vec<Client>,
+    pub pollers: Vec<Poller>,
+    pub checker: Checker,
+    pub impaired_ms: Vec<u64>,
+    /// By server: when last it came back.
+    pub returned_us: Vec<Us>,
+    /// By when all that was held up by cuts is under way again.
+    pub resent_us: Us,
+    pub excused_until_us: Us,
+    pub slowest_us: Us,
+    pub events: u64,
+    scratch: Vec<u8>,
+}
+
+/// A promise that was broken, in a sentence.
+pub type Broken = String;
+
+/// The scene for a client or poller, borrowed from the parts that they may touch.
+macro_rules! scene {
+    ($simulation:ident, $network:ident) => {
+        Scene {
+            network: $network,
+            checker: &mut $simulation.checker,
+            plan: &$simulation.plan,
+            impaired_ms: &$simulation.impaired_ms,
+            listening: &$simulation.listening,
+            excused_until_us: $simulation.excused_until_us,
+            slowest_us: &mut $simulation.slowest_us,
+        }
+    };
+}
+
+impl Simulation {
+    pub fn new(plan: Plan, random: Random, verbosity: Verbosity) -> Self {
+        let magents = plan.settings.len();
+        let mut network = Network::new(random, Trace::new(verbosity), plan.weather, plan.capacity, magents);
+        network.add_servers(plan.servers.iter().map(|server| server.address.clone()).collect());
+        let servers = plan.servers.iter().enumerate();
+        let servers = servers
+            .map(|(index, name)| Server::new(index, name.to_string(), plan.has_meta[index], plan.can_list[index]))
+            .collect();
+        let names: Vec<String> = plan.keys.iter().map(|key| key.name.clone()).collect();
+        let count = plan.clients.max(magents);
+        let clients = (0..count).map(|index| Client::new(index, index % magents, names.len()));
+        let pollers = (0..magents).map(|magent| Poller::new(count + magent, magent));
+        Self {
+            network: Rc::new(RefCell::new(network)),
+            servers,
+            magents: (0..magents).map(|_| None).collect(),
+            listening: vec![false; magents],
+            clients: clients.collect(),
+            pollers: pollers.collect(),
+            checker: Checker::new(&names),
+            impaired_ms: vec![0; plan.servers.len()],
+            returned_us: vec![0; plan.servers.len()],
+            resent_us: 0,
+            excused_until_us: 0,
+            slowest_us: 0,
+            events: 0,
+            scratch: vec![0; SCRATCH_BYTES],
+            plan,
+        }
+    }
+
+    pub fn now(&self) -> Us {
+        self.network.borrow().now
+    }
+
+    pub fn now_ms(&self) -> u64 {
+        self.network.borrow().now_ms()
+    }
+
+    pub fn note(&self, what: std::fmt::Arguments<'_>) {
+        self.network.borrow_mut().note(format_args!("* "), what);
+    }
+
+    pub fn chance<T>(&self, choose: impl FnOnce(&mut Random) -> T) -> T {
+        choose(&mut self.network.borrow_mut().random)
+    }
+
+    pub fn start_server(&mut self, server: usize, age_ms: u64) {
+        self.servers[server].start(&mut self.network.borrow_mut(), age_ms);
+    }
+
+    pub fn start_magent(&mut self, magent: usize) {
+        let net = SimulatedNet {
+            network: Rc::clone(&self.network),
+            magent,
+        };
+        let mut proxy = Proxy::new(net, self.plan.settings[magent].clone());
+        proxy.start();
+        proxy.flush(&mut self.scratch);
+        self.magents[magent] = Some(proxy);
+        self.listening[magent] = true;
+        self.next_turn(magent);
+    }
+
+    /// kill -9.
+    pub fn kill_magent(&mut self, magent: usize) {
+        self.magents[magent] = None;
+        self.listening[magent] = false;
+        let silent: Vec<bool> = self.impaired_ms.iter().map(|&until_ms| until_ms == u64::MAX).collect();
+        let network = &mut *self.network.borrow_mut();
+        network.magent_died(magent, &silent);
+        let mut scene = scene!(self, network);
+        let mut touched = Vec::new();
+        for client in self.clients.iter_mut().filter(|client| client.magent == magent) {
+            client.cut_off(&mut scene, &mut touched);
+        }
+        for poller in self.pollers.iter_mut().filter(|poller| poller.magent == magent) {
+            poller.forget();
+        }
+        for key in 0..self.plan.keys.len() {
+            // It alone knew what a server that is away has missed.
+            let mut servers = self.plan.keys[key].servers.iter();
+            let forgotten = servers.any(|&server| self.impaired_ms[server] == u64::MAX);
+            if forgotten || touched.contains(&key) || self.checker.lost(key) > 0 {
+                self.checker.taint(key);
+            }
+        }
+    }
+
+    /// As the reactor does it: events, accepts, what is due, writes.
+    fn turn(&mut self, magent: usize) {
+        if !self.network.borrow_mut().take_turn(magent) {
+            return;
+        }
+        let Some(proxy) = &mut self.magents[magent] else {
+            return;
+        };
+        proxy.begin_batch();
+        let events = self.network.borrow_mut().take_events(magent);
+        for (token, readiness) in events {
+            proxy.ready(token, readiness, &mut self.scratch);
+        }
+        while let Some(socket) = SimulatedNet::take_accept(&self.network, magent) {
+            proxy.accept(socket);
+        }
+        proxy.tick();
+        proxy.flush(&mut self.scratch);
+        self.next_turn(magent);
+    }
+
+    fn next_turn(&mut self, magent: usize) {
+        if let Some(deadline_ms) = self.magents[magent].as_ref().and_then(Proxy::deadline_ms) {
+            let network = &mut *self.network.borrow_mut();
+            let time = (deadline_ms * 1000).max(network.now + 5);
+            network.turn_by(magent, time);
+        }
+    }
+
+    /// Lets happen what happens up to a time.
+    pub fn run_until(&mut self, until: Us) -> Result<(), Broken> {
+        while self.step(until)? {}
+        Ok(())
+    }
+
+    pub fn run_for(&mut self, time: Us) -> Result<(), Broken> {
+        self.run_until(self.now() + time)
+    }
+
+    /// Goes on until something is the case, looked at every so often; false if it is not by then.
+    pub fn wait_for(&mut self, limit: Us, every: Us, mut holds: impl FnMut(&mut Self) -> bool) -> Result<bool, Broken> {
+        let end = self.now() + limit;
+        loop {
+            if holds(self) {
+                return Ok(true);
+            }
+            if self.now() >= end {
+                return Ok(false);
+            }
+            self.run_for(every)?;
+        }
+    }
+
+    fn step(&mut self, until: Us) -> Result<bool, Broken> {
+        let event = self.network.borrow_mut().next(until);
+        let Some(event) = event else {
+            return Ok(false);
+        };
+        self.events += 1;
+        self.checker.now_ms = self.now_ms();
+        match event {
+            Event::Arrive { name, inward } => {
+                let any = self.network.borrow_mut().arrive(name, inward);
+                if any && !inward {
+                    self.peer_ready(name)?;
+                }
+            }
+            Event::Knock(name) => {
+                let network = &mut *self.network.borrow_mut();
+                let peer = network.connection(name).map(|connection| connection.peer);
+                if let Some(Peer::Server(server)) = peer {
+                    self.servers[server].knock(network, name);
+                }
+            }
+            Event::Knocked { name, accepted } => self.network.borrow_mut().knocked(name, accepted),
+            Event::Resume(name) => {
+                self.network.borrow_mut().push_backlog(name);
+                self.peer_ready(name)?;
+            }
+            Event::Turn(magent) => self.turn(magent),
+            Event::Client(index) => {
+                let network = &mut *self.network.borrow_mut();
+                let mut scene = scene!(self, network);
+                match self.clients.get_mut(index) {
+                    Some(client) => client.act(&mut scene),
+                    None => self.pollers[index - self.clients.len()].act(&mut scene),
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn peer_ready(&mut self, name: Name) -> Result<(), Broken> {
+        let network = &mut *self.network.borrow_mut();
+        let Some(connection) = network.connection(name) else {
+            return Ok(());
+        };
+        match connection.peer {
+            Peer::Server(server) => self.servers[server].serve(network, name),
+            Peer::Client(index) => {
+                let mut scene = scene!(self, network);
+                match self.clients.get_mut(index) {
+                    Some(client) => client.hear(&mut scene, name)?,
+                    None => self.pollers[index - self.clients.len()].hear(&mut scene, name),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Does something with a client and the scene around it.
+    pub fn with_client<T>(&mut self, index: usize, act: impl FnOnce(&mut Client, &mut Scene<'_>) -> T) -> T {
+        let network = &mut *self.network.borrow_mut();
+        let mut scene = scene!(self, network);
+        act(&mut self.clients[index], &mut scene)
+    }
+
+    pub fn with_pollers(&mut self, mut act: impl FnMut(&mut Poller, &mut Scene<'_>)) {
+        let network = &mut *self.network.borrow_mut();
+        let mut scene = scene!(self, network);
+        for poller in &mut self.pollers {
+            act(poller, &mut scene);
+        }
+    }
+
+    /// Whether every magent says, in answer to a question asked after `since`, that this server is up and whole.
+    pub fn is_up(&self, server: usize, since: Us) -> bool {
+        let name = &self.servers[server].name;
+        self.pollers.iter().all(|poller| poller.says_up(name, since))
+    }
+
+    pub fn all_up(&self, since: Us) -> bool {
+        (0..self.servers.len()).all(|server| self.is_up(server, since))
+    }
+}

@@ -1,0 +1,490 @@
+//! What monitoring sees: the form and the names are memcached's, and the counters move as memcached's do.
+
+mod common;
+
+use common::{Client, Fake, MISS, Magent, Memcached, NO_SERVER, Two, eventually, hit};
+use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// What only magent counts; every other name is one of memcached's.
+const OWN_NAMES: [&str; 5] = [
+    "shed_connections",
+    "buffer_bytes",
+    "requests_in_flight",
+    "servers",
+    "servers_up",
+];
+
+/// The statistics of a reply, each name once, in memcached's form.
+fn statistics(client: &mut Client, request: &str) -> BTreeMap<String, String> {
+    let reply = client.ask(format!("{request}\r\n"));
+    parse(&String::from_utf8(reply.0).expect("text"))
+}
+
+fn parse(reply: &str) -> BTreeMap<String, String> {
+    let lines = reply.strip_suffix("END\r\n").expect("an end");
+    let mut found = BTreeMap::new();
+    for line in lines.split_terminator("\r\n") {
+        let rest = line.strip_prefix("STAT ").unwrap_or_else(|| panic!("{line:?}"));
+        let (name, value) = rest.split_once(' ').unwrap_or_else(|| panic!("{line:?}"));
+        assert!(!value.is_empty(), "{line:?}");
+        let before = found.insert(name.to_owned(), value.to_owned());
+        assert_eq!(before, None, "{name} is there twice");
+    }
+    found
+}
+
+/// The counters that a request moves, and by how much.
+struct Watch {
+    client: Client,
+    before: BTreeMap<String, String>,
+}
+
+impl Watch {
+    fn new(client: Client) -> Self {
+        let mut watch = Self {
+            client,
+            before: BTreeMap::new(),
+        };
+        watch.moved_by("");
+        watch
+    }
+
+    /// By how much a request moves the counters that have to do with commands.
+    fn moved_by(&mut self, request: &str) -> BTreeMap<String, u64> {
+        self.client.send(format!("{request}stats\r\n"));
+        // Whatever the request is answered comes first.
+        let mut line = self.client.line();
+        while !line.starts_with("STAT ") {
+            line = self.client.line();
+        }
+        let mut reply = line.0;
+        reply.extend(self.client.reply().0);
+        let now = parse(&String::from_utf8(reply).expect("text"));
+        let number = |all: &BTreeMap<String, String>, name: &str| -> u64 {
+            all.get(name).map_or(0, |value| value.parse().expect("a number"))
+        };
+        let counted = |name: &&String| {
+            let prefixes = ["cmd_", "get_", "delete_", "incr_", "decr_", "cas_", "touch_", "store_"];
+            prefixes.iter().any(|prefix| name.starts_with(prefix))
+        };
+        let moved = now.keys().filter(counted).map(|name| {
+            let (before, after) = (number(&self.before, name), number(&now, name));
+            let by = after.checked_sub(before);
+            (
+                name.clone(),
+                by.unwrap_or_else(|| panic!("{name} went from {before} to {after}")),
+            )
+        });
+        let moved = moved.collect();
+        self.before = now;
+        moved
+    }
+}
+
+#[test]
+fn the_names_are_memcacheds() {
+    let server = Memcached::start();
+    let magent = Magent::before(&[&server], &[], &[]);
+    let own = statistics(&mut magent.client(), "stats");
+    let memcacheds = statistics(&mut server.client(), "stats");
+    for name in own.keys() {
+        let known = OWN_NAMES.contains(&name.as_str()) != memcacheds.contains_key(name);
+        assert!(
+            known,
+            "{name} is not one of memcached's names, or one of its own that memcached has too"
+        );
+    }
+    for name in [
+        "pid",
+        "uptime",
+        "time",
+        "version",
+        "curr_connections",
+        "total_connections",
+        "rejected_connections",
+        "cmd_get",
+        "cmd_set",
+        "cmd_flush",
+        "cmd_touch",
+        "get_hits",
+        "get_misses",
+        "delete_hits",
+        "delete_misses",
+        "incr_hits",
+        "incr_misses",
+        "decr_hits",
+        "decr_misses",
+        "cas_hits",
+        "cas_misses",
+        "cas_badval",
+        "touch_hits",
+        "touch_misses",
+        "bytes_read",
+        "bytes_written",
+        "limit_maxbytes",
+        "threads",
+        "max_connections",
+        "pointer_size",
+    ]
+    .iter()
+    .chain(&OWN_NAMES)
+    {
+        let value = own.get(*name).unwrap_or_else(|| panic!("{name} is missing"));
+        let is_number = value.parse::<u64>().is_ok();
+        assert!(is_number || *name == "version", "{name} {value}");
+    }
+}
+
+#[test]
+fn the_process_is_told_of_as_it_is() {
+    let server = Memcached::start();
+    let magent = Magent::before(&[&server], &[], &["-n", "77", "--max-memory=3m"]);
+    let mut client = magent.client();
+    let now = || {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        since.expect("after 1970").as_secs()
+    };
+    let before = now();
+    let all = statistics(&mut client, "stats");
+    let time: u64 = all["time"].parse().expect("a number");
+    assert!((before..=now()).contains(&time), "{time}");
+    for (name, value) in [
+        ("pid", magent.id().to_string()),
+        ("version", "0.8.0".to_owned()),
+        ("max_connections", "77".to_owned()),
+        ("limit_maxbytes", (3 << 20).to_string()),
+        ("threads", "1".to_owned()),
+    ] {
+        assert_eq!(all[name], value, "{name}");
+    }
+    eventually("the uptime grows", || client.stat("stats", "uptime") != all["uptime"]);
+}
+
+/// What is answered to these is not looked at here, only what is counted.
+const SCRIPT: &[&str] = &[
+    "set a 0 0 1\r\n1\r\n",
+    "set b 0 0 1\r\nx\r\n",
+    "set q 0 0 1 noreply\r\nx\r\nget q\r\n",
+    "add a 0 0 1\r\n1\r\n",
+    "add c 0 0 1\r\n1\r\n",
+    "replace c 0 0 1\r\n2\r\n",
+    "replace none 0 0 1\r\n2\r\n",
+    "append a 0 0 1\r\n2\r\n",
+    "prepend none 0 0 1\r\n2\r\n",
+    "cas a 0 0 1 1\r\n1\r\n",
+    "cas none 0 0 1 1\r\n1\r\n",
+    "get a\r\n",
+    "get none\r\n",
+    "get a b none c none\r\n",
+    "gets a none\r\n",
+    "incr a 1\r\n",
+    "incr none 1\r\n",
+    "incr b 1\r\n",
+    "decr a 1\r\n",
+    "decr none 1\r\n",
+    "touch a 0\r\n",
+    "touch none 0\r\n",
+    "gat 0 a\r\n",
+    "gat 0 none\r\n",
+    "gats 0 a b none\r\n",
+    "delete c\r\n",
+    "delete c\r\n",
+    "delete b noreply\r\nget b\r\n",
+    "flush_all\r\n",
+    "flush_all noreply\r\nget a\r\n",
+    "version\r\n",
+    "verbosity 0\r\n",
+    "bogus\r\n",
+    "get\r\n",
+    "set bad\r\n",
+    "set a 0 0 1\r\nbad chunk\r\n",
+];
+
+/// Runs the script and asserts, request by request, that magent's counters move as a memcached's of its own do.
+fn counts_like_memcached(magent: &Magent) {
+    let server = Memcached::start();
+    let mut like = Watch::new(server.client());
+    let mut watch = Watch::new(magent.client());
+    let mut different = Vec::new();
+    for request in SCRIPT {
+        let expected = like.moved_by(request);
+        for (name, by) in watch.moved_by(request) {
+            if by != expected[&name] {
+                different.push(format!("{name} moves by {by}, not {}, on {request:?}", expected[&name]));
+            }
+        }
+    }
+    assert_eq!(different, Vec::<String>::new());
+}
+
+#[test]
+fn counters_move_as_memcacheds_do() {
+    let server = Memcached::start();
+    counts_like_memcached(&Magent::before(&[&server], &[], &[]));
+}
+
+#[test]
+fn two_copies_are_counted_once() {
+    let two = Two::start(&[]);
+    counts_like_memcached(&two.magent);
+}
+
+#[test]
+fn a_hit_of_the_backup_is_a_hit() {
+    let two = Two::start(&[]);
+    assert_eq!(two.backup.ask("set k 0 0 1\r\nx\r\n"), "STORED\r\n");
+    let mut watch = Watch::new(two.client());
+    let moved = watch.moved_by("get k none\r\n");
+    let counted = ["cmd_get", "get_hits", "get_misses"].map(|name| moved[name]);
+    assert_eq!(counted, [2, 1, 1]);
+}
+
+#[test]
+fn a_value_that_is_too_large_is_counted() {
+    let server = Memcached::start();
+    let magent = Magent::before(&[&server], &[], &[]);
+    let mut client = magent.client();
+    let value = "v".repeat((1 << 20) + 1);
+    let refusal = "SERVER_ERROR object too large for cache\r\n";
+    client.check(format!("set k 0 0 {}\r\n{value}\r\n", value.len()), refusal);
+    assert_eq!(client.stat("stats", "store_too_large"), "1");
+}
+
+#[test]
+fn every_byte_of_clients_is_counted() {
+    let server = Memcached::start();
+    let magent = Magent::before(&[&server], &[], &[]);
+    let mut client = magent.client();
+    let mut ask = |request: &str, reply_len: usize| -> (u64, u64, usize) {
+        client.send(request);
+        let mut received = 0;
+        while received < reply_len {
+            received += client.line().0.len();
+        }
+        let reply = client.ask("stats\r\n");
+        let text = String::from_utf8(reply.0.clone()).expect("text");
+        let value = |name: &str| -> u64 {
+            let prefix = format!("STAT {name} ");
+            let line = text.lines().find_map(|line| line.strip_prefix(&prefix));
+            line.expect("a statistic").parse().expect("a number")
+        };
+        (value("bytes_read"), value("bytes_written"), reply.0.len())
+    };
+    let (read, written, reply) = ask("", 0);
+    let request = format!("set key 0 0 5000\r\n{}\r\nget key\r\n", "v".repeat(5000));
+    let answer = format!("STORED\r\n{}", hit("key", 0, &"v".repeat(5000)));
+    let (read_after, written_after, _) = ask(&request, answer.len());
+    assert_eq!(read_after - read, (request.len() + "stats\r\n".len()) as u64);
+    assert_eq!(written_after - written, (answer.len() + reply) as u64);
+}
+
+#[test]
+fn connections_are_counted() {
+    let server = Memcached::start();
+    let magent = Magent::before(&[&server], &[], &["-n", "3"]);
+    let mut client = magent.client();
+    let mut connections = |which: &str| client.stat("stats", &format!("{which}_connections"));
+    assert_eq!([connections("curr"), connections("total")], ["1", "1"]);
+    let others = [magent.client(), magent.client()];
+    eventually("they are accepted", || connections("curr") == "3");
+    magent.client().expect("SERVER_ERROR OUT OF CONNECTION\r\n");
+    assert_eq!([connections("total"), connections("rejected")], ["3", "1"]);
+    drop(others);
+    eventually("they are gone", || connections("curr") == "1");
+    assert_eq!([connections("total"), connections("rejected")], ["3", "1"]);
+}
+
+#[test]
+fn what_is_in_flight_is_shown_and_is_no_more_when_answered() {
+    let server = Memcached::start();
+    let magent = Magent::before(&[&server], &[], &[]);
+    let mut client = magent.client();
+    client.check("get k\r\n", MISS);
+    server.stop();
+    client.send("get k\r\nset k 0 0 1\r\nx\r\nget k l\r\n");
+    // Asking is in flight while it is answered, or not: it is the same before and after.
+    let idle = |in_flight: u64| in_flight <= 1;
+    eventually("three are in flight", || magent.stat("requests_in_flight") >= 3);
+    assert_eq!(magent.server_stat(&server, "pending"), "3");
+    assert!(magent.stat("buffer_bytes") > 0);
+    server.cont();
+    client.expect(MISS);
+    client.expect("STORED\r\n");
+    client.expect(hit("k", 0, "x"));
+    assert_eq!(magent.server_stat(&server, "pending"), "0");
+    assert!(idle(magent.stat("requests_in_flight")));
+}
+
+/// The numbers of a server's lines in `stats servers`.
+fn server_numbers(magent: &Magent, server: &str) -> BTreeMap<String, u64> {
+    let prefix = format!("{server}:");
+    let all = statistics(&mut magent.client(), "stats servers");
+    let own = all
+        .iter()
+        .filter_map(|(name, value)| Some((name.strip_prefix(&prefix)?, value)));
+    own.filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?)))
+        .collect()
+}
+
+#[test]
+fn every_server_has_its_lines() {
+    let two = Two::start(&[]);
+    two.client().check("get k\r\n", MISS);
+    let all = statistics(&mut two.client(), "stats servers");
+    let names = [
+        "state",
+        "links",
+        "pending",
+        "requests",
+        "errors",
+        "timeouts",
+        "failures",
+        "missed_writes",
+        "repairs",
+        "resync_items",
+        "resync_bytes",
+    ];
+    for server in [&two.primary, &two.backup] {
+        for name in names {
+            let full = format!("{}:{name}", server.name);
+            assert!(all.contains_key(&full), "{full} in {all:?}");
+        }
+    }
+    assert_eq!(all.len(), 2 * names.len(), "{all:?}");
+    two.magent.wait_for(&two.primary, "up");
+    assert_eq!(server_numbers(&two.magent, &two.primary.name)["links"], 1);
+    assert_eq!(two.magent.stat("servers"), 2);
+    assert_eq!(two.magent.stat("servers_up"), 2);
+}
+
+#[test]
+fn requests_repairs_and_missed_writes_are_counted() {
+    let mut two = Two::start(&[]);
+    let mut client = two.client();
+    let numbers = |two: &Two| [&two.primary, &two.backup].map(|server| server_numbers(&two.magent, &server.name));
+    client.check("get warm\r\n", MISS);
+    let before = numbers(&two);
+    client.check("set k 0 0 1\r\nx\r\n", "STORED\r\n");
+    client.check("get k\r\n", hit("k", 0, "x"));
+    let after = numbers(&two);
+    let grown = |name: &str| [0, 1].map(|i: usize| after[i][name] - before[i][name]);
+    assert_eq!(grown("requests"), [2, 1], "the write on both, the read on the primary");
+    assert_eq!(grown("errors"), [0, 0]);
+    // A copy that only the backup has is brought back to the primary by the read.
+    assert_eq!(two.primary.ask("delete k\r\n"), "DELETED\r\n");
+    client.check("get k\r\n", hit("k", 0, "x"));
+    eventually("a repair of the primary is counted", || {
+        numbers(&two)[0]["repairs"] == before[0]["repairs"] + 1
+    });
+    assert_eq!(numbers(&two)[1]["repairs"], before[1]["repairs"]);
+    two.backup.kill();
+    two.magent.wait_for(&two.backup, "down");
+    assert_eq!(two.magent.stat("servers_up"), 1);
+    for i in 0..3 {
+        client.check(format!("set k{i} 0 0 1\r\nx\r\n"), "STORED\r\n");
+    }
+    let [primary, backup] = numbers(&two);
+    assert_eq!([primary["failures"], primary["missed_writes"]], [0, 0]);
+    assert_eq!([backup["failures"], backup["missed_writes"]], [1, 3]);
+    assert_eq!([backup["timeouts"], backup["links"]], [0, 0]);
+}
+
+#[test]
+fn timeouts_are_counted() {
+    let server = Memcached::start();
+    let magent = Magent::before(&[&server], &[], &["--timeout=300"]);
+    let mut client = magent.client();
+    client.check("get k\r\n", MISS);
+    server.stop();
+    client.check("get k\r\n", NO_SERVER);
+    let numbers = server_numbers(&magent, &server.name);
+    assert_eq!([numbers["timeouts"], numbers["failures"]], [1, 1]);
+    assert_eq!(magent.stat("servers_up"), 0);
+    server.cont();
+    magent.wait_for(&server, "up");
+    assert_eq!(magent.stat("servers_up"), 1);
+}
+
+#[test]
+fn errors_of_a_server_are_counted() {
+    let fake = Fake::start(|line| match line.split(' ').next() {
+        Some("version") => Some(b"VERSION 1.6.18\r\n".to_vec()),
+        Some("delete") => Some(b"SERVER_ERROR out of order\r\n".to_vec()),
+        _ => None,
+    });
+    let magent = Magent::start(&["-s", &fake.name]);
+    let mut client = magent.client();
+    for errors in 1..=3 {
+        client.check("delete k\r\n", "SERVER_ERROR out of order\r\n");
+        assert_eq!(server_numbers(&magent, &fake.name)["errors"], errors);
+    }
+}
+
+#[test]
+fn a_reset_begins_the_counting_anew() {
+    let two = Two::start(&[]);
+    let mut client = two.client();
+    client.check("set k 0 0 1\r\nx\r\n", "STORED\r\n");
+    client.check("get k none\r\n", hit("k", 0, "x"));
+    eventually("it is up for a while", || client.stat("stats", "uptime") != "0");
+    client.check("stats reset\r\n", "RESET\r\n");
+    let all = statistics(&mut client, "stats");
+    for name in ["cmd_get", "cmd_set", "get_hits", "get_misses", "total_connections"] {
+        assert_eq!(all[name], "0", "{name}");
+    }
+    assert_ne!(all["uptime"], "0", "the process is as old as before");
+    assert_eq!(all["curr_connections"], "1");
+    let numbers = server_numbers(&two.magent, &two.primary.name);
+    assert_eq!([numbers["requests"], numbers["links"]], [0, 1]);
+    client.check("get k\r\n", hit("k", 0, "x"));
+    assert_eq!(client.stat("stats", "get_hits"), "1");
+    assert_eq!(server_numbers(&two.magent, &two.primary.name)["requests"], 1);
+}
+
+#[test]
+fn the_settings_are_shown() {
+    let server = Memcached::start();
+    let arguments = [
+        "-n",
+        "9",
+        "-i",
+        "2",
+        "-k",
+        "--ack=primary",
+        "--miss=cold",
+        "--timeout=444",
+        "--max-item-size=2k",
+    ];
+    let magent = Magent::before(&[&server], &[], &arguments);
+    let settings = statistics(&mut magent.client(), "stats settings");
+    let settings: Vec<(&str, &str)> = settings
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
+    assert_eq!(
+        settings,
+        [
+            ("ack", "primary"),
+            ("distribution", "ketama"),
+            ("item_size_max", "2048"),
+            ("max_idle_links", "2"),
+            ("max_memory", "67108864"),
+            ("maxconns", "9"),
+            ("miss", "cold"),
+            ("timeout_ms", "444"),
+        ]
+    );
+}
+
+#[test]
+fn tools_that_ask_for_items_and_slabs_find_none() {
+    let server = Memcached::start();
+    let magent = Magent::before(&[&server], &[], &[]);
+    let mut client = magent.client();
+    client.check("set k 0 0 1\r\nx\r\n", "STORED\r\n");
+    for what in ["items", "slabs", "sizes", "conns"] {
+        client.check(format!("stats {what}\r\n"), "END\r\n");
+    }
+    client.check("stats no-such\r\nget k\r\n", format!("ERROR\r\n{}", hit("k", 0, "x")));
+}
