@@ -727,10 +727,36 @@ fn a_magent_that_was_stalled_itself_gives_its_servers_time() {
     server.stop();
     client.send("get k\r\n");
     magent.settle();
-    magent.signal(libc::SIGSTOP);
-    thread::sleep(Duration::from_millis(1500)); // the stall is the point
-    magent.signal(libc::SIGCONT);
+    // More than once before the server says anything, with less time between than is given each time.
+    for _ in 0..2 {
+        magent.signal(libc::SIGSTOP);
+        thread::sleep(Duration::from_millis(1800)); // the stall is the point
+        magent.signal(libc::SIGCONT);
+        thread::sleep(Duration::from_millis(200));
+    }
     server.cont();
     client.expect(hit("k", 0, "x"));
     assert_eq!(magent.server_stat(&server, "failures"), "0");
+}
+
+/// Lateness is no excuse for ever.
+#[test]
+fn a_magent_that_is_always_late_finds_a_server_that_hangs() {
+    let server = Memcached::start();
+    let magent = Magent::before(&[&server], &[], &["--timeout=300"]);
+    let mut client = magent.client();
+    client.check("set k 0 0 1\r\nx\r\n", "STORED\r\n");
+    server.stop();
+    client.send("get k\r\n");
+    magent.settle();
+    let mut stalls = 0;
+    while client.is_quiet() {
+        assert!(stalls < 10, "it was never found");
+        magent.signal(libc::SIGSTOP);
+        thread::sleep(Duration::from_millis(700)); // the stall is the point
+        magent.signal(libc::SIGCONT);
+        thread::sleep(Duration::from_millis(20));
+        stalls += 1;
+    }
+    client.expect(NO_SERVER);
 }

@@ -225,10 +225,16 @@ impl<N: Net> Proxy<N> {
         let timeout_ms = self.settings.timeout_ms;
         let now_ms = self.now_ms;
         let late_ms = now_ms - self.next_tick_ms;
-        self.tick_put_off = late_ms > LATE_MAX_MS && !self.tick_put_off;
-        if self.tick_put_off {
+        let late = late_ms > LATE_MAX_MS;
+        if late {
             // magent itself did not run, on a machine that was stopped or overloaded; nor did a server on it perhaps.
-            // Once only: where every tick is late, a server that hangs must be found all the same.
+            for (_, link) in &mut self.links {
+                link.excuse(late_ms + late_ms.min(timeout_ms));
+            }
+        }
+        // What else is due is put off as well, but not twice: it must be done at last where every tick is late.
+        self.tick_put_off = late && !self.tick_put_off;
+        if self.tick_put_off {
             self.next_tick_ms = now_ms + late_ms.min(timeout_ms);
             return;
         }

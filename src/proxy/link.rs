@@ -6,6 +6,9 @@ use crate::buffer::{Chain, Gather, Pool, Slice};
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 
+/// How often in a row magent's own lateness is an excuse for a server that does not answer.
+const EXCUSES_MAX: u32 = 3;
+
 /// What an answer is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
@@ -130,7 +133,10 @@ pub struct Link<N: Net> {
     /// Bytes put on `output` since the link was opened.
     pub queued: u64,
     /// When something last came from the server, or more of the oldest leg's request could be written.
-    pub progress_ms: u64,
+    progress_ms: u64,
+    /// Time since then in which magent itself did not run, and how often that was.
+    excused_ms: u64,
+    excuses: u32,
 }
 
 impl<N: Net> Link<N> {
@@ -146,6 +152,8 @@ impl<N: Net> Link<N> {
             arriving: Arriving::Nothing,
             queued: 0,
             progress_ms: 0,
+            excused_ms: 0,
+            excuses: 0,
         }
     }
 
@@ -165,7 +173,22 @@ impl<N: Net> Link<N> {
     /// When the oldest leg's patience ends; None while nobody waits.
     pub fn deadline_ms(&self, timeout_ms: u64) -> Option<u64> {
         let oldest = self.pending.front().filter(|_| !self.aside)?;
-        Some(oldest.sent_ms.max(self.progress_ms) + timeout_ms)
+        Some(oldest.sent_ms.max(self.progress_ms) + timeout_ms + self.excused_ms)
+    }
+
+    /// Notes a sign of life.
+    pub fn progressed(&mut self, now_ms: u64) {
+        self.progress_ms = now_ms;
+        (self.excused_ms, self.excuses) = (0, 0);
+    }
+
+    /// Gives a server that somebody waits for so much more time, a few times until it next says something: where magent
+    /// is always late, a server that hangs must be found all the same.
+    pub fn excuse(&mut self, more_ms: u64) {
+        if !self.pending.is_empty() && self.excuses < EXCUSES_MAX {
+            self.excuses += 1;
+            self.excused_ms += more_ms;
+        }
     }
 
     /// How many parts of clients' requests are still to be answered on it.
@@ -180,7 +203,7 @@ impl<N: Net> Link<N> {
     pub fn wrote_after_waiting(&mut self, now_ms: u64, count: usize) {
         let before = self.queued - self.output.len() as u64 - count as u64;
         if self.pending.front().is_some_and(|leg| leg.end > before) {
-            self.progress_ms = now_ms;
+            self.progressed(now_ms);
         }
     }
 }

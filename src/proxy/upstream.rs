@@ -244,7 +244,7 @@ impl<N: Net> Proxy<N> {
             }
         }
         // A server that answers is not silent, however long its queue.
-        self.links[index].progress_ms = self.now_ms;
+        self.links[index].progressed(self.now_ms);
         Ok(())
     }
 
