@@ -35,6 +35,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 use trace::Verbosity;
 
+/// A quarter of the time of a schedule is the allocator's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Without optimization this many take half a minute; `make check` runs 10,000 of an optimized build.
 const SEEDS: u64 = 100;
 

@@ -189,9 +189,13 @@ impl Simulation {
         self.with_pollers(|poller, scene| poller.ask(scene, Question::Version));
         self.live(settling_us)?;
         let since = self.now();
-        let interval_us = 20_000;
+        let interval_us = 40_000;
         self.with_pollers(|poller, scene| poller.begin(scene, interval_us));
+        // What was lacking has been copied by now, nearly always; servers are given seconds to settle. A load that costs
+        // less there pays for more seeds.
+        self.at_leisure = true;
         let healed = self.wait_for(HEALING_MAX_US, interval_us, |simulation| simulation.all_up(since))?;
+        self.at_leisure = false;
         for poller in &mut self.pollers {
             poller.end();
         }

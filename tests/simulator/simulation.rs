@@ -30,6 +30,7 @@ pub struct Simulation {
     /// By when all that was held up by cuts is under way again.
     pub resent_us: Us,
     pub excused_until_us: Us,
+    pub at_leisure: bool,
     pub slowest_us: Us,
     pub events: u64,
     scratch: Vec<u8>,
@@ -48,6 +49,7 @@ macro_rules! scene {
             impaired_ms: &$simulation.impaired_ms,
             listening: &$simulation.listening,
             excused_until_us: $simulation.excused_until_us,
+            at_leisure: $simulation.at_leisure,
             slowest_us: &mut $simulation.slowest_us,
         }
     };
@@ -78,6 +80,7 @@ impl Simulation {
             returned_us: vec![0; plan.servers.len()],
             resent_us: 0,
             excused_until_us: 0,
+            at_leisure: false,
             slowest_us: 0,
             events: 0,
             scratch: vec![0; SCRATCH_BYTES],

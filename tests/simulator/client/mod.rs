@@ -24,6 +24,8 @@ pub struct Scene<'a> {
     pub listening: &'a [bool],
     /// What was asked before this may have waited longer than promised.
     pub excused_until_us: Us,
+    /// Nothing is going on but that servers are waited for: clients take their time.
+    pub at_leisure: bool,
     /// A promise that was broken by something that cannot return it.
     pub slowest_us: &'a mut Us,
 }
@@ -91,6 +93,9 @@ pub struct Client {
     pub rests: bool,
 }
 
+/// How long a client thinks at least where only time has to pass.
+const LEISURE_MIN_US: Us = 20_000;
+const LEISURE_MAX_US: Us = 80_000;
 /// With so many operations of a key that nobody was told the outcome of, clients wait for their replies.
 const LOST_MAX: usize = 2;
 
@@ -123,7 +128,10 @@ impl Client {
 
     fn think(&mut self, scene: &mut Scene<'_>) {
         let manners = &scene.plan.manners;
-        let delay = scene.network.random.between(manners.think_min_us, manners.think_max_us);
+        let mut delay = scene.network.random.between(manners.think_min_us, manners.think_max_us);
+        if scene.at_leisure {
+            delay = delay.max(scene.network.random.between(LEISURE_MIN_US, LEISURE_MAX_US));
+        }
         self.wake(scene, delay);
     }
 
