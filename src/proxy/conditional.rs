@@ -63,10 +63,10 @@ pub struct Conditional {
 #[derive(Clone)]
 enum Stage {
     Deciding,
-    /// The server that decides stored, and said this; its partner gets its copy.
-    Copying(Status, Text),
+    /// The server that decides stored, and said this in this epoch of its own; its partner gets its copy.
+    Copying(Status, Text, u32),
     /// The partner refused the copy, or there was nothing to replace: what the partner had before must go.
-    Removing(Status, Text),
+    Removing(Status, Text, u32),
 }
 
 impl<N: Net> Proxy<N> {
@@ -170,6 +170,13 @@ impl<N: Net> Proxy<N> {
                 if nothing_there && self.farm.may_be_elsewhere(&conditional.key(), conditional.servers.0) {
                     return self.conditional_failed(id, &conditional);
                 }
+                if let Some(second) = conditional
+                    .servers
+                    .1
+                    .filter(|&second| !self.farm.servers[second].is_up())
+                {
+                    self.farm.servers[second].missed_for_good(&conditional.key());
+                }
                 let text = Text::new(line);
                 let flushed = conditional.flushes != self.flushes;
                 let Some(second) = conditional.servers.1.filter(|_| stored && !flushed || nothing_there) else {
@@ -186,18 +193,19 @@ impl<N: Net> Proxy<N> {
                 if self.settings.ack == Ack::Primary {
                     self.answer(id, line);
                 }
+                let epoch = self.farm.servers[conditional.servers.0].epoch;
                 match stored {
-                    true => Stage::Copying(status, text),
-                    false => Stage::Removing(status, text),
+                    true => Stage::Copying(status, text, epoch),
+                    false => Stage::Removing(status, text, epoch),
                 }
             }
-            Stage::Copying(decided, text) if status != Status::Stored => {
+            Stage::Copying(decided, text, epoch) if status != Status::Stored => {
                 if let Some(second) = conditional.servers.1 {
                     self.remove_from_second(id, second, &conditional);
                 }
-                Stage::Removing(decided, text)
+                Stage::Removing(decided, text, epoch)
             }
-            Stage::Copying(decided, text) | Stage::Removing(decided, text) => {
+            Stage::Copying(decided, text, _) | Stage::Removing(decided, text, _) => {
                 return self.conditional_over(id, &conditional, decided, &text);
             }
         };
@@ -209,11 +217,18 @@ impl<N: Net> Proxy<N> {
         let key = conditional.key();
         let (first, second) = conditional.servers;
         match (side, conditional.stage.clone()) {
-            (Side::Second, Stage::Copying(status, text) | Stage::Removing(status, text)) => {
-                if let Some(second) = second {
+            (Side::Second, Stage::Copying(status, text, epoch) | Stage::Removing(status, text, epoch)) => {
+                let Some(second) = second else {
+                    return self.conditional_over(id, &conditional, status, &text);
+                };
+                if self.transactions[id].answered || self.farm.servers[first].is_still(epoch) {
                     self.farm.servers[second].miss(&key);
+                    self.conditional_over(id, &conditional, status, &text);
+                } else {
+                    // The server that decided was lost since, perhaps with its memory.
+                    self.farm.servers[second].miss_for_now(&key);
+                    self.conditional_failed(id, &conditional);
                 }
-                self.conditional_over(id, &conditional, status, &text);
             }
             _ => {
                 let Some(second) = second else {
@@ -221,14 +236,14 @@ impl<N: Net> Proxy<N> {
                 };
                 if !self.farm.servers[second].is_up() {
                     // The server that was asked is the only one that may have it.
-                    self.farm.servers[second].miss(&key);
+                    self.farm.servers[second].miss_for_now(&key);
                     return self.conditional_failed(id, &conditional);
                 }
                 if self.farm.may_be_elsewhere(&key, second) {
                     self.farm.servers[second].may_lack(&key, first);
                     return self.conditional_failed(id, &conditional);
                 }
-                self.farm.servers[first].miss(&key);
+                self.farm.servers[first].miss_for_now(&key);
                 let whole = conditional.request.clone();
                 let bytes = whole.bytes();
                 let Some((_, Ok(request))) = request::parse(&bytes) else {

@@ -4,7 +4,7 @@ use super::Proxy;
 use super::dispatch::deletion;
 use super::link::{Leg, Purpose};
 use super::net::{Level, Net};
-use super::server::{Health, Lack, Lacking, Missed, PROBE_PAUSE_MAX_MS, PROBE_PAUSE_MIN_MS, Rejoining};
+use super::server::{Health, Lack, Lacking, Missed, Outcome, PROBE_PAUSE_MAX_MS, PROBE_PAUSE_MIN_MS, Rejoining};
 use super::settings::Settings;
 use super::transaction::Bytes;
 use super::write::key_of;
@@ -61,6 +61,7 @@ impl<N: Net> Proxy<N> {
             Health::Down { .. } | Health::Retired => return,
             Health::Up => {
                 server.counters.failures += 1;
+                server.epoch += 1;
                 let name = &server.name;
                 self.net.log(
                     Level::Warning,
@@ -130,7 +131,7 @@ impl<N: Net> Proxy<N> {
         let missed = match std::mem::take(&mut self.farm.servers[index].missed) {
             Missed::Nothing => 0,
             Missed::Everything => {
-                self.lacks_everything(index);
+                self.emptied(index, "server is flushed");
                 self.send(index, 0, Purpose::Forget, 0, Bytes::Parts(&[b"flush_all\r\n"]), 0);
                 let server = &mut self.farm.servers[index];
                 self.net.log(
@@ -148,12 +149,9 @@ impl<N: Net> Proxy<N> {
                 }
                 0
             }
-            Missed::Keys { keys, .. } => {
-                let count = keys.len();
-                self.forget(index, keys);
-                count
-            }
+            Missed::Keys { keys, .. } => self.forget(index, keys),
         };
+        self.settle_what_others_missed(index);
         self.settle_later(index);
         let server = &mut self.farm.servers[index];
         if let Health::Rejoining { since_ms, .. } = server.health {
@@ -175,18 +173,48 @@ impl<N: Net> Proxy<N> {
         }
     }
 
-    /// Removes keys from a server, which then lacks those that its partners have.
-    fn forget(&mut self, index: usize, keys: BTreeSet<Box<[u8]>>) {
+    /// Removes keys from a server, which then lacks those that its partners have. Returns how many.
+    ///
+    /// Where both servers of a key were gone before either had acknowledged a write, nobody was told of it, and the one
+    /// that returns first has the better claim: its copy stays, and it is the other that has missed the write. If both
+    /// were to forget, or the one that died with its memory were believed, the item would be lost while a copy lives.
+    fn forget(&mut self, index: usize, keys: BTreeMap<Box<[u8]>, Outcome>) -> usize {
         let mut lacking = BTreeMap::<usize, BTreeSet<Box<[u8]>>>::new();
-        for key in keys {
+        let mut count = 0;
+        for (key, outcome) in keys {
+            let partner = self.farm.partner(&key, index);
+            if let Some(partner) = partner.filter(|_| outcome == Outcome::Open) {
+                let [here, there] = [index, partner].map(|server| &self.farm.servers[server]);
+                let better = !there.is_up() || there.lacks(&key, index) > 0;
+                if better && here.lacks(&key, partner) == 0 {
+                    if !there.is_up() {
+                        self.farm.servers[partner].miss(&key);
+                    }
+                    continue;
+                }
+            }
+            count += 1;
             let lane = self.farm.place(&key).lane;
             self.send(index, lane, Purpose::Forget, 0, Bytes::Parts(&deletion(&key)), 0);
-            if let Some(partner) = self.farm.partner(&key, index) {
+            if let Some(partner) = partner {
                 lacking.entry(partner).or_default().insert(key);
             }
         }
         for (partner, keys) in lacking {
             self.farm.servers[index].add_lack(partner, Lacking::Keys(keys));
+        }
+        count
+    }
+
+    /// A server that is there again, with what it held, is believed: what its partners have missed, they have missed for
+    /// good.
+    fn settle_what_others_missed(&mut self, index: usize) {
+        for partner in self.farm.partners(index) {
+            let mut missed = std::mem::take(&mut self.farm.servers[partner].missed);
+            let server = &self.farm.servers[index];
+            missed
+                .settle_where(|key| self.farm.partner(key, partner) == Some(index) && server.lacks(key, partner) == 0);
+            self.farm.servers[partner].missed = missed;
         }
     }
 
@@ -212,7 +240,7 @@ impl<N: Net> Proxy<N> {
         let request = leg.request.bytes();
         let missed = &mut self.farm.servers[index].missed;
         match key_of(&request) {
-            Some(key) => missed.add(key),
+            Some(key) => missed.add(key, Outcome::Settled),
             None => *missed = Missed::Everything,
         }
     }

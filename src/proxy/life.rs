@@ -66,27 +66,24 @@ impl<N: Net> Proxy<N> {
         if before == Some(life) {
             return false;
         }
+        server.epoch += 1;
         server.born_ms = said.uptime_s.map(|uptime_s| now_ms - uptime_s * 1000);
         server.tag = self.tags.give(&server.name, life);
         server.lost_memory = before.is_some() && !server.is_up();
         match before {
-            Some(_) => self.reborn(index),
+            Some(_) => self.emptied(index, "server was restarted"),
             None => self.seen_first(index),
         }
         before.is_some()
     }
 
-    /// A server was restarted: it lacks everything, and has nothing any more that others lack.
-    fn reborn(&mut self, index: usize) {
+    /// A server holds nothing any more, for the reason given: it lacks everything, and others lack nothing of it. It is to
+    /// be filled by all its partners.
+    pub(super) fn emptied(&mut self, index: usize, reason: &str) {
         for server in &mut self.farm.servers {
             server.lacks.retain(|lack| lack.from != index);
         }
-        self.break_off_resync(index, format_args!("server was restarted"));
-        self.lacks_everything(index);
-    }
-
-    /// A server is to be filled by all its partners.
-    pub(super) fn lacks_everything(&mut self, index: usize) {
+        self.break_off_resync(index, format_args!("{reason}"));
         for partner in self.farm.partners(index) {
             self.farm.servers[index].add_lack(partner, Lacking::Everything);
         }

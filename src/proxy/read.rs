@@ -26,6 +26,8 @@ pub struct Read {
     hits: usize,
     /// The request, where there is one key and backups.
     only: Option<Slice>,
+    /// Of a gat: some server has done its part of it.
+    touched: bool,
     /// The slots of the keys of all legs of this portion, leg by leg; see `merge`.
     slots: Vec<u16>,
     /// The values that have to wait for others.
@@ -101,6 +103,7 @@ impl<N: Net> Proxy<N> {
             keys: request.key_count,
             hits: 0,
             only: None,
+            touched: false,
             slots: Vec::new(),
             merge: None,
             missed: Wanted::default(),
@@ -217,7 +220,7 @@ impl<N: Net> Proxy<N> {
         if !self.farm.servers[second].is_up() {
             // Where only that one may have it, it missed nothing: the client gets an error.
             if !self.farm.may_be_elsewhere(key, place.first) {
-                self.farm.servers[second].miss(key);
+                self.farm.servers[second].miss_for_now(key);
             }
             return;
         }
@@ -229,10 +232,12 @@ impl<N: Net> Proxy<N> {
     /// The second server's touch is done, or was cut off and counts as a missed write. Where that server had nothing to
     /// touch, its partner may have.
     pub(super) fn shadow_done(&mut self, server: usize, leg: &Leg, status: Option<Status>) {
+        let touched = self.read_mut(leg.transaction).touched;
         let request = leg.request.bytes();
         if let Some(key) = Keys::of(&request).nth(1) {
             match (status, self.farm.partner(key, server)) {
-                (None, _) => self.farm.servers[server].miss(key),
+                (None, _) if touched => self.farm.servers[server].miss(key),
+                (None, _) => self.farm.servers[server].miss_for_now(key),
                 (Some(Status::NotFound), Some(first)) => self.heal_if_room(first, server, key),
                 _ => {}
             }
@@ -309,6 +314,9 @@ impl<N: Net> Proxy<N> {
             self.read_lost(server, id, ask, leg);
             return;
         }
+        if self.read_mut(id).verb.is_get_and_touch() && self.farm.has_backups() {
+            self.touch_done(id, server, leg);
+        }
         if leg.hits < leg.keys && self.farm.has_backups() {
             let read = self.read_mut(id);
             let mut missed = std::mem::take(&mut read.missed);
@@ -372,6 +380,22 @@ impl<N: Net> Proxy<N> {
         self.read_step(id);
     }
 
+    /// A gat has come through to a server: if the partner of one of its keys did not get it, that has missed it for good.
+    fn touch_done(&mut self, id: usize, server: usize, leg: &Leg) {
+        self.read_mut(id).touched = true;
+        let request = leg.request.bytes();
+        let line = request.strip_suffix(b"\r\n").unwrap_or(&request);
+        for key in Keys::of(line).skip(2) {
+            let partner = self.farm.partner(key, server);
+            let absent = |&partner: &usize| !self.farm.servers[partner].is_up();
+            if let Some(partner) = partner.filter(absent)
+                && !self.farm.may_be_elsewhere(key, server)
+            {
+                self.farm.servers[partner].missed_for_good(key);
+            }
+        }
+    }
+
     /// Where a gat did not come through to a server, it has missed the change of the exptime.
     fn miss_touch(&mut self, id: usize, server: usize, keys: &[u8]) {
         if self.read_mut(id).verb.is_get_and_touch() {
@@ -381,7 +405,7 @@ impl<N: Net> Proxy<N> {
                     Some(partner) if self.farm.may_be_elsewhere(key, partner) => {
                         self.farm.servers[partner].may_lack(key, server);
                     }
-                    Some(_) => self.farm.servers[server].miss(key),
+                    Some(_) => self.farm.servers[server].miss_for_now(key),
                     None => {}
                 }
             }

@@ -186,13 +186,15 @@ impl<N: Net> Proxy<N> {
         );
         let believed = !takes_away || self.farm.place(&repair.key).first == from;
         let possible = servers[from].is_up() && servers[to].is_up() && believed;
+        // Whoever held the key may have turned to `to` meanwhile, and been told that it stored.
+        let outdated = matches!(repair.why, Why::Heal(None)) && !servers[from].is_up();
         let check_first = match repair.manner() {
             Manner::AddIfLacking => servers[to].has_meta,
             manner => manner == Manner::Verify,
         };
         self.transactions[id].work = Work::Repair(repair);
         match (possible, check_first) {
-            (false, _) if takes_away => self.repair_over(id),
+            (false, _) if takes_away || outdated => self.repair_over(id),
             (false, _) => self.repair_failed(id),
             (true, true) => self.check(id),
             (true, false) => self.fetch(id),

@@ -15,7 +15,7 @@
 
 use super::life::{Introduction, Life};
 use super::settings::ServerName;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The first pause between a server going down and the probe that looks for it.
 pub const PROBE_PAUSE_MIN_MS: u64 = 100;
@@ -55,13 +55,22 @@ pub enum Rejoining {
     Flushing,
 }
 
+/// What became of a write that a server did not acknowledge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Its partner has not acknowledged it either, so far: what this server holds may be as good.
+    Open,
+    /// Its partner has acknowledged it, or what was there before: what this server holds is of no worth.
+    Settled,
+}
+
 /// Writes that a server did not acknowledge. Their order is the keys', so that a run can be repeated.
 #[derive(Debug, Default)]
 pub enum Missed {
     #[default]
     Nothing,
     Keys {
-        keys: BTreeSet<Box<[u8]>>,
+        keys: BTreeMap<Box<[u8]>, Outcome>,
         bytes: usize,
     },
     /// Too many to remember, or a flush_all.
@@ -69,20 +78,46 @@ pub enum Missed {
 }
 
 impl Missed {
-    pub fn add(&mut self, key: &[u8]) {
+    /// Notes a write. What is settled stays so.
+    pub fn add(&mut self, key: &[u8], outcome: Outcome) {
         if let Missed::Nothing = self {
             *self = Missed::Keys {
-                keys: BTreeSet::new(),
+                keys: BTreeMap::new(),
                 bytes: 0,
             };
         }
-        if let Missed::Keys { keys, bytes } = self
-            && !keys.contains(key)
-        {
+        if self.settle(key, outcome) {
+            return;
+        }
+        if let Missed::Keys { keys, bytes } = self {
             *bytes += key.len() + MISSED_KEY_OVERHEAD;
-            keys.insert(key.into());
+            keys.insert(key.into(), outcome);
             if *bytes > MISSED_BYTES_MAX {
                 *self = Missed::Everything;
+            }
+        }
+    }
+
+    /// Notes what became of a write that was missed. Returns whether there is one.
+    fn settle(&mut self, key: &[u8], outcome: Outcome) -> bool {
+        let Missed::Keys { keys, .. } = self else {
+            return false;
+        };
+        match keys.get_mut(key) {
+            Some(known) if outcome == Outcome::Settled => *known = outcome,
+            Some(_) => {}
+            None => return false,
+        }
+        true
+    }
+
+    /// Settles those whose key is one of these.
+    pub fn settle_where(&mut self, mut is_one: impl FnMut(&[u8]) -> bool) {
+        if let Missed::Keys { keys, .. } = self {
+            for (key, outcome) in keys {
+                if *outcome == Outcome::Open && is_one(key) {
+                    *outcome = Outcome::Settled;
+                }
             }
         }
     }
@@ -122,6 +157,8 @@ impl Lacking {
 pub struct Server {
     pub name: ServerName,
     pub health: Health,
+    /// Counts the times that it went down or turned out to have been started anew.
+    pub epoch: u32,
     /// The open link of each lane: an index into the proxy's slab of links.
     pub links: Vec<Option<usize>>,
     /// Links from before it fell silent, with answers still to come.
@@ -178,6 +215,7 @@ impl Server {
         Self {
             name,
             health: Health::Up,
+            epoch: 0,
             links: vec![None; lanes],
             stale_links: Vec::new(),
             missed: Missed::Nothing,
@@ -200,6 +238,11 @@ impl Server {
     /// Whether clients' requests may be sent to it.
     pub fn is_up(&self) -> bool {
         self.health == Health::Up
+    }
+
+    /// Whether it has been up, in one life, since this was its epoch: what it acknowledged then it still has.
+    pub fn is_still(&self, epoch: u32) -> bool {
+        self.is_up() && self.epoch == epoch
     }
 
     /// Whether its word is the truth: it lacks nothing, and nobody else has anything to remove from it.
@@ -283,9 +326,21 @@ impl Server {
         }
     }
 
+    /// Notes that it has missed a write that its partner acknowledged.
     pub fn miss(&mut self, key: &[u8]) {
         self.counters.missed += 1;
-        self.missed.add(key);
+        self.missed.add(key, Outcome::Settled);
+    }
+
+    /// Notes that it has missed a write that its partner has not acknowledged, so far.
+    pub fn miss_for_now(&mut self, key: &[u8]) {
+        self.counters.missed += 1;
+        self.missed.add(key, Outcome::Open);
+    }
+
+    /// Its partner acknowledged a write; if this server has missed that, then for good.
+    pub fn missed_for_good(&mut self, key: &[u8]) {
+        self.missed.settle(key, Outcome::Settled);
     }
 }
 
@@ -296,12 +351,30 @@ mod tests {
     #[test]
     fn missed_keys_are_remembered_in_bounded_memory() {
         let mut missed = Missed::default();
-        missed.add(b"a");
-        missed.add(b"a");
+        missed.add(b"a", Outcome::Open);
+        missed.add(b"a", Outcome::Open);
         assert!(matches!(&missed, Missed::Keys { keys, .. } if keys.len() == 1));
         for i in 0..MISSED_BYTES_MAX / MISSED_KEY_OVERHEAD {
-            missed.add(i.to_string().as_bytes());
+            missed.add(i.to_string().as_bytes(), Outcome::Open);
         }
         assert!(matches!(missed, Missed::Everything));
+    }
+
+    #[test]
+    fn what_is_settled_stays_so() {
+        let outcome = |missed: &Missed| match missed {
+            Missed::Keys { keys, .. } => keys.get(&b"a"[..]).copied(),
+            _ => None,
+        };
+        let mut missed = Missed::default();
+        assert!(!missed.settle(b"a", Outcome::Settled));
+        for (added, expected) in [
+            (Outcome::Open, Outcome::Open),
+            (Outcome::Settled, Outcome::Settled),
+            (Outcome::Open, Outcome::Settled),
+        ] {
+            missed.add(b"a", added);
+            assert_eq!(outcome(&missed), Some(expected));
+        }
     }
 }

@@ -46,6 +46,8 @@ pub struct Write {
     bucket: u8,
     first: Copy,
     second: Copy,
+    /// The epoch of the server that answered last.
+    epoch: u32,
     /// That it is not on the first may only mean that the second, which cannot be reached, has it.
     elsewhere: bool,
     /// What was sent; kept where a second copy makes it worth knowing.
@@ -84,6 +86,7 @@ impl<N: Net> Proxy<N> {
             bucket: place.bucket,
             first: state(first),
             second: state(second),
+            epoch: 0,
             elsewhere,
             request: None,
             reply,
@@ -118,10 +121,24 @@ impl<N: Net> Proxy<N> {
         let Work::Write(write) = &mut self.transactions[id].work else {
             unreachable!("a write's leg belongs to a write");
         };
-        match side {
-            Side::First => write.first = copy,
-            Side::Second => write.second = copy,
+        let answered = copy.answer().is_some();
+        let server = match side {
+            Side::First => {
+                write.first = copy;
+                Some(write.servers.0)
+            }
+            Side::Second => {
+                write.second = copy;
+                write.servers.1
+            }
+        };
+        if let Some(server) = server.filter(|_| answered) {
+            write.epoch = self.farm.servers[server].epoch;
+            self.settle_missed(id, side);
         }
+        let Work::Write(write) = &self.transactions[id].work else {
+            return;
+        };
         let all = !write.first.is_pending() && !write.second.is_pending();
         let first_answered = write.first.answer().is_some();
         let enough = all || (self.settings.ack == Ack::Primary && first_answered);
@@ -223,6 +240,7 @@ impl<N: Net> Proxy<N> {
 
     /// A leg was cut off: its server has missed the write, unless it is the only one that may have it.
     fn note_missed(&mut self, id: usize, side: Side) {
+        let told = self.transactions[id].answered;
         let Work::Write(write) = &mut self.transactions[id].work else {
             return;
         };
@@ -230,20 +248,49 @@ impl<N: Net> Proxy<N> {
             return;
         };
         let (lost, partner, partners_copy) = match side {
-            Side::First => (first, second, &write.second),
-            Side::Second => (second, first, &write.first),
+            Side::First => (first, second, &mut write.second),
+            Side::Second => (second, first, &mut write.first),
         };
-        let missed = match partners_copy {
-            Copy::Pending | Copy::Answered(..) => lost,
-            Copy::Absent | Copy::Lost => partner,
+        let (missed, settled) = match partners_copy {
+            Copy::Pending => (lost, false),
+            Copy::Answered(..) if told || self.farm.servers[partner].is_still(write.epoch) => (lost, true),
+            // It acknowledged, and was lost since, perhaps with its memory: that is no acknowledgement.
+            Copy::Answered(..) => {
+                *partners_copy = Copy::Lost;
+                (lost, false)
+            }
+            Copy::Absent | Copy::Lost => (partner, false),
         };
         if let Some(key) = key_of(&request.bytes()) {
             // A partner that was never filled with it cannot tell whether it was there; see what it says.
             if write.verb != Verb::Set && missed == lost && self.farm.servers[partner].lacks(key, lost) > 0 {
                 write.elsewhere = true;
-            } else {
+            } else if settled {
                 self.farm.servers[missed].miss(key);
+            } else {
+                self.farm.servers[missed].miss_for_now(key);
             }
+        }
+    }
+
+    /// A server acknowledged: if its partner did not get the write, it has missed it for good.
+    fn settle_missed(&mut self, id: usize, side: Side) {
+        let Work::Write(write) = &self.transactions[id].work else {
+            return;
+        };
+        let (Some(request), (first, Some(second))) = (&write.request, write.servers) else {
+            return;
+        };
+        let (partner, partners_copy) = match side {
+            Side::First => (second, &write.second),
+            Side::Second => (first, &write.first),
+        };
+        // Where the item may be elsewhere, what this one says is not the last word.
+        if matches!(partners_copy, Copy::Absent | Copy::Lost)
+            && !write.elsewhere
+            && let Some(key) = key_of(&request.bytes())
+        {
+            self.farm.servers[partner].missed_for_good(key);
         }
     }
 
@@ -252,7 +299,7 @@ impl<N: Net> Proxy<N> {
         if let Some(second) = place.second
             && !self.farm.servers[second].is_up()
         {
-            self.farm.servers[second].miss(key);
+            self.farm.servers[second].miss_for_now(key);
         }
     }
 }

@@ -69,6 +69,9 @@ impl Net for World {
             Address::Unix(path) => Socket::Unix(UnixStream::connect(path)?),
         };
         self.adopt(&mut socket, token)?;
+        if let Socket::Tcp(stream) = &socket {
+            let _ = sys::set_keepalive_soon(stream);
+        }
         Ok(socket)
     }
 

@@ -8,13 +8,21 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 /// Connections that may wait to be accepted; the kernel lowers it to net.core.somaxconn.
 const BACKLOG: libc::c_int = 4096;
 
-/// Sets an option that is an int to 1.
-fn switch_on(socket: &impl AsRawFd, level: libc::c_int, option: libc::c_int) -> io::Result<()> {
-    let on: libc::c_int = 1;
-    let size = size_of_val(&on) as libc::socklen_t;
+/// Seconds of silence on a link after which the kernel asks whether the other end is still there, and between its asking.
+const KEEPALIVE_S: libc::c_int = 2;
+/// Times that it asks in vain before the link is broken.
+const KEEPALIVE_PROBES: libc::c_int = 3;
+
+/// Sets an option that is an int.
+fn set(socket: &impl AsRawFd, level: libc::c_int, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
+    let size = size_of_val(&value) as libc::socklen_t;
     // SAFETY: the descriptor is open while `socket` is borrowed, and the option is an int of the size given.
-    check(unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const on).cast(), size) })?;
+    check(unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const value).cast(), size) })?;
     Ok(())
+}
+
+fn switch_on(socket: &impl AsRawFd, level: libc::c_int, option: libc::c_int) -> io::Result<()> {
+    set(socket, level, option, 1)
 }
 
 /// Makes a listening TCP socket ignore packets that begin a connection, while what has begun goes on. The client sends
@@ -54,9 +62,17 @@ pub fn ignore_syns(listener: &impl AsRawFd) -> io::Result<()> {
     Ok(())
 }
 
-/// Lets the kernel find out that a peer vanished without a word.
+/// Lets the kernel find out, after hours, that a peer vanished without a word.
 pub fn set_keepalive(socket: &impl AsRawFd) -> io::Result<()> {
     switch_on(socket, libc::SOL_SOCKET, libc::SO_KEEPALIVE)
+}
+
+/// The same within seconds, for a link that nobody may use for long: a machine that lost its power and came back knows
+/// nothing of it, and has an empty memcached, which is to be filled before its partner fails too.
+pub fn set_keepalive_soon(socket: &impl AsRawFd) -> io::Result<()> {
+    set(socket, libc::IPPROTO_TCP, libc::TCP_KEEPIDLE, KEEPALIVE_S)?;
+    set(socket, libc::IPPROTO_TCP, libc::TCP_KEEPINTVL, KEEPALIVE_S)?;
+    set(socket, libc::IPPROTO_TCP, libc::TCP_KEEPCNT, KEEPALIVE_PROBES)
 }
 
 /// Listens on a TCP address, without blocking. With `reuse_port`, other processes of the same user may listen on it too,

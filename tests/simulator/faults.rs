@@ -1,7 +1,7 @@
 //! What can go wrong, and how it ends.
 
 use super::model::{Item, State};
-use super::net::Peer;
+use super::net::{Event, Peer};
 use super::pipe::Us;
 use super::plan::Class;
 use super::simulation::Simulation;
@@ -38,6 +38,8 @@ pub struct Fault {
     pub duration: Us,
 }
 
+/// How long it takes at most until a link that leads nowhere is found out though nobody uses it.
+pub const KEEPALIVE_US: Us = 2_000_000;
 /// After the end of a cut, how long packets may take until they are sent again.
 const RETRANSMISSION_MAX_US: Us = 1_500_000;
 /// What a server that has been back for so long tells is what it should.
@@ -162,6 +164,9 @@ impl Simulation {
                 for magent in 0..self.magents.len() {
                     self.network.borrow_mut().heal(magent, victim, patience);
                 }
+                if kind == Kind::PowerLoss {
+                    self.keep_links_alive(victim);
+                }
             }
             Kind::Stop => self.servers[victim].go_on(&mut self.network.borrow_mut()),
             Kind::Slow { .. } => self.network.borrow_mut().slowness[victim] = (0, 0),
@@ -170,6 +175,15 @@ impl Simulation {
         }
         if matches!(kind, Kind::Slow { .. } | Kind::KillMagent | Kind::StallMagent) {
             self.excused_until_us = self.now() + 3 * self.plan.settings[0].timeout_ms * 1000;
+        }
+    }
+
+    /// Links that nobody uses are found to lead nowhere by the kernel's asking.
+    fn keep_links_alive(&mut self, server: usize) {
+        let network = &mut *self.network.borrow_mut();
+        for name in network.names(|connection| connection.peer == Peer::Server(server)) {
+            let time = network.now + network.random.between(0, KEEPALIVE_US);
+            network.at(time, Event::KeepAlive(name));
         }
     }
 

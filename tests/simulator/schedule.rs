@@ -1,6 +1,6 @@
 //! The course of a schedule: load, live, fail, heal, compare.
 
-use super::faults::{Fault, Kind};
+use super::faults::{Fault, KEEPALIVE_US, Kind};
 use super::model::{State, Verb};
 use super::pipe::Us;
 use super::plan::{Class, Plan};
@@ -285,8 +285,9 @@ impl Simulation {
     fn take_note_of_health(&mut self, active: &[(Us, Fault)]) {
         for server in 0..self.servers.len() {
             let faulty = active.iter().any(|(_, fault)| fault.server() == Some(server));
-            let settled_us =
-                self.returned_us[server].max(self.resent_us) + (self.plan.settings[0].timeout_ms + 100) * 1000;
+            let settled_us = self.returned_us[server].max(self.resent_us)
+                + (self.plan.settings[0].timeout_ms + 100) * 1000
+                + KEEPALIVE_US;
             if faulty || self.impaired_ms[server] != u64::MAX || self.now() < settled_us {
                 continue;
             }

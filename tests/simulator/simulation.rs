@@ -225,6 +225,7 @@ impl Simulation {
                 self.network.borrow_mut().push_backlog(name);
                 self.peer_ready(name)?;
             }
+            Event::KeepAlive(name) => self.network.borrow_mut().keep_alive(name),
             Event::Turn(magent) => self.turn(magent),
             Event::Client(index) => {
                 let network = &mut *self.network.borrow_mut();

@@ -28,6 +28,8 @@ pub enum Event {
     Knocked { name: Name, accepted: bool },
     /// A peer may go on: there is room again for what it has to say.
     Resume(Name),
+    /// A magent's kernel asks whether the other end of a link is still there.
+    KeepAlive(Name),
     /// A magent's event loop turns.
     Turn(usize),
     /// A client's next thought.
@@ -459,6 +461,17 @@ impl Network {
         {
             connection.backlog.extend_from_slice(bytes);
             self.push_backlog(name);
+        }
+    }
+
+    /// A machine that knows nothing of a connection says so when it is asked.
+    pub fn keep_alive(&mut self, name: Name) {
+        let Some(connection) = self.connection(name) else {
+            return;
+        };
+        let (magent, peer) = (connection.magent, connection.peer);
+        if connection.forgotten && connection.state == State::Open && !self.is_cut(magent, peer) {
+            self.peer_resets(name);
         }
     }
 
