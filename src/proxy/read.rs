@@ -19,6 +19,18 @@ use crate::protocol::response::{Response, Status};
 /// What the values of one portion should come to, judged by those seen lately.
 pub const PORTION_BYTES: usize = 512 << 10;
 
+/// Times that a server which may lack a key is asked for it again, while a write to it is on its way to both servers; one
+/// takes as long as the other.
+const AGAIN_MAX: u8 = 16;
+
+/// Whether the partner of a server that does not have a key is to be asked for it.
+enum Worth {
+    Now,
+    /// Not while it may have what the server that decides is refusing just then.
+    Later,
+    Never,
+}
+
 pub struct Read {
     verb: Verb,
     exptime: i64,
@@ -26,6 +38,8 @@ pub struct Read {
     hits: usize,
     /// The request, where there is one key and backups.
     only: Option<Slice>,
+    /// Times that servers were asked for what was not there.
+    again: u8,
     /// Of a gat: some server has done its part of it.
     touched: bool,
     /// The slots of the keys of all legs of this portion, leg by leg; see `merge`.
@@ -103,6 +117,7 @@ impl<N: Net> Proxy<N> {
             keys: request.key_count,
             hits: 0,
             only: None,
+            again: 0,
             touched: false,
             slots: Vec::new(),
             merge: None,
@@ -170,16 +185,26 @@ impl<N: Net> Proxy<N> {
             let lane = self.farm.place(key).lane;
             let partner = self.farm.partner(key, server);
             match partner.filter(|&partner| self.farm.servers[partner].is_up()) {
-                Some(partner) if ask == Ask::AfterLoss || self.is_worth_asking(key, server, partner) => {
+                Some(partner) if ask == Ask::AfterLoss => {
                     add_to_share(&mut shares, &mut used, (partner, lane, ask), &header, key, slot);
                 }
-                Some(_) => {}
+                Some(partner) => {
+                    let again = self.read_mut(id).again;
+                    let target = match self.is_worth_asking(key, server, partner) {
+                        Worth::Now => (partner, lane, ask),
+                        Worth::Later if again == AGAIN_MAX => (partner, lane, ask),
+                        Worth::Later => (server, lane, Ask::First),
+                        Worth::Never => continue,
+                    };
+                    add_to_share(&mut shares, &mut used, target, &header, key, slot);
+                }
                 // A server that is alive and does not have the key: that is an answer, unless it was never filled.
                 None if ask == Ask::SecondAfterMiss && !self.farm.may_be_elsewhere(key, server) => {}
                 None => self.read_mut(id).failure = Some(NO_SERVER),
             }
         }
         let read = self.read_mut(id);
+        read.again = (read.again + 1).min(AGAIN_MAX);
         if read.keys > 1 {
             read.merge.get_or_insert_default();
         }
@@ -188,13 +213,18 @@ impl<N: Net> Proxy<N> {
 
     /// Whether a partner may have what a server does not. One that is only being filled, or may still have what another
     /// magent is about to remove from it, has nothing to add.
-    fn is_worth_asking(&self, key: &[u8], server: usize, partner: usize) -> bool {
+    fn is_worth_asking(&self, key: &[u8], server: usize, partner: usize) -> Worth {
         let (here, there) = (&self.farm.servers[server], &self.farm.servers[partner]);
         let unsure = here.lacks(key, partner) > 0 || here.doubt() > 0;
         let sound = there.lacks(key, server) == 0 && there.doubt() == 0;
         // What the partner has while a write is on its way may be what the server asked first refused.
         let at_rest = !self.holds.is_held(key) && self.writes[usize::from(self.farm.place(key).bucket)] == 0;
-        unsure || sound && at_rest && self.settings.miss == Miss::Partner
+        match (unsure, at_rest) {
+            (true, true) => Worth::Now,
+            (true, false) => Worth::Later,
+            (false, true) if sound && self.settings.miss == Miss::Partner => Worth::Now,
+            (false, _) => Worth::Never,
+        }
     }
 
     fn send_shares(&mut self, id: usize, mut shares: Vec<Share>, used: usize) {

@@ -40,9 +40,8 @@ pub struct Repair {
 pub enum Why {
     /// A read found it on `from` and not on `to`. What is newer there stays.
     Read,
-    /// The two answered a write differently: `to` is to have what `from` has. The transaction waits for that with its
-    /// reply, if it has not been given yet.
-    Heal(Option<(usize, Option<Text>)>),
+    /// The two answered a write differently: `to` is to have what `from` has. The transaction may wait for that.
+    Heal(Option<Waiting>),
     /// `to` is being filled, by the resync of that number.
     Fill {
         resync: u64,
@@ -52,6 +51,13 @@ pub enum Why {
         /// What it was taken to weigh.
         size: usize,
     },
+}
+
+/// A write that its two servers answered differently.
+pub struct Waiting {
+    pub write: usize,
+    /// The answers of `from` and of `to`, if the client has not been given one yet.
+    pub answers: Option<[Text; 2]>,
 }
 
 /// How a key is dealt with while a server is filled.
@@ -134,9 +140,9 @@ impl<N: Net> Proxy<N> {
     }
 
     /// Makes the copy on `to` like the one on `from`; then the transaction, if any, is over, and its reply is given.
-    pub(super) fn heal(&mut self, from: usize, to: usize, key: &[u8], waiting: Option<(usize, Option<Text>)>) {
-        if let Some((id, _)) = waiting {
-            self.transactions[id].work = Work::Healing;
+    pub(super) fn heal(&mut self, from: usize, to: usize, key: &[u8], waiting: Option<Waiting>) {
+        if let Some(waiting) = &waiting {
+            self.transactions[waiting.write].work = Work::Healing;
         }
         self.start_repair(from, to, key, Why::Heal(waiting));
     }
@@ -186,15 +192,15 @@ impl<N: Net> Proxy<N> {
         );
         let believed = !takes_away || self.farm.place(&repair.key).first == from;
         let possible = servers[from].is_up() && servers[to].is_up() && believed;
-        // Whoever held the key may have turned to `to` meanwhile, and been told that it stored.
-        let outdated = matches!(repair.why, Why::Heal(None)) && !servers[from].is_up();
+        let abandoned = matches!(repair.why, Why::Heal(_)) && !servers[from].is_up();
         let check_first = match repair.manner() {
             Manner::AddIfLacking => servers[to].has_meta,
             manner => manner == Manner::Verify,
         };
         self.transactions[id].work = Work::Repair(repair);
         match (possible, check_first) {
-            (false, _) if takes_away || outdated => self.repair_over(id),
+            (false, _) if takes_away => self.repair_over(id),
+            (false, _) if abandoned => self.heal_abandoned(id),
             (false, _) => self.repair_failed(id),
             (true, true) => self.check(id),
             (true, false) => self.fetch(id),
@@ -364,8 +370,36 @@ impl<N: Net> Proxy<N> {
                 self.repair_over(id);
             }
             // With the source gone, what the other has is the best there is.
+            Some(Repair { why: Why::Heal(_), .. }) => self.heal_abandoned(id),
             _ => self.repair_over(id),
         }
+    }
+
+    /// The server that a copy was to be made like is gone. So the other decides from here on, and whoever held the key
+    /// before this heal may have turned to it already, and been told that it stored. Its answer is the reply, and it is
+    /// the first that has missed the write; unless the client was told the first's answer before: then the copy goes.
+    fn heal_abandoned(&mut self, id: usize) {
+        let Some(Repair {
+            why: Why::Heal(waiting),
+            from,
+            key,
+            ..
+        }) = self.repair_mut(id)
+        else {
+            return self.repair_over(id);
+        };
+        match waiting {
+            None => {}
+            Some(Waiting { answers: None, .. }) => return self.remove(id, None),
+            Some(Waiting {
+                answers: Some(answers), ..
+            }) => {
+                answers.swap(0, 1);
+                let (from, key) = (*from, key.clone());
+                self.farm.servers[from].miss(&key);
+            }
+        }
+        self.repair_over(id);
     }
 
     /// There is nothing to copy, or it cannot be copied. Where that is needed, a wrong copy is removed instead.
@@ -421,10 +455,10 @@ impl<N: Net> Proxy<N> {
             Why::Read => self.repairs -= 1,
             Why::Heal(waiting) => {
                 self.repairs -= 1;
-                if let Some((write, reply)) = waiting {
+                if let Some(Waiting { write, answers }) = waiting {
                     self.transactions[write].work = Work::Answered;
-                    match reply {
-                        Some(text) => self.answer(write, text.bytes()),
+                    match answers {
+                        Some([reply, _]) => self.answer(write, reply.bytes()),
                         None => self.end_if_over(write),
                     }
                 }

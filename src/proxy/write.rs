@@ -11,6 +11,7 @@ use super::dispatch::deletion;
 use super::farm::Place;
 use super::link::{Purpose, Side};
 use super::net::Net;
+use super::repair::Waiting;
 use super::settings::Ack;
 use super::transaction::{Bytes, NO_SERVER, Text, Work};
 use crate::buffer::Slice;
@@ -230,11 +231,11 @@ impl<N: Net> Proxy<N> {
             return false; // it is not there yet, and will be copied
         }
         let unanswered = !self.transactions[id].answered;
-        let reply = unanswered.then(|| Text::new(write.reply.unwrap_or(text)));
+        let answers = unanswered.then(|| [text, answer.1].map(|text| Text::new(write.reply.unwrap_or(text))));
         if unanswered {
             self.statistics.count_outcome(write.verb, status);
         }
-        self.heal(first, second, key, Some((id, reply)));
+        self.heal(first, second, key, Some(Waiting { write: id, answers }));
         true
     }
 

@@ -199,7 +199,11 @@ impl Plan {
                 memory_bytes_max: 64 << 20,
             })
             .collect();
-        let capacity = *random.pick(&[300, 2000, 20_000, 200_000]);
+        let capacity = match class {
+            // Copying must not take many turns here: see `weather`.
+            Class::Crossed => 200_000,
+            _ => *random.pick(&[300, 2000, 20_000, 200_000]),
+        };
         let keys = keys(&settings, &farms, random);
         let mut manners = manners(random);
         if class == Class::Crossed {

@@ -153,6 +153,10 @@ impl Simulation {
     fn settle(&mut self, age_ms: u64) {
         let now_ms = self.now_ms();
         self.checker.now_ms = now_ms;
+        let before_us = now_ms.saturating_sub(age_ms) * 1000;
+        for client in 0..self.clients.len() {
+            self.with_client(client, |client, scene| client.settle(scene, before_us));
+        }
         for key in 0..self.plan.keys.len() {
             self.checker.settle(key, now_ms.saturating_sub(age_ms));
         }

@@ -151,6 +151,7 @@ impl Checker {
             return Ok(()); // the key was given up meanwhile
         };
         let mut results = Vec::new();
+        let mut through = true;
         for mut world in std::mem::take(&mut entry.worlds) {
             match world.done.iter().position(|&(done, _)| done == id) {
                 Some(done) => {
@@ -159,9 +160,10 @@ impl Checker {
                         insert(&mut results, world);
                     }
                 }
-                None => explore(&entry.pending, world, Some((id, reply)), &around, values, &mut results),
+                None => through &= explore(&entry.pending, world, Some((id, reply)), &around, values, &mut results),
             }
-            if results.len() > WORLDS_MAX {
+            if results.len() > WORLDS_MAX || !through {
+                entry.pending.remove(at);
                 self.give_up(key);
                 return Ok(());
             }
@@ -223,11 +225,21 @@ impl Checker {
     pub fn taint(&mut self, key: usize) {
         let entry = &mut self.keys[key];
         entry.pending.retain(|pending| !pending.is_lost());
-        entry.worlds = vec![World {
+        // What is in progress may have had its effect already, or have it later.
+        let changing = entry.pending.iter().filter(|pending| pending.operation.verb.changes());
+        let mut done: Vec<Vec<(Version, Answer)>> = vec![Vec::new()];
+        for pending in changing {
+            for at in 0..done.len() {
+                let more = [&done[at][..], &[(pending.id, Answer::Any)]].concat();
+                done.push(more);
+            }
+        }
+        let unknown = |done| World {
             state: State::Unknown,
-            done: Vec::new(),
+            done,
             uniques: Vec::new(),
-        }];
+        };
+        entry.worlds = done.into_iter().map(unknown).collect();
         for watch in &mut entry.watches {
             watch.states.push(State::Unknown);
         }
@@ -285,8 +297,12 @@ impl Checker {
             return;
         }
         let mut worlds = Vec::new();
+        let mut through = true;
         for world in std::mem::take(&mut entry.worlds) {
-            explore(&entry.pending, world, None, &around, values, &mut worlds);
+            through &= explore(&entry.pending, world, None, &around, values, &mut worlds);
+        }
+        if !through {
+            return self.give_up(key);
         }
         entry.pending.retain(|pending| !is_over(pending));
         entry.worlds.clear();
@@ -320,7 +336,9 @@ impl Checker {
         let (entry, values) = (&self.keys[key], &mut self.values);
         let mut worlds = Vec::new();
         for world in &entry.worlds {
-            explore(&entry.pending, world.clone(), None, &around, values, &mut worlds);
+            if !explore(&entry.pending, world.clone(), None, &around, values, &mut worlds) {
+                return vec![State::Unknown];
+            }
         }
         let mut states: Vec<State> = Vec::new();
         for world in worlds {
@@ -409,7 +427,8 @@ impl Checker {
     }
 }
 
-/// Carries a world on in every way that makes the wanted operation happen, or, without one, in every way.
+/// Carries a world on in every way that makes the wanted operation happen, or, without one, in every way. False if there
+/// are too many to follow.
 fn explore(
     pending: &[Pending],
     world: World,
@@ -417,7 +436,7 @@ fn explore(
     around: &Circumstances,
     values: &mut Values,
     results: &mut Vec<World>,
-) {
+) -> bool {
     let mut seen = vec![world];
     let mut at = 0;
     while at < seen.len() && seen.len() < WORLDS_MAX {
@@ -478,11 +497,15 @@ fn explore(
             );
         }
     }
+    if at < seen.len() {
+        return false;
+    }
     if wanted.is_none() {
         for world in seen {
             insert(results, world);
         }
     }
+    true
 }
 
 fn merge(into: &mut Vec<State>, states: &[State]) {

@@ -242,6 +242,22 @@ impl Client {
         }
     }
 
+    /// What needs no reply and may have been refused has had its effect by now or never will; the client may not learn that
+    /// for long, because it asks for nothing more.
+    pub fn settle(&self, scene: &mut Scene<'_>, before_us: Us) {
+        let over = |asked: &&Asked| asked.noreply && asked.asked_us < before_us;
+        for asked in self.asked.iter().filter(over) {
+            let keys = &scene.plan.keys;
+            if asked
+                .parts
+                .iter()
+                .any(|part| scene.may_be_refused(&keys[part.key], asked.asked_us))
+            {
+                lose(scene, asked);
+            }
+        }
+    }
+
     /// Sends what was put together elsewhere.
     pub fn send(&mut self, scene: &mut Scene<'_>, bytes: &[u8]) -> bool {
         let connected = self.connect(scene);
