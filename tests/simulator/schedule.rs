@@ -189,15 +189,14 @@ impl Simulation {
         // A connection that broke is only found out by using it, so some time must pass.
         let settling_us = (self.plan.settings[0].timeout_ms + 100) * 1000;
         self.live(settling_us + self.resent_us.saturating_sub(self.now()))?;
-        // Whatever nobody used meanwhile.
+        // Whatever nobody used meanwhile. What was lacking is copied now, nearly always, and then servers are given seconds
+        // to settle: a load that costs less there pays for more seeds.
+        self.at_leisure = true;
         self.with_pollers(|poller, scene| poller.ask(scene, Question::Version));
         self.live(settling_us)?;
         let since = self.now();
         let interval_us = 40_000;
         self.with_pollers(|poller, scene| poller.begin(scene, interval_us));
-        // What was lacking has been copied by now, nearly always; servers are given seconds to settle. A load that costs
-        // less there pays for more seeds.
-        self.at_leisure = true;
         let healed = self.wait_for(HEALING_MAX_US, interval_us, |simulation| simulation.all_up(since))?;
         self.at_leisure = false;
         for poller in &mut self.pollers {

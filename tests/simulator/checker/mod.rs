@@ -11,9 +11,11 @@
 #[cfg(test)]
 mod tests;
 mod words;
+mod world;
 
 use super::model::{Answer, Circumstances, Operation, State, Values, Verb, Version, outcomes};
 use words::{List, Told, explanation};
+use world::{World, Worlds};
 
 /// Operations without a reply that a key may have before nothing is promised any more.
 const LOST_MAX: usize = 7;
@@ -32,15 +34,6 @@ pub enum Reply {
     Answer(Answer),
     /// A value with its unique; the version in the answer means nothing.
     WithUnique(Answer, u64),
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct World {
-    state: State,
-    /// What happened before its reply came, in the order of the numbers.
-    done: Vec<(Version, Answer)>,
-    /// Which version a unique was read with.
-    uniques: Vec<(u64, Version)>,
 }
 
 struct Pending {
@@ -150,19 +143,19 @@ impl Checker {
         let Some(at) = entry.pending.iter().position(|pending| pending.id == id) else {
             return Ok(()); // the key was given up meanwhile
         };
-        let mut results = Vec::new();
+        let mut results = Worlds::default();
         let mut through = true;
         for mut world in std::mem::take(&mut entry.worlds) {
             match world.done.iter().position(|&(done, _)| done == id) {
                 Some(done) => {
                     let (_, said) = world.done.remove(done);
                     if agrees(said, reply, &mut world) {
-                        insert(&mut results, world);
+                        results.insert(world);
                     }
                 }
                 None => through &= explore(&entry.pending, world, Some((id, reply)), &around, values, &mut results),
             }
-            if results.len() > WORLDS_MAX || !through {
+            if results.list.len() > WORLDS_MAX || !through {
                 entry.pending.remove(at);
                 self.give_up(key);
                 return Ok(());
@@ -172,10 +165,10 @@ impl Checker {
         if ended.operation.verb.changes() {
             entry.changed_ms = around.now_ms;
         }
-        if results.is_empty() {
+        if results.list.is_empty() {
             return Err(explanation(&entry.name, &ended, reply, values));
         }
-        entry.worlds = results;
+        entry.worlds = results.list;
         if ended.operation.verb == Verb::Cas {
             self.release_unique(key, ended.operation.unique);
         }
@@ -208,12 +201,12 @@ impl Checker {
     }
 
     fn forget_done(&mut self, key: usize, id: Version) {
-        let mut worlds = Vec::new();
+        let mut worlds = Worlds::default();
         for mut world in std::mem::take(&mut self.keys[key].worlds) {
             world.done.retain(|&(done, _)| done != id);
-            insert(&mut worlds, world);
+            worlds.insert(world);
         }
-        self.keys[key].worlds = worlds;
+        self.keys[key].worlds = worlds.list;
     }
 
     fn give_up(&mut self, key: usize) {
@@ -296,7 +289,7 @@ impl Checker {
         if over.is_empty() || entry.pending.len() > over.len() + SETTLED_AMONG_MAX {
             return;
         }
-        let mut worlds = Vec::new();
+        let mut worlds = Worlds::default();
         let mut through = true;
         for world in std::mem::take(&mut entry.worlds) {
             through &= explore(&entry.pending, world, None, &around, values, &mut worlds);
@@ -305,11 +298,12 @@ impl Checker {
             return self.give_up(key);
         }
         entry.pending.retain(|pending| !is_over(pending));
-        entry.worlds.clear();
-        for mut world in worlds {
+        let mut kept = Worlds::default();
+        for mut world in worlds.list {
             world.done.retain(|(done, _)| !over.contains(done));
-            insert(&mut entry.worlds, world);
+            kept.insert(world);
         }
+        entry.worlds = kept.list;
     }
 
     /// Somebody may use this unique.
@@ -334,14 +328,14 @@ impl Checker {
     pub fn possible(&mut self, key: usize) -> Vec<State> {
         let around = self.around();
         let (entry, values) = (&self.keys[key], &mut self.values);
-        let mut worlds = Vec::new();
+        let mut worlds = Worlds::default();
         for world in &entry.worlds {
             if !explore(&entry.pending, world.clone(), None, &around, values, &mut worlds) {
                 return vec![State::Unknown];
             }
         }
         let mut states: Vec<State> = Vec::new();
-        for world in worlds {
+        for world in worlds.list {
             if !states.contains(&world.state) {
                 states.push(world.state);
             }
@@ -435,12 +429,13 @@ fn explore(
     wanted: Option<(Version, Reply)>,
     around: &Circumstances,
     values: &mut Values,
-    results: &mut Vec<World>,
+    results: &mut Worlds,
 ) -> bool {
-    let mut seen = vec![world];
+    let mut seen = Worlds::default();
+    seen.insert(world);
     let mut at = 0;
-    while at < seen.len() && seen.len() < WORLDS_MAX {
-        let world = seen[at].clone();
+    while at < seen.list.len() && seen.list.len() < WORLDS_MAX {
+        let world = seen.list[at].clone();
         at += 1;
         let open = |candidate: &&Pending| !world.done.iter().any(|&(id, _)| id == candidate.id);
         let changes_ahead = pending
@@ -482,7 +477,7 @@ fn explore(
                     match wanted {
                         Some((id, reply)) if id == candidate.id => {
                             if agrees(answer, reply, &mut next) {
-                                insert(results, next);
+                                results.insert(next);
                             }
                         }
                         _ => {
@@ -490,19 +485,19 @@ fn explore(
                             let answer = if candidate.is_lost() { Answer::Any } else { answer };
                             let place = next.done.partition_point(|&(id, _)| id < candidate.id);
                             next.done.insert(place, (candidate.id, answer));
-                            insert(&mut seen, next);
+                            seen.insert(next);
                         }
                     }
                 },
             );
         }
     }
-    if at < seen.len() {
+    if at < seen.list.len() {
         return false;
     }
     if wanted.is_none() {
-        for world in seen {
-            insert(results, world);
+        for world in seen.list {
+            results.insert(world);
         }
     }
     true
@@ -516,12 +511,6 @@ fn merge(into: &mut Vec<State>, states: &[State]) {
         if into.first() != Some(&State::Unknown) && !into.contains(state) {
             into.push(*state);
         }
-    }
-}
-
-fn insert(worlds: &mut Vec<World>, world: World) {
-    if !worlds.contains(&world) {
-        worlds.push(world);
     }
 }
 
