@@ -93,7 +93,7 @@ pub struct Client {
     pub rests: bool,
 }
 
-/// How long a client thinks at least where only time has to pass.
+/// How long a client thinks at least where only time has to pass, or there is nothing that it may ask for.
 const LEISURE_MIN_US: Us = 20_000;
 const LEISURE_MAX_US: Us = 80_000;
 /// With so many operations of a key that nobody was told the outcome of, clients wait for their replies.
@@ -160,6 +160,11 @@ impl Client {
         let mut bytes = Vec::new();
         for _ in 0..count {
             self.think_of_one(scene, &mut bytes);
+        }
+        if bytes.is_empty() {
+            // Every key has too much in progress already.
+            let delay = scene.network.random.between(LEISURE_MIN_US, LEISURE_MAX_US);
+            return self.wake(scene, delay);
         }
         // Too much that nobody was told makes anything possible.
         let unknown = self.asked.iter().flat_map(|asked| &asked.parts);
