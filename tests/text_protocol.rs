@@ -351,6 +351,8 @@ fn touch_and_delete_are_answered_as_memcached_answers_them() {
         "delete nope noreply",
         "delete K",
         "delete M",
+        "delete M 0",
+        "delete M 1",
         "delete M noreply",
     ] {
         let line = long(&format!("{set}{line}\r\nget a\r\n"));

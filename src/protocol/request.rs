@@ -436,9 +436,6 @@ fn delete(line: &[u8]) -> Result<Request<'_>, Refusal> {
     if !(2..=4).contains(&tokens.count) {
         return Err(Refusal::loud(ERROR));
     }
-    if !tokens.key_fits() {
-        return Err(tokens.refuse(BAD_FORMAT));
-    }
     let noreply = tokens.noreply && tokens.count > 2; // `delete noreply` deletes a key of that name
     let hold_is_zero = tokens.list[2] == b"0";
     let valid = match tokens.count {
@@ -448,6 +445,9 @@ fn delete(line: &[u8]) -> Result<Request<'_>, Refusal> {
     };
     if !valid {
         return Err(tokens.refuse(BAD_DELETE));
+    }
+    if !tokens.key_fits() {
+        return Err(tokens.refuse(BAD_FORMAT));
     }
     let mut request = tokens.request(Verb::Delete);
     request.noreply = noreply;
