@@ -134,8 +134,13 @@ impl<N: Net> Proxy<N> {
     fn repair_read(&mut self, from: usize, to: usize, key: &[u8]) {
         let [source, target] = [from, to].map(|index| &self.farm.servers[index]);
         let possible = source.is_up() && source.has_meta && target.is_up() && self.farm.partner(key, from) == Some(to);
-        if possible && self.repairs < REPAIRS_MAX && !self.holds.is_held(key) {
-            self.start_repair(from, to, key, Why::Read);
+        if !possible || self.repairs >= REPAIRS_MAX || self.holds.is_held(key) {
+            return;
+        }
+        // While a write is on its way to both, what is on `from` may be what `to` is refusing.
+        match self.writes[usize::from(self.farm.place(key).bucket)] {
+            0 => self.start_repair(from, to, key, Why::Read),
+            _ => self.repair_later(from, to, key),
         }
     }
 

@@ -28,12 +28,18 @@ use super::server::Lacking;
 use std::collections::VecDeque;
 use std::fmt;
 
-/// Keys in flight while clients wait for answers.
-const IN_FLIGHT_BUSY: usize = 4;
-/// Keys in flight while no client asks for anything.
-const IN_FLIGHT_IDLE: usize = 64;
-/// Bytes in flight, by the list's sizes; one item may be larger.
-const BYTES_IN_FLIGHT_MAX: usize = 1 << 20;
+/// Keys in flight, and bytes by the list's sizes (one item may be larger), while no client asks for anything.
+const ROOM_IDLE: Room = Room {
+    keys: 64,
+    bytes: 1 << 20,
+};
+/// The same while clients ask: so many at a time, and then nothing until the next millisecond. Where a few are always in
+/// flight, magent and both servers never rest, and every request of a client meets them: its latency grows by as much as
+/// it is. In bursts the same server is asked for all at once, and most requests meet nothing.
+const ROOM_BUSY: Room = Room {
+    keys: 8,
+    bytes: 64 << 10,
+};
 /// So long after a client's request it still counts as asking.
 const BUSY_MS: u64 = 20;
 /// So many keys tell whether most of them are there already.
@@ -44,6 +50,13 @@ const KEYS_MAX: usize = 200_000;
 /// Times that a partner is listed at most. What was moved about while it was listed is found the second time; a server
 /// that never comes to an end loses as fast as it is filled.
 const PASSES_MAX: u32 = 4;
+
+/// What may be in flight at a time.
+#[derive(Clone, Copy)]
+struct Room {
+    keys: usize,
+    bytes: usize,
+}
 
 pub struct Resync {
     /// Tells the copies that belong to this from those of one that was broken off.
@@ -56,6 +69,8 @@ pub struct Resync {
     listing: Option<Listing>,
     in_flight: usize,
     bytes_in_flight: usize,
+    /// When the last burst began.
+    burst_ms: u64,
     phase: Phase,
     /// Keys that are done with, in this pass, and those of them that were copied.
     seen_in_pass: u64,
@@ -122,10 +137,11 @@ impl<N: Net> Proxy<N> {
             self.read_listing(scratch);
             self.give_up_long_list();
         }
+        let Some(room) = self.resync_room() else {
+            return;
+        };
         while let Some(resync) = &mut self.resync {
-            let busy = self.now_ms < self.requested_ms + BUSY_MS;
-            let room = if busy { IN_FLIGHT_BUSY } else { IN_FLIGHT_IDLE };
-            if resync.in_flight >= room || resync.bytes_in_flight >= BYTES_IN_FLIGHT_MAX {
+            if resync.in_flight >= room.keys || resync.bytes_in_flight >= room.bytes {
                 return;
             }
             if let Some(entry) = resync.keys.pop_front() {
@@ -154,6 +170,23 @@ impl<N: Net> Proxy<N> {
                 _ => self.pass_over(),
             }
         }
+    }
+
+    /// How much may be in flight now. None while there is to be a pause.
+    fn resync_room(&mut self) -> Option<Room> {
+        let resync = self.resync.as_mut()?;
+        if self.now_ms >= self.requested_ms + BUSY_MS {
+            return Some(ROOM_IDLE);
+        }
+        if resync.in_flight > 0 {
+            return None;
+        }
+        if self.now_ms == resync.burst_ms {
+            self.next_tick_ms = self.next_tick_ms.min(self.now_ms + 1);
+            return None;
+        }
+        resync.burst_ms = self.now_ms;
+        Some(ROOM_BUSY)
     }
 
     /// Whether more of the list may be there, and there is room for it.
@@ -240,6 +273,7 @@ impl<N: Net> Proxy<N> {
             listing,
             in_flight: 0,
             bytes_in_flight: 0,
+            burst_ms: 0,
             phase,
             seen_in_pass: 0,
             copied_in_pass: 0,
