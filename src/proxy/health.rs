@@ -91,7 +91,6 @@ impl<N: Net> Proxy<N> {
 
     /// Asks a server which life it is in; one that does not answer is down.
     pub(super) fn ask_for_life(&mut self, index: usize) {
-        self.farm.servers[index].introduction = Default::default();
         self.send(index, 0, Purpose::Probe, 0, Bytes::Parts(&[b"stats\r\n"]), 0);
     }
 

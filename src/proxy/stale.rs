@@ -8,7 +8,7 @@
 //! started anew, and the old connection leads nowhere.
 
 use super::Proxy;
-use super::link::{Outgoing, Purpose};
+use super::link::{Leg, Outgoing, Purpose};
 use super::net::Net;
 use super::server::{Health, Rejoining};
 
@@ -27,16 +27,16 @@ impl<N: Net> Proxy<N> {
             link.output.clear();
             link.outgoing = Outgoing::Idle;
             link.aside = true;
-            // A probe changes nothing, and what was not sent, or not in full, is never run.
-            let awaited = |purpose: Purpose, end: u64| end <= written && purpose != Purpose::Probe;
-            let mut kept = std::collections::VecDeque::new();
-            for leg in link.pending.drain(..) {
-                if awaited(leg.purpose, leg.end) {
-                    kept.push_back(leg.as_stale());
-                }
-                self.lost.push_back((server, leg));
-            }
-            link.pending = kept;
+            // What was not sent, or not in full, is never run; a probe changes nothing, but is answered before what
+            // stands behind it.
+            let last = link
+                .pending
+                .iter()
+                .rposition(|leg| leg.end <= written && leg.purpose != Purpose::Probe);
+            let awaited = last.map_or(0, |last| last + 1);
+            let kept = link.pending.iter().take(awaited).map(Leg::as_stale).collect();
+            let lost = std::mem::replace(&mut link.pending, kept);
+            self.lost.extend(lost.into_iter().map(|leg| (server, leg)));
             if link.pending.is_empty() {
                 let link = self.links.remove(index);
                 self.net.close(link.socket);

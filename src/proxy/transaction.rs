@@ -198,7 +198,12 @@ impl<N: Net> Proxy<N> {
     /// A leg was cut off: its link died before the answer came. The legs of one transaction fail over one by one.
     pub(super) fn leg_lost(&mut self, server: usize, leg: Leg) {
         match leg.purpose {
-            Purpose::Probe | Purpose::Stale => return,
+            Purpose::Stale => return,
+            Purpose::Probe => {
+                // What was said so far is not to be completed by another answer.
+                self.farm.servers[server].introduction = Default::default();
+                return;
+            }
             Purpose::Forget => return self.forget_lost(server, &leg),
             _ => self.transactions[leg.transaction].legs -= 1,
         }
