@@ -220,8 +220,8 @@ impl<N: Net> Proxy<N> {
         // What the partner has while a write is on its way may be what the server asked first refused.
         let at_rest = !self.holds.is_held(key) && self.writes[usize::from(self.farm.place(key).bucket)] == 0;
         match (unsure, at_rest) {
-            (true, true) => Worth::Now,
-            (true, false) => Worth::Later,
+            (true, false) if here.is_up() => Worth::Later,
+            (true, _) => Worth::Now,
             (false, true) if sound && self.settings.miss == Miss::Partner => Worth::Now,
             (false, _) => Worth::Never,
         }
