@@ -18,6 +18,8 @@ pub struct Server {
     pid: u32,
     out: Vec<u8>,
     input: Vec<u8>,
+    /// Names of keys that were fetched to be copied, with the magent that did, since this was last emptied.
+    pub fetched: Vec<(usize, String)>,
 }
 
 impl Server {
@@ -32,6 +34,7 @@ impl Server {
             pid: 100 * (index as u32 + 1),
             out: Vec::new(),
             input: Vec::new(),
+            fetched: Vec::new(),
         }
     }
 
@@ -177,6 +180,9 @@ impl Server {
         let end = network.peer_take(name, &mut self.input);
         let mut stays = end.is_none();
         if !self.input.is_empty() {
+            let magent = network.connection(name).map_or(0, |connection| connection.magent);
+            let fetched = fetched_keys(&self.input).map(|key| (magent, key));
+            self.fetched.extend(fetched);
             let now_ms = network.unix_ms();
             stays &= memcached.input(number, &self.input, now_ms, &mut self.out);
             if network.trace.is_on() && !self.out.is_empty() {
@@ -198,4 +204,11 @@ impl Server {
             network.peer_close(name, End::Closed);
         }
     }
+}
+
+/// The keys that a magent is about to copy, by what it asks for.
+fn fetched_keys(input: &[u8]) -> impl Iterator<Item = String> {
+    let lines = input.split(|&byte| byte == b'\n');
+    let keys = lines.filter_map(|line| line.strip_prefix(b"mg ")?.strip_suffix(b" t f c v\r"));
+    keys.map(|key| String::from_utf8_lossy(key).into_owned())
 }

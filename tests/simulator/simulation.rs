@@ -245,7 +245,15 @@ impl Simulation {
             return Ok(());
         };
         match connection.peer {
-            Peer::Server(server) => self.servers[server].serve(network, name),
+            Peer::Server(server) => {
+                self.servers[server].serve(network, name);
+                for (magent, key) in std::mem::take(&mut self.servers[server].fetched) {
+                    let known = self.plan.keys.iter().position(|known| known.name == key);
+                    if let Some(key) = known.filter(|&key| self.plan.keys[key].writer != magent) {
+                        self.checker.copying(key);
+                    }
+                }
+            }
             Peer::Client(index) => {
                 let mut scene = scene!(self, network);
                 match self.clients.get_mut(index) {

@@ -25,6 +25,8 @@ const SETTLED_AMONG_MAX: usize = 3;
 const WATCHED_AMONG_MAX: usize = 4;
 /// The same, with more states than this.
 const WATCHED_STATES_MAX: usize = 64;
+/// How long copying one key takes at most, once it was fetched.
+const COPYING_MS: u64 = 20;
 /// More worlds than this are not followed.
 const WORLDS_MAX: usize = 2_000;
 
@@ -68,6 +70,8 @@ struct Key {
     watches: Vec<Watch>,
     /// When last a write to it was in progress.
     changed_ms: u64,
+    /// Until when a magent that does not write it may be copying it.
+    copied_until_ms: u64,
     /// The uniques that clients, and operations in progress, hold; each as often as it is held.
     held: Vec<u64>,
 }
@@ -169,6 +173,10 @@ impl Checker {
             return Err(explanation(&entry.name, &ended, reply, values));
         }
         entry.worlds = results.list;
+        let removes = ended.operation.verb == Verb::Delete || ended.operation.exptime < 0;
+        if removes && around.now_ms <= entry.copied_until_ms {
+            self.taint(key);
+        }
         if ended.operation.verb == Verb::Cas {
             self.release_unique(key, ended.operation.unique);
         }
@@ -243,6 +251,20 @@ impl Checker {
         let entry = &self.keys[key];
         let changing = entry.pending.iter().any(|pending| pending.operation.verb.changes());
         changing || (entry.changed_ms >= since_ms && entry.changed_ms > 0)
+    }
+
+    /// A magent that does not write this key copies it. A removal through the other at the same moment may be undone:
+    /// nothing but a lock on both servers would help, and the manual says so.
+    pub fn copying(&mut self, key: usize) {
+        let entry = &mut self.keys[key];
+        entry.copied_until_ms = self.now_ms + COPYING_MS;
+        let removes = |pending: &Pending| {
+            pending.operation.verb == Verb::Delete
+                || (pending.operation.exptime < 0 && pending.operation.verb.changes())
+        };
+        if entry.pending.iter().any(removes) {
+            self.taint(key);
+        }
     }
 
     /// Operations in progress on a key.
