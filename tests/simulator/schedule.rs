@@ -174,7 +174,12 @@ impl Simulation {
             // What a server cannot tell is not brought over, and may count as not there.
             self.checker.evicts |= !self.plan.heals();
             self.begin_fault(&fault);
-            self.live(fault.duration)?;
+            // By then everybody knows of it, and it goes on as it is.
+            let known_us = (self.plan.settings[0].timeout_ms + 500) * 1000;
+            self.live(fault.duration.min(known_us))?;
+            self.at_leisure = true;
+            self.live(fault.duration.saturating_sub(known_us))?;
+            self.at_leisure = false;
             self.end_fault(&fault);
             if !self.heal(fault.server())? {
                 break; // some server cannot be filled, and one fault at a time is all that is promised
