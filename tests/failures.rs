@@ -760,3 +760,24 @@ fn a_magent_that_is_always_late_finds_a_server_that_hangs() {
     }
     client.expect(NO_SERVER);
 }
+
+/// A machine that lost its power and came back says nothing of its own accord: the kernel has to ask.
+#[test]
+fn the_kernel_asks_after_links_that_nobody_uses() {
+    let server = Memcached::start();
+    let magent = Magent::before(&[&server], &[], &[]);
+    magent.wait_for(&server, "up");
+    let port: u16 = server.name.rsplit(':').next().unwrap().parse().unwrap();
+    // proc(5): local address, remote address, state 01 for established, queues, and a timer: 02 is keepalive, in
+    // hundredths of a second.
+    let timer = || {
+        let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        let remote = format!("0100007F:{port:04X}");
+        let mut rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let row = rows.find(|words| words.get(2) == Some(&&*remote) && words.get(3) == Some(&"01"))?;
+        let (kind, left) = row.get(5)?.split_once(':')?;
+        (kind == "02").then(|| u64::from_str_radix(left, 16).unwrap())
+    };
+    eventually("the link has a keepalive timer", || timer().is_some());
+    assert!(timer().is_none_or(|hundredths| hundredths <= 200));
+}
