@@ -9,7 +9,7 @@
 //! | `client` | reading requests, writing replies, a client's limits |
 //! | `dispatch` | from a request to the transaction that it begins |
 //! | `transaction` | what is in progress; replies leave in the order asked |
-//! | `read` `merge` `write` `conditional` `broadcast` `repair` | the kinds of transaction |
+//! | `read` `merge` `touch` `write` `conditional` `broadcast` `repair` | the kinds of transaction |
 //! | `link` `upstream` | a connection to a server; sending, and understanding what comes back |
 //! | `server` `health` `stale` `farm` | a server's state; going down, probing, coming back; which servers hold a key |
 //! | `life` `unique` | whether a server was started anew; cas uniques that are good for one life of one server |
@@ -37,6 +37,7 @@ mod server;
 pub mod settings;
 mod stale;
 mod statistics;
+mod touch;
 mod transaction;
 mod unique;
 mod upstream;

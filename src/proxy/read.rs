@@ -1,11 +1,11 @@
 //! Retrievals: get, gets, gat, gats.
 //!
 //! A key is asked of the server that decides about it ([`Place::first`](super::farm::Place)). What that does not have, or
-//! cannot answer because it went down, is asked of its partner. A retrieval of many keys is split into one per server, and a wide one is sent in portions, the next when the
-//! client has taken what came before, so that a client that reads slowly costs little memory.
+//! cannot answer because it went down, is asked of its partner. A retrieval of many keys is split into one per server, and
+//! a wide one is sent in portions, the next when the client has taken what came before, so that a client that reads slowly
+//! costs little memory.
 
 use super::Proxy;
-use super::farm::Place;
 use super::link::{Ask, Leg, Purpose};
 use super::merge::Merge;
 use super::net::Net;
@@ -32,7 +32,7 @@ enum Worth {
 }
 
 pub struct Read {
-    verb: Verb,
+    pub verb: Verb,
     exptime: i64,
     keys: usize,
     hits: usize,
@@ -41,7 +41,7 @@ pub struct Read {
     /// Times that servers were asked for what was not there.
     again: u8,
     /// Of a gat: some server has done its part of it.
-    touched: bool,
+    pub touched: bool,
     /// The slots of the keys of all legs of this portion, leg by leg; see `merge`.
     slots: Vec<u16>,
     /// The values that have to wait for others.
@@ -49,7 +49,7 @@ pub struct Read {
     /// Keys that the server asked first turned out not to have while its answer came, until that answer is complete.
     missed: Wanted,
     /// What the client is told in place of END.
-    failure: Option<&'static [u8]>,
+    pub failure: Option<&'static [u8]>,
     /// Keys of a wide get that have not been asked for.
     rest: Option<Slice>,
 }
@@ -96,7 +96,7 @@ impl Read {
 }
 
 impl<N: Net> Proxy<N> {
-    fn read_mut(&mut self, id: usize) -> &mut Read {
+    pub(super) fn read_mut(&mut self, id: usize) -> &mut Read {
         match &mut self.transactions[id].work {
             Work::Read(read) => read,
             _ => unreachable!("a retrieval's leg belongs to a retrieval"),
@@ -242,39 +242,6 @@ impl<N: Net> Proxy<N> {
         self.shares = shares;
     }
 
-    /// A gat changes the second copy too: a touch does that without sending the value a second time.
-    fn shadow(&mut self, id: usize, key: &[u8], exptime: i64, verb: Verb, place: Place) {
-        let Some(second) = place.second.filter(|_| verb.is_get_and_touch()) else {
-            return;
-        };
-        if !self.farm.servers[second].is_up() {
-            // Where only that one may have it, it missed nothing: the client gets an error.
-            if !self.farm.may_be_elsewhere(key, place.first) {
-                self.farm.servers[second].miss_for_now(key);
-            }
-            return;
-        }
-        let exptime = exptime.to_string();
-        let parts: [&[u8]; 5] = [b"touch ", key, b" ", exptime.as_bytes(), b"\r\n"];
-        self.send(second, place.lane, Purpose::Shadow, id, Bytes::Parts(&parts), 1);
-    }
-
-    /// The second server's touch is done, or was cut off and counts as a missed write. Where that server had nothing to
-    /// touch, its partner may have.
-    pub(super) fn shadow_done(&mut self, server: usize, leg: &Leg, status: Option<Status>) {
-        let touched = self.read_mut(leg.transaction).touched;
-        let request = leg.request.bytes();
-        if let Some(key) = Keys::of(&request).nth(1) {
-            match (status, self.farm.partner(key, server)) {
-                (None, _) if touched => self.farm.servers[server].miss(key),
-                (None, _) => self.farm.servers[server].miss_for_now(key),
-                (Some(Status::NotFound), Some(first)) => self.heal_if_room(first, server, key),
-                _ => {}
-            }
-        }
-        self.read_step(leg.transaction);
-    }
-
     /// A value came; `slice` is the block that it alone stands in, where there is one.
     pub(super) fn read_value(
         &mut self,
@@ -352,7 +319,7 @@ impl<N: Net> Proxy<N> {
             let mut missed = std::mem::take(&mut read.missed);
             missed.add(unanswered(leg, &read.slots));
             match ask {
-                Ask::First if self.read_mut(id).verb.is_get_and_touch() => self.touch_missed(id, server, &missed),
+                Ask::First if self.read_mut(id).verb.is_get_and_touch() => self.touch_missed(id, server, &missed.text),
                 Ask::First => self.ask_partners(id, server, &missed, Ask::SecondAfterMiss),
                 Ask::AfterLoss => {
                     let elsewhere = Keys::of(&missed.text).any(|key| self.farm.may_be_elsewhere(key, server));
@@ -366,18 +333,6 @@ impl<N: Net> Proxy<N> {
         self.read_step(id);
     }
 
-    /// A gat did not find these keys on the server that decides: then they are gone, and the second copies go too. They
-    /// may be newer by now, so they are made what the first server has.
-    fn touch_missed(&mut self, id: usize, server: usize, missed: &Wanted) {
-        for key in Keys::of(&missed.text) {
-            if self.farm.may_be_elsewhere(key, server) {
-                self.read_mut(id).failure = Some(NO_SERVER);
-            } else if let Some(second) = self.farm.partner(key, server) {
-                self.heal_if_room(server, second, key);
-            }
-        }
-    }
-
     /// A server died, or failed, before it had answered for all keys.
     pub(super) fn read_lost(&mut self, server: usize, id: usize, ask: Ask, leg: &Leg) {
         match ask {
@@ -386,7 +341,7 @@ impl<N: Net> Proxy<N> {
                 let missed = std::mem::take(&mut read.missed);
                 let open = unanswered(leg, &read.slots);
                 if !missed.text.is_empty() && self.read_mut(id).verb.is_get_and_touch() {
-                    self.touch_missed(id, server, &missed);
+                    self.touch_missed(id, server, &missed.text);
                 } else if !missed.text.is_empty() {
                     self.ask_partners(id, server, &missed, Ask::SecondAfterMiss);
                 }
@@ -410,40 +365,8 @@ impl<N: Net> Proxy<N> {
         self.read_step(id);
     }
 
-    /// A gat has come through to a server: if the partner of one of its keys did not get it, that has missed it for good.
-    fn touch_done(&mut self, id: usize, server: usize, leg: &Leg) {
-        self.read_mut(id).touched = true;
-        let request = leg.request.bytes();
-        let line = request.strip_suffix(b"\r\n").unwrap_or(&request);
-        for key in Keys::of(line).skip(2) {
-            let partner = self.farm.partner(key, server);
-            let absent = |&partner: &usize| !self.farm.servers[partner].is_up();
-            if let Some(partner) = partner.filter(absent)
-                && !self.farm.may_be_elsewhere(key, server)
-            {
-                self.farm.servers[partner].missed_for_good(key);
-            }
-        }
-    }
-
-    /// Where a gat did not come through to a server, it has missed the change of the exptime.
-    fn miss_touch(&mut self, id: usize, server: usize, keys: &[u8]) {
-        if self.read_mut(id).verb.is_get_and_touch() {
-            for key in Keys::of(keys) {
-                // Where only this one may have it, the client gets an error, and it is the truth when it returns.
-                match self.farm.partner(key, server) {
-                    Some(partner) if self.farm.may_be_elsewhere(key, partner) => {
-                        self.farm.servers[partner].may_lack(key, server);
-                    }
-                    Some(_) => self.farm.servers[server].miss_for_now(key),
-                    None => {}
-                }
-            }
-        }
-    }
-
     /// Goes on when no leg is out: with the next portion, or with the last line of the reply.
-    fn read_step(&mut self, id: usize) {
+    pub(super) fn read_step(&mut self, id: usize) {
         if self.transactions[id].legs > 0 {
             return;
         }

@@ -1,0 +1,89 @@
+//! What gat and gats need beside a retrieval: the second copy's exptime changes too, by a touch, and what did not come
+//! through to a server is a missed write.
+
+use super::Proxy;
+use super::farm::Place;
+use super::link::{Leg, Purpose};
+use super::net::Net;
+use super::transaction::{Bytes, NO_SERVER};
+use crate::protocol::request::{Keys, Verb};
+use crate::protocol::response::Status;
+
+impl<N: Net> Proxy<N> {
+    /// A gat changes the second copy too: a touch does that without sending the value a second time.
+    pub(super) fn shadow(&mut self, id: usize, key: &[u8], exptime: i64, verb: Verb, place: Place) {
+        let Some(second) = place.second.filter(|_| verb.is_get_and_touch()) else {
+            return;
+        };
+        if !self.farm.servers[second].is_up() {
+            // Where only that one may have it, it missed nothing: the client gets an error.
+            if !self.farm.may_be_elsewhere(key, place.first) {
+                self.farm.servers[second].miss_for_now(key);
+            }
+            return;
+        }
+        let exptime = exptime.to_string();
+        let parts: [&[u8]; 5] = [b"touch ", key, b" ", exptime.as_bytes(), b"\r\n"];
+        self.send(second, place.lane, Purpose::Shadow, id, Bytes::Parts(&parts), 1);
+    }
+
+    /// The second server's touch is done, or was cut off and counts as a missed write. Where that server had nothing to
+    /// touch, its partner may have.
+    pub(super) fn shadow_done(&mut self, server: usize, leg: &Leg, status: Option<Status>) {
+        let touched = self.read_mut(leg.transaction).touched;
+        let request = leg.request.bytes();
+        if let Some(key) = Keys::of(&request).nth(1) {
+            match (status, self.farm.partner(key, server)) {
+                (None, _) if touched => self.farm.servers[server].miss(key),
+                (None, _) => self.farm.servers[server].miss_for_now(key),
+                (Some(Status::NotFound), Some(first)) => self.heal_if_room(first, server, key),
+                _ => {}
+            }
+        }
+        self.read_step(leg.transaction);
+    }
+
+    /// A gat did not find these keys on the server that decides: then they are gone, and the second copies go too. They
+    /// may be newer by now, so they are made what the first server has.
+    pub(super) fn touch_missed(&mut self, id: usize, server: usize, keys: &[u8]) {
+        for key in Keys::of(keys) {
+            if self.farm.may_be_elsewhere(key, server) {
+                self.read_mut(id).failure = Some(NO_SERVER);
+            } else if let Some(second) = self.farm.partner(key, server) {
+                self.heal_if_room(server, second, key);
+            }
+        }
+    }
+
+    /// A gat has come through to a server: if the partner of one of its keys did not get it, that has missed it for good.
+    pub(super) fn touch_done(&mut self, id: usize, server: usize, leg: &Leg) {
+        self.read_mut(id).touched = true;
+        let request = leg.request.bytes();
+        let line = request.strip_suffix(b"\r\n").unwrap_or(&request);
+        for key in Keys::of(line).skip(2) {
+            let partner = self.farm.partner(key, server);
+            let absent = |&partner: &usize| !self.farm.servers[partner].is_up();
+            if let Some(partner) = partner.filter(absent)
+                && !self.farm.may_be_elsewhere(key, server)
+            {
+                self.farm.servers[partner].missed_for_good(key);
+            }
+        }
+    }
+
+    /// Where a gat did not come through to a server, it has missed the change of the exptime.
+    pub(super) fn miss_touch(&mut self, id: usize, server: usize, keys: &[u8]) {
+        if self.read_mut(id).verb.is_get_and_touch() {
+            for key in Keys::of(keys) {
+                // Where only this one may have it, the client gets an error, and it is the truth when it returns.
+                match self.farm.partner(key, server) {
+                    Some(partner) if self.farm.may_be_elsewhere(key, partner) => {
+                        self.farm.servers[partner].may_lack(key, server);
+                    }
+                    Some(_) => self.farm.servers[server].miss_for_now(key),
+                    None => {}
+                }
+            }
+        }
+    }
+}
