@@ -57,6 +57,7 @@ check-packages:
 
 bench: deps all
 	@tests/bench/run
+	@tests/bench/resync
 
 deb:
 	$(MAKE) -f packaging/deb.mk
