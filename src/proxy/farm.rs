@@ -178,14 +178,19 @@ impl Farm {
         let mut partners = vec![BTreeSet::new(); self.servers.len()];
         if let Some((_, backups)) = &self.backups {
             let primaries = &self.primaries.1;
-            let pairs: BTreeSet<(usize, usize)> = if primaries.len() * backups.len() <= SAMPLED_PAIRS_MAX {
-                let owners = samples().map(|key| self.owners(&key));
-                let pairs = owners.filter_map(|(primary, backup, _)| Some((primary, backup?)));
-                pairs.collect()
-            } else {
-                let all = primaries.iter().flat_map(|&p| backups.iter().map(move |&b| (p, b)));
-                all.filter(|(primary, backup)| primary != backup).collect()
-            };
+            let all = primaries.iter().flat_map(|&p| backups.iter().map(move |&b| (p, b)));
+            let mut pairs: BTreeSet<(usize, usize)> = all.filter(|(primary, backup)| primary != backup).collect();
+            if pairs.len() <= SAMPLED_PAIRS_MAX {
+                let possible = std::mem::take(&mut pairs).len();
+                for key in samples() {
+                    if let (primary, Some(backup), _) = self.owners(&key) {
+                        pairs.insert((primary, backup));
+                    }
+                    if pairs.len() == possible {
+                        break; // the rest would tell nothing new
+                    }
+                }
+            }
             for (primary, backup) in pairs {
                 partners[primary].insert(backup);
                 partners[backup].insert(primary);
