@@ -196,6 +196,7 @@ impl<N: Net> Proxy<N> {
             let lane = self.farm.place(&key).lane;
             self.send(index, lane, Purpose::Forget, 0, Bytes::Parts(&deletion(&key)), 0);
             if let Some(partner) = partner {
+                self.farm.servers[partner].lacks_no_more(&key, index);
                 lacking.entry(partner).or_default().insert(key);
             }
         }

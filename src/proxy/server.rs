@@ -306,6 +306,14 @@ impl Server {
         self.add_lack(from, Lacking::Keys([key.into()].into()));
     }
 
+    /// Notes that a partner has not got a key any more either.
+    pub fn lacks_no_more(&mut self, key: &[u8], from: usize) {
+        let lack = self.lacks.iter_mut().find(|lack| lack.from == from);
+        if let Some(Lacking::Keys(keys)) = lack.map(|lack| &mut lack.what) {
+            keys.remove(key);
+        }
+    }
+
     /// Lets those that could not list their keys try again.
     pub fn list_again(&mut self) {
         for lack in &mut self.lacks {

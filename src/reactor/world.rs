@@ -71,6 +71,7 @@ impl Net for World {
         self.adopt(&mut socket, token)?;
         if let Socket::Tcp(stream) = &socket {
             let _ = sys::set_keepalive_soon(stream);
+            let _ = sys::set_reset_on_close(stream);
         }
         Ok(socket)
     }

@@ -15,7 +15,7 @@ pub use daemon::{Launch, PidFile, background, raise_open_files};
 pub use log::Log;
 pub use notify::{monotonic_us, notify_manager};
 pub use signals::{Signal, Signals};
-pub use socket::{ignore_syns, listen_tcp, set_keepalive, set_keepalive_soon};
+pub use socket::{ignore_syns, listen_tcp, set_keepalive, set_keepalive_soon, set_reset_on_close};
 
 use std::io;
 

@@ -75,6 +75,20 @@ pub fn set_keepalive_soon(socket: &impl AsRawFd) -> io::Result<()> {
     set(socket, libc::IPPROTO_TCP, libc::TCP_KEEPCNT, KEEPALIVE_PROBES)
 }
 
+/// Lets closing a socket throw away what it has not sent (socket(7), SO_LINGER), rather than have the kernel send it
+/// again and again for minutes: a write that was given up must not reach its server behind those that came after it.
+pub fn set_reset_on_close(socket: &impl AsRawFd) -> io::Result<()> {
+    let linger = libc::linger {
+        l_onoff: 1,
+        l_linger: 0,
+    };
+    let (fd, size) = (socket.as_raw_fd(), size_of_val(&linger) as libc::socklen_t);
+    let value = (&raw const linger).cast();
+    // SAFETY: the descriptor is open while `socket` is borrowed, and the option is a linger of the size given.
+    check(unsafe { libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_LINGER, value, size) })?;
+    Ok(())
+}
+
 /// Listens on a TCP address, without blocking. With `reuse_port`, other processes of the same user may listen on it too,
 /// and the kernel spreads connections over them (socket(7), SO_REUSEPORT).
 pub fn listen_tcp(address: SocketAddr, reuse_port: bool) -> io::Result<TcpListener> {

@@ -402,13 +402,20 @@ impl Network {
         let unread = connection.inward.arrived() > 0;
         connection.inward.lose_flights();
         connection.backlog.clear();
-        let peer = connection.peer;
+        let (magent, peer) = (connection.magent, connection.peer);
         if was == State::Refused || (was == State::Connecting && connection.accepted.is_none()) {
             connection.peer_left = true;
         } else if !connection.peer_left {
             // A kernel that throws away unread bytes says so with a reset, which may overtake what was sent.
-            let end = if unread { End::Reset } else { End::Closed };
-            let loses = unread && self.random.one_in(2);
+            let (mut end, mut loses) = match unread {
+                true => (End::Reset, self.random.one_in(2)),
+                false => (End::Closed, false),
+            };
+            if let Peer::Server(_) = peer {
+                // Links are reset: what the kernel would have to send again is thrown away.
+                end = End::Reset;
+                loses |= self.is_cut(magent, peer);
+            }
             let weather = self.weather_of(true, peer);
             if let Some(connection) = self.connections[name.index].as_mut() {
                 if loses {
