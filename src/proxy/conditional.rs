@@ -226,7 +226,7 @@ impl<N: Net> Proxy<N> {
                     self.conditional_over(id, &conditional, status, &text);
                 } else {
                     // The server that decided was lost since, perhaps with its memory.
-                    self.farm.servers[second].miss_for_now(&key);
+                    self.farm.miss_for_now(second, &key);
                     self.conditional_failed(id, &conditional);
                 }
             }
@@ -236,14 +236,14 @@ impl<N: Net> Proxy<N> {
                 };
                 if !self.farm.servers[second].is_up() {
                     // The server that was asked is the only one that may have it.
-                    self.farm.servers[second].miss_for_now(&key);
+                    self.farm.miss_for_now(second, &key);
                     return self.conditional_failed(id, &conditional);
                 }
                 if self.farm.may_be_elsewhere(&key, second) {
                     self.farm.servers[second].may_lack(&key, first);
                     return self.conditional_failed(id, &conditional);
                 }
-                self.farm.servers[first].miss_for_now(&key);
+                self.farm.miss_for_now(first, &key);
                 let whole = conditional.request.clone();
                 let bytes = whole.bytes();
                 let Some((_, Ok(request))) = request::parse(&bytes) else {

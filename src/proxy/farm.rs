@@ -157,6 +157,13 @@ impl Farm {
         }
     }
 
+    /// Notes that a server has missed a write that its partner has not acknowledged, so far.
+    pub fn miss_for_now(&mut self, server: usize, key: &[u8]) {
+        let partner = self.partner(key, server);
+        let partner_is_up = partner.is_some_and(|partner| self.servers[partner].is_up());
+        self.servers[server].miss_for_now(key, partner_is_up);
+    }
+
     pub fn partners(&self, server: usize) -> Vec<usize> {
         self.partners.get(server).cloned().unwrap_or_default()
     }

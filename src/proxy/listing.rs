@@ -33,6 +33,8 @@ pub struct Entry {
     pub exptime: Option<i64>,
     /// What it takes in the server's memory, in bytes.
     pub size: usize,
+    /// Its cas unique, if that was told.
+    pub unique: Option<u64>,
 }
 
 impl Entry {
@@ -42,6 +44,7 @@ impl Entry {
             key: key.into(),
             exptime: None,
             size: SIZE_UNKNOWN,
+            unique: None,
         }
     }
 }
@@ -317,11 +320,14 @@ fn understand(line: &[u8]) -> Option<Line> {
     let key = decoded(words.next()?.strip_prefix(b"key=")?)?;
     let mut exptime = None;
     let mut size = SIZE_UNKNOWN;
+    let mut unique = None;
     for word in words {
         if let Some(value) = word.strip_prefix(b"exp=") {
             exptime = signed(value).map(|exptime| exptime.max(0));
         } else if let Some(value) = word.strip_prefix(b"size=") {
             size = unsigned(value).map_or(size, |value| value as usize);
+        } else if let Some(value) = word.strip_prefix(b"cas=") {
+            unique = unsigned(value);
         }
     }
     let named = !key.is_empty() && key.len() <= KEY_BYTES_MAX && key.iter().all(|&byte| byte > b' ' && byte != 0x7f);
@@ -329,6 +335,7 @@ fn understand(line: &[u8]) -> Option<Line> {
         key: key.into(),
         exptime,
         size,
+        unique,
     })))
 }
 
@@ -362,7 +369,7 @@ mod tests {
             panic!("a key");
         };
         assert_eq!((&*entry.key, entry.exptime), (&b"a%b/c"[..], Some(1_795_382_158)));
-        assert_eq!(entry.size, 64);
+        assert_eq!((entry.size, entry.unique), (64, Some(7)));
         let Some(Line::Key(Some(entry))) = understand(b"key=k exp=-1 la=1") else {
             panic!("a key");
         };

@@ -34,6 +34,8 @@ pub struct Repair {
     why: Why,
     /// The proxy's count of flushes when the item was fetched: one that came since must not be undone.
     flushes: u64,
+    /// The key was held by somebody else first.
+    waited: bool,
     stage: Stage,
 }
 
@@ -50,14 +52,16 @@ pub enum Why {
         listed_exptime: Option<i64>,
         /// What it was taken to weigh.
         size: usize,
+        /// The unique that it had in the list.
+        unique: Option<u64>,
     },
 }
 
 /// A write that its two servers answered differently.
 pub struct Waiting {
     pub write: usize,
-    /// The answers of `from` and of `to`, if the client has not been given one yet.
-    pub answers: Option<[Text; 2]>,
+    /// The answer of `from`, if the client has not been given it yet.
+    pub reply: Option<Text>,
 }
 
 /// How a key is dealt with while a server is filled.
@@ -69,8 +73,10 @@ pub enum Manner {
     AddIfLacking,
     /// Made what it is on `from`.
     Overwrite,
-    /// Removed if `from` does not have it.
+    /// Looked for on `from`; if it is not there, that is noted.
     Verify,
+    /// Removed if it is not on `from` either, unless it has changed since it was listed.
+    Remove,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -170,6 +176,7 @@ impl<N: Net> Proxy<N> {
             to,
             why,
             flushes: self.flushes,
+            waited: self.holds.is_held(key),
             stage: Stage::Waiting,
         };
         if self.holds.is_held(key) {
@@ -191,7 +198,7 @@ impl<N: Net> Proxy<N> {
         let takes_away = matches!(
             repair.why,
             Why::Fill {
-                manner: Manner::Overwrite | Manner::Verify,
+                manner: Manner::Overwrite | Manner::Verify | Manner::Remove,
                 ..
             }
         );
@@ -200,7 +207,7 @@ impl<N: Net> Proxy<N> {
         let abandoned = matches!(repair.why, Why::Heal(_)) && !servers[from].is_up();
         let check_first = match repair.manner() {
             Manner::AddIfLacking => servers[to].has_meta,
-            manner => manner == Manner::Verify,
+            manner => matches!(manner, Manner::Verify | Manner::Remove),
         };
         self.transactions[id].work = Work::Repair(repair);
         match (possible, check_first) {
@@ -225,7 +232,7 @@ impl<N: Net> Proxy<N> {
         };
         repair.stage = Stage::Checking;
         let server = match repair.manner() {
-            Manner::Verify => repair.from,
+            Manner::Verify | Manner::Remove => repair.from,
             _ => repair.to,
         };
         let key = repair.key.clone();
@@ -321,8 +328,12 @@ impl<N: Net> Proxy<N> {
         match (purpose, repair.stage) {
             (_, Stage::Checking) => match (repair.manner(), status) {
                 (_, Status::MetaHit) => self.repair_over(id),
-                (Manner::Verify, Status::MetaMiss) => self.remove(id, None),
-                (Manner::Verify, _) => self.repair_over(id),
+                (Manner::Verify, Status::MetaMiss) => self.suspect(id),
+                (Manner::Remove, Status::MetaMiss) => {
+                    let unique = repair.listed_unique();
+                    self.remove(id, unique);
+                }
+                (Manner::Verify | Manner::Remove, _) => self.repair_over(id),
                 _ => self.fetch(id),
             },
             (Purpose::RepairFetch, Stage::Fetching) if status == Status::Error => {
@@ -358,6 +369,20 @@ impl<N: Net> Proxy<N> {
         }
     }
 
+    /// A key of the server that is filled is not on the partner.
+    fn suspect(&mut self, id: usize) {
+        if let Some(Repair {
+            why: Why::Fill { resync, unique, .. },
+            key,
+            ..
+        }) = self.repair_mut(id)
+        {
+            let (number, key, unique) = (*resync, key.clone(), *unique);
+            self.note_suspect(number, &key, unique);
+        }
+        self.repair_over(id);
+    }
+
     /// A leg was cut off.
     pub(super) fn repair_lost(&mut self, id: usize) {
         match self.repair_mut(id) {
@@ -380,31 +405,18 @@ impl<N: Net> Proxy<N> {
         }
     }
 
-    /// The server that a copy was to be made like is gone. So the other decides from here on, and whoever held the key
-    /// before this heal may have turned to it already, and been told that it stored. Its answer is the reply, and it is
-    /// the first that has missed the write; unless the client was told the first's answer before: then the copy goes.
+    /// The server that a copy was to be made like is gone. The client is told that server's answer, which others may have
+    /// seen the effect of, so a copy of which it is not true goes. But what has been waited for may have turned to `to`
+    /// meanwhile, and been told that it stored; and where nobody waits, nothing was wrong when it was last looked at.
     fn heal_abandoned(&mut self, id: usize) {
-        let Some(Repair {
-            why: Why::Heal(waiting),
-            from,
-            key,
-            ..
-        }) = self.repair_mut(id)
-        else {
-            return self.repair_over(id);
-        };
-        match waiting {
-            None => {}
-            Some(Waiting { answers: None, .. }) => return self.remove(id, None),
-            Some(Waiting {
-                answers: Some(answers), ..
-            }) => {
-                answers.swap(0, 1);
-                let (from, key) = (*from, key.clone());
-                self.farm.servers[from].miss(&key);
-            }
+        match self.repair_mut(id) {
+            Some(Repair {
+                why: Why::Heal(Some(_)),
+                waited: false,
+                ..
+            }) => self.remove(id, None),
+            _ => self.repair_over(id),
         }
-        self.repair_over(id);
     }
 
     /// There is nothing to copy, or it cannot be copied. Where that is needed, a wrong copy is removed instead.
@@ -460,10 +472,10 @@ impl<N: Net> Proxy<N> {
             Why::Read => self.repairs -= 1,
             Why::Heal(waiting) => {
                 self.repairs -= 1;
-                if let Some(Waiting { write, answers }) = waiting {
+                if let Some(Waiting { write, reply }) = waiting {
                     self.transactions[write].work = Work::Answered;
-                    match answers {
-                        Some([reply, _]) => self.answer(write, reply.bytes()),
+                    match reply {
+                        Some(reply) => self.answer(write, reply.bytes()),
                         None => self.end_if_over(write),
                     }
                 }
@@ -480,6 +492,13 @@ impl Repair {
             Why::Read => Manner::Add,
             Why::Heal(_) => Manner::Overwrite,
             Why::Fill { manner, .. } => manner,
+        }
+    }
+
+    fn listed_unique(&self) -> Option<u64> {
+        match self.why {
+            Why::Fill { unique, .. } => unique,
+            _ => None,
         }
     }
 

@@ -11,7 +11,8 @@
 //! A memcached that can only list its LRUs leaves out what was read a moment ago, and what is moved from one to another
 //! meanwhile. So its list is asked for until it has nothing new, and once more when the server that is filled has settled.
 //! Another magent before the same servers may have deleted a key on one of the two while it was copied. So in the end
-//! the keys of the server that was filled are gone through, and what the partner does not have is removed.
+//! the keys of the server that was filled are gone through, and what the partner does not have, nor has a second later, is
+//! removed, if it is still the same.
 //!
 //! A server that new settings gave keys to may have held them once before, and have old values of them. So its own list
 //! comes first, and each of its keys is made what it is on the partner.
@@ -44,6 +45,9 @@ const ROOM_BUSY: Room = Room {
 const BUSY_MS: u64 = 20;
 /// So many keys tell whether most of them are there already.
 const ENOUGH_SEEN: u64 = 100;
+/// What the server that is filled has and its partner has not is looked for once more after this: another magent's write
+/// may be on its way to both.
+const LOOK_AGAIN_MS: u64 = 1000;
 /// Listed keys that wait to be copied, some 100 bytes each. A list by the hash table that has more is given up for one by
 /// LRU, which memcached can be made to wait with.
 const KEYS_MAX: usize = 200_000;
@@ -71,6 +75,10 @@ pub struct Resync {
     bytes_in_flight: usize,
     /// When the last burst began.
     burst_ms: u64,
+    /// Nothing begins before this.
+    pause_until_ms: u64,
+    /// Keys of the server to be filled that were not on the partner.
+    suspects: VecDeque<Entry>,
     phase: Phase,
     /// Keys that are done with, in this pass, and those of them that were copied.
     seen_in_pass: u64,
@@ -89,8 +97,10 @@ enum Phase {
     Filling { pass: u32 },
     /// Those of the partner, after a while: what was left out of its list before is copied.
     Completing,
-    /// Those of the server that was filled: they are removed if the partner does not have them.
+    /// Those of the server that was filled: what the partner does not have is noted.
     Verifying,
+    /// What was noted: if the partner still does not have it, it is removed.
+    Removing,
 }
 
 impl Phase {
@@ -106,6 +116,7 @@ impl Resync {
         match self.phase {
             Phase::Purging => Manner::Overwrite,
             Phase::Verifying => Manner::Verify,
+            Phase::Removing => Manner::Remove,
             // The first time, unless another magent has filled the server, or nothing was lost.
             Phase::Filling { pass: 1 } if !few_copied => Manner::Add,
             Phase::Filling { .. } | Phase::Completing => Manner::AddIfLacking,
@@ -116,7 +127,7 @@ impl Resync {
     fn listed(&self) -> usize {
         match self.phase {
             Phase::Filling { .. } | Phase::Completing => self.from,
-            Phase::Purging | Phase::Verifying => self.to,
+            Phase::Purging | Phase::Verifying | Phase::Removing => self.to,
         }
     }
 
@@ -141,6 +152,10 @@ impl<N: Net> Proxy<N> {
             return;
         };
         while let Some(resync) = &mut self.resync {
+            if self.now_ms < resync.pause_until_ms {
+                self.next_tick_ms = self.next_tick_ms.min(resync.pause_until_ms);
+                return;
+            }
             if resync.in_flight >= room.keys || resync.bytes_in_flight >= room.bytes {
                 return;
             }
@@ -154,6 +169,7 @@ impl<N: Net> Proxy<N> {
                     // What its own list says of its keys says nothing of the partner's.
                     listed_exptime: entry.exptime.filter(|_| resync.phase != Phase::Purging),
                     size: entry.size,
+                    unique: entry.unique,
                 };
                 self.start_repair(from, to, &entry.key, why);
                 continue;
@@ -274,6 +290,8 @@ impl<N: Net> Proxy<N> {
             in_flight: 0,
             bytes_in_flight: 0,
             burst_ms: 0,
+            pause_until_ms: 0,
+            suspects: VecDeque::new(),
             phase,
             seen_in_pass: 0,
             copied_in_pass: 0,
@@ -325,6 +343,17 @@ impl<N: Net> Proxy<N> {
         }
     }
 
+    /// Notes a key of the server that is filled which its partner does not have.
+    pub(super) fn note_suspect(&mut self, number: u64, key: &[u8], unique: Option<u64>) {
+        let resync = self.resync.as_mut().filter(|resync| resync.number == number);
+        if let Some(resync) = resync.filter(|resync| resync.suspects.len() < KEYS_MAX) {
+            resync.suspects.push_back(Entry {
+                unique,
+                ..Entry::of(key)
+            });
+        }
+    }
+
     /// All keys that were listed are done with: once more, or that was it.
     fn pass_over(&mut self) {
         let Some(resync) = &mut self.resync else {
@@ -351,7 +380,13 @@ impl<N: Net> Proxy<N> {
                 return self.end_resync(left);
             }
             Phase::Completing => Phase::Verifying,
-            Phase::Verifying => return self.end_resync(Lacking::Keys(Default::default())),
+            Phase::Verifying if !resync.suspects.is_empty() => {
+                resync.keys = std::mem::take(&mut resync.suspects);
+                resync.pause_until_ms = self.now_ms + LOOK_AGAIN_MS;
+                resync.phase = Phase::Removing;
+                return;
+            }
+            Phase::Verifying | Phase::Removing => return self.end_resync(Lacking::Keys(Default::default())),
         };
         resync.list_anew();
         self.open_listing();

@@ -58,7 +58,9 @@ pub enum Rejoining {
 /// What became of a write that a server did not acknowledge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Its partner has not acknowledged it either, so far: what this server holds may be as good.
+    /// Its partner has still to answer.
+    Pending,
+    /// Its partner did not acknowledge it either: what this server holds is as good.
     Open,
     /// Its partner has acknowledged it, or what was there before: what this server holds is of no worth.
     Settled,
@@ -78,7 +80,7 @@ pub enum Missed {
 }
 
 impl Missed {
-    /// Notes a write. What is settled stays so.
+    /// Notes a write, or what has become of it. What is settled stays so.
     pub fn add(&mut self, key: &[u8], outcome: Outcome) {
         if let Missed::Nothing = self {
             *self = Missed::Keys {
@@ -104,8 +106,8 @@ impl Missed {
             return false;
         };
         match keys.get_mut(key) {
-            Some(known) if outcome == Outcome::Settled => *known = outcome,
-            Some(_) => {}
+            Some(Outcome::Settled) => {}
+            Some(known) => *known = outcome,
             None => return false,
         }
         true
@@ -115,7 +117,7 @@ impl Missed {
     pub fn settle_where(&mut self, mut is_one: impl FnMut(&[u8]) -> bool) {
         if let Missed::Keys { keys, .. } = self {
             for (key, outcome) in keys {
-                if *outcome == Outcome::Open && is_one(key) {
+                if *outcome != Outcome::Settled && is_one(key) {
                     *outcome = Outcome::Settled;
                 }
             }
@@ -312,6 +314,9 @@ impl Server {
         if let Some(Lacking::Keys(keys)) = lack.map(|lack| &mut lack.what) {
             keys.remove(key);
         }
+        if self.settles_ms.is_none() {
+            self.lacks.retain(|lack| !lack.what.is_over());
+        }
     }
 
     /// Lets those that could not list their keys try again.
@@ -340,10 +345,11 @@ impl Server {
         self.missed.add(key, Outcome::Settled);
     }
 
-    /// Notes that it has missed a write that its partner has not acknowledged, so far.
-    pub fn miss_for_now(&mut self, key: &[u8]) {
+    /// Notes that it has missed a write that its partner has not acknowledged, so far, but may if it is there.
+    pub fn miss_for_now(&mut self, key: &[u8], partner_is_up: bool) {
         self.counters.missed += 1;
-        self.missed.add(key, Outcome::Open);
+        let outcome = if partner_is_up { Outcome::Pending } else { Outcome::Open };
+        self.missed.add(key, outcome);
     }
 
     /// Its partner acknowledged a write; if this server has missed that, then for good.

@@ -18,7 +18,7 @@ impl<N: Net> Proxy<N> {
         if !self.farm.servers[second].is_up() {
             // Where only that one may have it, it missed nothing: the client gets an error.
             if !self.farm.may_be_elsewhere(key, place.first) {
-                self.farm.servers[second].miss_for_now(key);
+                self.farm.miss_for_now(second, key);
             }
             return;
         }
@@ -35,7 +35,7 @@ impl<N: Net> Proxy<N> {
         if let Some(key) = Keys::of(&request).nth(1) {
             match (status, self.farm.partner(key, server)) {
                 (None, _) if touched => self.farm.servers[server].miss(key),
-                (None, _) => self.farm.servers[server].miss_for_now(key),
+                (None, _) => self.farm.miss_for_now(server, key),
                 (Some(Status::NotFound), Some(first)) => self.heal_if_room(first, server, key),
                 _ => {}
             }
@@ -80,7 +80,7 @@ impl<N: Net> Proxy<N> {
                     Some(partner) if self.farm.may_be_elsewhere(key, partner) => {
                         self.farm.servers[partner].may_lack(key, server);
                     }
-                    Some(_) => self.farm.servers[server].miss_for_now(key),
+                    Some(_) => self.farm.miss_for_now(server, key),
                     None => {}
                 }
             }

@@ -231,11 +231,11 @@ impl<N: Net> Proxy<N> {
             return false; // it is not there yet, and will be copied
         }
         let unanswered = !self.transactions[id].answered;
-        let answers = unanswered.then(|| [text, answer.1].map(|text| Text::new(write.reply.unwrap_or(text))));
+        let reply = unanswered.then(|| Text::new(write.reply.unwrap_or(text)));
         if unanswered {
             self.statistics.count_outcome(write.verb, status);
         }
-        self.heal(first, second, key, Some(Waiting { write: id, answers }));
+        self.heal(first, second, key, Some(Waiting { write: id, reply }));
         true
     }
 
@@ -269,7 +269,7 @@ impl<N: Net> Proxy<N> {
             } else if settled {
                 self.farm.servers[missed].miss(key);
             } else {
-                self.farm.servers[missed].miss_for_now(key);
+                self.farm.miss_for_now(missed, key);
             }
         }
     }
@@ -300,7 +300,7 @@ impl<N: Net> Proxy<N> {
         if let Some(second) = place.second
             && !self.farm.servers[second].is_up()
         {
-            self.farm.servers[second].miss_for_now(key);
+            self.farm.miss_for_now(second, key);
         }
     }
 }
