@@ -535,7 +535,9 @@ fn keys_are_any_bytes_that_memcached_accepts() {
     for key in keys {
         // A carriage return at the end of a line is a line end; inside it is part of the key.
         let around = [
-            "set ",
+            "add ",
+            " 1 0 1\r\n4\r\nreplace ",
+            " 1 0 1\r\n3\r\nset ",
             " 1 0 1\r\n5\r\nincr ",
             " 1\r\nget ",
             " k ",
@@ -614,6 +616,30 @@ fn several_commands_in_one_packet_are_answered_in_order() {
 fn several_commands_in_one_packet_are_carried_out_in_order_on_two_copies() {
     let faces = Faces::start();
     faces.compare(&pipeline());
+}
+
+/// A wide get is asked for in portions, so that what follows it could come to the server first.
+#[test]
+fn nothing_that_follows_a_wide_get_is_seen_by_it() {
+    let faces = Faces::start();
+    let keys: Vec<String> = (0..400).map(|i| format!("key{i}")).collect();
+    let first = format!("get {}\r\n", keys[..20].join(" "));
+    let wide = format!("get {}\r\n", keys.join(" "));
+    let last = keys.last().unwrap();
+    for next in [
+        store(&format!("add {last} 0 0 #"), b"1"),
+        format!("incr {last} 1\r\n").into_bytes(),
+        format!("touch {last} -1\r\n").into_bytes(),
+        store(&format!("set {last} 0 0 #"), b"7"),
+        format!("gat -1 {last}\r\n").into_bytes(),
+        store(&format!("set {last} 0 0 #"), b"8"),
+        format!("delete {last}\r\n").into_bytes(),
+        store(&format!("set {last} 0 0 #"), b"9"),
+        b"flush_all\r\n".to_vec(),
+    ] {
+        // The answer to the first get makes room for more while the second is not done.
+        faces.compare(&[first.as_bytes(), wide.as_bytes(), &next, wide.as_bytes()].concat());
+    }
 }
 
 #[test]

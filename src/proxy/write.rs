@@ -15,6 +15,7 @@ use super::repair::Waiting;
 use super::settings::Ack;
 use super::transaction::{Bytes, NO_SERVER, Text, Work};
 use crate::buffer::Slice;
+use crate::protocol::find_newline;
 use crate::protocol::request::{Keys, Request, Verb};
 use crate::protocol::response::Status;
 
@@ -318,6 +319,7 @@ fn agree(verb: Verb, one: (Status, &[u8]), other: (Status, &[u8])) -> bool {
 
 /// The key of a forwarded write: the second word of its line.
 pub fn key_of(request: &[u8]) -> Option<&[u8]> {
-    let line_len = request.iter().position(|&byte| byte == b'\r')?;
-    Keys::of(&request[..line_len]).nth(1)
+    // A carriage return may be part of the key; only the last one before the newline is not.
+    let line = &request[..find_newline(request)?];
+    Keys::of(line.strip_suffix(b"\r").unwrap_or(line)).nth(1)
 }
