@@ -79,18 +79,19 @@ impl<N: Net> Proxy<N> {
         Step::Unfinished
     }
 
-    /// Whether a request would change a key that the same client is still reading, or read while a wide get of the same
-    /// client has keys that are not asked for yet. The earlier read may have to ask the backup yet, or at all, and would
+    /// Whether a request would change a key that the same client is still reading, or come before keys of a wide get of
+    /// the same client that are not asked for yet. The earlier read may have to ask the backup yet, or at all, and would
     /// see what is newer.
     fn would_overtake_read(&self, client: usize, request: &Request<'_>) -> bool {
         let reads = matches!(request.verb, Verb::Get | Verb::Gets);
         let changes = !request.key.is_empty() && !reads && request.verb != Verb::Stats;
-        (changes && self.farm.has_backups() || reads)
+        let asked_once = reads || !self.farm.has_backups();
+        (changes || reads)
             && self.clients[client].queue.iter().any(|&id| {
                 let transaction = &self.transactions[id];
                 match &transaction.work {
                     Work::Answered => false,
-                    Work::Read(read) if reads => read.has_rest(),
+                    Work::Read(read) if asked_once => read.has_rest(),
                     Work::Read(read) if request.key_count <= 1 => read.may_concern(request.key),
                     _ => transaction.keys > 0 && !reads,
                 }
