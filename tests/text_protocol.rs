@@ -119,6 +119,9 @@ fn retrievals_are_answered_as_memcached_answers_them() {
         b"gat 0 \r\n",
         b"gets a q1\r\n",
         b"GET a\r\n",
+        b"bget a\r\n",
+        b"bget a q1 b\r\n",
+        b"bget\r\n",
         b"get a\0b\r\n",
         b"get a\tb\r\n",
         b"get a\r\r\n",
@@ -354,6 +357,8 @@ fn touch_and_delete_are_answered_as_memcached_answers_them() {
         "delete M 0",
         "delete M 1",
         "delete M noreply",
+        "delete M 1",
+        "delete M 0 noreply",
     ] {
         let line = long(&format!("{set}{line}\r\nget a\r\n"));
         faces.compare_all([line]);
@@ -396,6 +401,7 @@ fn flush_all_version_verbosity_and_quit_are_answered_as_memcached_answers_them()
         "verbosity 1 noreply x",
         "verbosity 1x",
         "verbosity -1",
+        "verbosity 4294967296",
         "verbosity 99999999999999999999999",
         "quit",
         "quit x",

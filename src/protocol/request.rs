@@ -277,7 +277,8 @@ fn parse_line(line: &[u8]) -> Result<Request<'_>, Refusal> {
     };
     let mut words = Keys(line);
     match words.next().unwrap_or(&[]) {
-        b"get" => retrieval(Verb::Get, line, words),
+        // bget is what clients of old said; memcached still takes it for a get.
+        b"get" | b"bget" => retrieval(Verb::Get, line, words),
         b"gets" => retrieval(Verb::Gets, line, words),
         b"gat" => get_and_touch(Verb::Gat, line, words),
         b"gats" => get_and_touch(Verb::Gats, line, words),
@@ -483,8 +484,7 @@ fn verbosity(line: &[u8]) -> Result<Request<'_>, Refusal> {
         return Err(Refusal::loud(ERROR));
     }
     let mut request = tokens.request(Verb::Verbosity);
-    let level = unsigned(tokens.list[1]).filter(|&level| level <= u64::from(u32::MAX));
-    request.number = level.ok_or(tokens.refuse(BAD_FORMAT))?;
+    request.number = unsigned(tokens.list[1]).ok_or(tokens.refuse(BAD_FORMAT))?;
     Ok(request)
 }
 
