@@ -249,6 +249,8 @@ fn a_value_that_is_too_large_is_counted() {
     let refusal = "SERVER_ERROR object too large for cache\r\n";
     client.check(format!("set k 0 0 {}\r\n{value}\r\n", value.len()), refusal);
     assert_eq!(client.stat("stats", "store_too_large"), "1");
+    // What was there before is removed, but nobody has asked for that.
+    assert_eq!(client.stat("stats", "delete_misses"), "0");
 }
 
 #[test]

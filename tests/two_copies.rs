@@ -360,7 +360,11 @@ fn with_ack_primary_a_write_is_acknowledged_when_the_primary_has_it() {
     client.check("add k2 1 0 3\r\nadd\r\n", "STORED\r\n");
     client.check("incr n 1\r\n", "2\r\n");
     client.check("touch n 0\r\n", "TOUCHED\r\n");
+    client.check("gat 0 n\r\n", hit("n", 0, "2"));
     client.check("delete n\r\n", "DELETED\r\n");
+    // What is too large is refused, and takes away what was there.
+    let too_large = format!("set n 0 0 2000000\r\n{}\r\n", "x".repeat(2_000_000));
+    client.check(too_large, "SERVER_ERROR object too large for cache\r\n");
     client.check("get k k2\r\n", "VALUE k 1 3\r\nnew\r\nVALUE k2 1 3\r\nadd\r\nEND\r\n");
     two.backup.cont();
     eventually("the backup has it, too", || {

@@ -5,7 +5,8 @@ use super::Proxy;
 use super::farm::Place;
 use super::link::{Leg, Purpose};
 use super::net::Net;
-use super::transaction::{Bytes, NO_SERVER};
+use super::settings::Ack;
+use super::transaction::{Bytes, NO_SERVER, Transaction, Work};
 use crate::protocol::request::{Keys, Verb};
 use crate::protocol::response::Status;
 
@@ -24,13 +25,21 @@ impl<N: Net> Proxy<N> {
         }
         let exptime = exptime.to_string();
         let parts: [&[u8]; 5] = [b"touch ", key, b" ", exptime.as_bytes(), b"\r\n"];
+        let id = match self.settings.ack {
+            Ack::All => id,
+            // Nobody waits for it.
+            Ack::Primary => self.transactions.insert(Transaction::new(None, true, 0)),
+        };
         self.send(second, place.lane, Purpose::Shadow, id, Bytes::Parts(&parts), 1);
     }
 
     /// The second server's touch is done, or was cut off and counts as a missed write. Where that server had nothing to
     /// touch, its partner may have.
     pub(super) fn shadow_done(&mut self, server: usize, leg: &Leg, status: Option<Status>) {
-        let touched = self.read_mut(leg.transaction).touched;
+        let touched = match &self.transactions[leg.transaction].work {
+            Work::Read(read) => read.touched,
+            _ => true,
+        };
         let request = leg.request.bytes();
         if let Some(key) = Keys::of(&request).nth(1) {
             match (status, self.farm.partner(key, server)) {
@@ -40,7 +49,10 @@ impl<N: Net> Proxy<N> {
                 _ => {}
             }
         }
-        self.read_step(leg.transaction);
+        match self.transactions[leg.transaction].work {
+            Work::Read(_) => self.read_step(leg.transaction),
+            _ => self.end_if_over(leg.transaction),
+        }
     }
 
     /// A gat did not find these keys on the server that decides: then they are gone, and the second copies go too. They

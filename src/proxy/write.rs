@@ -13,6 +13,7 @@ use super::link::{Purpose, Side};
 use super::net::Net;
 use super::repair::Waiting;
 use super::settings::Ack;
+use super::statistics::Statistics;
 use super::transaction::{Bytes, NO_SERVER, Text, Work};
 use crate::buffer::Slice;
 use crate::protocol::find_newline;
@@ -56,6 +57,20 @@ pub struct Write {
     request: Option<Slice>,
     /// What the client is told, whatever the servers say.
     reply: Option<&'static [u8]>,
+}
+
+impl Write {
+    /// What the client is told where a server answered this.
+    fn told<'a>(&self, text: &'a [u8]) -> &'a [u8] {
+        self.reply.unwrap_or(text)
+    }
+
+    /// Counts what the client asked for; it did not ask for a removal that has a reply of its own.
+    fn count(&self, statistics: &mut Statistics, status: Status) {
+        if self.reply.is_none() {
+            statistics.count_outcome(self.verb, status);
+        }
+    }
 }
 
 impl<N: Net> Proxy<N> {
@@ -163,12 +178,9 @@ impl<N: Net> Proxy<N> {
             && let Work::Write(write) = &self.transactions[id].work
         {
             // The other answer is still to come, but is not waited for.
-            let early = write
-                .first
-                .answer()
-                .map(|(status, text)| (write.verb, status, Text::new(text)));
-            if let Some((verb, status, text)) = early {
-                self.statistics.count_outcome(verb, status);
+            let early = write.first.answer();
+            if let Some((status, text)) = early.map(|(status, text)| (status, Text::new(write.told(text)))) {
+                write.count(&mut self.statistics, status);
                 self.answer(id, text.bytes());
             }
         }
@@ -180,8 +192,8 @@ impl<N: Net> Proxy<N> {
         }
         match write.first.answer().or(write.second.answer()) {
             Some((status, text)) => {
-                self.statistics.count_outcome(write.verb, status);
-                self.answer(id, write.reply.unwrap_or(text));
+                write.count(&mut self.statistics, status);
+                self.answer(id, write.told(text));
             }
             None => self.answer(id, NO_SERVER),
         }
@@ -232,9 +244,9 @@ impl<N: Net> Proxy<N> {
             return false; // it is not there yet, and will be copied
         }
         let unanswered = !self.transactions[id].answered;
-        let reply = unanswered.then(|| Text::new(write.reply.unwrap_or(text)));
+        let reply = unanswered.then(|| Text::new(write.told(text)));
         if unanswered {
-            self.statistics.count_outcome(write.verb, status);
+            write.count(&mut self.statistics, status);
         }
         self.heal(first, second, key, Some(Waiting { write: id, reply }));
         true
