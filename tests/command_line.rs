@@ -731,6 +731,24 @@ fn sigterm_lets_what_is_in_flight_fail_over() {
     assert_eq!(magent.wait().code(), Some(0));
 }
 
+/// More than a client may have in flight, so that some of it has not even been read when magent is told to end.
+#[test]
+fn sigterm_answers_all_of_a_long_pipeline() {
+    const REQUESTS: usize = 30_000;
+    let server = Memcached::start();
+    let mut magent = Magent::before(&[&server], &[], &[]);
+    let mut client = magent.client();
+    client.check("set key 0 0 1\r\nx\r\n", "STORED\r\n");
+    server.stop();
+    client.send("get key\r\n".repeat(REQUESTS));
+    wait_until_pending(&magent, &server);
+    tell_to_end(&magent, libc::SIGTERM);
+    server.cont();
+    client.expect("VALUE key 0 1\r\nx\r\nEND\r\n".repeat(REQUESTS));
+    client.expect_closed();
+    assert_eq!(magent.wait().code(), Some(0));
+}
+
 #[test]
 fn a_second_sigterm_ends_at_once() {
     let server = Memcached::start();

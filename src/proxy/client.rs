@@ -140,9 +140,7 @@ impl<N: Net> Proxy<N> {
         if readiness.readable || readiness.closed {
             client.readable = true;
             self.read_client(index, readiness.closed, scratch);
-            if self.leaving && self.clients.get(index).is_some_and(|client| client.has_asked) {
-                self.client_leaves(index);
-            }
+            self.leave_if_heard_out(index);
         }
     }
 
@@ -186,6 +184,19 @@ impl<N: Net> Proxy<N> {
         client.input = Input::Nothing;
         // Closing is the writer's business: it knows when everything is out.
         client.mark_dirty(&mut self.dirty_clients, index);
+    }
+
+    /// When magent ends: no more is read from a client that has asked something, once all that it had sent is read and
+    /// begun. Closing a socket with bytes unread would take away replies that are still on their way.
+    pub(super) fn leave_if_heard_out(&mut self, index: usize) {
+        let leaving = self.leaving;
+        let heard_out = |client: &Client<N>| {
+            let unread = client.readable || matches!(client.input, Input::Paused(_));
+            client.has_asked && client.stage != Stage::Leaving && !unread
+        };
+        if leaving && self.clients.get(index).is_some_and(heard_out) {
+            self.client_leaves(index);
+        }
     }
 
     /// Handles bytes that were read, in whatever portions they came.
@@ -332,6 +343,7 @@ impl<N: Net> Proxy<N> {
         }
         // Whether the stream has ended behind what is read now is not known any more: read until it says so.
         self.read_client(index, true, scratch);
+        self.leave_if_heard_out(index);
     }
 
     /// Writes a client's replies, and closes it if they were its last.

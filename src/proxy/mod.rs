@@ -295,9 +295,7 @@ impl<N: Net> Proxy<N> {
         for index in open {
             self.clients[index].readable = true;
             self.read_client(index, true, scratch);
-            if self.clients.get(index).is_some_and(|client| client.has_asked) {
-                self.client_leaves(index);
-            }
+            self.leave_if_heard_out(index);
         }
     }
 
