@@ -157,6 +157,13 @@ impl Pipe {
         self.arrived = 0;
     }
 
+    /// The stream ends with a reset, at once.
+    pub fn reset(&mut self) {
+        self.lose_all();
+        self.ending = true;
+        self.end = Some(End::Reset);
+    }
+
     /// Takes what has arrived, as far as it fits.
     pub fn read(&mut self, into: &mut [u8]) -> usize {
         let count = into.len().min(self.arrived);

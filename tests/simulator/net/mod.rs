@@ -292,7 +292,12 @@ impl Network {
             false => &mut connection.outward,
         };
         let any = pipe.arrive(now);
-        if any && inward {
+        let for_nobody = any && !inward && connection.peer_left && matches!(peer, Peer::Client(_));
+        if for_nobody {
+            connection.outward.lose_all();
+            connection.inward.reset();
+        }
+        if for_nobody || any && inward {
             self.raise(name);
         }
         any
@@ -533,6 +538,8 @@ impl Network {
             return;
         }
         connection.backlog.clear();
+        // Who closes a socket with bytes unread resets the connection: a magent that waits for room is told.
+        let end = if connection.outward.wants_room { End::Reset } else { end };
         connection.outward.lose_flights();
         let (state, peer) = (connection.state, connection.peer);
         if state != State::Left {
