@@ -102,6 +102,7 @@ impl Simulation {
         ));
         if let Some(server) = fault.server() {
             self.impaired_ms[server] = u64::MAX;
+            self.faulty_since_ms[server] = Some(self.now_ms());
         }
         self.checker.disturbed_ms = u64::MAX;
         self.strike(fault);
@@ -151,6 +152,9 @@ impl Simulation {
     pub fn end_fault(&mut self, fault: &Fault) {
         let Fault { kind, victim, duration } = *fault;
         self.note(format_args!("the fault is over: {kind:?}"));
+        if let Some(server) = fault.server() {
+            self.faulty_since_ms[server] = None;
+        }
         let patience = duration.min(RETRANSMISSION_MAX_US);
         if matches!(kind, Kind::PowerLoss | Kind::Cut) {
             self.resent_us = self.now() + patience;
@@ -188,6 +192,7 @@ impl Simulation {
     }
 
     /// A server's memory is gone. A key may be lost only if its other server does not hold it, or was not whole itself.
+    /// One that something is wrong with just now has missed what was written since, or may be thought to have missed it.
     fn memory_lost(&mut self, server: usize) {
         if !matches!(self.plan.class, Class::Chaos | Class::Alone) {
             return;
@@ -201,7 +206,10 @@ impl Simulation {
             }
             let partner = servers.iter().copied().find(|&other| other != server);
             let kept = partner.is_some_and(|partner| {
-                let whole = self.impaired_ms[partner] < now_ms || self.returned_us[partner] + RETURNED_US < now_us;
+                let whole = match self.faulty_since_ms[partner] {
+                    Some(since_ms) => !self.checker.changed_since(key, since_ms),
+                    None => self.returned_us[partner] + RETURNED_US < now_us || self.impaired_ms[partner] < now_ms,
+                };
                 whole && self.holds_current(partner, key)
             });
             if !kept {
