@@ -167,8 +167,16 @@ impl<N: Net> Proxy<N> {
                     Verb::Add => status == Status::Error,
                     _ => matches!(status, Status::NotStored | Status::NotFound | Status::Error),
                 };
-                if nothing_there && self.farm.may_be_elsewhere(&conditional.key(), conditional.servers.0) {
-                    return self.conditional_failed(id, &conditional);
+                let added = stored && conditional.verb == Verb::Add;
+                if (nothing_there || added) && self.farm.knows_less(&conditional.key(), conditional.servers.0) {
+                    if added {
+                        // The server had been started anew, which was not known when it was asked.
+                        self.take_back(&conditional);
+                    }
+                    return match self.farm.may_be_elsewhere(&conditional.key(), conditional.servers.0) {
+                        true => self.conditional_failed(id, &conditional),
+                        false => self.decide_elsewhere(id, &conditional),
+                    };
                 }
                 if let Some(second) = conditional
                     .servers
@@ -244,16 +252,21 @@ impl<N: Net> Proxy<N> {
                     return self.conditional_failed(id, &conditional);
                 }
                 self.farm.miss_for_now(first, &key);
-                let whole = conditional.request.clone();
-                let bytes = whole.bytes();
-                let Some((_, Ok(request))) = request::parse(&bytes) else {
-                    return self.conditional_failed(id, &conditional);
-                };
-                // The unique of a cas was the other server's.
-                let request = Request { number: 0, ..request };
-                self.decide(id, &request, Bytes::Again(&whole));
+                self.decide_elsewhere(id, &conditional);
             }
         }
+    }
+
+    /// The server that was asked is none that can decide any more; its partner is.
+    fn decide_elsewhere(&mut self, id: usize, conditional: &Conditional) {
+        let whole = conditional.request.clone();
+        let bytes = whole.bytes();
+        let Some((_, Ok(request))) = request::parse(&bytes) else {
+            return self.conditional_failed(id, conditional);
+        };
+        // The unique of a cas was the other server's.
+        let request = Request { number: 0, ..request };
+        self.decide(id, &request, Bytes::Again(&whole));
     }
 
     /// Sends the partner a plain set of the item that was stored.
@@ -272,6 +285,19 @@ impl<N: Net> Proxy<N> {
         let key = conditional.key();
         let purpose = Purpose::Conditional(Side::Second);
         self.send(second, conditional.lane, purpose, id, Bytes::Parts(&deletion(&key)), 0);
+    }
+
+    /// Undoes an add where the item may be on the partner.
+    fn take_back(&mut self, conditional: &Conditional) {
+        let key = conditional.key();
+        self.send(
+            conditional.servers.0,
+            conditional.lane,
+            Purpose::Forget,
+            0,
+            Bytes::Parts(&deletion(&key)),
+            0,
+        );
     }
 
     fn conditional_failed(&mut self, id: usize, conditional: &Conditional) {

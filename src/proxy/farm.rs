@@ -180,6 +180,20 @@ impl Farm {
         !there.is_up() && !there.gone && !filled && here.lacks(key, partner) > 0
     }
 
+    /// Whether a server lacks what its partner, which is up, may have of a key: a miss on it says nothing.
+    pub fn is_overruled(&self, key: &[u8], server: usize) -> bool {
+        self.partner(key, server).is_some_and(|partner| {
+            let (here, there) = (&self.servers[server], &self.servers[partner]);
+            there.is_up() && here.lacks(key, partner) > there.lacks(key, server)
+        })
+    }
+
+    /// Whether a miss on a server says nothing about a key, because its partner may have that: one that cannot be asked, or
+    /// that was not there to be asked when this server was.
+    pub fn knows_less(&self, key: &[u8], server: usize) -> bool {
+        self.is_overruled(key, server) || self.may_be_elsewhere(key, server)
+    }
+
     /// Which servers hold keys together.
     fn find_partners(&mut self) {
         let mut partners = vec![BTreeSet::new(); self.servers.len()];

@@ -20,6 +20,8 @@ const DRAIN_MAX_MS: u64 = 2000;
 const GIVEN_UP_MS: u64 = 10_000;
 /// A tick that comes later than this says nothing about the servers.
 const LATE_MAX_MS: u64 = 50;
+/// How often a server that returns looks whether its partners have answered.
+const COMPARE_PAUSE_MS: u64 = 2;
 /// How often a retired server is looked at until it is drained.
 const DRAIN_PAUSE_MS: u64 = 20;
 
@@ -127,6 +129,9 @@ impl<N: Net> Proxy<N> {
     /// the links that the keys' own commands use, so order does the rest. A flush_all has to be waited for where there
     /// is more than one link.
     pub(super) fn rejoin(&mut self, index: usize) {
+        if self.waits_for_partners(index) {
+            return;
+        }
         let missed = match std::mem::take(&mut self.farm.servers[index].missed) {
             Missed::Nothing => 0,
             Missed::Everything => {
@@ -170,6 +175,31 @@ impl<N: Net> Proxy<N> {
             );
             server.health = Health::Up;
         }
+    }
+
+    /// Whether a partner that is taken to be up, and may have done what this server missed, has left unanswered what it was
+    /// asked before. It may be gone as well: then this server's copy is the one that is left.
+    fn waits_for_partners(&mut self, index: usize) -> bool {
+        let now_ms = self.now_ms;
+        let Health::Rejoining { step, .. } = &mut self.farm.servers[index].health else {
+            return false;
+        };
+        let asked_ms = match *step {
+            Rejoining::Comparing { asked_ms } => asked_ms,
+            _ => now_ms,
+        };
+        *step = Rejoining::Comparing { asked_ms };
+        let silent = |&partner: &usize| {
+            let server = &self.farm.servers[partner];
+            let mut links = server.links.iter().flatten().map(|&link| &self.links[link]);
+            server.is_up() && links.any(|link| link.asked_before(asked_ms))
+        };
+        let unheard = !self.lost.is_empty() || self.farm.partners(index).iter().any(silent);
+        let waits = unheard && self.farm.servers[index].missed.is_undecided();
+        if waits {
+            self.next_tick_ms = self.next_tick_ms.min(now_ms + COMPARE_PAUSE_MS);
+        }
+        waits
     }
 
     /// Removes keys from a server, which then lacks those that its partners have. Returns how many.
@@ -314,6 +344,10 @@ impl<N: Net> Proxy<N> {
                     step: Rejoining::Draining { until_ms },
                     ..
                 } => self.next_tick_ms = self.next_tick_ms.min(until_ms),
+                Health::Rejoining {
+                    step: Rejoining::Comparing { .. },
+                    ..
+                } => self.rejoin(index),
                 Health::Up | Health::Rejoining { .. } => {}
             }
             match self.farm.servers[index].settles_ms {

@@ -176,6 +176,11 @@ impl<N: Net> Link<N> {
         Some(oldest.sent_ms.max(self.progress_ms) + timeout_ms + self.excused_ms)
     }
 
+    /// Whether something that was asked by then is unanswered.
+    pub fn asked_before(&self, asked_ms: u64) -> bool {
+        self.pending.front().is_some_and(|oldest| oldest.sent_ms <= asked_ms)
+    }
+
     /// Notes a sign of life.
     pub fn progressed(&mut self, now_ms: u64) {
         self.progress_ms = now_ms;

@@ -319,11 +319,16 @@ impl<N: Net> Proxy<N> {
             let mut missed = std::mem::take(&mut read.missed);
             missed.add(unanswered(leg, &read.slots));
             match ask {
-                Ask::First if self.read_mut(id).verb.is_get_and_touch() => self.touch_missed(id, server, &missed.text),
+                Ask::First if self.read_mut(id).verb.is_get_and_touch() => {
+                    match Keys::of(&missed.text).any(|key| self.farm.is_overruled(key, server)) {
+                        // It was started anew, which was not known when it was asked.
+                        true => self.ask_partners(id, server, &missed, Ask::AfterLoss),
+                        false => self.touch_missed(id, server, &missed.text),
+                    }
+                }
                 Ask::First => self.ask_partners(id, server, &missed, Ask::SecondAfterMiss),
                 Ask::AfterLoss => {
-                    let elsewhere = Keys::of(&missed.text).any(|key| self.farm.may_be_elsewhere(key, server));
-                    if elsewhere {
+                    if Keys::of(&missed.text).any(|key| self.farm.knows_less(key, server)) {
                         self.read_mut(id).failure = Some(NO_SERVER);
                     }
                 }

@@ -6,7 +6,7 @@
 //!    ^                                                      |  probe due: connect, say "stats"
 //!    |  deletions of the missed keys are on their way,      v
 //!    |  or its flush_all is done                        Rejoining --> Down again, with a longer pause
-//!    +--------------------------------------------------- Probing -> Draining -> Flushing
+//!    +------------------------------------- Probing -> Draining -> Comparing -> Flushing
 //! ```
 //! At start a server is taken to be up, so that a request that comes first waits for the connection rather than being
 //! refused; a server that is not there says so at once.
@@ -51,6 +51,9 @@ pub enum Rejoining {
     Probing,
     /// It answered; now for the end of what it was sent before it fell silent, until the time given at the latest.
     Draining { until_ms: u64 },
+    /// It has nothing left to say; now for its partners to answer what they had been asked by the time given, lest they
+    /// are believed about writes that it missed when they are gone too, and not yet found out.
+    Comparing { asked_ms: u64 },
     /// The end of its flush_all.
     Flushing,
 }
@@ -100,8 +103,8 @@ impl Missed {
         }
     }
 
-    /// Notes what became of a write that was missed. Returns whether there is one.
-    fn settle(&mut self, key: &[u8], outcome: Outcome) -> bool {
+    /// Notes what became of a write, if it was missed. Returns whether it was.
+    pub fn settle(&mut self, key: &[u8], outcome: Outcome) -> bool {
         let Missed::Keys { keys, .. } = self else {
             return false;
         };
@@ -111,6 +114,11 @@ impl Missed {
             None => return false,
         }
         true
+    }
+
+    /// Whether there is a write that its partner has still to answer.
+    pub fn is_undecided(&self) -> bool {
+        matches!(self, Missed::Keys { keys, .. } if keys.values().any(|outcome| *outcome == Outcome::Pending))
     }
 
     /// Settles those whose key is one of these.
@@ -341,15 +349,18 @@ impl Server {
 
     /// Notes that it has missed a write that its partner acknowledged.
     pub fn miss(&mut self, key: &[u8]) {
+        self.miss_with(key, Outcome::Settled);
+    }
+
+    pub fn miss_with(&mut self, key: &[u8], outcome: Outcome) {
         self.counters.missed += 1;
-        self.missed.add(key, Outcome::Settled);
+        self.missed.add(key, outcome);
     }
 
     /// Notes that it has missed a write that its partner has not acknowledged, so far, but may if it is there.
     pub fn miss_for_now(&mut self, key: &[u8], partner_is_up: bool) {
-        self.counters.missed += 1;
         let outcome = if partner_is_up { Outcome::Pending } else { Outcome::Open };
-        self.missed.add(key, outcome);
+        self.miss_with(key, outcome);
     }
 
     /// Its partner acknowledged a write; if this server has missed that, then for good.

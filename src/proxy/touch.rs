@@ -59,7 +59,7 @@ impl<N: Net> Proxy<N> {
     /// may be newer by now, so they are made what the first server has.
     pub(super) fn touch_missed(&mut self, id: usize, server: usize, keys: &[u8]) {
         for key in Keys::of(keys) {
-            if self.farm.may_be_elsewhere(key, server) {
+            if self.farm.knows_less(key, server) {
                 self.read_mut(id).failure = Some(NO_SERVER);
             } else if let Some(second) = self.farm.partner(key, server) {
                 self.heal_if_room(server, second, key);
@@ -92,6 +92,8 @@ impl<N: Net> Proxy<N> {
                     Some(partner) if self.farm.may_be_elsewhere(key, partner) => {
                         self.farm.servers[partner].may_lack(key, server);
                     }
+                    // Of the two, the one that was not there to be asked has missed more.
+                    Some(partner) if !self.farm.servers[partner].is_up() => self.farm.miss_for_now(partner, key),
                     Some(_) => self.farm.miss_for_now(server, key),
                     None => {}
                 }

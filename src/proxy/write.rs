@@ -12,6 +12,7 @@ use super::farm::Place;
 use super::link::{Purpose, Side};
 use super::net::Net;
 use super::repair::Waiting;
+use super::server::Outcome;
 use super::settings::Ack;
 use super::statistics::Statistics;
 use super::transaction::{Bytes, NO_SERVER, Text, Work};
@@ -40,6 +41,14 @@ impl Copy {
             _ => None,
         }
     }
+
+    /// What this answer means to a partner that missed the write. What the client did wrong changed nothing.
+    fn outcome(&self) -> Outcome {
+        match self.answer() {
+            Some((Status::Error, text)) if text.starts_with(b"CLIENT_ERROR") => Outcome::Open,
+            _ => Outcome::Settled,
+        }
+    }
 }
 
 pub struct Write {
@@ -63,6 +72,14 @@ impl Write {
     /// What the client is told where a server answered this.
     fn told<'a>(&self, text: &'a [u8]) -> &'a [u8] {
         self.reply.unwrap_or(text)
+    }
+
+    /// Lets the other server decide.
+    fn turn(&mut self) {
+        if let Some(second) = &mut self.servers.1 {
+            std::mem::swap(&mut self.servers.0, second);
+            std::mem::swap(&mut self.first, &mut self.second);
+        }
     }
 
     /// Counts what the client asked for; it did not ask for a removal that has a reply of its own.
@@ -158,15 +175,18 @@ impl<N: Net> Proxy<N> {
         };
         let all = !write.first.is_pending() && !write.second.is_pending();
         let first_answered = write.first.answer().is_some();
-        let enough = all || (self.settings.ack == Ack::Primary && first_answered);
+        let enough = all || (self.settings.ack == Ack::Primary && first_answered && !self.is_overruled(write));
         if !enough {
             return;
         }
         if all {
             let work = std::mem::replace(&mut self.transactions[id].work, Work::Answered);
-            let Work::Write(write) = work else {
+            let Work::Write(mut write) = work else {
                 return;
             };
+            if self.is_overruled(&write) {
+                write.turn();
+            }
             self.writes[usize::from(write.bucket)] -= 1;
             if !self.heal_if_different(id, &write) {
                 match self.transactions[id].answered {
@@ -184,6 +204,18 @@ impl<N: Net> Proxy<N> {
                 self.answer(id, text.bytes());
             }
         }
+    }
+
+    /// Whether the first server only does not find the key because it was started anew, which was not known when it was
+    /// asked.
+    fn is_overruled(&self, write: &Write) -> bool {
+        let Some(request) = &write.request else {
+            return false;
+        };
+        let negative = write.first.answer().is_some_and(|(status, _)| is_negative(status));
+        negative
+            && !matches!(write.second, Copy::Absent | Copy::Lost)
+            && key_of(&request.bytes()).is_some_and(|key| self.farm.is_overruled(key, write.servers.0))
     }
 
     fn answer_write(&mut self, id: usize, write: &Write) {
@@ -210,7 +242,7 @@ impl<N: Net> Proxy<N> {
             (None, Some((status, _))) => (status, second, first),
             (None, None) => return false,
         };
-        let negative = matches!(answer, Status::NotFound | Status::NotStored);
+        let negative = is_negative(answer);
         if let Some(key) = key_of(&request.bytes()) {
             match self.farm.servers[there].is_up() {
                 _ if negative => self.farm.servers[here].may_lack(key, there),
@@ -240,7 +272,7 @@ impl<N: Net> Proxy<N> {
             return false;
         };
         let cold = self.farm.servers[second].lacks(key, first) > 0;
-        if cold && matches!(answer.0, Status::NotFound | Status::NotStored) {
+        if cold && is_negative(answer.0) {
             return false; // it is not there yet, and will be copied
         }
         let unanswered = !self.transactions[id].answered;
@@ -265,47 +297,56 @@ impl<N: Net> Proxy<N> {
             Side::First => (first, second, &mut write.second),
             Side::Second => (second, first, &mut write.first),
         };
-        let (missed, settled) = match partners_copy {
-            Copy::Pending => (lost, false),
-            Copy::Answered(..) if told || self.farm.servers[partner].is_still(write.epoch) => (lost, true),
+        let (missed, known) = match partners_copy {
+            Copy::Pending => (lost, None),
+            Copy::Answered(..) if told || self.farm.servers[partner].is_still(write.epoch) => {
+                (lost, Some(partners_copy.outcome()))
+            }
             // It acknowledged, and was lost since, perhaps with its memory: that is no acknowledgement.
             Copy::Answered(..) => {
                 *partners_copy = Copy::Lost;
-                (lost, false)
+                (lost, None)
             }
-            Copy::Absent | Copy::Lost => (partner, false),
+            Copy::Absent | Copy::Lost => (partner, None),
         };
         if let Some(key) = key_of(&request.bytes()) {
             // A partner that was never filled with it cannot tell whether it was there; see what it says.
             if write.verb != Verb::Set && missed == lost && self.farm.servers[partner].lacks(key, lost) > 0 {
                 write.elsewhere = true;
-            } else if settled {
-                self.farm.servers[missed].miss(key);
             } else {
-                self.farm.miss_for_now(missed, key);
+                match known {
+                    Some(outcome) => self.farm.servers[missed].miss_with(key, outcome),
+                    None => self.farm.miss_for_now(missed, key),
+                }
             }
         }
     }
 
-    /// A server acknowledged: if its partner did not get the write, it has missed it for good.
+    /// A server answered: if its partner did not get the write, it has missed it for good, unless it was none.
     fn settle_missed(&mut self, id: usize, side: Side) {
-        let Work::Write(write) = &self.transactions[id].work else {
+        let Work::Write(write) = &mut self.transactions[id].work else {
             return;
         };
         let (Some(request), (first, Some(second))) = (&write.request, write.servers) else {
             return;
         };
-        let (partner, partners_copy) = match side {
-            Side::First => (second, &write.second),
-            Side::Second => (first, &write.first),
+        let (copy, server, partner, partners_copy) = match side {
+            Side::First => (&write.first, first, second, &write.second),
+            Side::Second => (&write.second, second, first, &write.first),
         };
-        // Where the item may be elsewhere, what this one says is not the last word.
-        if matches!(partners_copy, Copy::Absent | Copy::Lost)
-            && !write.elsewhere
-            && let Some(key) = key_of(&request.bytes())
-        {
-            self.farm.servers[partner].missed_for_good(key);
+        if !matches!(partners_copy, Copy::Absent | Copy::Lost) {
+            return;
         }
+        let request = request.bytes();
+        let Some(key) = key_of(&request) else {
+            return;
+        };
+        // Where the item may be elsewhere, what this one says is not the last word; nor if it turned out only now that it
+        // was started anew.
+        let here = copy.answer().is_some_and(|(status, _)| !is_negative(status));
+        write.elsewhere |= !here && self.farm.may_be_elsewhere(key, server);
+        let outcome = if write.elsewhere { Outcome::Open } else { copy.outcome() };
+        self.farm.servers[partner].missed.settle(key, outcome);
     }
 
     /// The partner was down when the write was sent.
@@ -316,6 +357,11 @@ impl<N: Net> Proxy<N> {
             self.farm.miss_for_now(second, key);
         }
     }
+}
+
+/// Whether an answer says that the key is not there.
+fn is_negative(status: Status) -> bool {
+    matches!(status, Status::NotFound | Status::NotStored)
 }
 
 /// Whether two answers to a write leave both servers with the same.
