@@ -39,6 +39,13 @@ use trace::Verbosity;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// Seeds that found a fault of magent's or of the simulator's own, beyond those that every run tries.
+const ONCE_BROKEN: [u64; 49] = [
+    196, 4_293, 9_074, 10_334, 47_343, 59_092, 67_227, 69_577, 73_268, 80_444, 106_718, 129_014, 196_652, 204_302,
+    219_002, 237_344, 243_950, 272_727, 273_141, 294_482, 296_180, 315_248, 325_636, 391_394, 402_446, 438_981,
+    463_888, 465_596, 470_972, 483_284, 500_594, 555_578, 560_642, 596_978, 639_920, 649_940, 650_870, 654_296,
+    655_610, 696_116, 771_068, 805_208, 882_716, 898_766, 903_822, 908_882, 947_468, 958_484, 1_012_233,
+];
 /// Without optimization this many take half a minute; `make check` runs 10,000 of an optimized build.
 const SEEDS: u64 = 100;
 
@@ -145,6 +152,15 @@ fn schedules_keep_every_promise() {
         failures.len(),
         report(failures[0].0, &failures[0].1)
     );
+}
+
+#[test]
+fn schedules_that_once_broke_a_promise_keep_it() {
+    for seed in ONCE_BROKEN {
+        if let Some(broken) = run(seed, Verbosity::Silent).broken {
+            panic!("{}", report(seed, &broken));
+        }
+    }
 }
 
 #[test]
