@@ -45,6 +45,17 @@ const RETRANSMISSION_MAX_US: Us = 1_500_000;
 /// What a server that has been back for so long tells is what it should.
 const RETURNED_US: Us = 6_000_000;
 
+/// How long what a server was asked may have been under way when something went wrong with it.
+const UNANSWERED_MS: u64 = 50;
+
+/// Something is wrong with a server.
+#[derive(Clone, Copy)]
+pub struct Faulty {
+    since_ms: u64,
+    /// Before that nothing was, and it still holds what it held.
+    is_whole: bool,
+}
+
 impl Fault {
     pub fn server(&self) -> Option<usize> {
         match self.kind {
@@ -101,8 +112,13 @@ impl Simulation {
             duration / 1000
         ));
         if let Some(server) = fault.server() {
+            let keeps_memory = matches!(kind, Kind::Stop | Kind::Cut | Kind::Slow { .. });
+            let is_whole = self.impaired_ms[server] < self.now_ms() && keeps_memory;
             self.impaired_ms[server] = u64::MAX;
-            self.faulty_since_ms[server] = Some(self.now_ms());
+            self.faulty[server] = Some(Faulty {
+                since_ms: self.now_ms(),
+                is_whole,
+            });
         }
         self.checker.disturbed_ms = u64::MAX;
         self.strike(fault);
@@ -153,7 +169,7 @@ impl Simulation {
         let Fault { kind, victim, duration } = *fault;
         self.note(format_args!("the fault is over: {kind:?}"));
         if let Some(server) = fault.server() {
-            self.faulty_since_ms[server] = None;
+            self.faulty[server] = None;
         }
         let patience = duration.min(RETRANSMISSION_MAX_US);
         if matches!(kind, Kind::PowerLoss | Kind::Cut) {
@@ -192,7 +208,6 @@ impl Simulation {
     }
 
     /// A server's memory is gone. A key may be lost only if its other server does not hold it, or was not whole itself.
-    /// One that something is wrong with just now has missed what was written since, or may be thought to have missed it.
     fn memory_lost(&mut self, server: usize) {
         if !matches!(self.plan.class, Class::Chaos | Class::Alone) {
             return;
@@ -206,15 +221,30 @@ impl Simulation {
             }
             let partner = servers.iter().copied().find(|&other| other != server);
             let kept = partner.is_some_and(|partner| {
-                let whole = match self.faulty_since_ms[partner] {
-                    Some(since_ms) => !self.checker.changed_since(key, since_ms),
-                    None => self.returned_us[partner] + RETURNED_US < now_us || self.impaired_ms[partner] < now_ms,
-                };
-                whole && self.holds_current(partner, key)
+                let returned = self.returned_us[partner] + RETURNED_US < now_us;
+                match self.faulty[partner] {
+                    Some(faulty) => self.must_have(partner, key, &faulty),
+                    None => (returned || self.impaired_ms[partner] < now_ms) && self.holds_current(partner, key),
+                }
             });
             if !kept {
                 self.checker.may_vanish(key);
             }
+        }
+    }
+
+    /// Whether a server that something is wrong with just now has the last copy of a key, or will have when it has done
+    /// what it was sent. What was acknowledged before it could be taken for dead it was told before, too, and what was
+    /// written later, or is being written, it has missed, or may be thought to have missed.
+    fn must_have(&mut self, server: usize, key: usize, faulty: &Faulty) -> bool {
+        let settings = &self.plan.settings[0];
+        let given_up_ms = faulty.since_ms + settings.timeout_ms - UNANSWERED_MS;
+        if self.checker.changed_since(key, given_up_ms) {
+            false
+        } else if self.checker.changed_since(key, faulty.since_ms) {
+            settings.ack == Ack::All && faulty.is_whole
+        } else {
+            self.holds_current(server, key)
         }
     }
 

@@ -1,9 +1,12 @@
 //! A memcached's process and machine: running, stopped, dead; and what becomes of its connections.
 
 use super::memcached::Memcached;
-use super::net::{Name, Network, Peer};
+use super::net::{Event, Name, Network, Peer};
 use super::pipe::End;
 use super::trace::Readable;
+
+/// How late a thread of a process may run that was stopped.
+const THREAD_LATE_MAX_US: u64 = 8_000;
 
 pub struct Server {
     index: usize,
@@ -104,17 +107,12 @@ impl Server {
         self.stopped = true;
     }
 
-    /// SIGCONT: it gets to what has come meanwhile.
+    /// SIGCONT: it gets to what has come meanwhile, to each connection when the thread that has it runs.
     pub fn go_on(&mut self, network: &mut Network) {
         self.stopped = false;
-        let mut names = self.connections(network);
-        // In the order that its own epoll tells.
-        for last in (1..names.len()).rev() {
-            let other = network.random.below(last as u64 + 1) as usize;
-            names.swap(last, other);
-        }
-        for name in names {
-            self.serve(network, name);
+        for name in self.connections(network) {
+            let delay_us = network.random.skewed(0, THREAD_LATE_MAX_US);
+            network.at(network.now + delay_us, Event::Resume(name));
         }
     }
 

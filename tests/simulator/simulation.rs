@@ -2,6 +2,7 @@
 
 use super::checker::Checker;
 use super::client::{Client, Scene};
+use super::faults::Faulty;
 use super::net::{Event, Name, Network, Peer, SimulatedNet};
 use super::pipe::Us;
 use super::plan::Plan;
@@ -25,8 +26,8 @@ pub struct Simulation {
     pub pollers: Vec<Poller>,
     pub checker: Checker,
     pub impaired_ms: Vec<u64>,
-    /// By server: since when something is wrong with it.
-    pub faulty_since_ms: Vec<Option<u64>>,
+    /// By server: what is wrong with it.
+    pub faulty: Vec<Option<Faulty>>,
     /// By server: when last it came back.
     pub returned_us: Vec<Us>,
     /// By when all that was held up by cuts is under way again.
@@ -79,7 +80,7 @@ impl Simulation {
             pollers: pollers.collect(),
             checker: Checker::new(&names),
             impaired_ms: vec![0; plan.servers.len()],
-            faulty_since_ms: vec![None; plan.servers.len()],
+            faulty: vec![None; plan.servers.len()],
             returned_us: vec![0; plan.servers.len()],
             resent_us: 0,
             excused_until_us: 0,
