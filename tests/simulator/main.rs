@@ -11,6 +11,8 @@
 //! `make simulate SEEDS=n` runs so many seeds, and stops at the first that fails. In the environment, `SEED=n` runs one
 //! of them with its whole trace, `FIRST=n` begins there, `CLASS=name` takes only schedules of one class, `FAILURES=n`
 //! goes on up to so many failures, `WITHOUT=gat` leaves gat and gats out.
+//!
+//! What schedules changed of the design, and what the checker allows, is in `README.md` beside this.
 
 mod checker;
 mod client;
