@@ -214,6 +214,25 @@ fn a_server_that_was_restarted_while_nobody_asked_is_not_believed() {
     two.both_say("get k\r\n", &hit("k", 0, "6"));
 }
 
+/// Its requests go out together with the question which life the server is in.
+#[test]
+fn a_server_that_was_restarted_while_magent_did_not_run_is_not_believed() {
+    let mut two = Two::start(&[]);
+    let mut client = two.client();
+    for key in ["n", "t", "a", "g", "d"] {
+        client.check(format!("set {key} 3 0 1\r\n5\r\n"), "STORED\r\n");
+    }
+    two.magent.stop();
+    client.send("incr n 1\r\ntouch t 100\r\nadd a 0 0 1\r\nx\r\ngat 100 g\r\ndelete d\r\n");
+    two.primary.restart();
+    two.magent.signal(libc::SIGCONT);
+    client.expect(format!("6\r\nTOUCHED\r\nNOT_STORED\r\n{}DELETED\r\n", hit("g", 3, "5")));
+    wait_until_filled(&two.magent, &two.primary);
+    two.both_say("get n\r\n", &hit("n", 3, "6"));
+    two.both_say("get a\r\n", &hit("a", 3, "5"));
+    two.both_say("get d\r\n", MISS);
+}
+
 #[test]
 fn a_server_that_returns_empty_is_filled_with_nobody_reading() {
     const KEYS: usize = 3000;
