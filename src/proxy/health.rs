@@ -13,8 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::{self, ErrorKind};
 
-/// How long a server that answers on a new connection is waited for to answer on the old one, before it is taken to
-/// have been started anew. A server that wakes up gets to all its connections within moments.
+/// How long a server that answers on a new connection is waited for to answer on the old one, before that is given up. A
+/// server that wakes up gets to all its connections within moments.
 const DRAIN_MAX_MS: u64 = 2000;
 /// After so long without an answer a server's items are taken to be lost.
 const GIVEN_UP_MS: u64 = 10_000;
@@ -113,6 +113,14 @@ impl<N: Net> Proxy<N> {
                 format_args!("server {name} was restarted, and is empty"),
             );
         }
+        if reborn {
+            self.drop_stale_links(index); // nobody is left who could run what they brought
+        }
+        let server = &mut self.farm.servers[index];
+        if std::mem::take(&mut server.unheard) && !reborn {
+            self.look_again(index);
+            return Ok(());
+        }
         let nothing_stale = server.stale_links.is_empty();
         if let Health::Rejoining { step, .. } = &mut server.health {
             *step = Rejoining::Draining { until_ms };
@@ -123,6 +131,20 @@ impl<N: Net> Proxy<N> {
             }
         }
         Ok(())
+    }
+
+    /// Puts off the return of a server to the next answer.
+    fn look_again(&mut self, index: usize) {
+        let health = &mut self.farm.servers[index].health;
+        if let Health::Rejoining { since_ms, pause_ms, .. } = *health {
+            let probe_at_ms = self.now_ms + PROBE_PAUSE_MIN_MS;
+            *health = Health::Down {
+                since_ms,
+                probe_at_ms,
+                pause_ms,
+            };
+            self.next_tick_ms = self.next_tick_ms.min(probe_at_ms);
+        }
     }
 
     /// A server is there again. What it missed is deleted on it before anybody reads from it: the deletions go out on
@@ -338,7 +360,8 @@ impl<N: Net> Proxy<N> {
                     ..
                 } if until_ms <= now_ms => {
                     self.drop_stale_links(index);
-                    self.rejoin(index);
+                    self.farm.servers[index].unheard = true;
+                    self.look_again(index);
                 }
                 Health::Rejoining {
                     step: Rejoining::Draining { until_ms },

@@ -173,6 +173,9 @@ pub struct Server {
     pub links: Vec<Option<usize>>,
     /// Links from before it fell silent, with answers still to come.
     pub stale_links: Vec<usize>,
+    /// Such links were given up, though what they brought may still be run. It must answer twice more, with a pause
+    /// between: then it has got to all that had come before.
+    pub unheard: bool,
     pub missed: Missed,
     /// What it may lack, a partner at most once.
     pub lacks: Vec<Lack>,
@@ -228,6 +231,7 @@ impl Server {
             epoch: 0,
             links: vec![None; lanes],
             stale_links: Vec::new(),
+            unheard: false,
             missed: Missed::Nothing,
             lacks: Vec::new(),
             settles_ms: None,
