@@ -118,6 +118,10 @@ impl<N: Net> Proxy<N> {
             self.answer(id, NO_SERVER);
             return self.release(request.key);
         }
+        // Whether that one has just been started anew is not known: it would store, and somebody might see it.
+        if request.verb == Verb::Add && place.second.is_some() && !first.confirmed {
+            return self.put_off(id, bytes);
+        }
         let purpose = Purpose::Conditional(Side::First);
         let leg = if request.verb == Verb::Cas {
             let number = unique::untagged(first.tag(), request.number);
@@ -129,10 +133,7 @@ impl<N: Net> Proxy<N> {
                     ..request.clone()
                 },
             );
-            let whole = match bytes {
-                Bytes::Parts(parts) => self.pool.copy(parts),
-                Bytes::Again(slice) => slice.clone(),
-            };
+            let whole = self.whole(bytes);
             let whole = whole.bytes();
             let data = &whole[whole.len() - request.value_len - LINE_END.len()..];
             let parts: [&[u8]; 3] = [&line, LINE_END, data];
@@ -149,6 +150,39 @@ impl<N: Net> Proxy<N> {
             flushes: self.flushes,
             stage: Stage::Deciding,
         });
+    }
+
+    fn whole(&self, bytes: Bytes<'_>) -> Slice {
+        match bytes {
+            Bytes::Parts(parts) => self.pool.copy(parts),
+            Bytes::Again(slice) => slice.clone(),
+        }
+    }
+
+    /// Keeps a conditional write, whose key is held, until it is known which life the server that decides is in.
+    fn put_off(&mut self, id: usize, bytes: Bytes<'_>) {
+        self.transactions[id].work = Work::Waiting(self.whole(bytes));
+        self.put_off.push(id);
+        if let Some(client) = self.transactions[id].client {
+            self.raise_barrier(client);
+        }
+    }
+
+    /// Sends what was put off, if it is known now or the server is down. Returns whether there was any.
+    pub(super) fn decide_what_was_put_off(&mut self) -> bool {
+        let before = std::mem::take(&mut self.put_off);
+        let count = before.len();
+        for id in before {
+            let work = std::mem::replace(&mut self.transactions[id].work, Work::Answered);
+            let Work::Waiting(whole) = work else {
+                unreachable!("what is put off waits");
+            };
+            let bytes = whole.bytes();
+            if let Some((_, Ok(request))) = request::parse(&bytes) {
+                self.decide(id, &request, Bytes::Again(&whole));
+            }
+        }
+        self.put_off.len() < count
     }
 
     fn take_conditional(&mut self, id: usize) -> Conditional {
@@ -170,7 +204,7 @@ impl<N: Net> Proxy<N> {
                 let added = stored && conditional.verb == Verb::Add;
                 if (nothing_there || added) && self.farm.knows_less(&conditional.key(), conditional.servers.0) {
                     if added {
-                        // The server had been started anew, which was not known when it was asked.
+                        // The key came to this server by new settings, which it was asked before.
                         self.take_back(&conditional);
                     }
                     return match self.farm.may_be_elsewhere(&conditional.key(), conditional.servers.0) {

@@ -111,6 +111,8 @@ pub struct Proxy<N: Net> {
     lost: VecDeque<(usize, Leg)>,
     /// Servers that a link could not be opened to.
     unreachable: Vec<(usize, io::Error)>,
+    /// Conditional writes that wait until their server has said which life it is in.
+    put_off: Vec<usize>,
     /// Room to split retrievals in.
     shares: Vec<Share>,
     /// The time of this batch.
@@ -153,6 +155,7 @@ impl<N: Net> Proxy<N> {
             reading: Vec::new(),
             lost: VecDeque::new(),
             unreachable: Vec::new(),
+            put_off: Vec::new(),
             shares: Vec::new(),
             now_ms,
             next_tick_ms: now_ms,
@@ -231,17 +234,18 @@ impl<N: Net> Proxy<N> {
         }
     }
 
-    /// Lets the legs of dead links fail over.
+    /// Lets the legs of dead links fail over, and what had to wait for that begin.
     fn settle(&mut self) {
         loop {
             for (server, error) in std::mem::take(&mut self.unreachable) {
                 self.note_gone(server, &error);
                 self.server_down(server, format_args!("cannot connect: {error}"));
             }
-            let Some((server, leg)) = self.lost.pop_front() else {
+            if let Some((server, leg)) = self.lost.pop_front() {
+                self.leg_lost(server, leg);
+            } else if !self.decide_what_was_put_off() {
                 break;
-            };
-            self.leg_lost(server, leg);
+            }
         }
     }
 
