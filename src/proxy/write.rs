@@ -218,39 +218,38 @@ impl<N: Net> Proxy<N> {
             && key_of(&request.bytes()).is_some_and(|key| self.farm.is_overruled(key, write.servers.0))
     }
 
+    /// Answers by the server that decides, or by the only one that said anything.
     fn answer_write(&mut self, id: usize, write: &Write) {
-        if write.elsewhere && self.may_be_elsewhere_after_all(write) {
+        let (copy, here, there) = match (&write.first, write.servers) {
+            (Copy::Answered(..), (first, second)) => (&write.first, first, second),
+            (_, (first, second)) => (&write.second, second.unwrap_or(first), Some(first)),
+        };
+        let Some((status, text)) = copy.answer() else {
             return self.answer(id, NO_SERVER);
-        }
-        match write.first.answer().or(write.second.answer()) {
-            Some((status, text)) => {
-                write.count(&mut self.statistics, status);
-                self.answer(id, write.told(text));
+        };
+        let alone = write.first.answer().is_none() || write.second.answer().is_none();
+        if let (true, Some(there), Some(request)) = (alone, there, &write.request)
+            && let Some(key) = key_of(&request.bytes())
+        {
+            if is_negative(status) && write.elsewhere {
+                // It says no more than that the key is not here.
+                self.farm.servers[here].may_lack(key, there);
+                return self.answer(id, NO_SERVER);
             }
-            None => self.answer(id, NO_SERVER),
-        }
-    }
-
-    /// Whether the answer to a write says no more than that its key is not here. If it says more, the other server has
-    /// missed the write.
-    fn may_be_elsewhere_after_all(&mut self, write: &Write) -> bool {
-        let (Some(request), (first, Some(second))) = (&write.request, write.servers) else {
-            return false;
-        };
-        let (answer, here, there) = match (write.first.answer(), write.second.answer()) {
-            (Some((status, _)), _) => (status, first, second),
-            (None, Some((status, _))) => (status, second, first),
-            (None, None) => return false,
-        };
-        let negative = is_negative(answer);
-        if let Some(key) = key_of(&request.bytes()) {
-            match self.farm.servers[there].is_up() {
-                _ if negative => self.farm.servers[here].may_lack(key, there),
-                true => self.heal(here, there, key, None),
-                false => self.farm.servers[there].miss(key),
+            if !is_negative(status) && copy.outcome() == Outcome::Settled {
+                if self.farm.servers[there].is_up() {
+                    // It has come back meanwhile, without this write, and may have been filled without it.
+                    write.count(&mut self.statistics, status);
+                    let reply = Some(Text::new(write.told(text)));
+                    return self.heal(here, there, key, Some(Waiting { write: id, reply }));
+                }
+                if write.elsewhere {
+                    self.farm.servers[there].miss(key);
+                }
             }
         }
-        negative
+        write.count(&mut self.statistics, status);
+        self.answer(id, write.told(text));
     }
 
     /// Where the two servers answered differently, begins to make the second copy like the first, and leaves the reply to

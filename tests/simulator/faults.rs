@@ -127,6 +127,9 @@ impl Simulation {
                 self.kill_magent(victim);
                 // The next one has to find out first which of them may lack something.
                 self.impaired_ms.fill(u64::MAX);
+                for faulty in self.faulty.iter_mut().flatten() {
+                    faulty.is_whole = false;
+                }
             }
             Kind::Kill | Kind::PowerLoss => self.memory_lost(victim),
             _ => {}
@@ -190,7 +193,10 @@ impl Simulation {
             }
             Kind::Stop => self.servers[victim].go_on(&mut self.network.borrow_mut()),
             Kind::Slow { .. } => self.network.borrow_mut().slowness[victim] = (0, 0),
-            Kind::KillMagent => self.start_magent(victim),
+            Kind::KillMagent => {
+                self.start_magent(victim);
+                self.unknown_to_magent();
+            }
             Kind::Break | Kind::EndConnections | Kind::StallMagent => {}
         }
         if matches!(kind, Kind::Slow { .. } | Kind::KillMagent | Kind::StallMagent) {
@@ -233,6 +239,25 @@ impl Simulation {
         }
     }
 
+    /// A magent that begins does not know what servers had that do not answer it; others are believed that they have not.
+    fn unknown_to_magent(&mut self) {
+        if !matches!(self.plan.class, Class::Chaos | Class::Alone) {
+            return;
+        }
+        self.checker.now_ms = self.now_ms();
+        for key in 0..self.plan.keys.len() {
+            let servers = self.plan.keys[key].servers.clone();
+            let is_unknown = |&server: &usize| self.faulty[server].is_some();
+            if servers.iter().any(is_unknown)
+                && !servers
+                    .iter()
+                    .any(|&server| self.faulty[server].is_none() && self.holds_current(server, key))
+            {
+                self.checker.may_vanish(key);
+            }
+        }
+    }
+
     /// Whether a server that something is wrong with just now has the last copy of a key, or will have when it has done
     /// what it was sent. What was acknowledged before it could be taken for dead it was told before, too, and what was
     /// written later, or is being written, it has missed, or may be thought to have missed.
@@ -244,7 +269,7 @@ impl Simulation {
         } else if self.checker.changed_since(key, faulty.since_ms) {
             settings.ack == Ack::All && faulty.is_whole
         } else {
-            self.holds_current(server, key)
+            faulty.is_whole && self.holds_current(server, key)
         }
     }
 
