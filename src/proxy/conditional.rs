@@ -105,11 +105,12 @@ impl<N: Net> Proxy<N> {
     pub(super) fn start_conditional(&mut self, id: usize, request: &Request<'_>, bytes: Bytes<'_>) {
         self.statistics.count_write(request.verb);
         self.holds.hold(request.key);
-        self.decide(id, request, bytes);
+        self.decide(id, request, bytes, true);
     }
 
-    /// Sends a conditional write, whose key is held, to the server that decides about it now.
-    fn decide(&mut self, id: usize, request: &Request<'_>, bytes: Bytes<'_>) {
+    /// Sends a conditional write, whose key is held, to the server that decides about it now. It may be put off where
+    /// nothing that its client asked later is on its way yet.
+    fn decide(&mut self, id: usize, request: &Request<'_>, bytes: Bytes<'_>, may_wait: bool) {
         let place = self.farm.place(request.key);
         let first = &self.farm.servers[place.first];
         // An add would store where there may be an item that nobody can see.
@@ -119,7 +120,7 @@ impl<N: Net> Proxy<N> {
             return self.release(request.key);
         }
         // Whether that one has just been started anew is not known: it would store, and somebody might see it.
-        if request.verb == Verb::Add && place.second.is_some() && !first.confirmed {
+        if may_wait && request.verb == Verb::Add && place.second.is_some() && !first.confirmed {
             return self.put_off(id, bytes);
         }
         let purpose = Purpose::Conditional(Side::First);
@@ -179,7 +180,7 @@ impl<N: Net> Proxy<N> {
             };
             let bytes = whole.bytes();
             if let Some((_, Ok(request))) = request::parse(&bytes) {
-                self.decide(id, &request, Bytes::Again(&whole));
+                self.decide(id, &request, Bytes::Again(&whole), true);
             }
         }
         self.put_off.len() < count
@@ -204,7 +205,8 @@ impl<N: Net> Proxy<N> {
                 let added = stored && conditional.verb == Verb::Add;
                 if (nothing_there || added) && self.farm.knows_less(&conditional.key(), conditional.servers.0) {
                     if added {
-                        // The key came to this server by new settings, which it was asked before.
+                        // The server turned out to be empty after an add had failed over to it, or got the key by new
+                        // settings.
                         self.take_back(&conditional);
                     }
                     return match self.farm.may_be_elsewhere(&conditional.key(), conditional.servers.0) {
@@ -300,7 +302,7 @@ impl<N: Net> Proxy<N> {
         };
         // The unique of a cas was the other server's.
         let request = Request { number: 0, ..request };
-        self.decide(id, &request, Bytes::Again(&whole));
+        self.decide(id, &request, Bytes::Again(&whole), false);
     }
 
     /// Sends the partner a plain set of the item that was stored.

@@ -234,9 +234,14 @@ impl<N: Net> Proxy<N> {
         let mut count = 0;
         for (key, outcome) in keys {
             let partner = self.farm.partner(&key, index);
-            if let Some(partner) = partner.filter(|_| outcome == Outcome::Open) {
+            if let Some(partner) = partner {
                 let [here, there] = [index, partner].map(|server| &self.farm.servers[server]);
-                let better = !there.is_up() || there.lacks(&key, index) > 0;
+                let better = match outcome {
+                    Outcome::Settled => false,
+                    // A partner that is down has been waited for, and answers nothing any more.
+                    Outcome::Pending => !there.is_up(),
+                    Outcome::Open => !there.is_up() || there.lacks(&key, index) > 0,
+                };
                 if better && here.lacks(&key, partner) == 0 {
                     if !there.is_up() {
                         self.farm.servers[partner].miss(&key);
