@@ -3,7 +3,8 @@
 //! They go to the server that decides ([`Place::first`](super::farm::Place)), and only if it stored does its partner get a
 //! plain set of the same item; where there was nothing to replace, what the partner may still have is removed. Between
 //! the two the key is held: later writes to it wait, so that both servers apply a key's writes in the same order. Other
-//! keys are not concerned.
+//! keys are not concerned. An add is put off while it is not known which life its server is in: what an empty one stored
+//! would be seen.
 
 use super::Proxy;
 use super::dispatch::{LINE_END, deletion};

@@ -4,7 +4,7 @@
 //! lost. With `--ack=all` it is given when every leg is in, so that an acknowledged write survives the death of either
 //! server. A copy that did not acknowledge what its partner did has missed the write, and is rid of the key before anybody
 //! reads from it again. Where the two answer differently, the second copy is made like the first before the client is
-//! told.
+//! told; so is that of a server that was away when the write was sent and is back when it is answered.
 
 use super::Proxy;
 use super::dispatch::deletion;
