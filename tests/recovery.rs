@@ -214,7 +214,7 @@ fn a_server_that_was_restarted_while_nobody_asked_is_not_believed() {
     two.both_say("get k\r\n", &hit("k", 0, "6"));
 }
 
-/// Its requests go out together with the question which life the server is in.
+/// The requests and the end of the link are in one batch of events.
 #[test]
 fn a_server_that_was_restarted_while_magent_did_not_run_is_not_believed() {
     let mut two = Two::start(&[]);

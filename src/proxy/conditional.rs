@@ -154,7 +154,8 @@ impl<N: Net> Proxy<N> {
         });
     }
 
-    fn whole(&self, bytes: Bytes<'_>) -> Slice {
+    /// A request in a piece that can be kept.
+    pub(super) fn whole(&self, bytes: Bytes<'_>) -> Slice {
         match bytes {
             Bytes::Parts(parts) => self.pool.copy(parts),
             Bytes::Again(slice) => slice.clone(),

@@ -162,11 +162,7 @@ impl<N: Net> Proxy<N> {
     /// Starts, or starts again after it had to wait, a transaction for a request with keys. `bytes` are what is sent.
     pub(super) fn begin_transaction(&mut self, id: usize, request: &Request<'_>, bytes: Bytes<'_>) {
         if self.must_wait(request) {
-            let whole = match bytes {
-                Bytes::Parts(parts) => self.pool.copy(parts),
-                Bytes::Again(slice) => slice.clone(),
-            };
-            return self.wait(id, request, whole);
+            return self.wait(id, request, self.whole(bytes));
         }
         match request.verb {
             Verb::Get | Verb::Gets | Verb::Gat | Verb::Gats => self.start_read(id, request, bytes),
