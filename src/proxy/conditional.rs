@@ -10,6 +10,7 @@ use super::Proxy;
 use super::dispatch::{LINE_END, deletion};
 use super::link::{Purpose, Side};
 use super::net::Net;
+use super::server::Outcome;
 use super::settings::Ack;
 use super::transaction::{Bytes, NO_SERVER, Text, Work};
 use super::unique;
@@ -58,6 +59,8 @@ pub struct Conditional {
     request: Slice,
     /// The proxy's count of flushes when it was sent: one that came since has flushed what was stored.
     flushes: u64,
+    /// Its partner was to decide, and was lost; whether it fell silent and had been sent this, so that it may do the same.
+    failed_over: Option<bool>,
     stage: Stage,
 }
 
@@ -150,6 +153,7 @@ impl<N: Net> Proxy<N> {
             lane: place.lane,
             request: request_sent,
             flushes: self.flushes,
+            failed_over: None,
             stage: Stage::Deciding,
         });
     }
@@ -216,12 +220,15 @@ impl<N: Net> Proxy<N> {
                         false => self.decide_elsewhere(id, &conditional),
                     };
                 }
-                if let Some(second) = conditional
-                    .servers
-                    .1
-                    .filter(|&second| !self.farm.servers[second].is_up())
+                if let (Some(second), Some(brought)) = (conditional.servers.1, conditional.failed_over)
+                    && !self.farm.servers[second].is_up()
                 {
-                    self.farm.servers[second].missed_for_good(&conditional.key());
+                    let key = conditional.key();
+                    self.farm.servers[second].missed_for_good(&key);
+                    // What was not stored here may be on the other; but for a cas, see `Leg::as_stale`.
+                    if brought && !stored && conditional.verb != Verb::Cas {
+                        self.farm.servers[second].miss(&key);
+                    }
                 }
                 let text = Text::new(line);
                 let flushed = conditional.flushes != self.flushes;
@@ -229,7 +236,11 @@ impl<N: Net> Proxy<N> {
                     return self.conditional_over(id, &conditional, status, &text);
                 };
                 if !self.farm.servers[second].is_up() {
-                    self.farm.servers[second].miss(&conditional.key());
+                    let key = conditional.key();
+                    match stored {
+                        true => self.farm.servers[second].miss_anew(&key, conditional.failed_over == Some(true)),
+                        false => self.farm.servers[second].miss(&key),
+                    }
                     return self.conditional_over(id, &conditional, status, &text);
                 }
                 match stored {
@@ -258,7 +269,7 @@ impl<N: Net> Proxy<N> {
         self.transactions[id].work = Work::Conditional(conditional);
     }
 
-    pub(super) fn conditional_lost(&mut self, id: usize, side: Side) {
+    pub(super) fn conditional_lost(&mut self, id: usize, side: Side, brought: bool) {
         let conditional = self.take_conditional(id);
         let key = conditional.key();
         let (first, second) = conditional.servers;
@@ -268,11 +279,11 @@ impl<N: Net> Proxy<N> {
                     return self.conditional_over(id, &conditional, status, &text);
                 };
                 if self.transactions[id].answered || self.farm.servers[first].is_still(epoch) {
-                    self.farm.servers[second].miss(&key);
+                    self.farm.servers[second].miss_anew(&key, brought);
                     self.conditional_over(id, &conditional, status, &text);
                 } else {
                     // The server that decided was lost since, perhaps with its memory.
-                    self.farm.miss_for_now(second, &key);
+                    self.farm.servers[second].miss_with(&key, Outcome::Open, brought);
                     self.conditional_failed(id, &conditional);
                 }
             }
@@ -282,15 +293,24 @@ impl<N: Net> Proxy<N> {
                 };
                 if !self.farm.servers[second].is_up() {
                     // The server that was asked is the only one that may have it.
-                    self.farm.miss_for_now(second, &key);
+                    if conditional.failed_over == Some(true) {
+                        self.farm.servers[second].missed.settle(&key, Outcome::Open, true);
+                    }
+                    self.farm.miss_for_now(second, &key, false);
                     return self.conditional_failed(id, &conditional);
                 }
                 if self.farm.may_be_elsewhere(&key, second) {
                     self.farm.servers[second].may_lack(&key, first);
                     return self.conditional_failed(id, &conditional);
                 }
-                self.farm.miss_for_now(first, &key);
+                self.farm.miss_for_now(first, &key, brought);
                 self.decide_elsewhere(id, &conditional);
+                match self.transactions.get_mut(id).map(|transaction| &mut transaction.work) {
+                    Some(Work::Conditional(conditional)) => conditional.failed_over = Some(brought),
+                    // It was put off.
+                    Some(Work::Waiting(_)) => self.farm.servers[first].miss(&key),
+                    _ => {}
+                }
             }
         }
     }
@@ -304,7 +324,9 @@ impl<N: Net> Proxy<N> {
         };
         // The unique of a cas was the other server's.
         let request = Request { number: 0, ..request };
-        self.decide(id, &request, Bytes::Again(&whole), false);
+        let last_asked = |client: usize| self.clients[client].queue.back() == Some(&id);
+        let may_wait = self.transactions[id].client.is_none_or(last_asked);
+        self.decide(id, &request, Bytes::Again(&whole), may_wait);
     }
 
     /// Sends the partner a plain set of the item that was stored.

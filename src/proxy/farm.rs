@@ -1,6 +1,6 @@
 //! The two farms and their rings: which servers hold a key.
 
-use super::server::{Health, Server};
+use super::server::{Health, Outcome, Server};
 use super::settings::{ServerName, Settings};
 use crate::ring::{Distribution, KeyHash, Ring};
 use std::collections::BTreeSet;
@@ -157,11 +157,12 @@ impl Farm {
         }
     }
 
-    /// Notes that a server has missed a write that its partner has not acknowledged, so far.
-    pub fn miss_for_now(&mut self, server: usize, key: &[u8]) {
+    /// Notes that a server has missed a write that its partner has not acknowledged, so far, but may if it is there.
+    pub fn miss_for_now(&mut self, server: usize, key: &[u8], brought: bool) {
         let partner = self.partner(key, server);
         let partner_is_up = partner.is_some_and(|partner| self.servers[partner].is_up());
-        self.servers[server].miss_for_now(key, partner_is_up);
+        let outcome = if partner_is_up { Outcome::Pending } else { Outcome::Open };
+        self.servers[server].miss_with(key, outcome, brought);
     }
 
     pub fn partners(&self, server: usize) -> Vec<usize> {

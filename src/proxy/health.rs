@@ -4,7 +4,9 @@ use super::Proxy;
 use super::dispatch::deletion;
 use super::link::{Leg, Purpose};
 use super::net::{Level, Net};
-use super::server::{Health, Lack, Lacking, Missed, Outcome, PROBE_PAUSE_MAX_MS, PROBE_PAUSE_MIN_MS, Rejoining};
+use super::server::{
+    Health, Lack, Lacking, Missed, Outcome, PROBE_PAUSE_MAX_MS, PROBE_PAUSE_MIN_MS, Rejoining, Unacknowledged,
+};
 use super::settings::Settings;
 use super::transaction::Bytes;
 use super::write::key_of;
@@ -200,50 +202,67 @@ impl<N: Net> Proxy<N> {
     }
 
     /// Whether a partner that is taken to be up, and may have done what this server missed, has left unanswered what it was
-    /// asked before. It may be gone as well: then this server's copy is the one that is left.
+    /// asked before, or if it is there. It may be gone as well: then this server's copy is the one that is left.
     fn waits_for_partners(&mut self, index: usize) -> bool {
         let now_ms = self.now_ms;
         let Health::Rejoining { step, .. } = &mut self.farm.servers[index].health else {
             return false;
         };
-        let asked_ms = match *step {
-            Rejoining::Comparing { asked_ms } => asked_ms,
-            _ => now_ms,
+        let (asked_ms, begins) = match *step {
+            Rejoining::Comparing { asked_ms } => (asked_ms, false),
+            _ => (now_ms, true),
         };
         *step = Rejoining::Comparing { asked_ms };
+        if !self.farm.servers[index].missed.is_doubtful() {
+            return false;
+        }
+        for partner in self.farm.partners(index) {
+            if begins && self.farm.servers[partner].is_up() {
+                self.ask_for_life(partner);
+            }
+        }
         let silent = |&partner: &usize| {
             let server = &self.farm.servers[partner];
             let mut links = server.links.iter().flatten().map(|&link| &self.links[link]);
             server.is_up() && links.any(|link| link.asked_before(asked_ms))
         };
         let unheard = !self.lost.is_empty() || self.farm.partners(index).iter().any(silent);
-        let waits = unheard && self.farm.servers[index].missed.is_undecided();
-        if waits {
+        if unheard {
             self.next_tick_ms = self.next_tick_ms.min(now_ms + COMPARE_PAUSE_MS);
         }
-        waits
+        unheard
     }
 
     /// Removes keys from a server, which then lacks those that its partners have. Returns how many.
     ///
     /// Where both servers of a key were gone before either had acknowledged a write, nobody was told of it, and the one
     /// that returns first has the better claim: its copy stays, and it is the other that has missed the write. If both
-    /// were to forget, or the one that died with its memory were believed, the item would be lost while a copy lives.
-    fn forget(&mut self, index: usize, keys: BTreeMap<Box<[u8]>, Outcome>) -> usize {
+    /// were to forget, or the one that died with its memory were believed, the item would be lost while a copy lives. For
+    /// the same reason a server that hung keeps what it had been sent before and has done since, if its partner is lost.
+    fn forget(&mut self, index: usize, keys: BTreeMap<Box<[u8]>, Unacknowledged>) -> usize {
         let mut lacking = BTreeMap::<usize, BTreeSet<Box<[u8]>>>::new();
         let mut count = 0;
-        for (key, outcome) in keys {
+        for (key, writes) in keys {
             let partner = self.farm.partner(&key, index);
             if let Some(partner) = partner {
                 let [here, there] = [index, partner].map(|server| &self.farm.servers[server]);
+                // What was filled from a list that leaves nothing out has what there was.
+                let filled = here.lists_hash && there.is_filled_from(index);
+                let alone = !there.is_up() || there.lacks(&key, index) > 0 && !filled;
+                let has_done = alone && here.heard_out && writes.brought == Some(Outcome::Settled);
+                let outcome = if has_done { writes.kept_from } else { writes.outcome() };
                 let better = match outcome {
-                    Outcome::Settled => false,
-                    // A partner that is down has been waited for, and answers nothing any more.
-                    Outcome::Pending => !there.is_up(),
-                    Outcome::Open => !there.is_up() || there.lacks(&key, index) > 0,
+                    None => true,
+                    Some(Outcome::Settled) => false,
+                    // Its partner has been waited for, and answers nothing of this any more.
+                    Some(Outcome::Pending | Outcome::Open) => alone,
                 };
-                if better && here.lacks(&key, partner) == 0 {
-                    if !there.is_up() {
+                let whole = match outcome {
+                    None => !here.is_suspect(partner),
+                    Some(_) => here.lacks(&key, partner) == 0 || here.is_filled_from(partner),
+                };
+                if better && whole {
+                    if outcome.is_some() && !there.is_up() {
                         self.farm.servers[partner].miss(&key);
                     }
                     continue;
@@ -297,7 +316,7 @@ impl<N: Net> Proxy<N> {
         let request = leg.request.bytes();
         let missed = &mut self.farm.servers[index].missed;
         match key_of(&request) {
-            Some(key) => missed.add(key, Outcome::Settled),
+            Some(key) => missed.add(key, Outcome::Settled, false),
             None => *missed = Missed::Everything,
         }
     }

@@ -68,6 +68,8 @@ pub struct Leg {
     /// What was sent, to be sent elsewhere if the link dies.
     pub request: Slice,
     pub sent_ms: u64,
+    /// It lay in the server's socket when that fell silent: the server may still do it.
+    pub brought: bool,
     /// How far the link's output had been filled when this leg was on it, in bytes since the link was opened.
     pub end: u64,
     /// Of a retrieval: keys in the request, values that came, keys passed over or answered, where in the request the
@@ -80,11 +82,14 @@ pub struct Leg {
 }
 
 impl Leg {
-    /// A leg in this one's place whose answer is thrown away.
+    /// A leg in this one's place that nobody waits for. Of a cas it matters what the answer is: its unique may be good
+    /// here, and is good nowhere else.
     pub fn as_stale(&self) -> Leg {
+        let is_cas = self.purpose == Purpose::Conditional(Side::First) && self.request.bytes().starts_with(b"cas ");
+        let kept = if is_cas { self.request.len() } else { 0 };
         Leg {
             purpose: Purpose::Stale,
-            request: self.request.part(0, 0),
+            request: self.request.part(0, kept),
             ..*self
         }
     }

@@ -34,6 +34,8 @@ pub struct Repair {
     why: Why,
     /// The proxy's count of flushes when the item was fetched: one that came since must not be undone.
     flushes: u64,
+    /// The epoch of `from` when it was found to be right.
+    epoch: u32,
     /// The key was held by somebody else first.
     waited: bool,
     stage: Stage,
@@ -176,6 +178,7 @@ impl<N: Net> Proxy<N> {
             to,
             why,
             flushes: self.flushes,
+            epoch: self.farm.servers[from].epoch,
             waited: self.holds.is_held(key),
             stage: Stage::Waiting,
         };
@@ -194,6 +197,9 @@ impl<N: Net> Proxy<N> {
         self.holds.hold(&repair.key);
         repair.flushes = self.flushes;
         let servers = &self.farm.servers;
+        if !matches!(repair.why, Why::Heal(_)) {
+            repair.epoch = servers[from].epoch;
+        }
         // Only where `from` is believed may something be taken away on its word: it may have missed the key itself.
         let takes_away = matches!(
             repair.why,
@@ -203,8 +209,8 @@ impl<N: Net> Proxy<N> {
             }
         );
         let believed = !takes_away || self.farm.place(&repair.key).first == from;
-        let possible = servers[from].is_up() && servers[to].is_up() && believed;
-        let abandoned = matches!(repair.why, Why::Heal(_)) && !servers[from].is_up();
+        let abandoned = matches!(repair.why, Why::Heal(_)) && !servers[from].is_still(repair.epoch);
+        let possible = servers[from].is_up() && servers[to].is_up() && believed && !abandoned;
         let check_first = match repair.manner() {
             Manner::AddIfLacking => servers[to].has_meta,
             manner => matches!(manner, Manner::Verify | Manner::Remove),
@@ -321,8 +327,14 @@ impl<N: Net> Proxy<N> {
     /// An answer that is no value.
     pub(super) fn repair_answer(&mut self, id: usize, server: usize, purpose: Purpose, response: &Response<'_>) {
         let status = response.status;
-        let Some(repair) = self.repair_mut(id) else {
+        let Some(Repair { from, epoch, .. }) = self.repair_mut(id) else {
             return self.end_if_over(id);
+        };
+        // If not, it has nothing to say of the item any more.
+        let (from, epoch) = (*from, *epoch);
+        let source_is_still = self.farm.servers[from].is_still(epoch);
+        let Some(repair) = self.repair_mut(id) else {
+            return;
         };
         let overwrites = repair.overwrites();
         match (purpose, repair.stage) {
@@ -340,7 +352,10 @@ impl<N: Net> Proxy<N> {
                 self.farm.servers[server].has_meta = false;
                 self.fetch(id);
             }
-            (Purpose::RepairFetch, Stage::Fetching) => self.repair_failed(id),
+            (Purpose::RepairFetch, Stage::Fetching) => match matches!(repair.why, Why::Heal(_)) && !source_is_still {
+                true => self.heal_abandoned(id),
+                false => self.repair_failed(id),
+            },
             // The end behind a value that is on its way already.
             (Purpose::RepairFetch, _) => {}
             (_, Stage::Storing { bytes, unique }) if status == Status::Stored => match unique {
@@ -349,6 +364,9 @@ impl<N: Net> Proxy<N> {
             },
             // What was there before must not stay.
             (_, Stage::Storing { .. }) if overwrites => self.remove(id, None),
+            (_, Stage::Stored { bytes, .. } | Stage::Verifying { bytes, .. }) if !source_is_still => {
+                self.repair_done(id, Some(bytes));
+            }
             (_, Stage::Stored { bytes, unique }) => {
                 let (from, key) = (repair.from, repair.key.clone());
                 match response.meta_flag(b'c').and_then(unsigned) {
@@ -383,8 +401,8 @@ impl<N: Net> Proxy<N> {
         self.repair_over(id);
     }
 
-    /// A leg was cut off.
-    pub(super) fn repair_lost(&mut self, id: usize) {
+    /// A leg was cut off; `brought`: it lay in its server's socket when that fell silent.
+    pub(super) fn repair_lost(&mut self, id: usize, brought: bool) {
         match self.repair_mut(id) {
             // The source ended after the copy was made.
             Some(Repair {
@@ -395,8 +413,9 @@ impl<N: Net> Proxy<N> {
                 self.repair_done(id, Some(bytes));
             }
             Some(repair) if repair.changes_what_is_there() => {
+                let anew = brought && matches!(repair.stage, Stage::Storing { .. });
                 let (to, key) = (repair.to, repair.key.clone());
-                self.farm.servers[to].miss(&key);
+                self.farm.servers[to].miss_anew(&key, anew);
                 self.repair_over(id);
             }
             // With the source gone, what the other has is the best there is.
@@ -405,7 +424,7 @@ impl<N: Net> Proxy<N> {
         }
     }
 
-    /// The server that a copy was to be made like is gone. The client is told that server's answer, which others may have
+    /// The server that a copy was to be made like is gone, or has lost what it had. The client is told that server's answer, which others may have
     /// seen the effect of, so a copy of which it is not true goes. But what has been waited for may have turned to `to`
     /// meanwhile, and been told that it stored; and where nobody waits, nothing was wrong when it was last looked at.
     fn heal_abandoned(&mut self, id: usize) {

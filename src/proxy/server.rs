@@ -58,15 +58,42 @@ pub enum Rejoining {
     Flushing,
 }
 
-/// What became of a write that a server did not acknowledge.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What became of a write that a server did not acknowledge, from the best to the worst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Outcome {
-    /// Its partner has still to answer.
-    Pending,
     /// Its partner did not acknowledge it either: what this server holds is as good.
     Open,
+    /// Its partner has still to answer.
+    Pending,
     /// Its partner has acknowledged it, or what was there before: what this server holds is of no worth.
     Settled,
+}
+
+/// What became of a key's writes that a server did not acknowledge.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unacknowledged {
+    /// Of those that lay in its socket when it fell silent. When it has answered all of these, it has done them.
+    pub brought: Option<Outcome>,
+    /// Of those that never came to it, or may not have.
+    pub kept_from: Option<Outcome>,
+}
+
+impl Unacknowledged {
+    fn fields(&mut self) -> [&mut Option<Outcome>; 2] {
+        [&mut self.brought, &mut self.kept_from]
+    }
+
+    fn of(&mut self, brought: bool) -> &mut Option<Outcome> {
+        match brought {
+            true => &mut self.brought,
+            false => &mut self.kept_from,
+        }
+    }
+
+    /// The outcome of them all.
+    pub fn outcome(&self) -> Option<Outcome> {
+        self.brought.max(self.kept_from)
+    }
 }
 
 /// Writes that a server did not acknowledge. Their order is the keys', so that a run can be repeated.
@@ -75,7 +102,7 @@ pub enum Missed {
     #[default]
     Nothing,
     Keys {
-        keys: BTreeMap<Box<[u8]>, Outcome>,
+        keys: BTreeMap<Box<[u8]>, Unacknowledged>,
         bytes: usize,
     },
     /// Too many to remember, or a flush_all.
@@ -84,49 +111,73 @@ pub enum Missed {
 
 impl Missed {
     /// Notes a write, or what has become of it. What is settled stays so.
-    pub fn add(&mut self, key: &[u8], outcome: Outcome) {
+    pub fn add(&mut self, key: &[u8], outcome: Outcome, brought: bool) {
         if let Missed::Nothing = self {
             *self = Missed::Keys {
                 keys: BTreeMap::new(),
                 bytes: 0,
             };
         }
-        if self.settle(key, outcome) {
+        let Missed::Keys { keys, bytes } = self else {
             return;
-        }
-        if let Missed::Keys { keys, bytes } = self {
+        };
+        if !keys.contains_key(key) {
             *bytes += key.len() + MISSED_KEY_OVERHEAD;
-            keys.insert(key.into(), outcome);
-            if *bytes > MISSED_BYTES_MAX {
-                *self = Missed::Everything;
-            }
+            keys.insert(key.into(), Unacknowledged::default());
+        }
+        let known = keys.get_mut(key).map(|writes| writes.of(brought));
+        if let Some(known) = known.filter(|known| **known != Some(Outcome::Settled)) {
+            *known = Some(outcome);
+        }
+        if *bytes > MISSED_BYTES_MAX {
+            *self = Missed::Everything;
         }
     }
 
     /// Notes what became of a write, if it was missed. Returns whether it was.
-    pub fn settle(&mut self, key: &[u8], outcome: Outcome) -> bool {
+    pub fn settle(&mut self, key: &[u8], outcome: Outcome, brought: bool) -> bool {
         let Missed::Keys { keys, .. } = self else {
             return false;
         };
-        match keys.get_mut(key) {
-            Some(Outcome::Settled) => {}
-            Some(known) => *known = outcome,
-            None => return false,
+        let Some(known) = keys.get_mut(key).and_then(|writes| writes.of(brought).as_mut()) else {
+            return false;
+        };
+        if *known != Outcome::Settled {
+            *known = outcome;
         }
         true
     }
 
-    /// Whether there is a write that its partner has still to answer.
-    pub fn is_undecided(&self) -> bool {
-        matches!(self, Missed::Keys { keys, .. } if keys.values().any(|outcome| *outcome == Outcome::Pending))
+    /// Whether there is a write of which it depends on its partner's being there what becomes of the key.
+    pub fn is_doubtful(&self) -> bool {
+        let brought = |writes: &Unacknowledged| writes.brought == Some(Outcome::Settled);
+        self.is_undecided() || matches!(self, Missed::Keys { keys, .. } if keys.values().any(brought))
     }
 
-    /// Settles those whose key is one of these.
+    /// Whether there is a write that its partner has still to answer.
+    pub fn is_undecided(&self) -> bool {
+        let pending = |writes: &Unacknowledged| [writes.brought, writes.kept_from].contains(&Some(Outcome::Pending));
+        matches!(self, Missed::Keys { keys, .. } if keys.values().any(pending))
+    }
+
+    /// It has done a cas that was brought to it. If its partner was asked since, that said that the unique was none.
+    pub fn stored_alone(&mut self, key: &[u8]) {
+        if let Missed::Keys { keys, .. } = self
+            && let Some(writes) = keys.get_mut(key)
+            && writes.brought.is_some_and(|outcome| outcome != Outcome::Open)
+        {
+            writes.kept_from = Some(Outcome::Settled);
+        }
+    }
+
+    /// Of those that are not settled and whose key is one of these, what the partner holds is the truth, whether it has
+    /// done them or not.
     pub fn settle_where(&mut self, mut is_one: impl FnMut(&[u8]) -> bool) {
         if let Missed::Keys { keys, .. } = self {
-            for (key, outcome) in keys {
-                if *outcome != Outcome::Settled && is_one(key) {
-                    *outcome = Outcome::Settled;
+            for (key, writes) in keys {
+                let unsettled = |known: &mut Option<Outcome>| known.is_some_and(|known| known != Outcome::Settled);
+                if writes.fields().into_iter().any(unsettled) && is_one(key) {
+                    writes.kept_from = Some(Outcome::Settled);
                 }
             }
         }
@@ -176,6 +227,8 @@ pub struct Server {
     /// Such links were given up, though what they brought may still be run. It must answer twice more, with a pause
     /// between: then it has got to all that had come before.
     pub unheard: bool,
+    /// Whether it has done all that it had been sent on such links, as far as it has answered.
+    pub heard_out: bool,
     pub missed: Missed,
     /// What it may lack, a partner at most once.
     pub lacks: Vec<Lack>,
@@ -232,6 +285,7 @@ impl Server {
             links: vec![None; lanes],
             stale_links: Vec::new(),
             unheard: false,
+            heard_out: false,
             missed: Missed::Nothing,
             lacks: Vec::new(),
             settles_ms: None,
@@ -273,6 +327,12 @@ impl Server {
                 Lacking::Everything | Lacking::Suspect | Lacking::Unlistable | Lacking::Unverified => 1,
             },
         }
+    }
+
+    /// Whether what it has of a partner's keys may be old.
+    pub fn is_suspect(&self, partner: usize) -> bool {
+        let lack = self.lacks.iter().find(|lack| lack.from == partner);
+        lack.is_some_and(|lack| lack.what == Lacking::Suspect)
     }
 
     /// Whether it was filled from a partner, and is only to be looked through once more.
@@ -353,23 +413,31 @@ impl Server {
 
     /// Notes that it has missed a write that its partner acknowledged.
     pub fn miss(&mut self, key: &[u8]) {
-        self.miss_with(key, Outcome::Settled);
+        self.miss_with(key, Outcome::Settled, false);
     }
 
-    pub fn miss_with(&mut self, key: &[u8], outcome: Outcome) {
+    /// `brought`: it lay in its socket when it fell silent.
+    pub fn miss_with(&mut self, key: &[u8], outcome: Outcome, brought: bool) {
         self.counters.missed += 1;
-        self.missed.add(key, outcome);
+        self.missed.add(key, outcome, brought);
     }
 
-    /// Notes that it has missed a write that its partner has not acknowledged, so far, but may if it is there.
-    pub fn miss_for_now(&mut self, key: &[u8], partner_is_up: bool) {
-        let outcome = if partner_is_up { Outcome::Pending } else { Outcome::Open };
-        self.miss_with(key, outcome);
+    /// Notes that it has missed a write that its partner acknowledged, and that leaves nothing of what was there. Writes
+    /// that were brought come to be noted in their order, and before any that were not: with this one it has done it all.
+    pub fn miss_anew(&mut self, key: &[u8], brought: bool) {
+        if let (true, Missed::Keys { keys, .. }) = (brought, &mut self.missed)
+            && let Some(writes) = keys.get_mut(key)
+        {
+            writes.kept_from = None;
+        }
+        self.miss_with(key, Outcome::Settled, brought);
     }
 
     /// Its partner acknowledged a write; if this server has missed that, then for good.
     pub fn missed_for_good(&mut self, key: &[u8]) {
-        self.missed.settle(key, Outcome::Settled);
+        for brought in [true, false] {
+            self.missed.settle(key, Outcome::Settled, brought);
+        }
     }
 }
 
@@ -380,11 +448,11 @@ mod tests {
     #[test]
     fn missed_keys_are_remembered_in_bounded_memory() {
         let mut missed = Missed::default();
-        missed.add(b"a", Outcome::Open);
-        missed.add(b"a", Outcome::Open);
+        missed.add(b"a", Outcome::Open, false);
+        missed.add(b"a", Outcome::Open, true);
         assert!(matches!(&missed, Missed::Keys { keys, .. } if keys.len() == 1));
         for i in 0..MISSED_BYTES_MAX / MISSED_KEY_OVERHEAD {
-            missed.add(i.to_string().as_bytes(), Outcome::Open);
+            missed.add(i.to_string().as_bytes(), Outcome::Open, false);
         }
         assert!(matches!(missed, Missed::Everything));
     }
@@ -392,17 +460,17 @@ mod tests {
     #[test]
     fn what_is_settled_stays_so() {
         let outcome = |missed: &Missed| match missed {
-            Missed::Keys { keys, .. } => keys.get(&b"a"[..]).copied(),
+            Missed::Keys { keys, .. } => keys.get(&b"a"[..]).and_then(Unacknowledged::outcome),
             _ => None,
         };
         let mut missed = Missed::default();
-        assert!(!missed.settle(b"a", Outcome::Settled));
+        assert!(!missed.settle(b"a", Outcome::Settled, false));
         for (added, expected) in [
             (Outcome::Open, Outcome::Open),
             (Outcome::Settled, Outcome::Settled),
             (Outcome::Open, Outcome::Settled),
         ] {
-            missed.add(b"a", added);
+            missed.add(b"a", added, false);
             assert_eq!(outcome(&missed), Some(expected));
         }
     }

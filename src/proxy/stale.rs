@@ -17,6 +17,9 @@ impl<N: Net> Proxy<N> {
     /// those were.
     pub(super) fn set_links_aside(&mut self, server: usize) -> usize {
         let mut cut_off = 0;
+        if self.farm.servers[server].is_up() {
+            self.farm.servers[server].heard_out = true;
+        }
         for lane in 0..self.farm.servers[server].links.len() {
             let Some(index) = self.farm.servers[server].links[lane].take() else {
                 continue;
@@ -35,7 +38,8 @@ impl<N: Net> Proxy<N> {
                 .rposition(|leg| leg.end <= written && leg.purpose != Purpose::Probe);
             let awaited = last.map_or(0, |last| last + 1);
             let kept = link.pending.iter().take(awaited).map(Leg::as_stale).collect();
-            let lost = std::mem::replace(&mut link.pending, kept);
+            let mut lost = std::mem::replace(&mut link.pending, kept);
+            lost.iter_mut().take(awaited).for_each(|leg| leg.brought = true);
             self.lost.extend(lost.into_iter().map(|leg| (server, leg)));
             if link.pending.is_empty() {
                 let link = self.links.remove(index);
@@ -52,6 +56,7 @@ impl<N: Net> Proxy<N> {
         let link = self.links.remove(index);
         self.net.close(link.socket);
         let server = &mut self.farm.servers[link.server];
+        server.heard_out &= link.pending.is_empty();
         server.stale_links.retain(|&stale| stale != index);
         let waited_for = matches!(
             server.health,
@@ -70,6 +75,7 @@ impl<N: Net> Proxy<N> {
         for index in std::mem::take(&mut self.farm.servers[server].stale_links) {
             let link = self.links.remove(index);
             self.net.close(link.socket);
+            self.farm.servers[server].heard_out = false;
         }
     }
 }

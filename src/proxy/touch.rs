@@ -5,6 +5,7 @@ use super::Proxy;
 use super::farm::Place;
 use super::link::{Leg, Purpose};
 use super::net::Net;
+use super::server::Outcome;
 use super::settings::Ack;
 use super::transaction::{Bytes, NO_SERVER, Transaction, Work};
 use crate::protocol::request::{Keys, Verb};
@@ -19,7 +20,7 @@ impl<N: Net> Proxy<N> {
         if !self.farm.servers[second].is_up() {
             // Where only that one may have it, it missed nothing: the client gets an error.
             if !self.farm.may_be_elsewhere(key, place.first) {
-                self.farm.miss_for_now(second, key);
+                self.farm.miss_for_now(second, key, false);
             }
             return;
         }
@@ -43,8 +44,8 @@ impl<N: Net> Proxy<N> {
         let request = leg.request.bytes();
         if let Some(key) = Keys::of(&request).nth(1) {
             match (status, self.farm.partner(key, server)) {
-                (None, _) if touched => self.farm.servers[server].miss(key),
-                (None, _) => self.farm.miss_for_now(server, key),
+                (None, _) if touched => self.farm.servers[server].miss_with(key, Outcome::Settled, leg.brought),
+                (None, _) => self.farm.miss_for_now(server, key, leg.brought),
                 (Some(Status::NotFound), Some(first)) => self.heal_if_room(first, server, key),
                 _ => {}
             }
@@ -93,8 +94,8 @@ impl<N: Net> Proxy<N> {
                         self.farm.servers[partner].may_lack(key, server);
                     }
                     // Of the two, the one that was not there to be asked has missed more.
-                    Some(partner) if !self.farm.servers[partner].is_up() => self.farm.miss_for_now(partner, key),
-                    Some(_) => self.farm.miss_for_now(server, key),
+                    Some(partner) if !self.farm.servers[partner].is_up() => self.farm.miss_for_now(partner, key, false),
+                    Some(_) => self.farm.miss_for_now(server, key, false),
                     None => {}
                 }
             }

@@ -211,10 +211,10 @@ impl<N: Net> Proxy<N> {
         match leg.purpose {
             Purpose::Read(ask) => self.read_lost(server, id, ask, &leg),
             Purpose::Shadow => self.shadow_done(server, &leg, None),
-            Purpose::Write(side) => self.write_lost(id, side),
-            Purpose::Conditional(side) => self.conditional_lost(id, side),
+            Purpose::Write(side) => self.write_lost(id, side, leg.brought),
+            Purpose::Conditional(side) => self.conditional_lost(id, side, leg.brought),
             Purpose::Broadcast(server) => self.broadcast_answer(id, server, None),
-            Purpose::RepairFetch | Purpose::RepairCheck | Purpose::RepairStore => self.repair_lost(id),
+            Purpose::RepairFetch | Purpose::RepairCheck | Purpose::RepairStore => self.repair_lost(id, leg.brought),
             Purpose::Probe | Purpose::Forget | Purpose::Stale => {}
         }
     }

@@ -4,6 +4,7 @@ use super::Proxy;
 use super::link::{Arriving, Leg, Link, Outgoing, Purpose, write_out};
 use super::net::{Net, Readiness, Token};
 use super::transaction::Bytes;
+use super::write::key_of;
 use crate::buffer::{Gather, Slice};
 use crate::protocol::find_newline;
 use crate::protocol::response::{self, Garbage, Response, Status};
@@ -40,6 +41,7 @@ impl<N: Net> Proxy<N> {
             purpose,
             request,
             sent_ms: self.now_ms,
+            brought: false,
             end,
             keys,
             hits: 0,
@@ -396,6 +398,14 @@ impl<N: Net> Proxy<N> {
             }
             Purpose::Probe => return self.probe_answered(server, status),
             Purpose::Forget => return self.forget_answered(server, &leg, status),
+            Purpose::Stale if status == Status::Error && !line.starts_with(b"CLIENT_ERROR") => {
+                self.farm.servers[server].heard_out = false;
+            }
+            Purpose::Stale if status == Status::Stored => {
+                if let Some(key) = key_of(&leg.request.bytes()) {
+                    self.farm.servers[server].missed.stored_alone(key);
+                }
+            }
             Purpose::Stale => {}
         }
         Ok(())

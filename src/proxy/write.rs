@@ -27,7 +27,10 @@ enum Copy {
     Absent,
     Pending,
     Answered(Status, Text),
-    Lost,
+    Lost {
+        /// It lay in the server's socket when that fell silent.
+        brought: bool,
+    },
 }
 
 impl Copy {
@@ -40,6 +43,12 @@ impl Copy {
             Copy::Answered(status, text) => Some((*status, text.bytes())),
             _ => None,
         }
+    }
+
+    /// Whether a partner that does the same, from the same state, or from having nothing, is left with nothing else.
+    fn is_done_alike(&self, verb: Verb) -> bool {
+        self.answer()
+            .is_some_and(|(status, _)| status != Status::Error && (verb == Verb::Delete || !is_negative(status)))
     }
 
     /// What this answer means to a partner that missed the write. What the client did wrong changed nothing.
@@ -146,9 +155,9 @@ impl<N: Net> Proxy<N> {
         self.write_copy(id, side, Copy::Answered(status, Text::new(line)));
     }
 
-    pub(super) fn write_lost(&mut self, id: usize, side: Side) {
-        self.note_missed(id, side);
-        self.write_copy(id, side, Copy::Lost);
+    pub(super) fn write_lost(&mut self, id: usize, side: Side, brought: bool) {
+        self.note_missed(id, side, brought);
+        self.write_copy(id, side, Copy::Lost { brought });
     }
 
     fn write_copy(&mut self, id: usize, side: Side, copy: Copy) {
@@ -214,15 +223,15 @@ impl<N: Net> Proxy<N> {
         };
         let negative = write.first.answer().is_some_and(|(status, _)| is_negative(status));
         negative
-            && !matches!(write.second, Copy::Absent | Copy::Lost)
+            && !matches!(write.second, Copy::Absent | Copy::Lost { .. })
             && key_of(&request.bytes()).is_some_and(|key| self.farm.is_overruled(key, write.servers.0))
     }
 
     /// Answers by the server that decides, or by the only one that said anything.
     fn answer_write(&mut self, id: usize, write: &Write) {
-        let (copy, here, there) = match (&write.first, write.servers) {
-            (Copy::Answered(..), (first, second)) => (&write.first, first, second),
-            (_, (first, second)) => (&write.second, second.unwrap_or(first), Some(first)),
+        let (copy, here, other, there) = match (&write.first, write.servers) {
+            (Copy::Answered(..), (first, second)) => (&write.first, first, &write.second, second),
+            (_, (first, second)) => (&write.second, second.unwrap_or(first), &write.first, Some(first)),
         };
         let Some((status, text)) = copy.answer() else {
             return self.answer(id, NO_SERVER);
@@ -244,7 +253,8 @@ impl<N: Net> Proxy<N> {
                     return self.heal(here, there, key, Some(Waiting { write: id, reply }));
                 }
                 if write.elsewhere {
-                    self.farm.servers[there].miss(key);
+                    let brought = matches!(other, Copy::Lost { brought: true }) && copy.is_done_alike(write.verb);
+                    self.farm.servers[there].miss_with(key, Outcome::Settled, brought);
                 }
             }
         }
@@ -284,7 +294,7 @@ impl<N: Net> Proxy<N> {
     }
 
     /// A leg was cut off: its server has missed the write, unless it is the only one that may have it.
-    fn note_missed(&mut self, id: usize, side: Side) {
+    fn note_missed(&mut self, id: usize, side: Side, brought: bool) {
         let told = self.transactions[id].answered;
         let Work::Write(write) = &mut self.transactions[id].work else {
             return;
@@ -296,17 +306,23 @@ impl<N: Net> Proxy<N> {
             Side::First => (first, second, &mut write.second),
             Side::Second => (second, first, &mut write.first),
         };
-        let (missed, known) = match partners_copy {
-            Copy::Pending => (lost, None),
+        let (missed, known, brought) = match partners_copy {
+            Copy::Pending => (lost, None, brought),
             Copy::Answered(..) if told || self.farm.servers[partner].is_still(write.epoch) => {
-                (lost, Some(partners_copy.outcome()))
+                let alike = partners_copy.is_done_alike(write.verb);
+                (lost, Some(partners_copy.outcome()), brought && alike)
             }
             // It acknowledged, and was lost since, perhaps with its memory: that is no acknowledgement.
             Copy::Answered(..) => {
-                *partners_copy = Copy::Lost;
-                (lost, None)
+                *partners_copy = Copy::Lost { brought: false };
+                (lost, Some(Outcome::Open), brought)
             }
-            Copy::Absent | Copy::Lost => (partner, None),
+            // It has come back since, without this.
+            Copy::Absent | Copy::Lost { .. } if self.farm.servers[partner].is_up() => {
+                (lost, Some(Outcome::Open), brought)
+            }
+            Copy::Absent => (partner, None, false),
+            Copy::Lost { brought } => (partner, None, *brought),
         };
         if let Some(key) = key_of(&request.bytes()) {
             // A partner that was never filled with it cannot tell whether it was there; see what it says.
@@ -314,8 +330,11 @@ impl<N: Net> Proxy<N> {
                 write.elsewhere = true;
             } else {
                 match known {
-                    Some(outcome) => self.farm.servers[missed].miss_with(key, outcome),
-                    None => self.farm.miss_for_now(missed, key),
+                    Some(Outcome::Settled) if matches!(write.verb, Verb::Set | Verb::Delete) => {
+                        self.farm.servers[missed].miss_anew(key, brought);
+                    }
+                    Some(outcome) => self.farm.servers[missed].miss_with(key, outcome, brought),
+                    None => self.farm.miss_for_now(missed, key, brought),
                 }
             }
         }
@@ -333,9 +352,11 @@ impl<N: Net> Proxy<N> {
             Side::First => (&write.first, first, second, &write.second),
             Side::Second => (&write.second, second, first, &write.first),
         };
-        if !matches!(partners_copy, Copy::Absent | Copy::Lost) {
-            return;
-        }
+        let brought = match partners_copy {
+            Copy::Absent => false,
+            Copy::Lost { brought } => *brought,
+            Copy::Pending | Copy::Answered(..) => return,
+        };
         let request = request.bytes();
         let Some(key) = key_of(&request) else {
             return;
@@ -345,7 +366,11 @@ impl<N: Net> Proxy<N> {
         let here = copy.answer().is_some_and(|(status, _)| !is_negative(status));
         write.elsewhere |= !here && self.farm.may_be_elsewhere(key, server);
         let outcome = if write.elsewhere { Outcome::Open } else { copy.outcome() };
-        self.farm.servers[partner].missed.settle(key, outcome);
+        let missed = &mut self.farm.servers[partner].missed;
+        let noted = missed.settle(key, outcome, brought);
+        if noted && brought && outcome == Outcome::Settled && !copy.is_done_alike(write.verb) {
+            missed.add(key, outcome, false);
+        }
     }
 
     /// The partner was down when the write was sent.
@@ -353,7 +378,7 @@ impl<N: Net> Proxy<N> {
         if let Some(second) = place.second
             && !self.farm.servers[second].is_up()
         {
-            self.farm.miss_for_now(second, key);
+            self.farm.miss_for_now(second, key, false);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What can go wrong, and how it ends.
 
+use super::memcached::Memcached;
 use super::model::{Item, State};
 use super::net::{Event, Peer};
 use super::pipe::Us;
@@ -45,15 +46,21 @@ const RETRANSMISSION_MAX_US: Us = 1_500_000;
 /// What a server that has been back for so long tells is what it should.
 const RETURNED_US: Us = 6_000_000;
 
-/// How long what a server was asked may have been under way when something went wrong with it.
-const UNANSWERED_MS: u64 = 50;
+/// Two copies whose exptimes differ by more are not the same.
+pub const EXPTIME_DRIFT_MAX_MS: u64 = 2000;
+
+/// How late a server may do what it was sent: as long as faults last.
+pub const LATE_MAX_MS: u64 = 6000;
+
+/// Answers that take longer may come when magent does not wait for them any more.
+const MUFFLED_US: Us = 1_500_000;
 
 /// Something is wrong with a server.
 #[derive(Clone, Copy)]
-pub struct Faulty {
-    since_ms: u64,
-    /// Before that nothing was, and it still holds what it held.
-    is_whole: bool,
+pub enum Faulty {
+    Known,
+    /// A magent was started meanwhile, and does not know what it has.
+    Unknown,
 }
 
 impl Fault {
@@ -112,27 +119,27 @@ impl Simulation {
             duration / 1000
         ));
         if let Some(server) = fault.server() {
-            let keeps_memory = matches!(kind, Kind::Stop | Kind::Cut | Kind::Slow { .. });
-            let is_whole = self.impaired_ms[server] < self.now_ms() && keeps_memory;
             self.impaired_ms[server] = u64::MAX;
-            self.faulty[server] = Some(Faulty {
-                since_ms: self.now_ms(),
-                is_whole,
-            });
+            self.struck_ms[server] = self.now_ms();
+            self.faulty[server] = Some(Faulty::Known);
+            if matches!(kind, Kind::Slow { extra_us } if extra_us > MUFFLED_US) {
+                self.muffled_until_us[server] = Us::MAX;
+            }
         }
         self.checker.disturbed_ms = u64::MAX;
-        self.strike(fault);
         match kind {
-            Kind::KillMagent => {
-                self.kill_magent(victim);
-                // The next one has to find out first which of them may lack something.
-                self.impaired_ms.fill(u64::MAX);
-                for faulty in self.faulty.iter_mut().flatten() {
-                    faulty.is_whole = false;
-                }
-            }
             Kind::Kill | Kind::PowerLoss => self.memory_lost(victim),
+            Kind::Break | Kind::EndConnections => self.answers_lost(victim),
             _ => {}
+        }
+        self.strike(fault);
+        if kind == Kind::KillMagent {
+            self.kill_magent(victim);
+            // The next one has to find out first which of them may lack something.
+            self.impaired_ms.fill(u64::MAX);
+            for faulty in self.faulty.iter_mut().flatten() {
+                *faulty = Faulty::Unknown;
+            }
         }
         if matches!(kind, Kind::Slow { .. } | Kind::KillMagent | Kind::StallMagent) {
             self.excused_until_us = Us::MAX;
@@ -192,7 +199,12 @@ impl Simulation {
                 }
             }
             Kind::Stop => self.servers[victim].go_on(&mut self.network.borrow_mut()),
-            Kind::Slow { .. } => self.network.borrow_mut().slowness[victim] = (0, 0),
+            Kind::Slow { extra_us } => {
+                self.network.borrow_mut().slowness[victim] = (0, 0);
+                if extra_us > MUFFLED_US {
+                    self.muffled_until_us[victim] = self.now() + extra_us + extra_us / 5;
+                }
+            }
             Kind::KillMagent => {
                 self.start_magent(victim);
                 self.unknown_to_magent();
@@ -213,7 +225,7 @@ impl Simulation {
         }
     }
 
-    /// A server's memory is gone. A key may be lost only if its other server does not hold it, or was not whole itself.
+    /// A server's memory is about to be lost. A key may be lost only if its other server does not hold it.
     fn memory_lost(&mut self, server: usize) {
         if !matches!(self.plan.class, Class::Chaos | Class::Alone) {
             return;
@@ -229,8 +241,9 @@ impl Simulation {
             let kept = partner.is_some_and(|partner| {
                 let returned = self.returned_us[partner] + RETURNED_US < now_us;
                 match self.faulty[partner] {
-                    Some(faulty) => self.must_have(partner, key, &faulty),
-                    None => (returned || self.impaired_ms[partner] < now_ms) && self.holds_current(partner, key),
+                    None if returned || self.impaired_ms[partner] < now_ms => self.holds_current(partner, key),
+                    Some(Faulty::Unknown) => false,
+                    None | Some(Faulty::Known) => self.is_last_copy(partner, server, key),
                 }
             });
             if !kept {
@@ -258,24 +271,56 @@ impl Simulation {
         }
     }
 
-    /// Whether a server that something is wrong with just now has the last copy of a key, or will have when it has done
-    /// what it was sent. What was acknowledged before it could be taken for dead it was told before, too, and what was
-    /// written later, or is being written, it has missed, or may be thought to have missed.
-    fn must_have(&mut self, server: usize, key: usize, faulty: &Faulty) -> bool {
-        let settings = &self.plan.settings[0];
-        let given_up_ms = faulty.since_ms + settings.timeout_ms - UNANSWERED_MS;
-        if self.checker.changed_since(key, given_up_ms) {
-            false
-        } else if self.checker.changed_since(key, faulty.since_ms) {
-            settings.ack == Ack::All && faulty.is_whole
-        } else {
-            faulty.is_whole && self.holds_current(server, key)
+    /// Whether what is left on a server when `victim` is lost is what the key should be, or will be when the server has done
+    /// what it was sent: that magent has to keep. It need not where the victim has another that the key should be just as
+    /// well, nor where the two are only the same again because an exptime was changed to and fro. And if a write was not
+    /// answered and the victim had been away itself, what that told when it returned is what counts. Nor is it kept where
+    /// the server's answers come later than magent waits for them.
+    fn is_last_copy(&mut self, server: usize, victim: usize, key: usize) -> bool {
+        let foreseen = self.servers[server].foreseen(&mut self.network.borrow_mut());
+        let Some(copy) = foreseen.and_then(|memcached| self.peek_in(&memcached, key)) else {
+            return false;
+        };
+        if self.now() < self.muffled_until_us[server] {
+            return false;
+        }
+        if self.checker.lost(key) > 0 && self.returned_us[victim] + RETURNED_US > self.now() {
+            return false;
+        }
+        let lost = self.peek(victim, key);
+        let same = lost.is_some_and(|lost| {
+            (lost.value, lost.flags) == (copy.value, copy.flags)
+                && lost.expires_from_ms.abs_diff(copy.expires_from_ms) <= EXPTIME_DRIFT_MAX_MS
+                && !self.checker.touched_since(key, self.struck_ms[server])
+        });
+        self.is_current(key, Some(copy)) && (same || !self.is_current(key, lost))
+    }
+
+    /// Answers of a server may be lost with its connections. If its partner is not there to tell, magent does not know what
+    /// the server has done.
+    fn answers_lost(&mut self, server: usize) {
+        if self.plan.class != Class::Chaos {
+            return;
+        }
+        self.checker.now_ms = self.now_ms();
+        for key in 0..self.plan.keys.len() {
+            let servers = &self.plan.keys[key].servers;
+            let partner = servers.iter().copied().find(|&other| other != server);
+            if let Some(partner) = partner.filter(|_| servers.contains(&server))
+                && !self.holds_current(partner, key)
+            {
+                self.checker.may_vanish(key);
+            }
         }
     }
 
     /// Whether a server holds what a key should be.
     fn holds_current(&mut self, server: usize, key: usize) -> bool {
         let held = self.peek(server, key);
+        self.is_current(key, held)
+    }
+
+    fn is_current(&mut self, key: usize, held: Option<Item>) -> bool {
         self.checker.possible(key).iter().any(|state| match (state, held) {
             (State::Unknown, _) | (State::Absent, None) => true,
             (State::Present(item), Some(held)) => (item.value, item.flags) == (held.value, held.flags),
@@ -285,9 +330,15 @@ impl Simulation {
 
     /// What a server's memory holds of a key, in the checker's words. The version means nothing.
     pub fn peek(&mut self, server: usize, key: usize) -> Option<Item> {
+        let memcached = self.servers[server].memcached.take()?;
+        let item = self.peek_in(&memcached, key);
+        self.servers[server].memcached = Some(memcached);
+        item
+    }
+
+    fn peek_in(&mut self, memcached: &Memcached, key: usize) -> Option<Item> {
         let unix_ms = self.network.borrow().unix_ms();
         let plan = &self.plan.keys[key];
-        let memcached = self.servers[server].memcached.as_ref()?;
         let item = memcached.peek(plan.name.as_bytes(), unix_ms)?;
         let expires_ms = match item.exptime {
             0 => u64::MAX,

@@ -58,6 +58,11 @@ impl Verb {
     pub fn changes(self) -> bool {
         self != Verb::Get
     }
+
+    /// Whether it changes the exptime and nothing else.
+    pub fn touches(self) -> bool {
+        matches!(self, Verb::Touch | Verb::GetAndTouch)
+    }
 }
 
 /// How a unique was come by.
@@ -128,6 +133,8 @@ pub struct Circumstances {
     pub now_ms: u64,
     /// Servers drop items when they like.
     pub evicts: bool,
+    /// How much later than it was acknowledged a server that hung may do something, and count its exptime from then.
+    pub late_ms: u64,
     /// When last a server was away, or not whole again after having been.
     pub disturbed_ms: u64,
     /// The version that the unique of a cas was read with.
@@ -185,7 +192,7 @@ fn with_exptime(item: Item, operation: &Operation, around: &Circumstances) -> St
         0 => (u64::MAX, u64::MAX),
         _ => (
             (operation.asked_ms + exptime_ms).saturating_sub(EXPIRY_SLACK_MS),
-            around.now_ms + exptime_ms + EXPIRY_SLACK_MS,
+            around.now_ms + exptime_ms + EXPIRY_SLACK_MS + around.late_ms,
         ),
     };
     State::Present(Item {

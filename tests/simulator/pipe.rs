@@ -69,6 +69,11 @@ impl Pipe {
         self.room() * 3 >= self.capacity
     }
 
+    /// What has arrived and is not read yet.
+    pub fn unread(&self) -> Vec<u8> {
+        self.bytes.iter().take(self.arrived).copied().collect()
+    }
+
     pub fn arrived(&self) -> usize {
         self.arrived
     }

@@ -1,6 +1,6 @@
 //! The course of a schedule: load, live, fail, heal, compare.
 
-use super::faults::{Fault, KEEPALIVE_US, Kind};
+use super::faults::{EXPTIME_DRIFT_MAX_MS, Fault, KEEPALIVE_US, Kind, LATE_MAX_MS};
 use super::model::{State, Verb};
 use super::pipe::Us;
 use super::plan::{Class, Plan};
@@ -61,6 +61,11 @@ pub fn run(seed: u64, class: Class, verbosity: Verbosity) -> Outcome {
 impl Simulation {
     fn course(&mut self) -> Result<(), Broken> {
         self.checker.evicts = self.plan.class == Class::Evicting;
+        self.checker.late_ms = if self.plan.class == Class::Chaos {
+            LATE_MAX_MS
+        } else {
+            0
+        };
         self.checker.watches = self.plan.class == Class::Crossed;
         for server in 0..self.servers.len() {
             // The younger of two is taken to lack what the older has, for good if that cannot tell it.
@@ -344,6 +349,11 @@ impl Simulation {
             return Ok(());
         }
         let now_ms = self.now_ms();
+        // A server that hung counts an exptime from when it did what it was sent.
+        let drift_ms = match self.plan.class {
+            Class::Chaos => LATE_MAX_MS,
+            _ => EXPTIME_DRIFT_MAX_MS,
+        };
         let servers = self.plan.keys[key].servers.clone();
         let copies: Vec<_> = servers.iter().map(|&server| self.peek(server, key)).collect();
         let name = self.plan.keys[key].name.clone();
@@ -354,7 +364,7 @@ impl Simulation {
             let legal = states.iter().any(|state| {
                 matches!(state, State::Present(known) if (known.value, known.flags) == (item.value, item.flags))
             });
-            let expiring = item.expires_from_ms < now_ms + 2000;
+            let expiring = item.expires_from_ms < now_ms + drift_ms;
             if !legal && !expiring {
                 let value = self.checker.values.bytes(item.value).to_vec();
                 let described = self.checker.describe(key);
@@ -370,11 +380,10 @@ impl Simulation {
         let agree = match (primary, backup) {
             (None, None) => true,
             (Some(a), Some(b)) => {
-                (a.value, a.flags) == (b.value, b.flags)
-                    && (a.expires_from_ms == b.expires_from_ms || a.expires_from_ms.abs_diff(b.expires_from_ms) <= 2000)
+                (a.value, a.flags) == (b.value, b.flags) && a.expires_from_ms.abs_diff(b.expires_from_ms) <= drift_ms
             }
             (Some(item), None) | (None, Some(item)) => {
-                item.expires_from_ms < now_ms + 2000 || self.plan.class == Class::Evicting || !self.plan.heals()
+                item.expires_from_ms < now_ms + drift_ms || self.plan.class == Class::Evicting || !self.plan.heals()
             }
         };
         match agree {

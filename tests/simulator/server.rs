@@ -103,6 +103,21 @@ impl Server {
         }
     }
 
+    /// What it will be when it has done all that lies in its sockets; None while no process runs.
+    pub fn foreseen(&self, network: &mut Network) -> Option<Memcached> {
+        let mut memcached = self.memcached.clone()?;
+        let now_ms = network.unix_ms();
+        for name in self.connections(network) {
+            if let Some(connection) = network.connection(name)
+                && !connection.forgotten
+            {
+                let number = connection.accepted.unwrap_or_else(|| memcached.connect());
+                memcached.input(number, &connection.outward.unread(), now_ms, &mut Vec::new());
+            }
+        }
+        Some(memcached)
+    }
+
     pub fn stop(&mut self) {
         self.stopped = true;
     }

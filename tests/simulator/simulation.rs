@@ -26,6 +26,10 @@ pub struct Simulation {
     pub pollers: Vec<Poller>,
     pub checker: Checker,
     pub impaired_ms: Vec<u64>,
+    /// By server: when last something went wrong with it.
+    pub struck_ms: Vec<u64>,
+    /// By server: until when answers of its may come too late to be heard.
+    pub muffled_until_us: Vec<Us>,
     /// By server: what is wrong with it.
     pub faulty: Vec<Option<Faulty>>,
     /// By server: when last it came back.
@@ -80,6 +84,8 @@ impl Simulation {
             pollers: pollers.collect(),
             checker: Checker::new(&names),
             impaired_ms: vec![0; plan.servers.len()],
+            struck_ms: vec![0; plan.servers.len()],
+            muffled_until_us: vec![0; plan.servers.len()],
             faulty: vec![None; plan.servers.len()],
             returned_us: vec![0; plan.servers.len()],
             resent_us: 0,

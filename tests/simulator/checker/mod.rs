@@ -70,6 +70,8 @@ struct Key {
     watches: Vec<Watch>,
     /// When last a write to it was in progress.
     changed_ms: u64,
+    /// When last its exptime alone was changed.
+    touched_ms: u64,
     /// Until when a magent that does not write it may be copying it.
     copied_until_ms: u64,
     /// The uniques that clients, and operations in progress, hold; each as often as it is held.
@@ -82,6 +84,8 @@ pub struct Checker {
     next_id: Version,
     pub now_ms: u64,
     pub evicts: bool,
+    /// How late a server that hung may do what was acknowledged.
+    pub late_ms: u64,
     /// There are reads that need not fall in line.
     pub watches: bool,
     pub disturbed_ms: u64,
@@ -106,6 +110,7 @@ impl Checker {
             next_id: 0,
             now_ms: 0,
             evicts: false,
+            late_ms: 0,
             watches: false,
             disturbed_ms: 0,
             given_up: 0,
@@ -116,6 +121,7 @@ impl Checker {
         Circumstances {
             now_ms: self.now_ms,
             evicts: self.evicts,
+            late_ms: self.late_ms,
             disturbed_ms: self.disturbed_ms,
             unique_version: None,
         }
@@ -168,6 +174,9 @@ impl Checker {
         let ended = entry.pending.remove(at);
         if ended.operation.verb.changes() {
             entry.changed_ms = around.now_ms;
+        }
+        if ended.operation.verb.touches() {
+            entry.touched_ms = around.now_ms;
         }
         if results.list.is_empty() {
             return Err(explanation(&entry.name, &ended, reply, values));
@@ -251,6 +260,13 @@ impl Checker {
         let entry = &self.keys[key];
         let changing = entry.pending.iter().any(|pending| pending.operation.verb.changes());
         changing || (entry.changed_ms >= since_ms && entry.changed_ms > 0)
+    }
+
+    /// Whether an operation that only changes the exptime was in progress at or after this time.
+    pub fn touched_since(&self, key: usize, since_ms: u64) -> bool {
+        let entry = &self.keys[key];
+        let touching = entry.pending.iter().any(|pending| pending.operation.verb.touches());
+        touching || (entry.touched_ms >= since_ms && entry.touched_ms > 0)
     }
 
     /// A magent that does not write this key copies it. A removal through the other at the same moment may be undone:

@@ -16,6 +16,7 @@ const BLANKS_MAX: usize = 100;
 /// Commands after which a connection lets others have their turn; the first turn has one more.
 const COMMANDS_A_TURN: usize = 20;
 
+#[derive(Clone)]
 pub struct Connection {
     number: usize,
     /// Read from the socket and not used yet.
@@ -24,6 +25,7 @@ pub struct Connection {
     replies: Replies,
 }
 
+#[derive(Clone)]
 enum Awaits {
     Line,
     /// The value that a command announced, and the end of its line.
@@ -33,6 +35,7 @@ enum Awaits {
 }
 
 /// A store command whose value is on its way.
+#[derive(Clone)]
 pub struct Upcoming {
     pub mode: Mode,
     /// With a value that is still empty.
@@ -43,13 +46,14 @@ pub struct Upcoming {
     pub reply: UpcomingReply,
 }
 
+#[derive(Clone)]
 pub enum UpcomingReply {
     Text { noreply: bool },
     Meta(meta::StoreReply),
 }
 
 /// Replies that have not been written yet.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Replies {
     bytes: Vec<u8>,
     /// Whether there are any, with those that noreply keeps from being written.

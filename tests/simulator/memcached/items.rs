@@ -4,6 +4,7 @@ use super::number;
 use std::collections::BTreeMap;
 use std::mem;
 
+#[derive(Clone)]
 pub struct Item {
     pub value: Vec<u8>,
     pub flags: u32,
@@ -13,6 +14,7 @@ pub struct Item {
 }
 
 /// An item with what memcached notes about it.
+#[derive(Clone)]
 pub struct Stored {
     pub item: Item,
     /// Of its piece of memory: a value that replaces this one has another.
@@ -27,6 +29,7 @@ pub struct Stored {
 }
 
 /// An item that a client has sent.
+#[derive(Clone)]
 pub struct New {
     pub key: Vec<u8>,
     pub value: Vec<u8>,
@@ -76,6 +79,7 @@ const RELATIVE_MAX_S: i64 = 60 * 60 * 24 * 30;
 /// memcached counts time from this long before its start, so that no time of its own is 0.
 const BEFORE_START_S: i64 = 62;
 
+#[derive(Clone)]
 pub struct Items {
     by_key: BTreeMap<Vec<u8>, Stored>,
     /// What replies that have not been written yet refer to: connection and [`Stored::id`].

@@ -32,6 +32,7 @@ struct Flags {
 }
 
 /// The reply to an `ms` whose value is on its way.
+#[derive(Clone)]
 pub struct StoreReply {
     key: Vec<u8>,
     /// Its flags, in order.

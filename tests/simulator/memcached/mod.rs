@@ -38,12 +38,14 @@ use items::Items;
 use std::collections::BTreeMap;
 
 /// One life of one memcached process: its items die with it.
+#[derive(Clone)]
 pub struct Memcached {
     process: Process,
     connections: BTreeMap<usize, Connection>,
 }
 
 /// What all connections share.
+#[derive(Clone)]
 struct Process {
     pid: u32,
     started_s: i64,
@@ -57,7 +59,7 @@ struct Process {
     counters: Counters,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Counters {
     cmd_get: u64,
     cmd_set: u64,

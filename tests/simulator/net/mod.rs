@@ -555,9 +555,12 @@ impl Network {
 
     /// Bytes reached a machine that knows nothing of their connection: a reset comes back.
     pub fn peer_resets(&mut self, name: Name) {
-        if let Some(connection) = self.connection(name) {
-            connection.inward.lose_flights();
-        }
+        let Some(connection) = self.connection(name) else {
+            return;
+        };
+        connection.inward.lose_flights();
+        // Though it ended the connection before: that may have been on its way just now.
+        connection.peer_left = false;
         self.peer_close(name, End::Reset);
     }
 }
