@@ -473,3 +473,42 @@ fn a_miss_is_a_miss_where_the_partner_has_ended() {
     wait_until_filled(&magent, &backup);
     assert_eq!(backup.ask("get k\r\n"), hit("k", 0, "7"));
 }
+
+#[test]
+fn what_a_server_that_hung_had_been_sent_is_kept_when_its_partner_dies() {
+    for primary_hangs in [true, false] {
+        let Two {
+            magent,
+            mut primary,
+            mut backup,
+        } = Two::start(&["--timeout=300"]);
+        let (hung, dying) = match primary_hangs {
+            true => (&primary, &mut backup),
+            false => (&backup, &mut primary),
+        };
+        let mut client = magent.client();
+        client.check(
+            "set n 0 0 1\r\n5\r\nset text 0 0 1\r\na\r\nset gone 0 0 1\r\n1\r\nset late 0 0 1\r\n1\r\n",
+            "STORED\r\n".repeat(4),
+        );
+        hung.stop();
+        client.check(
+            "set new 7 1000 1\r\nx\r\nincr n 2\r\nappend text 0 0 1\r\nb\r\nadd added 0 0 1\r\ny\r\ndelete gone\r\n",
+            "STORED\r\n7\r\nSTORED\r\nSTORED\r\nDELETED\r\n",
+        );
+        // This one it is not sent: there is one copy, and what it holds is old.
+        magent.wait_for(hung, "down");
+        client.check("set late 0 0 1\r\n2\r\n", "STORED\r\n");
+        lose_memory(&magent, dying);
+        hung.cont();
+        magent.wait_for(hung, "up");
+        for (key, flags, value) in [("new", 7, "x"), ("n", 0, "7"), ("text", 0, "ab"), ("added", 0, "y")] {
+            client.check(format!("get {key}\r\n"), hit(key, flags, value));
+        }
+        client.check("get gone late\r\n", "END\r\n");
+        wait_until_filled(&magent, dying);
+        for (key, flags, value) in [("new", 7, "x"), ("n", 0, "7"), ("text", 0, "ab"), ("added", 0, "y")] {
+            assert_eq!(dying.ask(format!("get {key}\r\n")), hit(key, flags, value));
+        }
+    }
+}

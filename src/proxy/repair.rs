@@ -424,9 +424,10 @@ impl<N: Net> Proxy<N> {
         }
     }
 
-    /// The server that a copy was to be made like is gone, or has lost what it had. The client is told that server's answer, which others may have
-    /// seen the effect of, so a copy of which it is not true goes. But what has been waited for may have turned to `to`
-    /// meanwhile, and been told that it stored; and where nobody waits, nothing was wrong when it was last looked at.
+    /// The server that a copy was to be made like is gone, or has lost what it had. The client is told that server's answer,
+    /// which others may have seen the effect of, so a copy of which it is not true goes. But what has been waited for may have
+    /// turned to `to` meanwhile, and been told that it stored; and where nobody waits, nothing was wrong when it was last
+    /// looked at.
     fn heal_abandoned(&mut self, id: usize) {
         match self.repair_mut(id) {
             Some(Repair {

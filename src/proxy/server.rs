@@ -458,6 +458,43 @@ mod tests {
     }
 
     #[test]
+    fn what_was_brought_is_told_from_what_was_kept_back() {
+        let writes = |missed: &Missed| match missed {
+            Missed::Keys { keys, .. } => keys.get(&b"a"[..]).map(|writes| (writes.brought, writes.kept_from)),
+            _ => None,
+        };
+        let mut server = Server::new(
+            ServerName {
+                host: "10.0.0.1".to_owned(),
+                port: 11211,
+                address: crate::proxy::net::Address::Tcp("10.0.0.1:11211".parse().unwrap()),
+            },
+            1,
+        );
+        server.miss_with(b"a", Outcome::Pending, true);
+        assert!(server.missed.is_undecided());
+        server.missed.settle(b"a", Outcome::Settled, true);
+        assert_eq!(writes(&server.missed), Some((Some(Outcome::Settled), None)));
+        assert!(!server.missed.is_undecided() && server.missed.is_doubtful());
+        // What its partner tells when that comes back makes no difference: both have it.
+        server.missed.settle_where(|_| true);
+        assert_eq!(writes(&server.missed), Some((Some(Outcome::Settled), None)));
+        server.miss_with(b"a", Outcome::Open, false);
+        server.missed.settle_where(|_| true);
+        assert_eq!(
+            writes(&server.missed),
+            Some((Some(Outcome::Settled), Some(Outcome::Settled)))
+        );
+        server.miss_anew(b"a", false);
+        assert_eq!(
+            writes(&server.missed),
+            Some((Some(Outcome::Settled), Some(Outcome::Settled)))
+        );
+        server.miss_anew(b"a", true);
+        assert_eq!(writes(&server.missed), Some((Some(Outcome::Settled), None)));
+    }
+
+    #[test]
     fn what_is_settled_stays_so() {
         let outcome = |missed: &Missed| match missed {
             Missed::Keys { keys, .. } => keys.get(&b"a"[..]).and_then(Unacknowledged::outcome),

@@ -6,6 +6,9 @@
 //! closed but kept aside, and the server is not used again before it has answered all that it was sent there, or has
 //! ended the connection. A server that answers on a new connection, and for a while nothing on the old one, has been
 //! started anew, and the old connection leads nowhere.
+//!
+//! What it has answered there it has done. If its partner, which had acknowledged it all, is lost meanwhile, that makes its
+//! copy the last one, and it stays; so what a server missed is told by whether it was brought there before, or never sent.
 
 use super::Proxy;
 use super::link::{Leg, Outgoing, Purpose};
