@@ -109,12 +109,19 @@ impl<N: Net> Proxy<N> {
     pub(super) fn start_conditional(&mut self, id: usize, request: &Request<'_>, bytes: Bytes<'_>) {
         self.statistics.count_write(request.verb);
         self.holds.hold(request.key);
-        self.decide(id, request, bytes, true);
+        self.decide(id, request, bytes, true, None);
     }
 
     /// Sends a conditional write, whose key is held, to the server that decides about it now. It may be put off where
     /// nothing that its client asked later is on its way yet.
-    fn decide(&mut self, id: usize, request: &Request<'_>, bytes: Bytes<'_>, may_wait: bool) {
+    fn decide(
+        &mut self,
+        id: usize,
+        request: &Request<'_>,
+        bytes: Bytes<'_>,
+        may_wait: bool,
+        failed_over: Option<bool>,
+    ) {
         let place = self.farm.place(request.key);
         let first = &self.farm.servers[place.first];
         // An add would store where there may be an item that nobody can see.
@@ -125,7 +132,7 @@ impl<N: Net> Proxy<N> {
         }
         // Whether that one has just been started anew is not known: it would store, and somebody might see it.
         if may_wait && request.verb == Verb::Add && place.second.is_some() && !first.confirmed {
-            return self.put_off(id, bytes);
+            return self.put_off(id, bytes, failed_over);
         }
         let purpose = Purpose::Conditional(Side::First);
         let leg = if request.verb == Verb::Cas {
@@ -153,7 +160,7 @@ impl<N: Net> Proxy<N> {
             lane: place.lane,
             request: request_sent,
             flushes: self.flushes,
-            failed_over: None,
+            failed_over,
             stage: Stage::Deciding,
         });
     }
@@ -167,9 +174,9 @@ impl<N: Net> Proxy<N> {
     }
 
     /// Keeps a conditional write, whose key is held, until it is known which life the server that decides is in.
-    fn put_off(&mut self, id: usize, bytes: Bytes<'_>) {
+    fn put_off(&mut self, id: usize, bytes: Bytes<'_>, failed_over: Option<bool>) {
         self.transactions[id].work = Work::Waiting(self.whole(bytes));
-        self.put_off.push(id);
+        self.put_off.push((id, failed_over));
         if let Some(client) = self.transactions[id].client {
             self.raise_barrier(client);
         }
@@ -179,14 +186,14 @@ impl<N: Net> Proxy<N> {
     pub(super) fn decide_what_was_put_off(&mut self) -> bool {
         let before = std::mem::take(&mut self.put_off);
         let count = before.len();
-        for id in before {
+        for (id, failed_over) in before {
             let work = std::mem::replace(&mut self.transactions[id].work, Work::Answered);
             let Work::Waiting(whole) = work else {
                 unreachable!("what is put off waits");
             };
             let bytes = whole.bytes();
             if let Some((_, Ok(request))) = request::parse(&bytes) {
-                self.decide(id, &request, Bytes::Again(&whole), true);
+                self.decide(id, &request, Bytes::Again(&whole), true, failed_over);
             }
         }
         self.put_off.len() < count
@@ -217,17 +224,17 @@ impl<N: Net> Proxy<N> {
                     }
                     return match self.farm.may_be_elsewhere(&conditional.key(), conditional.servers.0) {
                         true => self.conditional_failed(id, &conditional),
-                        false => self.decide_elsewhere(id, &conditional),
+                        false => self.decide_elsewhere(id, &conditional, conditional.failed_over),
                     };
                 }
                 if let (Some(second), Some(brought)) = (conditional.servers.1, conditional.failed_over)
                     && !self.farm.servers[second].is_up()
                 {
                     let key = conditional.key();
-                    self.farm.servers[second].missed_for_good(&key);
-                    // What was not stored here may be on the other; but for a cas, see `Leg::as_stale`.
-                    if brought && !stored && conditional.verb != Verb::Cas {
-                        self.farm.servers[second].miss(&key);
+                    let server = &mut self.farm.servers[second];
+                    server.missed_for_good(&key);
+                    if let Some(writes) = server.missed.of(&key).filter(|_| brought) {
+                        writes.stored_there = Some(stored);
                     }
                 }
                 let text = Text::new(line);
@@ -237,8 +244,11 @@ impl<N: Net> Proxy<N> {
                 };
                 if !self.farm.servers[second].is_up() {
                     let key = conditional.key();
+                    let brought = conditional.failed_over == Some(true);
                     match stored {
-                        true => self.farm.servers[second].miss_anew(&key, conditional.failed_over == Some(true)),
+                        true => self.farm.servers[second].miss_anew(&key, brought),
+                        // It has found nothing to replace either, or tells.
+                        false if brought && status != Status::Error => {}
                         false => self.farm.servers[second].miss(&key),
                     }
                     return self.conditional_over(id, &conditional, status, &text);
@@ -304,19 +314,13 @@ impl<N: Net> Proxy<N> {
                     return self.conditional_failed(id, &conditional);
                 }
                 self.farm.miss_for_now(first, &key, brought);
-                self.decide_elsewhere(id, &conditional);
-                match self.transactions.get_mut(id).map(|transaction| &mut transaction.work) {
-                    Some(Work::Conditional(conditional)) => conditional.failed_over = Some(brought),
-                    // It was put off.
-                    Some(Work::Waiting(_)) => self.farm.servers[first].miss(&key),
-                    _ => {}
-                }
+                self.decide_elsewhere(id, &conditional, Some(brought));
             }
         }
     }
 
     /// The server that was asked is none that can decide any more; its partner is.
-    fn decide_elsewhere(&mut self, id: usize, conditional: &Conditional) {
+    fn decide_elsewhere(&mut self, id: usize, conditional: &Conditional, failed_over: Option<bool>) {
         let whole = conditional.request.clone();
         let bytes = whole.bytes();
         let Some((_, Ok(request))) = request::parse(&bytes) else {
@@ -326,7 +330,7 @@ impl<N: Net> Proxy<N> {
         let request = Request { number: 0, ..request };
         let last_asked = |client: usize| self.clients[client].queue.back() == Some(&id);
         let may_wait = self.transactions[id].client.is_none_or(last_asked);
-        self.decide(id, &request, Bytes::Again(&whole), may_wait);
+        self.decide(id, &request, Bytes::Again(&whole), may_wait, failed_over);
     }
 
     /// Sends the partner a plain set of the item that was stored.

@@ -176,9 +176,12 @@ impl Farm {
             return false;
         };
         let (here, there) = (&self.servers[server], &self.servers[partner]);
-        // What was filled from a list that leaves nothing out has what there was.
-        let filled = there.lists_hash && here.is_filled_from(partner);
-        !there.is_up() && !there.gone && !filled && here.lacks(key, partner) > 0
+        !there.is_up() && !there.gone && !self.is_filled(server, partner) && here.lacks(key, partner) > 0
+    }
+
+    /// Whether a server was filled from a partner, by a list that leaves nothing out: it has what there was.
+    pub fn is_filled(&self, server: usize, partner: usize) -> bool {
+        self.servers[partner].lists_hash && self.servers[server].is_filled_from(partner)
     }
 
     /// Whether a server lacks what its partner, which is up, may have of a key: a miss on it says nothing.

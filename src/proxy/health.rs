@@ -107,7 +107,6 @@ impl<N: Net> Proxy<N> {
         self.resync_wanted = true;
         let until_ms = self.now_ms + DRAIN_MAX_MS;
         let server = &mut self.farm.servers[index];
-        (server.has_meta, server.lists_hash) = (true, true); // until it says otherwise
         if reborn && server.is_up() {
             let name = &server.name;
             self.net.log(
@@ -202,7 +201,7 @@ impl<N: Net> Proxy<N> {
     }
 
     /// Whether a partner that is taken to be up, and may have done what this server missed, has left unanswered what it was
-    /// asked before, or if it is there. It may be gone as well: then this server's copy is the one that is left.
+    /// asked before, or now: whether it is there. It may be gone as well: then this server's copy is the one that is left.
     fn waits_for_partners(&mut self, index: usize) -> bool {
         let now_ms = self.now_ms;
         let Health::Rejoining { step, .. } = &mut self.farm.servers[index].health else {
@@ -213,12 +212,15 @@ impl<N: Net> Proxy<N> {
             _ => (now_ms, true),
         };
         *step = Rejoining::Comparing { asked_ms };
-        if !self.farm.servers[index].missed.is_doubtful() {
-            return false;
-        }
-        for partner in self.farm.partners(index) {
-            if begins && self.farm.servers[partner].is_up() {
-                self.ask_for_life(partner);
+        if begins {
+            let server = &self.farm.servers[index];
+            if !server.missed.is_undecided() && !(server.heard_out && server.missed.is_brought()) {
+                return false;
+            }
+            for partner in self.farm.partners(index) {
+                if self.farm.servers[partner].is_up() {
+                    self.ask_for_life(partner);
+                }
             }
         }
         let silent = |&partner: &usize| {
@@ -246,15 +248,16 @@ impl<N: Net> Proxy<N> {
             let partner = self.farm.partner(&key, index);
             if let Some(partner) = partner {
                 let [here, there] = [index, partner].map(|server| &self.farm.servers[server]);
-                // What was filled from a list that leaves nothing out has what there was.
-                let filled = here.lists_hash && there.is_filled_from(index);
+                let filled = self.farm.is_filled(partner, index);
                 let alone = !there.is_up() || there.lacks(&key, index) > 0 && !filled;
-                let has_done = alone && here.heard_out && writes.brought == Some(Outcome::Settled);
-                let outcome = if has_done { writes.kept_from } else { writes.outcome() };
+                let outcome = match alone && here.heard_out {
+                    true => writes.outcome_when_done(),
+                    false => writes.outcome(),
+                };
                 let better = match outcome {
                     None => true,
                     Some(Outcome::Settled) => false,
-                    // Its partner has been waited for, and answers nothing of this any more.
+                    // Its partner has been waited for. What was written since is made alike when that is answered.
                     Some(Outcome::Pending | Outcome::Open) => alone,
                 };
                 let whole = match outcome {

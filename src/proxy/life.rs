@@ -26,12 +26,39 @@ pub struct Life {
     pub started_s: i64,
 }
 
+/// A memcached's version, and what it tells of what that can do. The steps are those of its release notes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version(u32, u32, u32);
+
+impl Version {
+    /// Before this a memcached crashes when who reads its list leaves.
+    pub const LISTS_SAFELY: Version = Version(1, 4, 34);
+    /// Since this the end of its list is marked.
+    pub const ENDS_LISTS: Version = Version(1, 5, 4);
+    /// Since this it knows the meta commands; 1.5.19 to 1.5.22 have others of the same names.
+    pub const HAS_META: Version = Version(1, 6, 0);
+    /// Since this it can list its keys by its hash table.
+    pub const LISTS_HASH: Version = Version(1, 6, 9);
+
+    /// Reads the numbers in front, as many as there are: `1.6.18`, `1.6`, `1.4.15_4_gabcdef`.
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        let mut numbers = text.splitn(3, |&byte| byte == b'.').map(|part| {
+            let digits = part.iter().take_while(|byte| byte.is_ascii_digit()).count();
+            unsigned(&part[..digits]).and_then(|number| u32::try_from(number).ok())
+        });
+        let major = numbers.next()??;
+        let mut further = || numbers.next().flatten().unwrap_or(0);
+        Some(Version(major, further(), further()))
+    }
+}
+
 /// What a server has said in answer to `stats` so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Introduction {
     pid: u64,
     uptime_s: Option<i64>,
     time_s: i64,
+    version: Option<Version>,
 }
 
 impl Introduction {
@@ -45,6 +72,7 @@ impl Introduction {
             b"pid" => self.pid = unsigned(value).unwrap_or(0),
             b"uptime" => self.uptime_s = signed(value),
             b"time" => self.time_s = signed(value).unwrap_or(0),
+            b"version" => self.version = Version::parse(value),
             _ => {}
         }
     }
@@ -67,6 +95,7 @@ impl<N: Net> Proxy<N> {
             return false;
         }
         server.epoch += 1;
+        server.is_version(said.version);
         server.born_ms = said.uptime_s.map(|uptime_s| now_ms - uptime_s * 1000);
         server.tag = self.tags.give(&server.name, life);
         server.lost_memory = before.is_some() && !server.is_up();
@@ -156,5 +185,28 @@ impl Tags {
     /// A tag for a life of a server: the same wherever it is asked for, and none that was given lately.
     fn give(&mut self, name: &super::settings::ServerName, life: Life) -> u32 {
         self.add(&format!("{:?} {} {}", name.address, life.pid, life.started_s))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_understood_and_compared() {
+        for (text, version) in [
+            (&b"1.6.18"[..], Some(Version(1, 6, 18))),
+            (b"1.4.15_4_gabcdef", Some(Version(1, 4, 15))),
+            (b"1.6", Some(Version(1, 6, 0))),
+            (b"2", Some(Version(2, 0, 0))),
+            (b"1.6.18-rc1", Some(Version(1, 6, 18))),
+            (b"unknown", None),
+            (b"", None),
+            (b"99999999999.1", None),
+        ] {
+            assert_eq!(Version::parse(text), version, "{}", text.escape_ascii());
+        }
+        assert!(Version(1, 6, 18) >= Version::LISTS_HASH && Version(1, 6, 8) < Version::LISTS_HASH);
+        assert!(Version(1, 5, 22) < Version::HAS_META && Version(1, 10, 0) > Version::HAS_META);
     }
 }

@@ -33,13 +33,16 @@ pub enum Purpose {
     /// The removal of what a server missed while it was away.
     Forget,
     /// Nobody any more: it was given up before the answer came.
-    Stale,
+    Stale {
+        /// It was sent elsewhere since, to be decided there.
+        fails_over: bool,
+    },
 }
 
 impl Purpose {
     /// Whether a transaction waits for the answer.
     pub fn has_transaction(self) -> bool {
-        !matches!(self, Purpose::Probe | Purpose::Forget | Purpose::Stale)
+        !matches!(self, Purpose::Probe | Purpose::Forget | Purpose::Stale { .. })
     }
 }
 
@@ -82,14 +85,13 @@ pub struct Leg {
 }
 
 impl Leg {
-    /// A leg in this one's place that nobody waits for. Of a cas it matters what the answer is: its unique may be good
-    /// here, and is good nowhere else.
+    /// A leg in this one's place that nobody waits for. Of a write that fails over it matters whether it stores here, too:
+    /// it may be answered differently elsewhere.
     pub fn as_stale(&self) -> Leg {
-        let is_cas = self.purpose == Purpose::Conditional(Side::First) && self.request.bytes().starts_with(b"cas ");
-        let kept = if is_cas { self.request.len() } else { 0 };
+        let fails_over = self.purpose == Purpose::Conditional(Side::First);
         Leg {
-            purpose: Purpose::Stale,
-            request: self.request.part(0, kept),
+            purpose: Purpose::Stale { fails_over },
+            request: self.request.part(0, if fails_over { self.request.len() } else { 0 }),
             ..*self
         }
     }

@@ -111,8 +111,8 @@ pub struct Proxy<N: Net> {
     lost: VecDeque<(usize, Leg)>,
     /// Servers that a link could not be opened to.
     unreachable: Vec<(usize, io::Error)>,
-    /// Conditional writes that wait until their server has said which life it is in.
-    put_off: Vec<usize>,
+    /// Conditional writes that wait until their server has said which life it is in, with their `failed_over`.
+    put_off: Vec<(usize, Option<bool>)>,
     /// Room to split retrievals in.
     shares: Vec<Share>,
     /// The time of this batch.
@@ -212,6 +212,7 @@ impl<N: Net> Proxy<N> {
 
     /// After a batch of events: one write per connection that has something to say, and what follows from it.
     pub fn flush(&mut self, scratch: &mut [u8]) {
+        self.settle(); // before anything is begun that should know of it
         for index in std::mem::take(&mut self.reading) {
             self.read_link(index, true, scratch);
         }

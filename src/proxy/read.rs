@@ -42,6 +42,8 @@ pub struct Read {
     again: u8,
     /// Of a gat: some server has done its part of it.
     pub touched: bool,
+    /// It found all that it asked for there.
+    pub touched_all: bool,
     /// The slots of the keys of all legs of this portion, leg by leg; see `merge`.
     slots: Vec<u16>,
     /// The values that have to wait for others.
@@ -119,6 +121,7 @@ impl<N: Net> Proxy<N> {
             only: None,
             again: 0,
             touched: false,
+            touched_all: false,
             slots: Vec::new(),
             merge: None,
             missed: Wanted::default(),

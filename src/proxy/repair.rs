@@ -243,7 +243,8 @@ impl<N: Net> Proxy<N> {
         };
         let key = repair.key.clone();
         let lane = self.farm.place(&key).lane;
-        let parts: [&[u8]; 3] = [b"mg ", &key, LINE_END];
+        // Some versions want a flag.
+        let parts: [&[u8]; 3] = [b"mg ", &key, b" t\r\n"];
         self.send(server, lane, Purpose::RepairCheck, id, Bytes::Parts(&parts), 0);
     }
 
@@ -339,7 +340,8 @@ impl<N: Net> Proxy<N> {
         let overwrites = repair.overwrites();
         match (purpose, repair.stage) {
             (_, Stage::Checking) => match (repair.manner(), status) {
-                (_, Status::MetaHit) => self.repair_over(id),
+                // What is HD now was OK before 1.6.10.
+                (_, Status::MetaHit | Status::Ok) => self.repair_over(id),
                 (Manner::Verify, Status::MetaMiss) => self.suspect(id),
                 (Manner::Remove, Status::MetaMiss) => {
                     let unique = repair.listed_unique();
@@ -348,7 +350,9 @@ impl<N: Net> Proxy<N> {
                 (Manner::Verify | Manner::Remove, _) => self.repair_over(id),
                 _ => self.fetch(id),
             },
-            (Purpose::RepairFetch, Stage::Fetching) if status == Status::Error => {
+            (Purpose::RepairFetch, Stage::Fetching)
+                if status == Status::Error && !response.line.starts_with(b"SERVER_ERROR") =>
+            {
                 self.farm.servers[server].has_meta = false;
                 self.fetch(id);
             }

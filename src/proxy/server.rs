@@ -13,7 +13,7 @@
 //!
 //! A server that is up may still lack items that its partners have ([`Lack`]); see `resync`.
 
-use super::life::{Introduction, Life};
+use super::life::{Introduction, Life, Version};
 use super::settings::ServerName;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -72,17 +72,19 @@ pub enum Outcome {
 /// What became of a key's writes that a server did not acknowledge.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Unacknowledged {
-    /// Of those that lay in its socket when it fell silent. When it has answered all of these, it has done them.
+    /// Of those that lay in its socket when it fell silent, the worst. When it has answered all of these, it has done them.
     pub brought: Option<Outcome>,
+    /// How many of those its partner has not acknowledged.
+    pub unconfirmed: u32,
     /// Of those that never came to it, or may not have.
     pub kept_from: Option<Outcome>,
+    /// Where one of those that were brought was an add, replace or cas that failed over: whether its partner stored.
+    pub stored_there: Option<bool>,
+    /// Whether it has stored that itself, as it has answered since.
+    pub stored_here: Option<bool>,
 }
 
 impl Unacknowledged {
-    fn fields(&mut self) -> [&mut Option<Outcome>; 2] {
-        [&mut self.brought, &mut self.kept_from]
-    }
-
     fn of(&mut self, brought: bool) -> &mut Option<Outcome> {
         match brought {
             true => &mut self.brought,
@@ -93,6 +95,18 @@ impl Unacknowledged {
     /// The outcome of them all.
     pub fn outcome(&self) -> Option<Outcome> {
         self.brought.max(self.kept_from)
+    }
+
+    /// What is left of that for a server that has done all that was brought. None if nothing is: it has done all that its
+    /// partner has acknowledged.
+    pub fn outcome_when_done(&self) -> Option<Outcome> {
+        let parted = matches!((self.stored_there, self.stored_here), (Some(there), Some(here)) if there != here);
+        match (parted, self.brought) {
+            (true, _) => Some(Outcome::Settled),
+            (false, Some(Outcome::Settled)) if self.unconfirmed == 0 => self.kept_from,
+            (false, Some(Outcome::Settled)) => self.kept_from.max(Some(Outcome::Open)),
+            (false, _) => self.outcome(),
+        }
     }
 }
 
@@ -125,9 +139,12 @@ impl Missed {
             *bytes += key.len() + MISSED_KEY_OVERHEAD;
             keys.insert(key.into(), Unacknowledged::default());
         }
-        let known = keys.get_mut(key).map(|writes| writes.of(brought));
-        if let Some(known) = known.filter(|known| **known != Some(Outcome::Settled)) {
-            *known = Some(outcome);
+        if let Some(writes) = keys.get_mut(key) {
+            writes.unconfirmed += u32::from(brought && outcome != Outcome::Settled);
+            let known = writes.of(brought);
+            if *known != Some(Outcome::Settled) {
+                *known = Some(outcome);
+            }
         }
         if *bytes > MISSED_BYTES_MAX {
             *self = Missed::Everything;
@@ -139,19 +156,24 @@ impl Missed {
         let Missed::Keys { keys, .. } = self else {
             return false;
         };
-        let Some(known) = keys.get_mut(key).and_then(|writes| writes.of(brought).as_mut()) else {
+        let Some(writes) = keys.get_mut(key) else {
+            return false;
+        };
+        let Some(known) = writes.of(brought) else {
             return false;
         };
         if *known != Outcome::Settled {
             *known = outcome;
         }
+        if brought && outcome == Outcome::Settled {
+            writes.unconfirmed = writes.unconfirmed.saturating_sub(1);
+        }
         true
     }
 
-    /// Whether there is a write of which it depends on its partner's being there what becomes of the key.
-    pub fn is_doubtful(&self) -> bool {
-        let brought = |writes: &Unacknowledged| writes.brought == Some(Outcome::Settled);
-        self.is_undecided() || matches!(self, Missed::Keys { keys, .. } if keys.values().any(brought))
+    /// Whether there is a write that was brought: if its partner is gone, its copy is the last one.
+    pub fn is_brought(&self) -> bool {
+        matches!(self, Missed::Keys { keys, .. } if keys.values().any(|writes| writes.brought.is_some()))
     }
 
     /// Whether there is a write that its partner has still to answer.
@@ -160,13 +182,11 @@ impl Missed {
         matches!(self, Missed::Keys { keys, .. } if keys.values().any(pending))
     }
 
-    /// It has done a cas that was brought to it. If its partner was asked since, that said that the unique was none.
-    pub fn stored_alone(&mut self, key: &[u8]) {
-        if let Missed::Keys { keys, .. } = self
-            && let Some(writes) = keys.get_mut(key)
-            && writes.brought.is_some_and(|outcome| outcome != Outcome::Open)
-        {
-            writes.kept_from = Some(Outcome::Settled);
+    /// What is known of a key of which a write was missed.
+    pub fn of(&mut self, key: &[u8]) -> Option<&mut Unacknowledged> {
+        match self {
+            Missed::Keys { keys, .. } => keys.get_mut(key),
+            Missed::Nothing | Missed::Everything => None,
         }
     }
 
@@ -175,8 +195,9 @@ impl Missed {
     pub fn settle_where(&mut self, mut is_one: impl FnMut(&[u8]) -> bool) {
         if let Missed::Keys { keys, .. } = self {
             for (key, writes) in keys {
-                let unsettled = |known: &mut Option<Outcome>| known.is_some_and(|known| known != Outcome::Settled);
-                if writes.fields().into_iter().any(unsettled) && is_one(key) {
+                let unsettled = |known: Option<Outcome>| known.is_some_and(|known| known != Outcome::Settled);
+                let open = writes.unconfirmed > 0 || unsettled(writes.brought) || unsettled(writes.kept_from);
+                if open && is_one(key) {
                     writes.kept_from = Some(Outcome::Settled);
                 }
             }
@@ -251,9 +272,11 @@ pub struct Server {
     pub lost_memory: bool,
     /// The configuration names it since a reload: it lacks what its partners have, however old it is.
     pub newcomer: bool,
+    /// Its memcached's version, if it says.
+    pub version: Option<Version>,
     /// It answers meta commands, as far as we know.
     pub has_meta: bool,
-    /// It can list its keys by its hash table, as far as we know (memcached 1.6).
+    /// It can list its keys by its hash table, as far as we know.
     pub lists_hash: bool,
     pub counters: Counters,
 }
@@ -297,6 +320,7 @@ impl Server {
             gone: false,
             lost_memory: false,
             newcomer: false,
+            version: None,
             has_meta: true,
             lists_hash: true,
             counters: Counters::default(),
@@ -320,25 +344,27 @@ impl Server {
 
     /// How surely it lacks a key that `partner` may have; 0 if it does not.
     pub fn lacks(&self, key: &[u8], partner: usize) -> u8 {
-        match self.lacks.iter().find(|lack| lack.from == partner) {
+        match self.lack(partner) {
             None => 0,
-            Some(Lack { what, .. }) => match what {
-                Lacking::Keys(keys) => 2 * u8::from(keys.contains(key)),
-                Lacking::Everything | Lacking::Suspect | Lacking::Unlistable | Lacking::Unverified => 1,
-            },
+            Some(Lacking::Keys(keys)) => 2 * u8::from(keys.contains(key)),
+            Some(Lacking::Everything | Lacking::Suspect | Lacking::Unlistable | Lacking::Unverified) => 1,
         }
+    }
+
+    /// What it lacks of a partner's.
+    fn lack(&self, partner: usize) -> Option<&Lacking> {
+        let lack = self.lacks.iter().find(|lack| lack.from == partner);
+        lack.map(|lack| &lack.what)
     }
 
     /// Whether what it has of a partner's keys may be old.
     pub fn is_suspect(&self, partner: usize) -> bool {
-        let lack = self.lacks.iter().find(|lack| lack.from == partner);
-        lack.is_some_and(|lack| lack.what == Lacking::Suspect)
+        self.lack(partner) == Some(&Lacking::Suspect)
     }
 
     /// Whether it was filled from a partner, and is only to be looked through once more.
     pub fn is_filled_from(&self, partner: usize) -> bool {
-        let lack = self.lacks.iter().find(|lack| lack.from == partner);
-        lack.is_some_and(|lack| lack.what == Lacking::Unverified)
+        self.lack(partner) == Some(&Lacking::Unverified)
     }
 
     /// The tag of the cas uniques that it hands out, 0 while it is not known which life it is in.
@@ -391,8 +417,21 @@ impl Server {
         }
     }
 
+    /// Notes which version it is, and what follows from that until it says otherwise.
+    pub fn is_version(&mut self, version: Option<Version>) {
+        self.version = version;
+        self.has_meta = self.is_since(Version::HAS_META);
+        self.lists_hash = self.is_since(Version::LISTS_HASH);
+    }
+
+    /// Whether it has what this version brought, as far as we know.
+    pub fn is_since(&self, version: Version) -> bool {
+        self.version.is_none_or(|own| own >= version)
+    }
+
     /// Lets those that could not list their keys try again.
     pub fn list_again(&mut self) {
+        self.lists_hash = self.is_since(Version::LISTS_HASH);
         for lack in &mut self.lacks {
             if lack.what == Lacking::Unlistable {
                 lack.what = Lacking::Everything;
@@ -423,11 +462,10 @@ impl Server {
     }
 
     /// Notes that it has missed a write that its partner acknowledged, and that leaves nothing of what was there. Writes
-    /// that were brought come to be noted in their order, and before any that were not: with this one it has done it all.
+    /// that were brought come to be noted in their order, and before any that were not, which wait for the last of them:
+    /// with this one it has done it all.
     pub fn miss_anew(&mut self, key: &[u8], brought: bool) {
-        if let (true, Missed::Keys { keys, .. }) = (brought, &mut self.missed)
-            && let Some(writes) = keys.get_mut(key)
-        {
+        if let Some(writes) = self.missed.of(key).filter(|_| brought) {
             writes.kept_from = None;
         }
         self.miss_with(key, Outcome::Settled, brought);
@@ -459,9 +497,9 @@ mod tests {
 
     #[test]
     fn what_was_brought_is_told_from_what_was_kept_back() {
-        let writes = |missed: &Missed| match missed {
-            Missed::Keys { keys, .. } => keys.get(&b"a"[..]).map(|writes| (writes.brought, writes.kept_from)),
-            _ => None,
+        let left = |server: &mut Server| {
+            let writes = server.missed.of(b"a").expect("it was missed");
+            (writes.outcome(), writes.outcome_when_done())
         };
         let mut server = Server::new(
             ServerName {
@@ -472,26 +510,43 @@ mod tests {
             1,
         );
         server.miss_with(b"a", Outcome::Pending, true);
-        assert!(server.missed.is_undecided());
+        assert!(server.missed.is_undecided() && server.missed.is_brought());
         server.missed.settle(b"a", Outcome::Settled, true);
-        assert_eq!(writes(&server.missed), Some((Some(Outcome::Settled), None)));
-        assert!(!server.missed.is_undecided() && server.missed.is_doubtful());
+        assert!(!server.missed.is_undecided());
         // What its partner tells when that comes back makes no difference: both have it.
         server.missed.settle_where(|_| true);
-        assert_eq!(writes(&server.missed), Some((Some(Outcome::Settled), None)));
+        assert_eq!(left(&mut server), (Some(Outcome::Settled), None));
         server.miss_with(b"a", Outcome::Open, false);
         server.missed.settle_where(|_| true);
-        assert_eq!(
-            writes(&server.missed),
-            Some((Some(Outcome::Settled), Some(Outcome::Settled)))
-        );
+        assert_eq!(left(&mut server), (Some(Outcome::Settled), Some(Outcome::Settled)));
         server.miss_anew(b"a", false);
-        assert_eq!(
-            writes(&server.missed),
-            Some((Some(Outcome::Settled), Some(Outcome::Settled)))
-        );
+        assert_eq!(left(&mut server), (Some(Outcome::Settled), Some(Outcome::Settled)));
         server.miss_anew(b"a", true);
-        assert_eq!(writes(&server.missed), Some((Some(Outcome::Settled), None)));
+        assert_eq!(left(&mut server), (Some(Outcome::Settled), None));
+        // Its partner may not have this one.
+        server.miss_with(b"a", Outcome::Open, true);
+        assert_eq!(left(&mut server), (Some(Outcome::Settled), Some(Outcome::Open)));
+        server.missed.settle_where(|_| true);
+        assert_eq!(left(&mut server), (Some(Outcome::Settled), Some(Outcome::Settled)));
+    }
+
+    #[test]
+    fn what_was_decided_elsewhere_in_another_way_is_of_no_worth() {
+        for (there, here, expected) in [
+            (Some(true), Some(true), None),
+            (Some(false), Some(false), None),
+            (Some(true), Some(false), Some(Outcome::Settled)),
+            (Some(false), Some(true), Some(Outcome::Settled)),
+            (None, Some(true), None),
+        ] {
+            let writes = Unacknowledged {
+                brought: Some(Outcome::Settled),
+                stored_there: there,
+                stored_here: here,
+                ..Unacknowledged::default()
+            };
+            assert_eq!(writes.outcome_when_done(), expected, "{there:?} {here:?}");
+        }
     }
 
     #[test]

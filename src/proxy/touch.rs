@@ -37,15 +37,17 @@ impl<N: Net> Proxy<N> {
     /// The second server's touch is done, or was cut off and counts as a missed write. Where that server had nothing to
     /// touch, its partner may have.
     pub(super) fn shadow_done(&mut self, server: usize, leg: &Leg, status: Option<Status>) {
-        let touched = match &self.transactions[leg.transaction].work {
-            Work::Read(read) => read.touched,
-            _ => true,
+        let (touched, found) = match &self.transactions[leg.transaction].work {
+            Work::Read(read) => (read.touched, read.touched_all),
+            _ => (true, false),
         };
+        // One that finds something to touch where its partner did not has another item.
+        let brought = leg.brought && (found || !touched);
         let request = leg.request.bytes();
         if let Some(key) = Keys::of(&request).nth(1) {
             match (status, self.farm.partner(key, server)) {
-                (None, _) if touched => self.farm.servers[server].miss_with(key, Outcome::Settled, leg.brought),
-                (None, _) => self.farm.miss_for_now(server, key, leg.brought),
+                (None, _) if touched => self.farm.servers[server].miss_with(key, Outcome::Settled, brought),
+                (None, _) => self.farm.miss_for_now(server, key, brought),
                 (Some(Status::NotFound), Some(first)) => self.heal_if_room(first, server, key),
                 _ => {}
             }
@@ -70,7 +72,9 @@ impl<N: Net> Proxy<N> {
 
     /// A gat has come through to a server: if the partner of one of its keys did not get it, that has missed it for good.
     pub(super) fn touch_done(&mut self, id: usize, server: usize, leg: &Leg) {
-        self.read_mut(id).touched = true;
+        let found = leg.hits == leg.keys;
+        let read = self.read_mut(id);
+        (read.touched, read.touched_all) = (true, found);
         let request = leg.request.bytes();
         let line = request.strip_suffix(b"\r\n").unwrap_or(&request);
         for key in Keys::of(line).skip(2) {
@@ -79,7 +83,11 @@ impl<N: Net> Proxy<N> {
             if let Some(partner) = partner.filter(absent)
                 && !self.farm.may_be_elsewhere(key, server)
             {
-                self.farm.servers[partner].missed_for_good(key);
+                let partner = &mut self.farm.servers[partner];
+                partner.missed_for_good(key);
+                if !found && partner.missed.of(key).is_some_and(|writes| writes.brought.is_some()) {
+                    partner.miss(key);
+                }
             }
         }
     }

@@ -198,7 +198,7 @@ impl<N: Net> Proxy<N> {
     /// A leg was cut off: its link died before the answer came. The legs of one transaction fail over one by one.
     pub(super) fn leg_lost(&mut self, server: usize, leg: Leg) {
         match leg.purpose {
-            Purpose::Stale => return,
+            Purpose::Stale { .. } => return,
             Purpose::Probe => {
                 // What was said so far is not to be completed by another answer.
                 self.farm.servers[server].introduction = Default::default();
@@ -215,7 +215,7 @@ impl<N: Net> Proxy<N> {
             Purpose::Conditional(side) => self.conditional_lost(id, side, leg.brought),
             Purpose::Broadcast(server) => self.broadcast_answer(id, server, None),
             Purpose::RepairFetch | Purpose::RepairCheck | Purpose::RepairStore => self.repair_lost(id, leg.brought),
-            Purpose::Probe | Purpose::Forget | Purpose::Stale => {}
+            Purpose::Probe | Purpose::Forget | Purpose::Stale { .. } => {}
         }
     }
 }

@@ -299,7 +299,7 @@ impl<N: Net> Proxy<N> {
         let link = &self.links[index];
         match link.pending.front().map(|leg| leg.purpose) {
             Some(Purpose::Probe) => self.farm.servers[link.server].introduction.take(line),
-            Some(Purpose::Stale) => {}
+            Some(Purpose::Stale { .. }) => {}
             _ => return Err(Garbage),
         }
         Ok(())
@@ -335,8 +335,8 @@ impl<N: Net> Proxy<N> {
                 self.repair_value(leg.transaction, response, &bytes[line_len..]);
                 self.links[index].pending.push_front(leg);
             }
-            (Purpose::Stale, Status::Value) => self.links[index].pending.push_front(leg),
-            (Purpose::Stale, Status::MetaValue) => {}
+            (Purpose::Stale { .. }, Status::Value) => self.links[index].pending.push_front(leg),
+            (Purpose::Stale { .. }, Status::MetaValue) => {}
             (Purpose::RepairFetch, Status::MetaValue) => {
                 self.transactions[leg.transaction].legs -= 1;
                 self.repair_value(leg.transaction, response, &bytes[line_len..]);
@@ -398,15 +398,14 @@ impl<N: Net> Proxy<N> {
             }
             Purpose::Probe => return self.probe_answered(server, status),
             Purpose::Forget => return self.forget_answered(server, &leg, status),
-            Purpose::Stale if status == Status::Error && !line.starts_with(b"CLIENT_ERROR") => {
-                self.farm.servers[server].heard_out = false;
-            }
-            Purpose::Stale if status == Status::Stored => {
-                if let Some(key) = key_of(&leg.request.bytes()) {
-                    self.farm.servers[server].missed.stored_alone(key);
+            Purpose::Stale { fails_over } => {
+                let server = &mut self.farm.servers[server];
+                // What a failure of its own has left behind is not known.
+                server.heard_out &= !line.starts_with(b"SERVER_ERROR");
+                if fails_over && let Some(writes) = key_of(&leg.request.bytes()).and_then(|key| server.missed.of(key)) {
+                    writes.stored_here = Some(status == Status::Stored);
                 }
             }
-            Purpose::Stale => {}
         }
         Ok(())
     }
