@@ -2,8 +2,9 @@
 
 use super::Proxy;
 use super::link::Purpose;
+use super::missed::Missed;
 use super::net::Net;
-use super::server::{Health, Missed};
+use super::server::Health;
 use super::transaction::{Bytes, NO_SERVER, Text, Work};
 use crate::protocol::request::{Request, Verb};
 use crate::protocol::response::{Response, Status};

@@ -9,8 +9,8 @@
 use super::Proxy;
 use super::dispatch::{LINE_END, deletion};
 use super::link::{Purpose, Side};
+use super::missed::Outcome;
 use super::net::Net;
-use super::server::Outcome;
 use super::settings::Ack;
 use super::transaction::{Bytes, NO_SERVER, Text, Work};
 use super::unique;

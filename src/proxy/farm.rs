@@ -1,6 +1,7 @@
 //! The two farms and their rings: which servers hold a key.
 
-use super::server::{Health, Outcome, Server};
+use super::missed::Outcome;
+use super::server::{Health, Server};
 use super::settings::{ServerName, Settings};
 use crate::ring::{Distribution, KeyHash, Ring};
 use std::collections::BTreeSet;

@@ -3,10 +3,9 @@
 use super::Proxy;
 use super::dispatch::deletion;
 use super::link::{Leg, Purpose};
+use super::missed::{Missed, Outcome, Unacknowledged};
 use super::net::{Level, Net};
-use super::server::{
-    Health, Lack, Lacking, Missed, Outcome, PROBE_PAUSE_MAX_MS, PROBE_PAUSE_MIN_MS, Rejoining, Unacknowledged,
-};
+use super::server::{Health, Lack, Lacking, PROBE_PAUSE_MAX_MS, PROBE_PAUSE_MIN_MS, Rejoining};
 use super::settings::Settings;
 use super::transaction::Bytes;
 use super::write::key_of;
@@ -214,7 +213,8 @@ impl<N: Net> Proxy<N> {
         *step = Rejoining::Comparing { asked_ms };
         if begins {
             let server = &self.farm.servers[index];
-            if !server.missed.is_undecided() && !(server.heard_out && server.missed.is_brought()) {
+            let depends = server.missed.is_undecided() || server.heard_out && server.missed.is_brought();
+            if !depends {
                 return false;
             }
             for partner in self.farm.partners(index) {

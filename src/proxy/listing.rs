@@ -1,14 +1,20 @@
 //! The list of a server's keys: `lru_crawler metadump`, on a connection of its own, as memcached demands. By the hash
-//! table (`hash`) it is complete; a memcached that does not know that (1.5 and before) lists by its LRUs (`all`), where
+//! table (`hash`) it is complete; a memcached that does not know that (before 1.6.9) lists by its LRUs (`all`), where
 //! items that were read a moment ago are left out.
 //!
 //! ```text
 //! key=<uri-encoded> exp=<unix second or -1> la=... cas=... fetch=... cls=... size=...
 //! END
 //! ```
-//! The list is read as fast as it comes, up to a bound: memcached does not get on well with a reader that stops.
+//! The list is read as fast as it comes: a memcached that waits for its reader holds locks (before 1.6.19), or loses its
+//! place after a second and mixes up its lines (since). What does not fit is left for another time; see `resync`.
+//!
+//! Before 1.5.4 nothing marks the end. There, when nothing comes any more, the version is asked for: the connection is
+//! only listened to again when the list is over. Before 1.4.34 a memcached whose reader leaves in the middle crashes, so
+//! a list that nobody wants any more is read to its end all the same.
 
 use super::Proxy;
+use super::life::Version;
 use super::link::{Link, write_out};
 use super::net::{Net, Readiness, Token};
 use crate::protocol::number::{signed, unsigned};
@@ -19,6 +25,8 @@ const BY_HASH: &[u8] = b"lru_crawler metadump hash\r\n";
 const BY_LRU: &[u8] = b"lru_crawler metadump all\r\n";
 /// Another list is being made, for another magent perhaps: it is asked for again after this.
 const BUSY_PAUSE_MS: u64 = 500;
+/// After so long without a line a list whose end is not marked may be over.
+const END_PAUSE_MS: u64 = 200;
 /// A list that does not go on for so long is begun anew.
 const SILENT_MAX_MS: u64 = 10_000;
 /// Longest line: a key with every byte encoded, and numbers.
@@ -65,6 +73,8 @@ pub enum State {
         link: usize,
         readable: bool,
         progress_ms: u64,
+        /// Whether it was asked if that was all.
+        asked: bool,
     },
     Ended,
 }
@@ -108,12 +118,14 @@ impl<N: Net> Proxy<N> {
         link.output.push(&self.pool, command);
         entry.insert(link);
         let progress_ms = self.now_ms;
+        self.list_begins();
         if let Some(listing) = self.listing_mut() {
             listing.text.clear();
             listing.state = State::Coming {
                 link: index,
                 readable: false,
                 progress_ms,
+                asked: false,
             };
         }
         self.next_tick_ms = self.next_tick_ms.min(progress_ms + self.settings.timeout_ms);
@@ -134,13 +146,28 @@ impl<N: Net> Proxy<N> {
         if readiness.writable && !self.links[index].output.is_empty() {
             self.write_listing(index);
         }
-        if let Some(Listing {
-            state: State::Coming { link, readable, .. },
-            ..
-        }) = self.listing_mut()
-            && *link == index
-        {
-            *readable |= readiness.readable || readiness.closed;
+        match self.listing_mut().map(|listing| &mut listing.state) {
+            Some(State::Coming { link, readable, .. }) if *link == index => {
+                *readable |= readiness.readable || readiness.closed;
+            }
+            _ => self.read_to_the_end(index),
+        }
+    }
+
+    /// Throws away what comes of a list that nobody wants any more.
+    fn read_to_the_end(&mut self, index: usize) {
+        let mut nowhere = [0; 4096];
+        loop {
+            match self.net.read(&mut self.links[index].socket, &mut nowhere) {
+                // Only the answer to the question behind the list ends like this.
+                Ok(count) if count > 0 && !nowhere[..count].ends_with(b"\r\n") => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Ok(_) | Err(_) => {
+                    let link = self.links.remove(index);
+                    return self.net.close(link.socket);
+                }
+            }
         }
     }
 
@@ -153,6 +180,7 @@ impl<N: Net> Proxy<N> {
                     link,
                     readable,
                     progress_ms,
+                    ..
                 },
             ..
         }) = self.listing_mut()
@@ -255,17 +283,34 @@ impl<N: Net> Proxy<N> {
         }
     }
 
-    pub(super) fn close_listing(&mut self, listing: Option<Listing>) {
-        if let Some(listing) = listing {
-            self.close_listing_link(&listing.state);
-        }
-    }
-
     fn close_listing_link(&mut self, state: &State) {
         if let State::Coming { link, .. } = *state {
             let link = self.links.remove(link);
             self.net.close(link.socket);
         }
+    }
+
+    /// Leaves a list, perhaps in the middle.
+    pub(super) fn leave_listing(&mut self, listing: Option<Listing>) {
+        let Some(state) = listing.map(|listing| listing.state) else {
+            return;
+        };
+        let State::Coming { link: index, asked, .. } = state else {
+            return;
+        };
+        let link = &self.links[index];
+        let server = &self.farm.servers[link.server];
+        if server.is_since(Version::LISTS_SAFELY) || !server.is_up() || !link.output.is_empty() {
+            self.close_listing_link(&state);
+        } else if !asked {
+            self.ask_whether_that_was_all(index);
+        }
+    }
+
+    /// Asks something behind the list, which is answered when that is over.
+    fn ask_whether_that_was_all(&mut self, index: usize) {
+        self.links[index].output.push(&self.pool, b"version\r\n");
+        self.write_listing(index);
     }
 
     /// Asks for a list that is due, and does not wait for ever for one that does not go on.
@@ -275,6 +320,7 @@ impl<N: Net> Proxy<N> {
             return;
         };
         let hungry = self.resync_is_hungry();
+        let ends_lists = self.farm.servers[from].is_since(Version::ENDS_LISTS);
         match self.listing_mut().map(|listing| &mut listing.state) {
             Some(State::Due { at_ms }) if *at_ms <= now_ms => self.open_listing(),
             Some(State::Due { at_ms }) => {
@@ -285,8 +331,23 @@ impl<N: Net> Proxy<N> {
                 *progress_ms = now_ms;
                 self.next_tick_ms = self.next_tick_ms.min(now_ms + timeout_ms);
             }
-            Some(State::Coming { progress_ms, .. }) => {
+            Some(State::Coming {
+                progress_ms,
+                asked,
+                link,
+                ..
+            }) => {
                 let silent_ms = now_ms - *progress_ms;
+                let due_ms = *progress_ms + END_PAUSE_MS;
+                if !*asked && !ends_lists {
+                    if due_ms <= now_ms {
+                        *asked = true;
+                        let link = *link;
+                        self.ask_whether_that_was_all(link);
+                    } else {
+                        self.next_tick_ms = self.next_tick_ms.min(due_ms);
+                    }
+                }
                 if silent_ms >= SILENT_MAX_MS {
                     self.list_later();
                 } else if silent_ms >= timeout_ms {
@@ -310,11 +371,15 @@ enum Line {
 
 /// Understands a line of the list; None if it is not one.
 fn understand(line: &[u8]) -> Option<Line> {
-    if line == b"END" {
+    let begins = |beginnings: &[&[u8]]| beginnings.iter().any(|&beginning| line.starts_with(beginning));
+    if line == b"END" || begins(&[b"VERSION ", b"NOTSTARTED"]) {
         return Some(Line::End);
     }
-    if line.starts_with(b"BUSY") || line.starts_with(b"ERROR Too many") || line.starts_with(b"SERVER_ERROR") {
+    if begins(&[b"BUSY", b"ERROR Too many", b"ERROR an unknown error", b"SERVER_ERROR"]) {
         return Some(Line::Later);
+    }
+    if line == b"OK" {
+        return Some(Line::Key(None));
     }
     let mut words = line.split(|&byte| byte == b' ');
     let key = decoded(words.next()?.strip_prefix(b"key=")?)?;
@@ -384,6 +449,13 @@ mod tests {
             Some(Line::Later)
         ));
         assert!(matches!(understand(b"key=a%20b exp=-1"), Some(Line::Key(None))));
+        for end in [&b"VERSION 1.4.39"[..], b"NOTSTARTED no items to crawl"] {
+            assert!(matches!(understand(end), Some(Line::End)));
+        }
+        assert!(matches!(
+            understand(b"ERROR an unknown error happened"),
+            Some(Line::Later)
+        ));
         for refusal in [
             &b"ERROR"[..],
             b"ERROR lru crawler disabled",

@@ -11,7 +11,7 @@
 //! | `transaction` | what is in progress; replies leave in the order asked |
 //! | `read` `merge` `touch` `write` `conditional` `broadcast` `repair` | the kinds of transaction |
 //! | `link` `upstream` | a connection to a server; sending, and understanding what comes back |
-//! | `server` `health` `stale` `farm` | a server's state; going down, probing, coming back; which servers hold a key |
+//! | `server` `health` `stale` `missed` `farm` | a server's state; going down, coming back, what it missed; which servers hold a key |
 //! | `life` `unique` | whether a server was started anew; cas uniques that are good for one life of one server |
 //! | `resync` `listing` | filling a server with what it lacks, from its partner's list of keys |
 //! | `statistics` | counters, and the replies to `stats` |
@@ -29,6 +29,7 @@ mod life;
 mod link;
 mod listing;
 mod merge;
+mod missed;
 pub mod net;
 mod read;
 mod repair;

@@ -28,6 +28,7 @@ use super::repair::{Manner, Why};
 use super::server::Lacking;
 use std::collections::VecDeque;
 use std::fmt;
+use std::hash::{DefaultHasher, Hasher};
 
 /// Keys in flight, and bytes by the list's sizes (one item may be larger), while no client asks for anything.
 const ROOM_IDLE: Room = Room {
@@ -48,8 +49,8 @@ const ENOUGH_SEEN: u64 = 100;
 /// What the server that is filled has and its partner has not is looked for once more after this: another magent's write
 /// may be on its way to both.
 const LOOK_AGAIN_MS: u64 = 1000;
-/// Listed keys that wait to be copied, some 100 bytes each. A list by the hash table that has more is given up for one by
-/// LRU, which memcached can be made to wait with.
+/// Listed keys that wait to be copied, some 100 bytes each. Where there are more the list is gone through several times,
+/// and a share of the keys taken each time; memcached cannot be made to wait with it.
 const KEYS_MAX: usize = 200_000;
 /// Times that a partner is listed at most. What was moved about while it was listed is found the second time; a server
 /// that never comes to an end loses as fast as it is filled.
@@ -71,6 +72,12 @@ pub struct Resync {
     keys: VecDeque<Entry>,
     /// None where the keys were known from the start.
     listing: Option<Listing>,
+    /// Of how many shares of the keys which is taken now.
+    shares: u64,
+    share: u64,
+    /// Keys of the list that belong to both servers, in all shares; and whether some of this share had no room.
+    listed: usize,
+    overflowed: bool,
     in_flight: usize,
     bytes_in_flight: usize,
     /// When the last burst began.
@@ -80,9 +87,11 @@ pub struct Resync {
     /// Keys of the server to be filled that were not on the partner.
     suspects: VecDeque<Entry>,
     phase: Phase,
-    /// Keys that are done with, in this pass, and those of them that were copied.
-    seen_in_pass: u64,
-    copied_in_pass: u64,
+    /// Keys of this list that are done with, and those of them that were copied.
+    seen: u64,
+    copied: u64,
+    /// Some were copied in this pass.
+    found_some: bool,
     /// What was copied in all.
     items: u64,
     bytes: u64,
@@ -112,7 +121,7 @@ impl Phase {
 
 impl Resync {
     fn manner(&self) -> Manner {
-        let few_copied = self.seen_in_pass >= ENOUGH_SEEN && 2 * self.copied_in_pass < self.seen_in_pass;
+        let few_copied = self.seen >= ENOUGH_SEEN && 2 * self.copied < self.seen;
         match self.phase {
             Phase::Purging => Manner::Overwrite,
             Phase::Verifying => Manner::Verify,
@@ -132,9 +141,45 @@ impl Resync {
     }
 
     fn list_anew(&mut self) {
-        self.seen_in_pass = 0;
-        self.copied_in_pass = 0;
+        (self.shares, self.share) = (1, 0);
+        self.found_some = false;
+        self.list_again();
+    }
+
+    /// Goes on to the next share of the keys, or to smaller ones. False if that was the last.
+    fn take_next_share(&mut self) -> bool {
+        if self.overflowed {
+            // Half full on average: they are not all of one size.
+            (self.shares, self.share) = (2 * self.listed as u64 / KEYS_MAX as u64 + 1, 0);
+        } else if self.share + 1 < self.shares {
+            self.share += 1;
+        } else {
+            return false;
+        }
+        self.list_again();
+        true
+    }
+
+    fn list_again(&mut self) {
+        (self.seen, self.copied) = (0, 0);
         self.listing = Some(Listing::new());
+    }
+
+    /// Takes a key of the list, if it is in this share and there is room.
+    fn take(&mut self, entry: Entry) {
+        self.listed += 1;
+        if self.shares > 1 {
+            // Not the hash that spreads keys over servers: of that one every share might be empty, or full.
+            let mut hasher = DefaultHasher::new();
+            hasher.write(&entry.key);
+            if hasher.finish() % self.shares != self.share {
+                return;
+            }
+        }
+        match self.keys.len() < KEYS_MAX {
+            true => self.keys.push_back(entry),
+            false => self.overflowed = true,
+        }
     }
 }
 
@@ -146,7 +191,6 @@ impl<N: Net> Proxy<N> {
         }
         if self.resync_may_read() {
             self.read_listing(scratch);
-            self.give_up_long_list();
         }
         let Some(room) = self.resync_room() else {
             return;
@@ -205,22 +249,16 @@ impl<N: Net> Proxy<N> {
         Some(ROOM_BUSY)
     }
 
-    /// Whether more of the list may be there, and there is room for it.
+    /// Whether more of the list may be there.
     pub(super) fn resync_may_read(&self) -> bool {
-        let room = self.resync.as_ref().filter(|resync| resync.keys.len() < KEYS_MAX);
-        room.and_then(|resync| resync.listing.as_ref())
-            .is_some_and(Listing::may_go_on)
+        let listing = self.resync.as_ref().and_then(|resync| resync.listing.as_ref());
+        listing.is_some_and(Listing::may_go_on)
     }
 
-    /// Of a list by the hash table memcached holds the lock of the keys at hand while its reader lets it wait: who fetches
-    /// one of them would wait for the list, and the list for who reads it.
-    fn give_up_long_list(&mut self) {
-        let Some(resync) = self.resync.as_mut().filter(|resync| resync.keys.len() >= KEYS_MAX) else {
-            return;
-        };
-        if std::mem::take(&mut self.farm.servers[resync.listed()].lists_hash) {
-            resync.keys.clear();
-            self.list_later();
+    /// The list begins, perhaps once more.
+    pub(super) fn list_begins(&mut self) {
+        if let Some(resync) = &mut self.resync {
+            (resync.listed, resync.overflowed) = (0, false);
         }
     }
 
@@ -242,7 +280,7 @@ impl<N: Net> Proxy<N> {
         let mine = entries
             .into_iter()
             .filter(|entry| self.farm.are_owners(&entry.key, from, to));
-        resync.keys.extend(mine);
+        mine.for_each(|entry| resync.take(entry));
     }
 
     /// Begins to copy something that is lacking, if both servers are there.
@@ -287,14 +325,19 @@ impl<N: Net> Proxy<N> {
             started_ms: self.now_ms,
             keys: known.unwrap_or_default(),
             listing,
+            shares: 1,
+            share: 0,
+            listed: 0,
+            overflowed: false,
             in_flight: 0,
             bytes_in_flight: 0,
             burst_ms: 0,
             pause_until_ms: 0,
             suspects: VecDeque::new(),
             phase,
-            seen_in_pass: 0,
-            copied_in_pass: 0,
+            seen: 0,
+            copied: 0,
+            found_some: false,
             items: 0,
             bytes: 0,
         });
@@ -325,11 +368,12 @@ impl<N: Net> Proxy<N> {
             return;
         };
         resync.in_flight -= 1;
-        resync.seen_in_pass += 1;
+        resync.seen += 1;
         resync.bytes_in_flight -= size;
         if let Some(bytes) = copied {
             resync.items += 1;
-            resync.copied_in_pass += 1;
+            resync.copied += 1;
+            resync.found_some = true;
             resync.bytes += bytes as u64;
         }
         let from = resync.from;
@@ -359,11 +403,14 @@ impl<N: Net> Proxy<N> {
         let Some(resync) = &mut self.resync else {
             return;
         };
+        if resync.phase != Phase::Removing && resync.listing.is_some() && resync.take_next_share() {
+            return self.open_listing();
+        }
         let servers = &self.farm.servers;
         let (to, from) = (resync.to, resync.from);
         // A list by the hash table leaves nothing out.
         let incomplete = !servers[from].lists_hash;
-        let found_some = resync.listing.is_some() && resync.copied_in_pass > 0;
+        let found_some = resync.listing.is_some() && resync.found_some;
         resync.phase = match resync.phase {
             Phase::Purging => Phase::Filling { pass: 1 },
             Phase::Filling { pass } if found_some && incomplete && pass < PASSES_MAX && servers[to].has_meta => {
@@ -424,7 +471,7 @@ impl<N: Net> Proxy<N> {
             self.settled(resync.to);
         }
         self.resync_wanted = true;
-        self.close_listing(resync.listing);
+        self.leave_listing(resync.listing);
     }
 
     /// The partner cannot say what it has.
@@ -465,7 +512,7 @@ impl<N: Net> Proxy<N> {
             );
         }
         self.resync_wanted = true;
-        self.close_listing(resync.listing);
+        self.leave_listing(resync.listing);
     }
 
     /// New settings may have taken the reason away.

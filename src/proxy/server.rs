@@ -1,4 +1,4 @@
-//! A server's health, and what it missed while it was away.
+//! A server: its health, what it may lack, and what is known of it.
 //!
 //! ```text
 //!          link lost, refused, silent past the timeout
@@ -14,17 +14,14 @@
 //! A server that is up may still lack items that its partners have ([`Lack`]); see `resync`.
 
 use super::life::{Introduction, Life, Version};
+use super::missed::{MISSED_BYTES_MAX, MISSED_KEY_OVERHEAD, Missed, Outcome};
 use super::settings::ServerName;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// The first pause between a server going down and the probe that looks for it.
 pub const PROBE_PAUSE_MIN_MS: u64 = 100;
 /// Pauses between probes double up to this.
 pub const PROBE_PAUSE_MAX_MS: u64 = 2000;
-/// Bytes of missed keys remembered for one server; when more are missed, all of it is flushed when it returns.
-const MISSED_BYTES_MAX: usize = 4 << 20;
-/// What a remembered key costs beside its own bytes, roughly.
-const MISSED_KEY_OVERHEAD: usize = 32;
 
 #[derive(Debug, PartialEq, Eq)]
 pub enum Health {
@@ -56,153 +53,6 @@ pub enum Rejoining {
     Comparing { asked_ms: u64 },
     /// The end of its flush_all.
     Flushing,
-}
-
-/// What became of a write that a server did not acknowledge, from the best to the worst.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Outcome {
-    /// Its partner did not acknowledge it either: what this server holds is as good.
-    Open,
-    /// Its partner has still to answer.
-    Pending,
-    /// Its partner has acknowledged it, or what was there before: what this server holds is of no worth.
-    Settled,
-}
-
-/// What became of a key's writes that a server did not acknowledge.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Unacknowledged {
-    /// Of those that lay in its socket when it fell silent, the worst. When it has answered all of these, it has done them.
-    pub brought: Option<Outcome>,
-    /// How many of those its partner has not acknowledged.
-    pub unconfirmed: u32,
-    /// Of those that never came to it, or may not have.
-    pub kept_from: Option<Outcome>,
-    /// Where one of those that were brought was an add, replace or cas that failed over: whether its partner stored.
-    pub stored_there: Option<bool>,
-    /// Whether it has stored that itself, as it has answered since.
-    pub stored_here: Option<bool>,
-}
-
-impl Unacknowledged {
-    fn of(&mut self, brought: bool) -> &mut Option<Outcome> {
-        match brought {
-            true => &mut self.brought,
-            false => &mut self.kept_from,
-        }
-    }
-
-    /// The outcome of them all.
-    pub fn outcome(&self) -> Option<Outcome> {
-        self.brought.max(self.kept_from)
-    }
-
-    /// What is left of that for a server that has done all that was brought. None if nothing is: it has done all that its
-    /// partner has acknowledged.
-    pub fn outcome_when_done(&self) -> Option<Outcome> {
-        let parted = matches!((self.stored_there, self.stored_here), (Some(there), Some(here)) if there != here);
-        match (parted, self.brought) {
-            (true, _) => Some(Outcome::Settled),
-            (false, Some(Outcome::Settled)) if self.unconfirmed == 0 => self.kept_from,
-            (false, Some(Outcome::Settled)) => self.kept_from.max(Some(Outcome::Open)),
-            (false, _) => self.outcome(),
-        }
-    }
-}
-
-/// Writes that a server did not acknowledge. Their order is the keys', so that a run can be repeated.
-#[derive(Debug, Default)]
-pub enum Missed {
-    #[default]
-    Nothing,
-    Keys {
-        keys: BTreeMap<Box<[u8]>, Unacknowledged>,
-        bytes: usize,
-    },
-    /// Too many to remember, or a flush_all.
-    Everything,
-}
-
-impl Missed {
-    /// Notes a write, or what has become of it. What is settled stays so.
-    pub fn add(&mut self, key: &[u8], outcome: Outcome, brought: bool) {
-        if let Missed::Nothing = self {
-            *self = Missed::Keys {
-                keys: BTreeMap::new(),
-                bytes: 0,
-            };
-        }
-        let Missed::Keys { keys, bytes } = self else {
-            return;
-        };
-        if !keys.contains_key(key) {
-            *bytes += key.len() + MISSED_KEY_OVERHEAD;
-            keys.insert(key.into(), Unacknowledged::default());
-        }
-        if let Some(writes) = keys.get_mut(key) {
-            writes.unconfirmed += u32::from(brought && outcome != Outcome::Settled);
-            let known = writes.of(brought);
-            if *known != Some(Outcome::Settled) {
-                *known = Some(outcome);
-            }
-        }
-        if *bytes > MISSED_BYTES_MAX {
-            *self = Missed::Everything;
-        }
-    }
-
-    /// Notes what became of a write, if it was missed. Returns whether it was.
-    pub fn settle(&mut self, key: &[u8], outcome: Outcome, brought: bool) -> bool {
-        let Missed::Keys { keys, .. } = self else {
-            return false;
-        };
-        let Some(writes) = keys.get_mut(key) else {
-            return false;
-        };
-        let Some(known) = writes.of(brought) else {
-            return false;
-        };
-        if *known != Outcome::Settled {
-            *known = outcome;
-        }
-        if brought && outcome == Outcome::Settled {
-            writes.unconfirmed = writes.unconfirmed.saturating_sub(1);
-        }
-        true
-    }
-
-    /// Whether there is a write that was brought: if its partner is gone, its copy is the last one.
-    pub fn is_brought(&self) -> bool {
-        matches!(self, Missed::Keys { keys, .. } if keys.values().any(|writes| writes.brought.is_some()))
-    }
-
-    /// Whether there is a write that its partner has still to answer.
-    pub fn is_undecided(&self) -> bool {
-        let pending = |writes: &Unacknowledged| [writes.brought, writes.kept_from].contains(&Some(Outcome::Pending));
-        matches!(self, Missed::Keys { keys, .. } if keys.values().any(pending))
-    }
-
-    /// What is known of a key of which a write was missed.
-    pub fn of(&mut self, key: &[u8]) -> Option<&mut Unacknowledged> {
-        match self {
-            Missed::Keys { keys, .. } => keys.get_mut(key),
-            Missed::Nothing | Missed::Everything => None,
-        }
-    }
-
-    /// Of those that are not settled and whose key is one of these, what the partner holds is the truth, whether it has
-    /// done them or not.
-    pub fn settle_where(&mut self, mut is_one: impl FnMut(&[u8]) -> bool) {
-        if let Missed::Keys { keys, .. } = self {
-            for (key, writes) in keys {
-                let unsettled = |known: Option<Outcome>| known.is_some_and(|known| known != Outcome::Settled);
-                let open = writes.unconfirmed > 0 || unsettled(writes.brought) || unsettled(writes.kept_from);
-                if open && is_one(key) {
-                    writes.kept_from = Some(Outcome::Settled);
-                }
-            }
-        }
-    }
 }
 
 /// What a server may lack that one of its partners has.
@@ -484,18 +334,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn missed_keys_are_remembered_in_bounded_memory() {
-        let mut missed = Missed::default();
-        missed.add(b"a", Outcome::Open, false);
-        missed.add(b"a", Outcome::Open, true);
-        assert!(matches!(&missed, Missed::Keys { keys, .. } if keys.len() == 1));
-        for i in 0..MISSED_BYTES_MAX / MISSED_KEY_OVERHEAD {
-            missed.add(i.to_string().as_bytes(), Outcome::Open, false);
-        }
-        assert!(matches!(missed, Missed::Everything));
-    }
-
-    #[test]
     fn what_was_brought_is_told_from_what_was_kept_back() {
         let left = |server: &mut Server| {
             let writes = server.missed.of(b"a").expect("it was missed");
@@ -528,42 +366,5 @@ mod tests {
         assert_eq!(left(&mut server), (Some(Outcome::Settled), Some(Outcome::Open)));
         server.missed.settle_where(|_| true);
         assert_eq!(left(&mut server), (Some(Outcome::Settled), Some(Outcome::Settled)));
-    }
-
-    #[test]
-    fn what_was_decided_elsewhere_in_another_way_is_of_no_worth() {
-        for (there, here, expected) in [
-            (Some(true), Some(true), None),
-            (Some(false), Some(false), None),
-            (Some(true), Some(false), Some(Outcome::Settled)),
-            (Some(false), Some(true), Some(Outcome::Settled)),
-            (None, Some(true), None),
-        ] {
-            let writes = Unacknowledged {
-                brought: Some(Outcome::Settled),
-                stored_there: there,
-                stored_here: here,
-                ..Unacknowledged::default()
-            };
-            assert_eq!(writes.outcome_when_done(), expected, "{there:?} {here:?}");
-        }
-    }
-
-    #[test]
-    fn what_is_settled_stays_so() {
-        let outcome = |missed: &Missed| match missed {
-            Missed::Keys { keys, .. } => keys.get(&b"a"[..]).and_then(Unacknowledged::outcome),
-            _ => None,
-        };
-        let mut missed = Missed::default();
-        assert!(!missed.settle(b"a", Outcome::Settled, false));
-        for (added, expected) in [
-            (Outcome::Open, Outcome::Open),
-            (Outcome::Settled, Outcome::Settled),
-            (Outcome::Open, Outcome::Settled),
-        ] {
-            missed.add(b"a", added, false);
-            assert_eq!(outcome(&missed), Some(expected));
-        }
     }
 }

@@ -4,8 +4,8 @@
 use super::Proxy;
 use super::farm::Place;
 use super::link::{Leg, Purpose};
+use super::missed::Outcome;
 use super::net::Net;
-use super::server::Outcome;
 use super::settings::Ack;
 use super::transaction::{Bytes, NO_SERVER, Transaction, Work};
 use crate::protocol::request::{Keys, Verb};
