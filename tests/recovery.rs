@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Client, MISS, Magent, Memcached, NO_SERVER, Two, eventually, hit};
+use common::{Client, MISS, Magent, Memcached, NO_SERVER, Two, eventually, eventually_within, hit};
 use std::time::Duration;
 
 /// A memcached with this cannot list its keys, so its partner is never filled and stays as cold as when it came back.
@@ -281,6 +281,27 @@ fn a_server_that_returns_empty_is_filled_with_nobody_reading() {
     }
     two.backup.kill();
     client.check("get key7\r\n", hit("key7", 7, "00007"));
+}
+
+/// magent keeps 200,000 keys of a list at a time.
+#[test]
+fn a_server_is_filled_with_more_items_than_a_list_may_have() {
+    const ITEMS: usize = 250_000;
+    let mut primary = Memcached::start();
+    let backup = Memcached::start();
+    let magent = Magent::before(&[&primary], &[&backup], &[]);
+    magent.settle();
+    fill(&mut backup.client(), ITEMS, "x");
+    lose_memory(&magent, &mut primary);
+    eventually_within(Duration::from_secs(60), "it is filled", || {
+        magent.server_stat(&primary, "state") == "up"
+    });
+    assert_eq!(primary.stat("curr_items"), ITEMS as u64);
+    assert_eq!(number(&magent, &primary, "resync_items"), ITEMS as u64);
+    for key in [0, ITEMS / 2, ITEMS - 1] {
+        let key = format!("key{key}");
+        assert_eq!(primary.ask(format!("get {key}\r\n")), hit(&key, 0, "x"));
+    }
 }
 
 #[test]

@@ -8,6 +8,8 @@
 //!        |                                                                                |
 //!        +---- or the keys are known: what a server missed that kept its memory -----------+---> nothing is lacking
 //! ```
+//! A list of more keys than are kept at a time is gone through several times, in shares.
+//!
 //! A memcached that can only list its LRUs leaves out what was read a moment ago, and what is moved from one to another
 //! meanwhile. So its list is asked for until it has nothing new, and once more when the server that is filled has settled.
 //! Another magent before the same servers may have deleted a key on one of the two while it was copied. So in the end

@@ -22,6 +22,14 @@ impl Fake {
         Self::start_as(Arc::new(answer), |_| false, Some(STATS))
     }
 
+    /// One that says this of itself, all lines with their ends.
+    pub fn start_saying(
+        stats: &'static [u8],
+        answer: impl Fn(&str) -> Option<Vec<u8>> + Send + Sync + 'static,
+    ) -> Self {
+        Self::start_as(Arc::new(answer), |_| false, Some(stats))
+    }
+
     /// One that closes every connection at the first line.
     pub fn start_and_refuse(seen: impl Fn() + Send + Sync + 'static) -> Self {
         let answer = move |_: &str| {
