@@ -128,7 +128,7 @@ impl<N: Net> Proxy<N> {
                 asked: false,
             };
         }
-        self.next_tick_ms = self.next_tick_ms.min(progress_ms + self.settings.timeout_ms);
+        self.next_tick_ms = self.next_tick_ms.min(progress_ms + END_PAUSE_MS);
         self.write_listing(index);
     }
 
@@ -329,7 +329,7 @@ impl<N: Net> Proxy<N> {
             }
             Some(State::Coming { progress_ms, .. }) if !hungry => {
                 *progress_ms = now_ms;
-                self.next_tick_ms = self.next_tick_ms.min(now_ms + timeout_ms);
+                self.next_tick_ms = self.next_tick_ms.min(now_ms + END_PAUSE_MS);
             }
             Some(State::Coming {
                 progress_ms,
