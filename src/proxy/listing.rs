@@ -138,8 +138,18 @@ impl<N: Net> Proxy<N> {
             Ok(_) => {}
             // Not connected yet: an event says when.
             Err(error) if error.kind() == ErrorKind::NotConnected => {}
-            Err(_) => self.list_later(),
+            Err(_) if self.is_listing_on(index) => self.list_later(),
+            Err(_) => {
+                let link = self.links.remove(index);
+                self.net.close(link.socket);
+            }
         }
+    }
+
+    /// Whether the list that is wanted comes on this link.
+    fn is_listing_on(&mut self, index: usize) -> bool {
+        let state = self.listing_mut().map(|listing| &listing.state);
+        matches!(state, Some(State::Coming { link, .. }) if *link == index)
     }
 
     pub(super) fn listing_ready(&mut self, index: usize, readiness: Readiness) {
@@ -158,7 +168,10 @@ impl<N: Net> Proxy<N> {
     fn read_to_the_end(&mut self, index: usize) {
         let mut nowhere = [0; 4096];
         loop {
-            match self.net.read(&mut self.links[index].socket, &mut nowhere) {
+            let Some(link) = self.links.get_mut(index) else {
+                return; // it broke when it was written to
+            };
+            match self.net.read(&mut link.socket, &mut nowhere) {
                 // Only the answer to the question behind the list ends like this.
                 Ok(count) if count > 0 && !nowhere[..count].ends_with(b"\r\n") => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,

@@ -46,6 +46,8 @@ const RETRANSMISSION_MAX_US: Us = 1_500_000;
 /// What a server that has been back for so long tells is what it should.
 const RETURNED_US: Us = 6_000_000;
 
+/// How long what a server was asked may have been under way when something went wrong with it.
+const UNANSWERED_MS: u64 = 50;
 /// Two copies whose exptimes differ by more are not the same.
 pub const EXPTIME_DRIFT_MAX_MS: u64 = 2000;
 
@@ -58,7 +60,8 @@ const MUFFLED_US: Us = 1_500_000;
 /// Something is wrong with a server.
 #[derive(Clone, Copy)]
 pub enum Faulty {
-    Known,
+    /// Since this time; before that nothing was, if `is_whole`, and it still holds what it held.
+    Known { since_ms: u64, is_whole: bool },
     /// A magent was started meanwhile, and does not know what it has.
     Unknown,
 }
@@ -119,9 +122,12 @@ impl Simulation {
             duration / 1000
         ));
         if let Some(server) = fault.server() {
+            let since_ms = self.now_ms();
+            let keeps_memory = matches!(kind, Kind::Stop | Kind::Cut | Kind::Slow { .. });
+            let is_whole = self.impaired_ms[server] < since_ms && keeps_memory;
             self.impaired_ms[server] = u64::MAX;
-            self.struck_ms[server] = self.now_ms();
-            self.faulty[server] = Some(Faulty::Known);
+            self.struck_ms[server] = since_ms;
+            self.faulty[server] = Some(Faulty::Known { since_ms, is_whole });
             if matches!(kind, Kind::Slow { extra_us } if extra_us > MUFFLED_US) {
                 self.muffled_until_us[server] = Us::MAX;
             }
@@ -243,7 +249,11 @@ impl Simulation {
                 match self.faulty[partner] {
                     None if returned || self.impaired_ms[partner] < now_ms => self.holds_current(partner, key),
                     Some(Faulty::Unknown) => false,
-                    None | Some(Faulty::Known) => self.is_last_copy(partner, server, key),
+                    None => self.is_last_copy(partner, server, key),
+                    Some(Faulty::Known { since_ms, is_whole }) => {
+                        self.is_last_copy(partner, server, key)
+                            || is_whole && self.is_acknowledged_by_both(key, since_ms)
+                    }
                 }
             });
             if !kept {
@@ -294,6 +304,16 @@ impl Simulation {
                 && !self.checker.touched_since(key, self.struck_ms[server])
         });
         self.is_current(key, Some(copy)) && (same || !self.is_current(key, lost))
+    }
+
+    /// Whether a key's last write was acknowledged since something went wrong with one of its servers, and before that could
+    /// be given up: then that has answered it, and has it.
+    fn is_acknowledged_by_both(&self, key: usize, since_ms: u64) -> bool {
+        let settings = &self.plan.settings[0];
+        let given_up_ms = since_ms + settings.timeout_ms - UNANSWERED_MS;
+        settings.ack == Ack::All
+            && self.checker.changed_since(key, since_ms)
+            && !self.checker.changed_since(key, given_up_ms)
     }
 
     /// Answers of a server may be lost with its connections. If its partner is not there to tell, magent does not know what
