@@ -15,6 +15,9 @@ pub enum End {
     Reset,
 }
 
+/// No network takes longer, but for what it loses.
+const HELD_UP_US: Us = 50_000;
+
 #[derive(Clone, Copy)]
 enum Flight {
     Bytes(usize),
@@ -146,6 +149,11 @@ impl Pipe {
             flight.0 = flight.0.max(time);
         }
         self.last_arrival = self.last_arrival.max(time);
+    }
+
+    /// Whether something was lost on its way and is to be sent again.
+    pub fn is_held_up(&self, now: Us) -> bool {
+        self.flights.back().is_some_and(|&(time, _)| time > now + HELD_UP_US)
     }
 
     /// Loses what is on its way.

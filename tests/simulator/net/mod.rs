@@ -405,6 +405,7 @@ impl Network {
         };
         let was = std::mem::replace(&mut connection.state, State::Left);
         let unread = connection.inward.arrived() > 0;
+        let held_up = connection.outward.is_held_up(now);
         connection.inward.lose_flights();
         connection.backlog.clear();
         let (magent, peer) = (connection.magent, connection.peer);
@@ -419,7 +420,7 @@ impl Network {
             if let Peer::Server(_) = peer {
                 // Links are reset: what the kernel would have to send again is thrown away.
                 end = End::Reset;
-                loses |= self.is_cut(magent, peer);
+                loses |= self.is_cut(magent, peer) || held_up;
             }
             let weather = self.weather_of(true, peer);
             if let Some(connection) = self.connections[name.index].as_mut() {
