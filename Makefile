@@ -26,7 +26,8 @@ APT_GET = $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::T
 # Schedules of the simulator; `make simulate SEEDS=1000000` runs more, SEED=n one with its whole trace.
 SEEDS = 10000
 
-.PHONY: all demo check check-packages simulate simulate-faults bench install uninstall deb rpm clean deps packages venv
+.PHONY: all demo check check-packages simulate simulate-faults bench install uninstall deb rpm clean \
+	deps packages venv memcacheds
 
 all:
 	cargo build --release --locked
@@ -109,3 +110,7 @@ venv: packages
 	    /usr/bin/python3 -m venv --clear --system-site-packages $(VENV) \
 	        && $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(PYTHON_CLIENTS); \
 	fi
+
+# Newer memcacheds than the machine's, for the tests alone: $(TARGET)/memcacheds/VERSION/memcached.
+memcacheds:
+	@tests/memcacheds/fetch $(TARGET)/memcacheds
