@@ -6,9 +6,12 @@
 //! bytes that went out: no second copy is made for the rare case.
 //!
 //! Blocks come from a [`Pool`] and return to it when their last slice goes, so the steady state allocates nothing, and
-//! an idle connection owns no block. The pool counts every byte that is out: that number is held against `--max-memory`.
+//! an idle connection owns no block. Bytes in a block never change while a slice shows them, so that whoever looks at a
+//! request may have others put on the same chain meanwhile. The pool counts every byte that is out: that number is held
+//! against `--max-memory`.
 
-use std::cell::{Cell, Ref, RefCell};
+use crate::sys::AppendOnly;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::rc::Rc;
@@ -40,7 +43,7 @@ impl Shared {
 }
 
 struct Block {
-    bytes: RefCell<Vec<u8>>,
+    bytes: AppendOnly,
     shared: Rc<Shared>,
     charged: usize,
 }
@@ -77,7 +80,7 @@ impl Pool {
             return block;
         }
         Rc::new(Block {
-            bytes: RefCell::new(Vec::with_capacity(charged)),
+            bytes: AppendOnly::with_capacity(charged),
             shared: Rc::clone(&self.0),
             charged,
         })
@@ -87,11 +90,9 @@ impl Pool {
     pub fn copy(&self, parts: &[&[u8]]) -> Slice {
         let len = parts.iter().map(|part| part.len()).sum();
         let block = self.block(len);
-        let mut bytes = block.bytes.borrow_mut();
         for part in parts {
-            bytes.extend_from_slice(part);
+            block.bytes.append(part);
         }
-        drop(bytes);
         Slice { block, start: 0, len }
     }
 
@@ -131,11 +132,9 @@ impl Slice {
         self.len == 0
     }
 
-    /// The bytes themselves. The guard must be gone before anything is pushed on a chain.
-    pub fn bytes(&self) -> Ref<'_, [u8]> {
-        Ref::map(self.block.bytes.borrow(), |bytes| {
-            &bytes[self.start..self.start + self.len]
-        })
+    /// The bytes themselves.
+    pub fn bytes(&self) -> &[u8] {
+        &self.block.bytes.bytes()[self.start..self.start + self.len]
     }
 
     /// The same block, fewer bytes: `len` of them from `start` on. Panics if they are not inside this slice.
@@ -157,15 +156,14 @@ impl Clone for Slice {
 
 impl Drop for Slice {
     fn drop(&mut self) {
-        // One count is this slice's own: nobody else can see the block any more.
-        if Rc::strong_count(&self.block) != 1 {
+        // Only the last slice of a block gets it whole: nobody else can see any of it then.
+        let Some(block) = Rc::get_mut(&mut self.block) else {
             return;
-        }
-        let shared = &self.block.shared;
-        shared.discharge(self.block.charged);
-        let mut idle = shared.idle.borrow_mut();
+        };
+        block.bytes.clear();
+        block.shared.discharge(block.charged);
+        let mut idle = self.block.shared.idle.borrow_mut();
         if self.block.charged == BLOCK_BYTES && idle.len() < IDLE_BLOCKS_MAX {
-            self.block.bytes.borrow_mut().clear();
             idle.push(Rc::clone(&self.block));
         }
     }
@@ -197,16 +195,17 @@ impl Chain {
     /// Room left in the last block, if it is this chain's to fill.
     fn tail_room(&self) -> usize {
         match self.slices.back() {
-            Some(tail) if self.tail_is_own => tail.block.charged - (tail.start + tail.len),
+            Some(tail) if self.tail_is_own => tail.block.bytes.capacity() - tail.block.bytes.len(),
             _ => 0,
         }
     }
 
     fn extend_tail(&mut self, part: &[u8]) {
         let tail = self.slices.back_mut().expect("a tail with room");
-        tail.block.bytes.borrow_mut().extend_from_slice(part);
-        tail.len += part.len();
-        self.len += part.len();
+        let taken = tail.block.bytes.append(part);
+        debug_assert_eq!(taken, part.len(), "there is room for it");
+        tail.len += taken;
+        self.len += taken;
     }
 
     fn start_block(&mut self, pool: &Pool, room: usize) {
@@ -254,18 +253,7 @@ impl Chain {
             if room < slice.len {
                 self.start_block(pool, slice.len);
             }
-            let (from, to) = (&slice.block, self.slices.back_mut().expect("a tail with room"));
-            if Rc::ptr_eq(from, &to.block) {
-                // The piece stands in the block that it is to be appended to.
-                to.block
-                    .bytes
-                    .borrow_mut()
-                    .extend_from_within(slice.start..slice.start + slice.len);
-            } else {
-                to.block.bytes.borrow_mut().extend_from_slice(&slice.bytes());
-            }
-            to.len += slice.len;
-            self.len += slice.len;
+            self.extend_tail(slice.bytes());
         }
     }
 
@@ -282,16 +270,12 @@ impl Chain {
         if let [only] = self.slices.as_slices().0
             && self.slices.len() == 1
         {
-            return write(&[IoSlice::new(&only.bytes())]);
-        }
-        let mut guards = [const { None }; IO_SLICES_MAX];
-        for (guard, slice) in guards.iter_mut().zip(&self.slices) {
-            *guard = Some(slice.bytes());
+            return write(&[IoSlice::new(only.bytes())]);
         }
         let mut pieces = [IoSlice::new(&[]); IO_SLICES_MAX];
         let mut count = 0;
-        for (piece, guard) in pieces.iter_mut().zip(guards.iter().flatten()) {
-            *piece = IoSlice::new(guard);
+        for (piece, slice) in pieces.iter_mut().zip(&self.slices) {
+            *piece = IoSlice::new(slice.bytes());
             count += 1;
         }
         write(&pieces[..count])
@@ -365,12 +349,12 @@ impl Gather {
         let block = Rc::new(Block {
             shared: Rc::clone(&self.shared),
             charged,
-            bytes: RefCell::new(bytes),
+            bytes: bytes.into(),
         });
         self.shared.discharge(self.charged);
         self.shared.charge(charged);
         self.charged = 0;
-        let len = block.bytes.borrow().len();
+        let len = block.bytes.len();
         Slice { block, start: 0, len }
     }
 }
@@ -402,7 +386,7 @@ mod tests {
             expected.extend_from_slice(&piece);
         }
         let whole = chain.push_whole(&pool, &[b"get ", b"key", b"\r\n"]);
-        assert_eq!(&*whole.bytes(), b"get key\r\n");
+        assert_eq!(whole.bytes(), b"get key\r\n");
         expected.extend_from_slice(b"get key\r\n");
         assert_eq!(chain.len(), expected.len());
         while !chain.is_empty() {
@@ -411,7 +395,7 @@ mod tests {
             chain.consume(step);
             expected.drain(..step);
         }
-        assert_eq!(&*whole.bytes(), b"get key\r\n");
+        assert_eq!(whole.bytes(), b"get key\r\n");
     }
 
     #[test]
@@ -433,6 +417,27 @@ mod tests {
             text(&two),
             format!("small{body}behindsmall{body}smallafter").into_bytes()
         );
+    }
+
+    #[test]
+    fn a_piece_is_looked_at_while_its_chain_is_written_to() {
+        let pool = Pool::new();
+        let mut chain = Chain::new();
+        let piece = chain.push_whole(&pool, &[b"append k 0 0 1\r\nx\r\n"]);
+        let seen = piece.bytes();
+        chain.push(&pool, b"mg k v\r\n");
+        chain.push_whole(&pool, &[&seen[7..8], seen]);
+        chain.push_slice(&pool, &piece);
+        assert_eq!(seen, b"append k 0 0 1\r\nx\r\n");
+        chain.clear();
+        chain.push(&pool, &[b'y'; 3 * BLOCK_BYTES]);
+        assert_eq!(
+            seen, b"append k 0 0 1\r\nx\r\n",
+            "its block is not used anew while it is there"
+        );
+        drop(piece);
+        chain.clear();
+        assert_eq!(pool.in_use(), 0);
     }
 
     #[test]

@@ -7,12 +7,12 @@
 //! ```text
 //! main        command line -> Config -> background -> run
 //! config      options, one validated Config; every error names its source
-//! sys         the only room with unsafe: background, users, pid file, limits, signals, syslog
+//! sys         the only room with unsafe: background, users, pid file, limits, signals, syslog; bytes to append to
 //! reactor     the only room with sockets, epoll and clocks: listeners, the poll loop, timers
 //! proxy       the state machines: client, link, server, transaction, two copies, resync, statistics
 //! ring        modulo and ketama: key -> server
 //! protocol    bytes <-> meaning; no I/O, no allocation: requests, responses, numbers
-//! buffer      the buffer chain
+//! buffer      the buffer chain, made of sys's bytes to append to
 //! ```
 //!
 //! [`proxy`] knows the world only through [`proxy::net::Net`]: connect, read, write, close, the time, the log.

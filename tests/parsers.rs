@@ -6,9 +6,11 @@ use magent::protocol::number::{Decimal, signed, unsigned};
 use magent::protocol::request::{self, Keys, Request, Verb};
 use magent::protocol::response::{self, Status};
 use magent::protocol::{KEY_BYTES_MAX, find_newline};
+use magent::sys::AppendOnly;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
+use std::rc::Rc;
 
 /// A word of a command line: right ones, nearly right ones, and nonsense.
 fn word() -> impl Strategy<Value = Vec<u8>> {
@@ -298,6 +300,26 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+#[derive(Clone, Copy, Debug)]
+enum AppendStep {
+    New(usize),
+    /// From one of its own bytes to another.
+    Itself(Index, Index),
+    Read,
+    Leave,
+    Clear,
+}
+
+fn append_step() -> impl Strategy<Value = AppendStep> {
+    prop_oneof![
+        3 => (0_usize..50).prop_map(AppendStep::New),
+        2 => any::<(Index, Index)>().prop_map(|(from, to)| AppendStep::Itself(from, to)),
+        1 => Just(AppendStep::Read),
+        1 => Just(AppendStep::Leave),
+        1 => Just(AppendStep::Clear),
+    ]
+}
+
 /// Bytes that differ from those before and behind them.
 fn fresh(count: &mut u32, len: usize) -> Vec<u8> {
     *count += 1;
@@ -378,7 +400,7 @@ proptest! {
             }
             prop_assert_eq!((chain.len(), chain.is_empty()), (model.len(), model.is_empty()));
             for (slice, bytes) in &pieces {
-                prop_assert_eq!(&*slice.bytes(), &bytes[..], "a piece keeps its bytes");
+                prop_assert_eq!(slice.bytes(), &bytes[..], "a piece keeps its bytes");
             }
             let beginning = text(&pool, &chain);
             prop_assert!(!beginning.is_empty() || model.is_empty());
@@ -395,6 +417,44 @@ proptest! {
         prop_assert!(model.is_empty());
         drop((chain, pieces));
         prop_assert_eq!(pool.in_use(), 0, "all that was out has come back");
+    }
+
+    #[test]
+    fn bytes_that_were_appended_never_change(capacity in 0_usize..200, steps in vec(append_step(), 1..60)) {
+        let mut buffer = Rc::new(AppendOnly::with_capacity(capacity));
+        let mut model: Vec<u8> = Vec::new();
+        let mut count = 0;
+        // Who holds the buffer sees what there was when it came, and no `clear` is possible.
+        let mut readers: Vec<(Rc<AppendOnly>, usize)> = Vec::new();
+        for step in steps {
+            let (room, at) = (buffer.capacity() - buffer.len(), buffer.bytes().as_ptr());
+            match step {
+                AppendStep::New(len) => {
+                    let part = fresh(&mut count, len);
+                    prop_assert_eq!(buffer.append(&part), len.min(room));
+                    model.extend_from_slice(&part[..len.min(room)]);
+                }
+                AppendStep::Itself(one, other) => {
+                    let (one, other) = (one.index(model.len() + 1), other.index(model.len() + 1));
+                    let own = one.min(other)..one.max(other);
+                    prop_assert_eq!(buffer.append(&buffer.bytes()[own.clone()]), own.len().min(room));
+                    model.extend_from_within(own.start..own.start + own.len().min(room));
+                }
+                AppendStep::Read => readers.push((Rc::clone(&buffer), buffer.len())),
+                AppendStep::Leave => drop(readers.pop()),
+                AppendStep::Clear => {
+                    let alone = Rc::get_mut(&mut buffer).map(AppendOnly::clear).is_some();
+                    prop_assert_eq!(alone, readers.is_empty());
+                    model.truncate(if alone { 0 } else { model.len() });
+                }
+            }
+            prop_assert_eq!(buffer.bytes(), &model[..]);
+            prop_assert_eq!(buffer.bytes().as_ptr(), at, "nothing is moved");
+            prop_assert!(buffer.len() <= buffer.capacity());
+            for (reader, len) in &readers {
+                prop_assert_eq!(&reader.bytes()[..*len], &model[..*len]);
+            }
+        }
     }
 
     #[test]

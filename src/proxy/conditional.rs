@@ -192,7 +192,7 @@ impl<N: Net> Proxy<N> {
                 unreachable!("what is put off waits");
             };
             let bytes = whole.bytes();
-            if let Some((_, Ok(request))) = request::parse(&bytes) {
+            if let Some((_, Ok(request))) = request::parse(bytes) {
                 self.decide(id, &request, Bytes::Again(&whole), true, failed_over);
             }
         }
@@ -323,7 +323,7 @@ impl<N: Net> Proxy<N> {
     fn decide_elsewhere(&mut self, id: usize, conditional: &Conditional, failed_over: Option<bool>) {
         let whole = conditional.request.clone();
         let bytes = whole.bytes();
-        let Some((_, Ok(request))) = request::parse(&bytes) else {
+        let Some((_, Ok(request))) = request::parse(bytes) else {
             return self.conditional_failed(id, conditional);
         };
         // The unique of a cas was the other server's.
@@ -336,7 +336,7 @@ impl<N: Net> Proxy<N> {
     /// Sends the partner a plain set of the item that was stored.
     fn copy_to_second(&mut self, id: usize, second: usize, conditional: &Conditional) {
         let whole = conditional.request.bytes();
-        let Some((line_len, Ok(request))) = request::parse(&whole) else {
+        let Some((line_len, Ok(request))) = request::parse(whole) else {
             return;
         };
         let line = request::storage_line(Verb::Set, request.key, &request);
@@ -381,6 +381,6 @@ impl<N: Net> Proxy<N> {
 
 impl Conditional {
     fn key(&self) -> Box<[u8]> {
-        key_of(&self.request.bytes()).unwrap_or(&[]).into()
+        key_of(self.request.bytes()).unwrap_or(&[]).into()
     }
 }

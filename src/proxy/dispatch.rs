@@ -134,7 +134,7 @@ impl<N: Net> Proxy<N> {
     pub(super) fn begin_gathered(&mut self, client: usize, item: Slice, noreply: bool) {
         let bytes = item.bytes();
         // The line was understood before it was gathered.
-        let Some((line_len, Ok(mut request))) = request::parse(&bytes) else {
+        let Some((line_len, Ok(mut request))) = request::parse(bytes) else {
             return;
         };
         request.noreply = noreply;
@@ -182,7 +182,7 @@ impl<N: Net> Proxy<N> {
             _ => unreachable!("only what waits is in a hold's queue"),
         };
         let bytes = whole.bytes();
-        if let Some((_, Ok(request))) = request::parse(&bytes) {
+        if let Some((_, Ok(request))) = request::parse(bytes) {
             self.begin_transaction(id, &request, Bytes::Again(&whole));
         }
     }

@@ -318,7 +318,7 @@ impl<N: Net> Proxy<N> {
     pub(super) fn forget_lost(&mut self, index: usize, leg: &Leg) {
         let request = leg.request.bytes();
         let missed = &mut self.farm.servers[index].missed;
-        match key_of(&request) {
+        match key_of(request) {
             Some(key) => missed.add(key, Outcome::Settled, false),
             None => *missed = Missed::Everything,
         }

@@ -78,7 +78,7 @@ impl Read {
     /// Whether the key is, or may be, one of those asked for.
     pub fn may_concern(&self, key: &[u8]) -> bool {
         match &self.only {
-            Some(request) => only_key(&request.bytes()) == key,
+            Some(request) => only_key(request.bytes()) == key,
             None => true,
         }
     }
@@ -156,7 +156,7 @@ impl<N: Net> Proxy<N> {
         let mut shares = std::mem::take(&mut self.shares);
         let mut used = 0;
         let bytes = text.bytes();
-        let mut keys = Keys::of(&bytes);
+        let mut keys = Keys::of(bytes);
         while used == 0 && !keys.rest().is_empty() {
             for (key, slot) in keys.by_ref().take(portion_keys).zip(0..) {
                 let place = self.farm.place(key);
@@ -258,7 +258,7 @@ impl<N: Net> Proxy<N> {
         let fallible = self.farm.has_backups();
         if fallible && let Some(line) = unique::tag_line(self.farm.servers[server].tag(), response.line) {
             let tagged = self.pool.copy(&[&line, b"\r\n", &bytes[line_len..]]);
-            return self.pass_value(server, leg, response.key, &tagged.bytes(), None);
+            return self.pass_value(server, leg, response.key, tagged.bytes(), None);
         }
         self.pass_value(server, leg, response.key, bytes, slice);
     }

@@ -44,7 +44,7 @@ impl<N: Net> Proxy<N> {
         // One that finds something to touch where its partner did not has another item.
         let brought = leg.brought && (found || !touched);
         let request = leg.request.bytes();
-        if let Some(key) = Keys::of(&request).nth(1) {
+        if let Some(key) = Keys::of(request).nth(1) {
             match (status, self.farm.partner(key, server)) {
                 (None, _) if touched => self.farm.servers[server].miss_with(key, Outcome::Settled, brought),
                 (None, _) => self.farm.miss_for_now(server, key, brought),
@@ -76,7 +76,7 @@ impl<N: Net> Proxy<N> {
         let read = self.read_mut(id);
         (read.touched, read.touched_all) = (true, found);
         let request = leg.request.bytes();
-        let line = request.strip_suffix(b"\r\n").unwrap_or(&request);
+        let line = request.strip_suffix(b"\r\n").unwrap_or(request);
         for key in Keys::of(line).skip(2) {
             let partner = self.farm.partner(key, server);
             let absent = |&partner: &usize| !self.farm.servers[partner].is_up();

@@ -308,8 +308,8 @@ impl<N: Net> Proxy<N> {
     fn gathered_value(&mut self, index: usize, gather: Gather, line_len: usize) -> Result<(), Garbage> {
         let slice = gather.freeze();
         let bytes = slice.bytes();
-        let (_, response) = response::parse(&bytes).ok_or(Garbage)??;
-        self.whole_value(index, &response, line_len, &bytes, Some(&slice))
+        let (_, response) = response::parse(bytes).ok_or(Garbage)??;
+        self.whole_value(index, &response, line_len, bytes, Some(&slice))
     }
 
     /// A value has come: the line, the data block and its end.
@@ -402,7 +402,7 @@ impl<N: Net> Proxy<N> {
                 let server = &mut self.farm.servers[server];
                 // What a failure of its own has left behind is not known.
                 server.heard_out &= !line.starts_with(b"SERVER_ERROR");
-                if fails_over && let Some(writes) = key_of(&leg.request.bytes()).and_then(|key| server.missed.of(key)) {
+                if fails_over && let Some(writes) = key_of(leg.request.bytes()).and_then(|key| server.missed.of(key)) {
                     writes.stored_here = Some(status == Status::Stored);
                 }
             }

@@ -224,7 +224,7 @@ impl<N: Net> Proxy<N> {
         let negative = write.first.answer().is_some_and(|(status, _)| is_negative(status));
         negative
             && !matches!(write.second, Copy::Absent | Copy::Lost { .. })
-            && key_of(&request.bytes()).is_some_and(|key| self.farm.is_overruled(key, write.servers.0))
+            && key_of(request.bytes()).is_some_and(|key| self.farm.is_overruled(key, write.servers.0))
     }
 
     /// Answers by the server that decides, or by the only one that said anything.
@@ -238,7 +238,7 @@ impl<N: Net> Proxy<N> {
         };
         let alone = write.first.answer().is_none() || write.second.answer().is_none();
         if let (true, Some(there), Some(request)) = (alone, there, &write.request)
-            && let Some(key) = key_of(&request.bytes())
+            && let Some(key) = key_of(request.bytes())
         {
             if is_negative(status) && write.elsewhere {
                 // It says no more than that the key is not here.
@@ -277,7 +277,7 @@ impl<N: Net> Proxy<N> {
             return false;
         }
         let request = request.bytes();
-        let Some(key) = key_of(&request) else {
+        let Some(key) = key_of(request) else {
             return false;
         };
         let cold = self.farm.servers[second].lacks(key, first) > 0;
@@ -324,7 +324,7 @@ impl<N: Net> Proxy<N> {
             Copy::Absent => (partner, None, false),
             Copy::Lost { brought } => (partner, None, *brought),
         };
-        if let Some(key) = key_of(&request.bytes()) {
+        if let Some(key) = key_of(request.bytes()) {
             // A partner that was never filled with it cannot tell whether it was there; see what it says.
             if write.verb != Verb::Set && missed == lost && self.farm.servers[partner].lacks(key, lost) > 0 {
                 write.elsewhere = true;
@@ -358,7 +358,7 @@ impl<N: Net> Proxy<N> {
             Copy::Pending | Copy::Answered(..) => return,
         };
         let request = request.bytes();
-        let Some(key) = key_of(&request) else {
+        let Some(key) = key_of(request) else {
             return;
         };
         // Where the item may be elsewhere, what this one says is not the last word; nor if it turned out only now that it

@@ -1,9 +1,11 @@
-//! What the operating system is asked for beyond sockets: the only room with `unsafe` in it.
+//! What the operating system is asked for beyond sockets, and what the borrow checker cannot see: the only room with
+//! `unsafe` in it.
 //!
-//! Each function wraps one or a few calls of the C library, checks what they return, and gives an `io::Error` that the
+//! `append` is the buffer that `buffer` is built of; it depends on nothing. In the other files each function wraps one or a few calls of the C library, checks what they return, and gives an `io::Error` that the
 //! caller can put into a sentence.
 
 mod account;
+mod append;
 mod daemon;
 mod log;
 mod notify;
@@ -11,6 +13,7 @@ mod signals;
 mod socket;
 
 pub use account::{Account, current_account, drop_privileges, find_group, find_user, may_change_user};
+pub use append::AppendOnly;
 pub use daemon::{Launch, PidFile, background, raise_open_files};
 pub use log::Log;
 pub use notify::{monotonic_us, notify_manager};
