@@ -19,6 +19,14 @@ pub const LINE_BYTES_MAX: usize = 2048;
 /// Longest retrieval line: some 4,000 keys of full length. memcached has no limit; a proxy must have one.
 pub const RETRIEVAL_LINE_BYTES_MAX: usize = 1 << 20;
 
+/// Whether `word` may stand in a command line as a key: 1 to [`KEY_BYTES_MAX`] bytes that every memcached reads as one
+/// word. A space and a newline end it everywhere, a zero byte ends the line before memcached 1.6.40 or so; all others,
+/// control bytes and a carriage return too, belong to the key (seen with 1.6.18, 1.6.38 and 1.6.45).
+pub fn is_key(word: &[u8]) -> bool {
+    let ends = |byte: &u8| matches!(byte, b' ' | b'\n' | 0);
+    (1..=KEY_BYTES_MAX).contains(&word.len()) && !word.iter().any(ends)
+}
+
 /// The offset of the first newline, by the C library's fast search.
 pub fn find_newline(bytes: &[u8]) -> Option<usize> {
     // Short lines are the rule, and for them a plain loop is faster than a call.
@@ -35,7 +43,24 @@ pub fn find_newline(bytes: &[u8]) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::find_newline;
+    use super::{KEY_BYTES_MAX, find_newline, is_key};
+
+    #[test]
+    fn a_key_is_what_every_memcached_reads_as_one_word() {
+        for key in [
+            &b"k"[..],
+            b"\x01\x1f\x7f\xff",
+            b"a\rb",
+            b"a\r",
+            b"a\tb",
+            &[b'k'; KEY_BYTES_MAX],
+        ] {
+            assert!(is_key(key), "{}", key.escape_ascii());
+        }
+        for word in [&b""[..], b" ", b"a b", b"a\nb", b"a\0b", &[b'k'; KEY_BYTES_MAX + 1]] {
+            assert!(!is_key(word), "{}", word.escape_ascii());
+        }
+    }
 
     #[test]
     fn a_newline_is_found_wherever_it_is() {

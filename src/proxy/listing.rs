@@ -18,7 +18,7 @@ use super::life::Version;
 use super::link::{Link, write_out};
 use super::net::{Net, Readiness, Token};
 use crate::protocol::number::{signed, unsigned};
-use crate::protocol::{KEY_BYTES_MAX, find_newline};
+use crate::protocol::{find_newline, is_key};
 use std::io::ErrorKind;
 
 const BY_HASH: &[u8] = b"lru_crawler metadump hash\r\n";
@@ -408,8 +408,7 @@ fn understand(line: &[u8]) -> Option<Line> {
             unique = unsigned(value);
         }
     }
-    let named = !key.is_empty() && key.len() <= KEY_BYTES_MAX && key.iter().all(|&byte| byte > b' ' && byte != 0x7f);
-    Some(Line::Key(named.then(|| Entry {
+    Some(Line::Key(is_key(&key).then(|| Entry {
         key: key.into(),
         exptime,
         size,
@@ -462,6 +461,15 @@ mod tests {
             Some(Line::Later)
         ));
         assert!(matches!(understand(b"key=a%20b exp=-1"), Some(Line::Key(None))));
+        // What a text command can name is copied, what it cannot is not.
+        let named = |line: &[u8]| match understand(line) {
+            Some(Line::Key(entry)) => entry.map(|entry| entry.key.to_vec()),
+            _ => panic!("a key"),
+        };
+        assert_eq!(named(b"key=a%01%7F%0Db exp=-1"), Some(b"a\x01\x7f\rb".to_vec()));
+        for unnamed in [&b"key=a%00b exp=-1"[..], b"key=a%0Ab exp=-1", b"key= exp=-1"] {
+            assert_eq!(named(unnamed), None);
+        }
         for end in [&b"VERSION 1.4.39"[..], b"NOTSTARTED no items to crawl"] {
             assert!(matches!(understand(end), Some(Line::End)));
         }
