@@ -13,6 +13,7 @@
 //! ring        modulo and ketama: key -> server
 //! protocol    bytes <-> meaning; no I/O, no allocation: requests, responses, numbers
 //! buffer      the buffer chain, made of sys's bytes to append to
+//! words       errors of the system and amounts of memory in words
 //! ```
 //!
 //! [`proxy`] knows the world only through [`proxy::net::Net`]: connect, read, write, close, the time, the log.
@@ -43,3 +44,4 @@ pub mod proxy;
 pub mod reactor;
 pub mod ring;
 pub mod sys;
+pub mod words;

@@ -5,6 +5,7 @@ use magent::proxy::settings::Settings;
 use magent::proxy::{LINKS_WORTH_HAVING, Proxy};
 use magent::reactor::{Listener, Reactor, Reload, Reloaded, World};
 use magent::sys::{self, Log, PidFile, Signals};
+use magent::words::Reason;
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -22,7 +23,7 @@ fn main() -> ExitCode {
     let result = match config::parse(&arguments, &directory) {
         Ok(Command::Help) => print(config::usage()),
         Ok(Command::Version) => print(concat!("magent ", env!("CARGO_PKG_VERSION"), "\n")),
-        Ok(Command::Test(_)) => print("magent: the configuration is ok\n"),
+        Ok(Command::Test(config)) => test(&config),
         Ok(Command::Run(config)) => run(*config, move || config::parse(&arguments, &directory)),
         Err(error) => Err(error.to_string()),
     };
@@ -41,9 +42,18 @@ fn print(text: &str) -> Result<(), String> {
         .map_err(while_doing("cannot write"))
 }
 
+/// Says that a configuration is right, and what is strange about it.
+fn test(config: &Config) -> Result<(), String> {
+    for warning in &config.warnings {
+        // Nobody is left to be told that it cannot be told.
+        let _ = writeln!(io::stderr(), "magent: {warning}");
+    }
+    print("magent: the configuration is ok\n")
+}
+
 /// Puts what was tried in front of why it failed.
-fn while_doing<E: Display>(what: impl Display) -> impl FnOnce(E) -> String {
-    move |error| format!("{what}: {error}")
+fn while_doing(what: impl Display) -> impl FnOnce(io::Error) -> String {
+    move |error| format!("{what}: {}", Reason(&error))
 }
 
 /// Does what can fail while the administrator is still watching, goes to the background, and serves until told to end.
@@ -71,7 +81,8 @@ fn run(mut config: Config, read_again: impl Fn() -> Result<Command, ConfigError>
     for listener in &listeners {
         log.write(libc::LOG_NOTICE, format_args!("listening on {listener}"));
     }
-    if let Some(warning) = fit_clients(&mut config.settings, granted) {
+    config.warnings.extend(fit_clients(&mut config.settings, granted));
+    for warning in &config.warnings {
         log.write(libc::LOG_WARNING, format_args!("{warning}"));
     }
     match Ground::take(&config) {
@@ -180,7 +191,7 @@ fn reload(started: &Config, granted: u64, read: Result<Command, ConfigError>) ->
         Ok(_) => return Err("not a configuration to run with".to_owned()),
         Err(error) => return Err(error.to_string()),
     };
-    let mut unchangeable = Vec::new();
+    let mut warnings = new.warnings;
     for (what, changed) in [
         ("the user and group", new.account != started.account),
         ("the background", new.background != started.background),
@@ -189,15 +200,15 @@ fn reload(started: &Config, granted: u64, read: Result<Command, ConfigError>) ->
         ("maxidle", new.settings.links_max != started.settings.links_max),
     ] {
         if changed {
-            unchangeable.push(format!("{what} cannot be changed while magent runs: restart it"));
+            warnings.push(format!("{what} cannot be changed while magent runs: restart it"));
         }
     }
     let mut settings = new.settings;
-    unchangeable.extend(fit_clients(&mut settings, granted));
+    warnings.extend(fit_clients(&mut settings, granted));
     Ok(Reloaded {
         settings,
         listen: new.listen,
         verbosity: new.verbosity,
-        unchangeable,
+        warnings,
     })
 }

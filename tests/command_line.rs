@@ -266,6 +266,96 @@ fn several_primaries_and_backups_can_be_given_in_both_forms() {
 }
 
 #[test]
+fn several_servers_may_stand_in_one_option() {
+    let magent = Magent::start(&[
+        "-s",
+        "127.0.0.1:1,127.0.0.1:2",
+        "-s",
+        "127.0.0.1:3",
+        "-b",
+        "127.0.0.1:4, 127.0.0.1:5",
+    ]);
+    assert_eq!(magent.stat("servers"), 5);
+    let servers = magent.ask("stats servers\r\n");
+    for number in 1..=5 {
+        let line = format!("STAT 127.0.0.1:{number}:state ");
+        assert!(servers.contains(&line), "{line} in {servers:?}");
+    }
+    let twice = "-b 127.0.0.1:2: this server is listed twice";
+    assert_eq!(
+        run(&["-s", NOBODY_THERE, "-b", "127.0.0.1:2,127.0.0.1:2"]),
+        Ended::refusing(twice)
+    );
+}
+
+#[test]
+fn an_option_given_twice_counts_as_given_last() {
+    let twice = [
+        "-n",
+        "5",
+        "-n",
+        "77",
+        "-i",
+        "4",
+        "--maxidle=3",
+        "-k",
+        "-k",
+        "--timeout=99",
+        "--timeout=1234",
+        "--ack=all",
+        "--ack=primary",
+        "--miss=partner",
+        "--miss=cold",
+        "--max-item-size=3m",
+        "--max-item-size=2m",
+        "--max-memory=9m",
+        "--max-memory=3m",
+        "-D",
+        "-D",
+    ];
+    let once = [
+        "-n",
+        "77",
+        "-i",
+        "3",
+        "-k",
+        "--timeout=1234",
+        "--ack=primary",
+        "--miss=cold",
+        "--max-item-size=2m",
+        "--max-memory=3m",
+    ];
+    assert_eq!(settings_with(&twice), settings_with(&once));
+    let files = scratch();
+    let (first, last) = (files.path("first"), files.path("last"));
+    fs::write(&first, "nonsense").expect("a file");
+    fs::write(&last, "[General]\nmaxconns = 78\n").expect("a file");
+    assert!(settings_with(&["-c", &first, "-c", &last]).starts_with("STAT maxconns 78\r\n"));
+    assert_eq!(run(&["-V", "-V"]), Ended::saying("magent 0.8.0\n"));
+}
+
+#[test]
+fn keys_without_a_second_copy_are_warned_of() {
+    let one = ["-s", "127.0.0.1:1", "-b", "127.0.0.1:1"];
+    let two = ["-s", "127.0.0.1:2", "-s", "127.0.0.1:1", "-b", "127.0.0.1:1"];
+    let enough = ["-s", "127.0.0.1:1", "-b", "127.0.0.1:2", "-b", "127.0.0.1:1"];
+    let none = "127.0.0.1:1 is the only primary and the only backup: no key has a second copy\n";
+    let some = "127.0.0.1:1 is a primary and the only backup: the keys of this primary have no second copy\n";
+    for (arguments, warning) in [(&one[..], none), (&two, some), (&enough, "")] {
+        let tested = run(&[&["-t"], arguments].concat());
+        let errors = if warning.is_empty() {
+            String::new()
+        } else {
+            format!("magent: {warning}")
+        };
+        assert_eq!((tested.status, tested.errors), (Some(0), errors), "{arguments:?}");
+        let log = Magent::start(arguments).log();
+        assert_eq!(log.contains("second copy"), !warning.is_empty(), "{log}");
+        assert!(log.contains(warning), "{log}");
+    }
+}
+
+#[test]
 fn a_bad_command_line_is_refused_in_one_line() {
     let server = ["-s", NOBODY_THERE];
     let account_refused = "only root can run magent as somebody else";
@@ -319,11 +409,11 @@ fn a_bad_command_line_is_refused_in_one_line() {
     refuse(&["--miss=hot"], "--miss hot: not one of: partner, cold");
     refuse(
         &["--max-item-size=1023"],
-        "--max-item-size 1023: not a size from 1024 to 1073741824 bytes (k and m may stand behind the number)",
+        "--max-item-size 1023: not a size from 1k to 1024m (in bytes, or with k or m behind the number)",
     );
     refuse(
         &["--max-memory=1g"],
-        "--max-memory 1g: not a size from 1048576 to 1099511627776 bytes (k and m may stand behind the number)",
+        "--max-memory 1g: not a size from 1m to 1048576m (in bytes, or with k or m behind the number)",
     );
     refuse(&["-f", ""], "-f: not a path of 1 to 107 bytes");
     refuse(
@@ -337,18 +427,18 @@ fn a_bad_command_line_is_refused_in_one_line() {
     refuse(&["-b"], "-b needs a value; see magent -h");
     refuse(&["--port"], "--port needs a value; see magent -h");
     refuse(&["--ketama=yes"], "--ketama takes no value; see magent -h");
-    refuse(&["-p", "1", "-p", "2"], "--port is given twice; see magent -h");
-    refuse(&["stray"], "unexpected argument 'stray'; see magent -h");
     refuse(
-        &["-c", "/no/such/file"],
-        "-c /no/such/file: No such file or directory (os error 2)",
+        &["-b", "10.0.0.1:1,"],
+        "-b: not an address (ip, host:port, [ipv6]:port or unix:/path)",
     );
+    refuse(&["stray"], "unexpected argument 'stray'; see magent -h");
+    refuse(&["-c", "/no/such/file"], "-c /no/such/file: No such file or directory");
     if !is_root() {
         refuse(&["-u", "0"], &format!("-u 0: {account_refused}"));
     }
     cases.push((
         vec![],
-        "no primary server: at least one -s is needed, or masters in the configuration file; see magent -h".to_owned(),
+        "no primary server: at least one -s is needed, or the key server in the file of -c; see magent -h".to_owned(),
     ));
     for (arguments, error) in cases {
         // In the foreground, so that one that is not refused does not survive the test.
@@ -378,7 +468,7 @@ fn a_port_in_use_is_said_before_the_background() {
     let busy = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = busy.local_addr().expect("an address");
     let ended = run(&["-s", NOBODY_THERE, "-l", "127.0.0.1", "-p", &address.port().to_string()]);
-    let error = format!("cannot listen on {address}: Address already in use (os error 98)");
+    let error = format!("cannot listen on {address}: Address already in use");
     assert_eq!(ended, Ended::refusing(&error));
 }
 
@@ -387,12 +477,12 @@ fn files_that_cannot_be_written_are_said_before_the_background() {
     let port = Port::free().to_string();
     let start = ["-s", NOBODY_THERE, "-l", "127.0.0.1", "-p", &port];
     for (option, path, why) in [
-        ("-P", "/no/such/magent.pid", "No such file or directory (os error 2)"),
-        ("-P", "/", "Is a directory (os error 21)"),
-        ("--logdir", "/no/such", "No such file or directory (os error 2)"),
-        ("--logdir", "/dev/null", "Not a directory (os error 20)"),
+        ("-P", "/no/such/magent.pid", "No such file or directory"),
+        ("-P", "/", "Is a directory"),
+        ("--logdir", "/no/such", "No such file or directory"),
+        ("--logdir", "/dev/null", "Not a directory"),
         // Even root cannot write there.
-        ("--logdir", "/proc/self", "No such file or directory (os error 2)"),
+        ("--logdir", "/proc/self", "No such file or directory"),
     ] {
         let ended = run(&[&start[..], &[option, path]].concat());
         assert_eq!(ended, Ended::refusing(&format!("{option} {path}: {why}")));
@@ -459,7 +549,7 @@ fn a_second_start_fails_and_disturbs_nothing() {
     let arguments = ["-s", NOBODY_THERE, "-l", "127.0.0.1", "-p", &number];
     let daemon = in_background(&pid_file, &arguments);
     let second = run(&[&["-P", &pid_file], &arguments[..]].concat());
-    let error = format!("cannot listen on 127.0.0.1:{number}: Address already in use (os error 98)");
+    let error = format!("cannot listen on 127.0.0.1:{number}: Address already in use");
     assert_eq!(second, Ended::refusing(&error));
     let written = fs::read_to_string(&pid_file).expect("the pid file is still there");
     assert_eq!(written, format!("{}\n", daemon.id));
@@ -814,7 +904,7 @@ fn processes_can_share_a_port() {
         of_one > 0 && of_other > 0
     });
     // Who does not say so cannot take part.
-    let error = format!("cannot listen on {name}: Address already in use (os error 98)");
+    let error = format!("cannot listen on {name}: Address already in use");
     assert_eq!(run(&plain), Ended::refusing(&error));
 }
 
@@ -824,7 +914,7 @@ fn a_port_that_is_not_shared_cannot_be_joined() {
     let (number, name) = (port.to_string(), format!("127.0.0.1:{port}"));
     let plain = ["-D", "-l", "127.0.0.1", "-p", &number, "-s", NOBODY_THERE];
     let _one = Magent::start_exactly(&plain, &name, port);
-    let error = format!("cannot listen on {name}: Address already in use (os error 98)");
+    let error = format!("cannot listen on {name}: Address already in use");
     assert_eq!(run(&[&plain[..], &["--reuse-port"]].concat()), Ended::refusing(&error));
 }
 

@@ -4,6 +4,7 @@
 mod common;
 
 use common::{Client, MISS, Magent, Memcached, NO_SERVER, Two, eventually, eventually_within, hit};
+use magent::words::Size;
 use std::time::Duration;
 
 /// A memcached with this cannot list its keys, so its partner is never filled and stays as cold as when it came back.
@@ -273,8 +274,8 @@ fn a_server_that_returns_empty_is_filled_with_nobody_reading() {
     for line in [
         format!("server {to} is being filled with what {from} has\n"),
         format!(
-            "server {to} has been filled with what {from} has: {KEYS} items, {} bytes, in ",
-            5 * KEYS
+            "server {to} has been filled with what {from} has: {KEYS} items, {}, in ",
+            Size(5 * KEYS as u64)
         ),
     ] {
         assert_eq!(log.matches(&line).count(), 1, "{line} in {log}");

@@ -6,8 +6,9 @@ use crate::proxy::settings::{Ack, Miss, ServerName, Settings};
 use crate::reactor::Listen;
 use crate::ring::Distribution;
 use crate::sys::{self, Account};
+use crate::words::Reason;
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::{fs, io};
 
 const DEFAULT_ADDRESS: &str = "0.0.0.0";
 const DEFAULT_PORT: u64 = 11211;
@@ -26,17 +27,23 @@ pub fn config(values: &Values, directory: &Path) -> Result<Config, ConfigError> 
     if primaries.is_empty() {
         return Err(ConfigError(match (&values.file, &values.no_primaries) {
             (_, Some(source)) => format!("{source}: no primary server: at least one is needed"),
-            (Some(file), None) => format!("{file}: no primary server: masters is missing, and there is no -s"),
+            (Some(file), None) => {
+                format!(
+                    "{file}: no primary server: the key server (magent 0.7: masters) is missing, and there is no -s"
+                )
+            }
             (None, None) => {
-                "no primary server: at least one -s is needed, or masters in the configuration file; see magent -h"
+                "no primary server: at least one -s is needed, or the key server in the file of -c; see magent -h"
                     .to_owned()
             }
         }));
     }
     let account = account(values)?;
+    let backups = servers(values, "backup")?;
+    let warnings = without_a_copy(&primaries, &backups).into_iter().collect();
     let settings = Settings {
         primaries,
-        backups: servers(values, "backup")?,
+        backups,
         distribution: match values.flag("ketama")? {
             true => Distribution::Ketama,
             false => Distribution::Modulo,
@@ -60,6 +67,21 @@ pub fn config(values: &Values, directory: &Path) -> Result<Config, ConfigError> 
         verbosity,
         pid_file: values.value("pidfile").map(|value| directory.join(&value.text)),
         log_dir: log_dir(values, directory)?,
+        warnings,
+    })
+}
+
+/// What is said about keys that have one server in both farms. A second copy on the same server would be none.
+fn without_a_copy(primaries: &[ServerName], backups: &[ServerName]) -> Option<String> {
+    let [backup] = backups else {
+        return None;
+    };
+    if !primaries.iter().any(|primary| primary.address == backup.address) {
+        return None;
+    }
+    Some(match primaries {
+        [_] => format!("{backup} is the only primary and the only backup: no key has a second copy"),
+        _ => format!("{backup} is a primary and the only backup: the keys of this primary have no second copy"),
     })
 }
 
@@ -70,8 +92,8 @@ fn log_dir(values: &Values, directory: &Path) -> Result<Option<PathBuf>, ConfigE
     let path = directory.join(&value.text);
     match fs::metadata(&path) {
         Ok(found) if found.is_dir() => Ok(Some(path)),
-        Ok(_) => Err(value.error(io::Error::from_raw_os_error(libc::ENOTDIR))),
-        Err(error) => Err(value.error(error)),
+        Ok(_) => Err(value.error("Not a directory")),
+        Err(error) => Err(value.error(Reason(&error))),
     }
 }
 

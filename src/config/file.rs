@@ -6,6 +6,7 @@
 use super::ConfigError;
 use super::options::{DAEMON_MODE, Kind, OPTIONS, Spec};
 use super::values::{Source, Values, truth};
+use crate::words::Reason;
 use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
@@ -15,7 +16,8 @@ const SECTION: &str = "[General]";
 
 /// Adds what the file says to `values`, except for options that the command line has decided.
 pub fn read(path: &str, directory: &Path, values: &mut Values) -> Result<(), ConfigError> {
-    let bytes = fs::read(directory.join(path)).map_err(|error| ConfigError(format!("-c {path}: {error}")))?;
+    let bytes =
+        fs::read(directory.join(path)).map_err(|error| ConfigError(format!("-c {path}: {}", Reason(&error))))?;
     parse(path, &String::from_utf8_lossy(&bytes), values)
 }
 

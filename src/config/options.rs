@@ -14,8 +14,9 @@ pub enum Kind {
     Flag,
     /// Repeated for more; in the file a number.
     Count,
+    /// Of several on the command line the last one counts.
     Value,
-    /// Repeated on the command line; in the file a list with commas.
+    /// With commas, and on the command line repeated for more.
     List,
 }
 
@@ -90,8 +91,9 @@ magent - memcached proxy that keeps a second copy of every item
 usage: magent -s SERVER [-s SERVER]... [-b SERVER]... [options]
        magent -c FILE [options]
 
-  -s, --server=ADDR       primary server, repeatable: ip, host:port, [ipv6]:port
-                          or unix:/path; port 11211 if left out
+  -s, --server=ADDR       primary server, repeatable, or several with commas:
+                          ip, host:port, [ipv6]:port or unix:/path; port 11211
+                          if left out
   -b, --backup=ADDR       backup server, repeatable: keeps the second copies
   -k, --ketama            spread keys by ketama instead of modulo
   -l, --listen=ADDR       address to listen on (0.0.0.0)
@@ -130,11 +132,9 @@ pub fn parse(arguments: &[String], directory: &Path) -> Result<Command, ConfigEr
     let mut options = Options::new();
     for option in &OPTIONS {
         match option.kind {
-            _ if option.name == "config" => options.optopt(option.short, option.name, "", ""),
-            Kind::Action | Kind::Flag => options.optflag(option.short, option.name, ""),
-            Kind::Count => options.optflagmulti(option.short, option.name, ""),
-            Kind::Value => options.optopt(option.short, option.name, "", ""),
-            Kind::List => options.optmulti(option.short, option.name, "", ""),
+            _ if option.name == "config" => options.optmulti(option.short, option.name, "", ""),
+            Kind::Action | Kind::Flag | Kind::Count => options.optflagmulti(option.short, option.name, ""),
+            Kind::Value | Kind::List => options.optmulti(option.short, option.name, "", ""),
         };
     }
     let matches = options
@@ -159,16 +159,22 @@ pub fn parse(arguments: &[String], directory: &Path) -> Result<Command, ConfigEr
             Kind::Count if matches.opt_present(option.name) => {
                 values.add(option, &matches.opt_count(option.name).to_string(), source());
             }
-            Kind::Value | Kind::List => {
-                for text in matches.opt_strs(option.name) {
-                    values.add(option, &text, source());
+            Kind::Value => {
+                if let Some(text) = matches.opt_strs(option.name).last() {
+                    values.add(option, text, source());
+                }
+            }
+            Kind::List => {
+                let given = matches.opt_strs(option.name);
+                for text in given.iter().flat_map(|list| list.split(',')) {
+                    values.add(option, text.trim(), source());
                 }
             }
             Kind::Action | Kind::Flag | Kind::Count => {}
         }
     }
-    if let Some(path) = matches.opt_str("config") {
-        file::read(&path, directory, &mut values)?;
+    if let Some(path) = matches.opt_strs("config").last() {
+        file::read(path, directory, &mut values)?;
     }
     let config = Box::new(build::config(&values, directory)?);
     Ok(match matches.opt_present("test") {
@@ -186,6 +192,7 @@ fn describe(fail: &getopts::Fail) -> String {
         getopts::Fail::ArgumentMissing(name) => format!("{} needs a value", dashed(name)),
         getopts::Fail::UnrecognizedOption(name) => format!("{}: no such option", dashed(name)),
         getopts::Fail::OptionMissing(name) => format!("{} is missing", dashed(name)),
+        // Not with these options, each of which may be given again.
         getopts::Fail::OptionDuplicated(name) => format!("{} is given twice", dashed(name)),
         getopts::Fail::UnexpectedArgument(name) => format!("{} takes no value", dashed(name)),
     }

@@ -2,6 +2,7 @@
 
 use super::ConfigError;
 use super::options::Spec;
+use crate::words::Size;
 use std::fmt;
 
 /// Where a value comes from, for messages.
@@ -102,7 +103,9 @@ impl Values {
         match digits.parse::<u64>().ok().and_then(|number| number.checked_mul(unit)) {
             Some(bytes) if (min..=max).contains(&bytes) => Ok(bytes),
             _ => Err(value.error(format_args!(
-                "not a size from {min} to {max} bytes (k and m may stand behind the number)"
+                "not a size from {} to {} (in bytes, or with k or m behind the number)",
+                Size(min),
+                Size(max)
             ))),
         }
     }

@@ -45,6 +45,7 @@ mod upstream;
 mod write;
 
 use crate::buffer::Pool;
+use crate::words::{Reason, Size};
 use client::Client;
 use conditional::Holds;
 use farm::Farm;
@@ -189,7 +190,7 @@ impl<N: Net> Proxy<N> {
         if let Err(error) = self.net.adopt(&mut socket, Token::Client(index)) {
             self.net.log(
                 Level::Error,
-                format_args!("cannot watch a client's connection: {error}"),
+                format_args!("cannot watch a client's connection: {}", Reason(&error)),
             );
             return self.net.close(socket);
         }
@@ -241,7 +242,7 @@ impl<N: Net> Proxy<N> {
         loop {
             for (server, error) in std::mem::take(&mut self.unreachable) {
                 self.note_gone(server, &error);
-                self.server_down(server, format_args!("cannot connect: {error}"));
+                self.server_down(server, format_args!("cannot connect: {}", Reason(&error)));
             }
             if let Some((server, leg)) = self.lost.pop_front() {
                 self.leg_lost(server, leg);
@@ -287,7 +288,10 @@ impl<N: Net> Proxy<N> {
             self.statistics.shed_connections += 1;
             self.net.log(
                 Level::Warning,
-                format_args!("client {index}: closed, it held {held} bytes when --max-memory was reached"),
+                format_args!(
+                    "client {index}: closed, it held {} when --max-memory was reached",
+                    Size(held as u64)
+                ),
             );
             self.close_client(index);
         }

@@ -28,6 +28,7 @@ use super::listing::{Entry, Listing, State};
 use super::net::{Level, Net};
 use super::repair::{Manner, Why};
 use super::server::Lacking;
+use crate::words::Size;
 use std::collections::VecDeque;
 use std::fmt;
 use std::hash::{DefaultHasher, Hasher};
@@ -452,7 +453,8 @@ impl<N: Net> Proxy<N> {
         self.net.log(
             Level::Notice,
             format_args!(
-                "server {to} has been filled with what {from} has: {items} items, {bytes} bytes, in {s}.{ms:03} s"
+                "server {to} has been filled with what {from} has: {items} items, {}, in {s}.{ms:03} s",
+                Size(bytes)
             ),
         );
     }

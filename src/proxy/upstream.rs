@@ -8,6 +8,7 @@ use super::write::key_of;
 use crate::buffer::{Gather, Slice};
 use crate::protocol::find_newline;
 use crate::protocol::response::{self, Garbage, Response, Status};
+use crate::words::Reason;
 use std::fmt;
 use std::io::ErrorKind;
 
@@ -100,7 +101,7 @@ impl<N: Net> Proxy<N> {
             Err(error) if error.kind() == ErrorKind::NotConnected => link.outgoing = Outgoing::Blocked,
             Err(error) => {
                 self.note_gone(self.links[index].server, &error);
-                self.link_failed(index, format_args!("{error}"));
+                self.link_failed(index, format_args!("{}", Reason(&error)));
             }
         }
     }
@@ -158,7 +159,7 @@ impl<N: Net> Proxy<N> {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => {
                     self.note_gone(self.links[index].server, &error);
-                    return self.link_ended(index, format_args!("{error}"));
+                    return self.link_ended(index, format_args!("{}", Reason(&error)));
                 }
             }
         }

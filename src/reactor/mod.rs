@@ -13,6 +13,7 @@ use crate::proxy::Proxy;
 use crate::proxy::net::{Level, Net, Readiness};
 use crate::proxy::settings::Settings;
 use crate::sys::{self, Signal, Signals};
+use crate::words::Reason;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll};
 use std::io;
@@ -47,8 +48,8 @@ pub struct Reloaded {
     pub settings: Settings,
     pub listen: Vec<Listen>,
     pub verbosity: u32,
-    /// What it cannot change, one line each.
-    pub unchangeable: Vec<String>,
+    /// What it cannot change, and what is strange about it; one line each.
+    pub warnings: Vec<String>,
 }
 
 /// Reads the configuration again; the error is one line.
@@ -180,7 +181,7 @@ impl Reactor {
                     if let Err(error) = net.reopen_log() {
                         net.log(
                             Level::Error,
-                            format_args!("SIGUSR1: cannot open the log again: {error}"),
+                            format_args!("SIGUSR1: cannot open the log again: {}", Reason(&error)),
                         );
                     }
                 }
@@ -237,7 +238,7 @@ impl Reactor {
             }
         }
         self.proxy.net().set_verbosity(reloaded.verbosity);
-        for line in &reloaded.unchangeable {
+        for line in &reloaded.warnings {
             self.proxy.net().log(Level::Warning, format_args!("{line}"));
         }
         self.proxy.reconfigure(reloaded.settings);
@@ -248,9 +249,10 @@ impl Reactor {
     fn listen(&mut self, names: &[Listen]) -> Result<Vec<Listener>, String> {
         let mut listeners = Vec::new();
         for name in names {
-            let mut listener = Listener::bind(name).map_err(|error| format!("cannot listen on {name}: {error}"))?;
+            let mut listener =
+                Listener::bind(name).map_err(|error| format!("cannot listen on {name}: {}", Reason(&error)))?;
             let registered = listener.register(self.poll.registry(), LISTENERS);
-            registered.map_err(|error| format!("cannot watch {name}: {error}"))?;
+            registered.map_err(|error| format!("cannot watch {name}: {}", Reason(&error)))?;
             self.proxy.net().log(Level::Notice, format_args!("listening on {name}"));
             listeners.push(listener);
         }
@@ -354,7 +356,7 @@ impl Reactor {
                         let net = self.proxy.net();
                         net.log(
                             Level::Warning,
-                            format_args!("{listener}: cannot accept: {error}; trying again"),
+                            format_args!("{listener}: cannot accept: {}; trying again", Reason(&error)),
                         );
                         net.take_freed();
                         self.accept_again_ms = Some(now_ms + ACCEPT_PAUSE_MS);
