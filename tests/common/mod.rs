@@ -7,11 +7,13 @@
 
 mod client;
 mod fake;
+mod port;
 mod process;
 
 pub use client::{Bytes, Client, assert_same};
 pub use fake::Fake;
-pub use process::{Daemon, Port, Process, Scratch, is_root, open_many_files, scratch};
+pub use port::Port;
+pub use process::{Daemon, Process, Scratch, is_root, open_many_files, scratch};
 
 use std::ops::Deref;
 use std::process::{Command, ExitStatus, Stdio};

@@ -1,50 +1,13 @@
-//! Processes and ports: what a test starts, it ends.
+//! Processes: what a test starts, it ends.
 
 use super::eventually;
-use std::fmt;
 use std::fs;
 use std::io::Read;
-use std::net::{TcpListener, UdpSocket};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
-
-/// A TCP port of 127.0.0.1 that nobody else takes while this lives, also while nobody listens on it.
-pub struct Port {
-    pub number: u16,
-    /// The reservation: the UDP port of the same number, which nothing here uses otherwise.
-    _reservation: UdpSocket,
-}
-
-impl Port {
-    /// A free one, below those that the kernel gives to outgoing connections.
-    pub fn free() -> Self {
-        const FIRST: u32 = 12_000;
-        const COUNT: u32 = 20_000;
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        loop {
-            let start = std::process::id().wrapping_mul(7919);
-            let number = (FIRST + start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % COUNT) as u16;
-            let Ok(reservation) = UdpSocket::bind(("127.0.0.1", number)) else {
-                continue;
-            };
-            if TcpListener::bind(("127.0.0.1", number)).is_ok() {
-                return Self {
-                    number,
-                    _reservation: reservation,
-                };
-            }
-        }
-    }
-}
-
-impl fmt::Display for Port {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.number.fmt(f)
-    }
-}
 
 /// A child process, killed when this is dropped, and by the kernel when the thread that started it ends.
 pub struct Process {
