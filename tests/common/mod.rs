@@ -2,16 +2,20 @@
 //!
 //! Nothing here waits for a time: [`eventually`] waits for a condition, reads have a deadline so that a test fails
 //! rather than hangs. Everything that is started is ended when it goes out of scope, and by the kernel if the test dies.
+//!
+//! The memcacheds are those that `MEMCACHED=path` names, else the machine's own; each run of a test file says which.
 
 #![allow(dead_code, unused_imports)] // each test file uses its part
 
 mod client;
 mod fake;
+mod memcached;
 mod port;
 mod process;
 
 pub use client::{Bytes, Client, assert_same};
 pub use fake::Fake;
+pub use memcached::{Memcached, Version};
 pub use port::Port;
 pub use process::{Daemon, Process, Scratch, is_root, open_many_files, scratch};
 
@@ -48,113 +52,6 @@ pub fn eventually_within(patience: Duration, what: &str, mut condition: impl FnM
     while !condition() {
         assert!(Instant::now() < deadline, "waited {patience:?} in vain until {what}");
         std::thread::sleep(Duration::from_millis(2));
-    }
-}
-
-/// A real memcached. It keeps its address when it is killed and restarted.
-pub struct Memcached {
-    /// As on magent's command line.
-    pub name: String,
-    arguments: Vec<String>,
-    process: Option<Process>,
-    _port: Option<Port>,
-}
-
-impl Memcached {
-    /// One on a free port of 127.0.0.1.
-    pub fn start() -> Self {
-        Self::start_with(&[])
-    }
-
-    /// One with further arguments.
-    pub fn start_with(arguments: &[&str]) -> Self {
-        let mut server = Self::absent();
-        server
-            .arguments
-            .extend(arguments.iter().map(|argument| (*argument).to_owned()));
-        server.restart();
-        server
-    }
-
-    /// One that is not running yet: `restart` starts it.
-    pub fn absent() -> Self {
-        let port = Port::free();
-        let arguments = ["-l", "127.0.0.1", "-U", "0", "-p", &port.to_string()];
-        Self::of(format!("127.0.0.1:{port}"), &arguments, Some(port))
-    }
-
-    /// One on ::1.
-    pub fn start_v6() -> Self {
-        let port = Port::free();
-        let arguments = ["-l", "::1", "-U", "0", "-p", &port.to_string()];
-        let mut server = Self::of(format!("[::1]:{port}"), &arguments, Some(port));
-        server.restart();
-        server
-    }
-
-    /// One on a unix socket.
-    pub fn start_unix(path: &str) -> Self {
-        let mut server = Self::of(format!("unix:{path}"), &["-s", path], None);
-        server.restart();
-        server
-    }
-
-    fn of(name: String, arguments: &[&str], port: Option<Port>) -> Self {
-        let everywhere = ["-u", "root", "-m", "64", "-t", "2"];
-        let arguments = everywhere.iter().chain(arguments);
-        Self {
-            name,
-            arguments: arguments.map(|argument| (*argument).to_owned()).collect(),
-            process: None,
-            _port: port,
-        }
-    }
-
-    /// Starts it, or kills it and starts it anew, empty.
-    pub fn restart(&mut self) {
-        self.process = None;
-        let mut command = Command::new("memcached");
-        command.args(&self.arguments).stderr(Stdio::null());
-        let mut process = Process::spawn(&mut command);
-        eventually("memcached accepts connections", || {
-            assert_eq!(process.exited(), None, "memcached {:?} did not start", self.arguments);
-            Client::try_connect(&self.name).is_ok()
-        });
-        self.process = Some(process);
-    }
-
-    /// SIGKILL: its connections are reset, its items are gone.
-    pub fn kill(&mut self) {
-        self.process = None;
-    }
-
-    /// SIGSTOP: it hangs; the kernel goes on accepting connections for it.
-    pub fn stop(&self) {
-        self.process().stop();
-    }
-
-    /// SIGCONT: it goes on, with all that it had.
-    pub fn cont(&self) {
-        self.process().signal(libc::SIGCONT);
-    }
-
-    fn process(&self) -> &Process {
-        self.process.as_ref().expect("a memcached that runs")
-    }
-
-    pub fn client(&self) -> Client {
-        Client::connect(&self.name)
-    }
-
-    /// What it answers to `request`, asked directly.
-    pub fn ask(&self, request: impl AsRef<[u8]>) -> Bytes {
-        self.client().ask(request)
-    }
-
-    /// The value of `STAT name` in its `stats`.
-    pub fn stat(&self, name: &str) -> u64 {
-        let value = self.client().stat("stats", name);
-        value.parse().expect("a number")
     }
 }
 
