@@ -16,6 +16,9 @@ pub const BAD_DELETE: &[u8] = b"CLIENT_ERROR bad command line format.  Usage: de
 pub const BAD_DELTA: &[u8] = b"CLIENT_ERROR invalid numeric delta argument\r\n";
 pub const BAD_EXPTIME: &[u8] = b"CLIENT_ERROR invalid exptime argument\r\n";
 pub const BAD_CHUNK: &[u8] = b"CLIENT_ERROR bad data chunk\r\n";
+pub const BAD_CLASS: &[u8] = b"BADCLASS invalid class id\r\n";
+pub const MEMLIMIT_TOO_SMALL: &[u8] = b"MEMLIMIT_TOO_SMALL cannot set maxbytes to less than 8m\r\n";
+pub const MEMLIMIT_TOO_LARGE: &[u8] = b"MEMLIMIT_ADJUST_FAILED input value is megabytes not bytes\r\n";
 pub const TOO_LARGE: &[u8] = b"SERVER_ERROR object too large for cache\r\n";
 
 /// Longest value that a command line can announce (`INT_MAX - 2` in memcached's proto_text.c).
@@ -44,6 +47,9 @@ pub enum Verb {
     Version,
     Verbosity,
     Stats,
+    /// `lru_crawler metadump` and `lru_crawler mgdump`.
+    ListKeys,
+    CacheMemlimit,
     Quit,
 }
 
@@ -69,6 +75,8 @@ impl Verb {
             Verb::Version => "version",
             Verb::Verbosity => "verbosity",
             Verb::Stats => "stats",
+            Verb::ListKeys => "lru_crawler",
+            Verb::CacheMemlimit => "cache_memlimit",
             Verb::Quit => "quit",
         }
     }
@@ -296,6 +304,8 @@ fn parse_line(line: &[u8]) -> Result<Request<'_>, Refusal> {
         b"verbosity" => verbosity(line),
         b"version" => Ok(plain(Verb::Version, line)),
         b"stats" => Ok(plain(Verb::Stats, line)),
+        b"lru_crawler" => list_keys(line),
+        b"cache_memlimit" => cache_memlimit(line),
         b"quit" => Ok(plain(Verb::Quit, line)),
         _ => Err(Refusal::loud(ERROR)),
     }
@@ -485,6 +495,41 @@ fn verbosity(line: &[u8]) -> Result<Request<'_>, Refusal> {
     }
     let mut request = tokens.request(Verb::Verbosity);
     request.number = unsigned(tokens.list[1]).ok_or(tokens.refuse(BAD_FORMAT))?;
+    Ok(request)
+}
+
+/// `lru_crawler metadump|mgdump <classes>`; the other uses of the word would steer one server.
+fn list_keys(line: &[u8]) -> Result<Request<'_>, Refusal> {
+    let tokens = Tokens::of(line);
+    if tokens.count != 3 || !matches!(tokens.list[1], b"metadump" | b"mgdump") {
+        return Err(Refusal::loud(ERROR));
+    }
+    let classes = tokens.list[2];
+    let are_numbers = classes.iter().all(|byte| byte.is_ascii_digit() || *byte == b',');
+    if !(are_numbers || matches!(classes, b"all" | b"hash")) {
+        return Err(Refusal::loud(BAD_CLASS));
+    }
+    let mut request = tokens.request(Verb::ListKeys);
+    request.noreply = false;
+    Ok(request)
+}
+
+/// `cache_memlimit <megabytes> [noreply]`, with the limits of memcached's `process_memlimit_command`.
+fn cache_memlimit(line: &[u8]) -> Result<Request<'_>, Refusal> {
+    let tokens = Tokens::of(line);
+    if !(2..=3).contains(&tokens.count) {
+        return Err(Refusal::loud(ERROR));
+    }
+    let megabytes = match unsigned(tokens.list[1]).and_then(|number| u32::try_from(number).ok()) {
+        None => return Err(tokens.refuse(ERROR)),
+        Some(0..=7) => return Err(tokens.refuse(MEMLIMIT_TOO_SMALL)),
+        Some(1_000_000_001..) => return Err(tokens.refuse(MEMLIMIT_TOO_LARGE)),
+        Some(megabytes) => megabytes,
+    };
+    let mut request = tokens.request(Verb::CacheMemlimit);
+    request.key = &[];
+    request.number = megabytes.into();
+    request.line = Line::Rewritten(format!("cache_memlimit {megabytes}").into_bytes());
     Ok(request)
 }
 

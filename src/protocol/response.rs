@@ -85,7 +85,7 @@ fn parse_line(line: &[u8]) -> Result<Response<'_>, Garbage> {
         b"TOUCHED" => Status::Touched,
         b"OK" => Status::Ok,
         b"VERSION" => Status::Version,
-        b"ERROR" | b"CLIENT_ERROR" | b"SERVER_ERROR" => Status::Error,
+        b"ERROR" | b"CLIENT_ERROR" | b"SERVER_ERROR" | b"MEMLIMIT_ADJUST_FAILED" => Status::Error,
         b"EN" => Status::MetaMiss,
         b"HD" => Status::MetaHit,
         b"STAT" => Status::Stat,

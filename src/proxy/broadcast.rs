@@ -1,4 +1,4 @@
-//! Commands that all servers get: flush_all, and version to find the lowest.
+//! Commands that all servers get: flush_all, cache_memlimit, and version to find the lowest.
 
 use super::Proxy;
 use super::link::Purpose;
@@ -29,7 +29,7 @@ impl<N: Net> Proxy<N> {
             self.flushes += u64::from(request.exptime <= 0);
         }
         let line: &[u8] = match request.verb {
-            Verb::FlushAll => request.line.bytes(),
+            Verb::FlushAll | Verb::CacheMemlimit => request.line.bytes(),
             _ => b"version",
         };
         for server in 0..self.farm.servers.len() {

@@ -71,12 +71,14 @@ pub struct Client<N: Net> {
     pub has_asked: bool,
     /// The socket may have more than was read.
     pub readable: bool,
+    /// When it last sent something, in seconds on the clock of `Net::now_ms`.
+    pub asked_s: u32,
     /// On the list of clients to go on with.
     resuming: bool,
 }
 
 impl<N: Net> Client<N> {
-    pub fn new(socket: N::Socket) -> Self {
+    pub fn new(socket: N::Socket, now_ms: u64) -> Self {
         Self {
             socket,
             input: Input::Nothing,
@@ -90,7 +92,20 @@ impl<N: Net> Client<N> {
             stage: Stage::Open,
             has_asked: false,
             readable: false,
+            asked_s: (now_ms / 1000) as u32,
             resuming: false,
+        }
+    }
+
+    /// What it is doing, in the words of memcached's `stats conns`.
+    pub fn state(&self) -> &'static str {
+        match (&self.input, self.stage) {
+            (_, Stage::Leaving) => "conn_closing",
+            _ if self.outgoing == Outgoing::Blocked => "conn_mwrite",
+            (Input::Value { .. }, _) => "conn_nread",
+            (Input::Swallow { .. }, _) => "conn_swallow",
+            _ if !self.queue.is_empty() => "conn_io_queue",
+            _ => "conn_read",
         }
     }
 
@@ -163,6 +178,7 @@ impl<N: Net> Proxy<N> {
                     // A short read means drained, unless the event said that the stream has ended behind it.
                     client.readable = count == scratch.len() || to_the_end;
                     client.has_asked = true;
+                    client.asked_s = (self.now_ms / 1000) as u32;
                     self.statistics.bytes_read += count as u64;
                     self.client_bytes(index, &scratch[..count]);
                 }

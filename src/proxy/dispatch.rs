@@ -1,9 +1,10 @@
 //! From a request to the transaction that it begins.
 
+use super::Proxy;
 use super::client::{Input, Stage};
+use super::life::Version;
 use super::net::Net;
 use super::transaction::{Bytes, Work};
-use super::{Proxy, statistics};
 use crate::buffer::Slice;
 use crate::protocol::request::{self, Refusal, Request, Verb};
 
@@ -50,7 +51,8 @@ impl<N: Net> Proxy<N> {
                 self.net.set_verbosity(request.number as u32);
                 self.answer_at_once(client, request.noreply, b"OK\r\n");
             }
-            Verb::FlushAll | Verb::Version => {
+            Verb::ListKeys => self.answer_at_once(client, false, self.list_end(request.key)),
+            Verb::FlushAll | Verb::Version | Verb::CacheMemlimit => {
                 let id = self.open(client, request.noreply, line_len);
                 if request.verb == Verb::FlushAll {
                     self.clients[client].stage = Stage::Barrier;
@@ -187,6 +189,16 @@ impl<N: Net> Proxy<N> {
         }
     }
 
+    /// The end of a list of keys that has none: magent lists nobody's keys, and a tool that asks waits for an end.
+    fn list_end(&self, form: &[u8]) -> &'static [u8] {
+        let mut servers = self.farm.servers.iter();
+        match form {
+            b"mgdump" if !servers.all(|server| server.is_since(Version::HAS_MGDUMP)) => request::ERROR,
+            b"mgdump" => b"EN\r\n",
+            _ => b"END\r\n",
+        }
+    }
+
     /// Answers a request that needs no server, in its turn.
     pub(super) fn answer_at_once(&mut self, client: usize, noreply: bool, reply: &[u8]) {
         if noreply {
@@ -200,11 +212,6 @@ impl<N: Net> Proxy<N> {
             let id = self.open(client, noreply, reply.len());
             self.answer(id, reply);
         }
-    }
-
-    fn begin_stats(&mut self, client: usize, request: &Request<'_>) {
-        let reply = statistics::reply(self, request.key);
-        self.answer_at_once(client, false, &reply);
     }
 }
 

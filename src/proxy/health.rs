@@ -357,6 +357,7 @@ impl<N: Net> Proxy<N> {
         self.next_tick_ms = next_ms;
         self.listing_tick();
         self.repairs_tick();
+        self.surveys_tick();
         for server in silent {
             self.server_silent(server);
         }

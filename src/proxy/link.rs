@@ -22,6 +22,8 @@ pub enum Purpose {
     Conditional(Side),
     /// A command that all servers get; the number is the server's.
     Broadcast(usize),
+    /// What the server says of itself, for a client.
+    Survey,
     /// The item that a repair is to copy.
     RepairFetch,
     /// Whether the other server has it already.

@@ -14,7 +14,7 @@
 //! | `server` `health` `stale` `missed` `farm` | a server's state; going down, coming back, what it missed; which servers hold a key |
 //! | `life` `unique` | whether a server was started anew; cas uniques that are good for one life of one server |
 //! | `resync` `listing` | filling a server with what it lacks, from its partner's list of keys |
-//! | `statistics` | counters, and the replies to `stats` |
+//! | `statistics` `survey` | counters, and the replies to `stats`: magent's own, and what the servers say, added up |
 //!
 //! A leg that was cut off is not handled where its link died but put on a list and handled before the next flush, so a
 //! failure never surprises the code that happened to meet it.
@@ -38,6 +38,7 @@ mod server;
 pub mod settings;
 mod stale;
 mod statistics;
+mod survey;
 mod touch;
 mod transaction;
 mod unique;
@@ -98,6 +99,8 @@ pub struct Proxy<N: Net> {
     tags: Tags,
     /// It is not known yet what the servers hold, so no request begins.
     starting: bool,
+    /// The transactions of the `stats` requests that servers are being asked about.
+    surveys: Vec<usize>,
     /// Times that all servers were flushed.
     flushes: u64,
     pool: Rc<Pool>,
@@ -149,6 +152,7 @@ impl<N: Net> Proxy<N> {
             resync_wanted: false,
             requested_ms: 0,
             tags: Tags::default(),
+            surveys: Vec::new(),
             flushes: 0,
             pool: Rc::new(Pool::new()),
             dirty_clients: Vec::new(),
@@ -194,7 +198,7 @@ impl<N: Net> Proxy<N> {
             );
             return self.net.close(socket);
         }
-        entry.insert(Client::new(socket));
+        entry.insert(Client::new(socket, self.now_ms));
         self.statistics.total_connections += 1;
         self.net.log(Level::Info, format_args!("client {index}: connected"));
     }

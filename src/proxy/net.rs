@@ -7,6 +7,7 @@ use std::fmt;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Where a server listens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -61,6 +62,9 @@ pub trait Net {
     /// Writes the pieces in order, as far as the socket takes them, and says how many bytes that were.
     fn write(&mut self, socket: &mut Self::Socket, pieces: &[IoSlice<'_>]) -> io::Result<usize>;
 
+    /// Where a connection comes from; None for a unix socket, and where the system does not say.
+    fn peer(&self, socket: &Self::Socket) -> Option<SocketAddr>;
+
     /// Ends the connection. Events that are already on their way may still name its token.
     fn close(&mut self, socket: Self::Socket);
 
@@ -69,6 +73,9 @@ pub trait Net {
 
     /// Seconds since 1970, for what memcached expresses in them.
     fn unix_time_s(&self) -> u64;
+
+    /// Processor time that this process has used, in its own code and in the system's.
+    fn cpu_time(&self) -> (Duration, Duration);
 
     /// Writes one line to the log, if its level is shown.
     fn log(&mut self, level: Level, line: fmt::Arguments<'_>);

@@ -1,13 +1,23 @@
-//! Counters, and the replies to `stats`, with memcached's names for what magent also has.
+//! Counters, and the replies to `stats`, with memcached's names for what magent also has. What the servers have, and magent
+//! has not, is asked of them: see `survey`.
 
 use super::Proxy;
 use super::net::Net;
 use super::server::{Health, Server};
 use super::settings::{Ack, Miss};
-use crate::protocol::request::{self, Verb};
+use super::survey::Topic;
+use crate::protocol::number::unsigned;
+use crate::protocol::request::{self, Keys, Request, Verb};
 use crate::protocol::response::Status;
 use crate::ring::Distribution;
 use std::fmt::{Display, Write as _};
+use std::net::SocketAddr;
+
+/// Slab classes of a memcached (`MAX_NUMBER_OF_SLAB_CLASSES`).
+const SLAB_CLASSES: u64 = 64;
+
+/// Connections that `stats conns` lists: asking the system about more would keep everybody waiting.
+const CONNECTIONS_LISTED_MAX: usize = 1000;
 
 /// Counted since the start, or since `stats reset`, over all clients.
 #[derive(Default)]
@@ -85,20 +95,23 @@ impl Lines {
         let _ = write!(self.0, "STAT {name} {value}\r\n");
     }
 
+    fn has(&self, name: &str) -> bool {
+        let start = format!("STAT {name} ");
+        self.0.split_inclusive("\r\n").any(|line| line.starts_with(&start))
+    }
+
     fn end(mut self) -> Vec<u8> {
         self.0.push_str("END\r\n");
         self.0.into_bytes()
     }
 }
 
-/// The reply to `stats` with this argument.
-pub fn reply<N: Net>(proxy: &mut Proxy<N>, argument: &[u8]) -> Vec<u8> {
-    match argument {
-        b"" => general(proxy),
+/// The reply to a `stats` that no server is asked about.
+pub fn reply<N: Net>(proxy: &mut Proxy<N>, request: &Request<'_>) -> Vec<u8> {
+    match request.key {
         b"servers" => servers(proxy),
-        b"settings" => settings(proxy),
-        // A proxy has no items, slabs or sizes of its own; tools that ask find none.
-        b"items" | b"slabs" | b"sizes" | b"conns" => b"END\r\n".to_vec(),
+        b"conns" => connections(proxy),
+        b"cachedump" => cachedump(request.line.bytes()).to_vec(),
         b"reset" => {
             let started_ms = proxy.statistics.started_ms;
             proxy.statistics = Statistics::new(started_ms);
@@ -111,14 +124,62 @@ pub fn reply<N: Net>(proxy: &mut Proxy<N>, argument: &[u8]) -> Vec<u8> {
     }
 }
 
-fn general<N: Net>(proxy: &Proxy<N>) -> Vec<u8> {
-    let s = &proxy.statistics;
+/// The reply to a `stats` for which the servers said `lines` together: first magent's own, then those of theirs that it does
+/// not have itself.
+pub fn survey_reply<N: Net>(proxy: &Proxy<N>, topic: Topic, lines: &[(Box<str>, Box<str>)]) -> Vec<u8> {
+    let mut reply = Lines(String::new());
+    match topic {
+        Topic::General => general(proxy, &mut reply),
+        Topic::Settings => settings(proxy, &mut reply),
+        Topic::Items | Topic::Slabs | Topic::Sizes => {}
+    }
+    let own = Lines(reply.0.clone());
+    for (name, value) in lines.iter().filter(|(name, _)| !own.has(name)) {
+        reply.add(name, value);
+    }
+    reply.end()
+}
+
+/// Clients, in the form of memcached's `stats conns`. The one that asks is among them.
+fn connections<N: Net>(proxy: &Proxy<N>) -> Vec<u8> {
     let mut lines = Lines(String::new());
+    let now_s = proxy.now_ms / 1000;
+    for (index, client) in proxy.clients.iter().take(CONNECTIONS_LISTED_MAX) {
+        let mut add = |what: &str, value: &dyn Display| lines.add(&format!("{index}:{what}"), value);
+        match proxy.net.peer(&client.socket) {
+            Some(address @ SocketAddr::V4(_)) => add("addr", &format_args!("tcp:{address}")),
+            Some(address @ SocketAddr::V6(_)) => add("addr", &format_args!("tcp6:{address}")),
+            None => add("addr", &"unix"),
+        }
+        add("state", &client.state());
+        add("secs_since_last_cmd", &now_s.saturating_sub(client.asked_s.into()));
+    }
+    lines.end()
+}
+
+/// magent looks into no slab: there is nothing in those that exist, and the errors are memcached's (`process_stat`).
+fn cachedump(line: &[u8]) -> &'static [u8] {
+    let mut numbers = Keys::of(line).skip(2);
+    let (Some(class), Some(limit)) = (numbers.next(), numbers.next()) else {
+        return b"CLIENT_ERROR bad command line\r\n";
+    };
+    match (unsigned(class), unsigned(limit)) {
+        (Some(class), Some(_)) if class >= SLAB_CLASSES => b"CLIENT_ERROR Illegal slab id\r\n",
+        (Some(_), Some(_)) => b"END\r\n",
+        _ => request::BAD_FORMAT,
+    }
+}
+
+fn general<N: Net>(proxy: &Proxy<N>, lines: &mut Lines) {
+    let s = &proxy.statistics;
+    let (user, system) = proxy.net.cpu_time();
     lines.add("pid", std::process::id());
     lines.add("uptime", (proxy.net.now_ms() - s.started_ms) / 1000);
     lines.add("time", proxy.net.unix_time_s());
     lines.add("version", env!("CARGO_PKG_VERSION"));
     lines.add("pointer_size", usize::BITS);
+    lines.add("rusage_user", format_args!("{:.6}", user.as_secs_f64()));
+    lines.add("rusage_system", format_args!("{:.6}", system.as_secs_f64()));
     lines.add("max_connections", proxy.settings.clients_max);
     lines.add("curr_connections", proxy.clients.len());
     lines.add("total_connections", s.total_connections);
@@ -144,13 +205,15 @@ fn general<N: Net>(proxy: &Proxy<N>) -> Vec<u8> {
     lines.add("store_too_large", s.store_too_large);
     lines.add("bytes_read", s.bytes_read);
     lines.add("bytes_written", s.bytes_written);
-    lines.add("limit_maxbytes", proxy.settings.memory_bytes_max);
+    lines.add(
+        "accepting_conns",
+        u8::from(proxy.clients.len() < proxy.settings.clients_max),
+    );
     lines.add("buffer_bytes", proxy.pool.in_use());
     lines.add("requests_in_flight", proxy.transactions.len());
     lines.add("threads", 1);
     lines.add("servers", in_use(proxy).count());
     lines.add("servers_up", in_use(proxy).filter(|server| server.is_up()).count());
-    lines.end()
 }
 
 /// The servers that the configuration names.
@@ -182,9 +245,8 @@ fn servers<N: Net>(proxy: &Proxy<N>) -> Vec<u8> {
     lines.end()
 }
 
-fn settings<N: Net>(proxy: &Proxy<N>) -> Vec<u8> {
+fn settings<N: Net>(proxy: &Proxy<N>, lines: &mut Lines) {
     let s = &proxy.settings;
-    let mut lines = Lines(String::new());
     lines.add("maxconns", s.clients_max);
     lines.add("max_idle_links", s.links_max);
     lines.add("item_size_max", s.item_bytes_max);
@@ -211,5 +273,4 @@ fn settings<N: Net>(proxy: &Proxy<N>) -> Vec<u8> {
             Miss::Cold => "cold",
         },
     );
-    lines.end()
 }

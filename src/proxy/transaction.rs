@@ -10,6 +10,7 @@ use super::link::{Leg, Purpose};
 use super::net::Net;
 use super::read::Read;
 use super::repair::Repair;
+use super::survey::Survey;
 use super::write::Write;
 use super::{Proxy, REQUESTS_MAX, broadcast::Broadcast};
 use crate::buffer::{Chain, Slice};
@@ -35,6 +36,7 @@ pub enum Work {
     Write(Write),
     Conditional(Conditional),
     Broadcast(Broadcast),
+    Survey(Survey),
     Repair(Repair),
     /// A write whose second copy is being made like the first, before its reply is given.
     Healing,
@@ -214,6 +216,7 @@ impl<N: Net> Proxy<N> {
             Purpose::Write(side) => self.write_lost(id, side, leg.brought),
             Purpose::Conditional(side) => self.conditional_lost(id, side, leg.brought),
             Purpose::Broadcast(server) => self.broadcast_answer(id, server, None),
+            Purpose::Survey => self.survey_step(id),
             Purpose::RepairFetch | Purpose::RepairCheck | Purpose::RepairStore => self.repair_lost(id, leg.brought),
             Purpose::Probe | Purpose::Forget | Purpose::Stale { .. } => {}
         }

@@ -298,9 +298,11 @@ impl<N: Net> Proxy<N> {
     /// A line of the answer to `stats`; the leg stays until its end.
     fn introduction_line(&mut self, index: usize, line: &[u8]) -> Result<(), Garbage> {
         let link = &self.links[index];
-        match link.pending.front().map(|leg| leg.purpose) {
-            Some(Purpose::Probe) => self.farm.servers[link.server].introduction.take(line),
-            Some(Purpose::Stale { .. }) => {}
+        let asked = link.pending.front().map(|leg| (leg.purpose, leg.transaction));
+        match asked {
+            Some((Purpose::Probe, _)) => self.farm.servers[link.server].introduction.take(line),
+            Some((Purpose::Survey, transaction)) => self.survey_line(transaction, line),
+            Some((Purpose::Stale { .. }, _)) => {}
             _ => return Err(Garbage),
         }
         Ok(())
@@ -394,6 +396,7 @@ impl<N: Net> Proxy<N> {
             Purpose::Write(side) => self.write_answer(id, side, status, line),
             Purpose::Conditional(_) => self.conditional_answer(id, status, line),
             Purpose::Broadcast(server) => self.broadcast_answer(id, server, Some(response)),
+            Purpose::Survey => self.survey_step(id),
             Purpose::RepairFetch | Purpose::RepairCheck | Purpose::RepairStore => {
                 self.repair_answer(id, server, leg.purpose, response);
             }

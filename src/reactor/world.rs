@@ -7,7 +7,8 @@ use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry};
 use std::fmt;
 use std::io::{self, IoSlice, Read, Write};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A connection of either kind.
 pub enum Socket {
@@ -104,6 +105,13 @@ impl Net for World {
         }
     }
 
+    fn peer(&self, socket: &Socket) -> Option<SocketAddr> {
+        match socket {
+            Socket::Tcp(stream) => stream.peer_addr().ok(),
+            Socket::Unix(_) => None,
+        }
+    }
+
     fn close(&mut self, socket: Socket) {
         self.freed = true;
         // Closing takes it out of the epoll set as well.
@@ -118,6 +126,10 @@ impl Net for World {
         SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_secs())
+    }
+
+    fn cpu_time(&self) -> (Duration, Duration) {
+        sys::cpu_time()
     }
 
     fn log(&mut self, level: Level, line: fmt::Arguments<'_>) {

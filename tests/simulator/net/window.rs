@@ -7,7 +7,9 @@ use magent::proxy::net::{Address, Level, Net, Token};
 use std::cell::RefCell;
 use std::fmt;
 use std::io::{self, ErrorKind, IoSlice};
+use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
 /// A magent's window on the network.
 pub struct SimulatedNet {
@@ -138,12 +140,20 @@ impl Net for SimulatedNet {
         self.network.borrow_mut().close_socket(socket.0);
     }
 
+    fn peer(&self, _socket: &Socket) -> Option<SocketAddr> {
+        None
+    }
+
     fn now_ms(&self) -> u64 {
         self.network.borrow().now_ms()
     }
 
     fn unix_time_s(&self) -> u64 {
         self.network.borrow().unix_ms() / 1000
+    }
+
+    fn cpu_time(&self) -> (Duration, Duration) {
+        Default::default()
     }
 
     fn log(&mut self, level: Level, line: fmt::Arguments<'_>) {
