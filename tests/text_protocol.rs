@@ -462,11 +462,10 @@ fn commands_that_steer_one_memcached_are_refused() {
         "slabs reassign 1 2",
         "slabs automove 1",
         "lru_crawler enable",
-        "lru_crawler metadump all",
+        "lru_crawler crawl 1",
         "lru mode flat",
         "watch",
         "watch fetchers",
-        "cache_memlimit 64",
         "refresh_certs",
         "misbehave",
     ] {

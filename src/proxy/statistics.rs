@@ -210,7 +210,11 @@ fn general<N: Net>(proxy: &Proxy<N>, lines: &mut Lines) {
         u8::from(proxy.clients.len() < proxy.settings.clients_max),
     );
     lines.add("buffer_bytes", proxy.pool.in_use());
-    lines.add("requests_in_flight", proxy.transactions.len());
+    // Asking does not change the answer.
+    lines.add(
+        "requests_in_flight",
+        proxy.transactions.len().saturating_sub(proxy.surveys.len()),
+    );
     lines.add("threads", 1);
     lines.add("servers", in_use(proxy).count());
     lines.add("servers_up", in_use(proxy).filter(|server| server.is_up()).count());

@@ -208,10 +208,10 @@ impl<N: Net> Proxy<N> {
     }
 
     fn end_survey(&mut self, id: usize) {
-        self.surveys.retain(|&other| other != id);
         let work = std::mem::replace(&mut self.transactions[id].work, Work::Answered);
         if let Work::Survey(survey) = work {
             let reply = statistics::survey_reply(self, survey.topic, &survey.lines);
+            self.surveys.retain(|&other| other != id);
             self.answer(id, &reply);
         }
     }
