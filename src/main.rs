@@ -64,11 +64,14 @@ fn run(mut config: Config, read_again: impl Fn() -> Result<Command, ConfigError>
     for listen in &config.listen {
         listeners.push(Listener::bind(listen).map_err(while_doing(format_args!("cannot listen on {listen}")))?);
     }
+    let owner = config.owner();
+    if let Some(owner) = owner {
+        listeners.iter().for_each(|listener| listener.give_to(owner));
+    }
     if let Some(path) = &config.pid_file {
         // A try, so that the terminal sees why it fails; the number to keep is not known before the background.
-        PidFile::write(path).map_err(while_doing(format_args!("-P {}", path.display())))?;
+        PidFile::write(path, owner).map_err(while_doing(format_args!("-P {}", path.display())))?;
     }
-    let owner = config.account.as_ref().map(|account| (account.uid, account.gid));
     let mut log = match &config.log_dir {
         Some(path) => Log::file(path, owner).map_err(while_doing(format_args!("--logdir {}", path.display())))?,
         None if config.background => Log::syslog(),
@@ -78,15 +81,16 @@ fn run(mut config: Config, read_again: impl Fn() -> Result<Command, ConfigError>
         true => Some(sys::background().map_err(while_doing("cannot go to the background"))?),
         false => None,
     };
-    for listener in &listeners {
-        log.write(libc::LOG_NOTICE, format_args!("listening on {listener}"));
-    }
-    config.warnings.extend(fit_clients(&mut config.settings, granted));
-    for warning in &config.warnings {
-        log.write(libc::LOG_WARNING, format_args!("{warning}"));
-    }
     match Ground::take(&config) {
         Ok(ground) => {
+            // From here on signals are understood, so who waits for this line may send one.
+            for listener in &listeners {
+                log.write(libc::LOG_NOTICE, format_args!("listening on {listener}"));
+            }
+            config.warnings.extend(fit_clients(&mut config.settings, granted));
+            for warning in &config.warnings {
+                log.write(libc::LOG_WARNING, format_args!("{warning}"));
+            }
             if let Some(launch) = launch {
                 launch.succeeded();
             }
@@ -115,7 +119,9 @@ impl Ground {
     /// Writes the pid file, then becomes the user that serves.
     fn take(config: &Config) -> Result<Self, String> {
         let pid_file = match &config.pid_file {
-            Some(path) => Some(PidFile::write(path).map_err(while_doing(format_args!("-P {}", path.display())))?),
+            Some(path) => {
+                Some(PidFile::write(path, config.owner()).map_err(while_doing(format_args!("-P {}", path.display())))?)
+            }
             None => None,
         };
         if let Some(account) = &config.account

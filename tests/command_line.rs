@@ -2,63 +2,19 @@
 
 mod common;
 
-use common::{Client, Daemon, Magent, Memcached, PATIENCE, PATIENT, Port, Process, Two, eventually, is_root, scratch};
+use common::{Client, Daemon, Ended, Magent, Memcached, PATIENCE, PATIENT, Port, Process, Two, eventually, is_root};
+use common::{run, run_command, scratch};
 use magent::config::{Kind, OPTIONS};
 use std::fs::{self, File};
 use std::net::TcpListener;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
-use std::os::unix::net::UnixListener;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// A server's address where nobody listens: what a magent needs that is not to be asked for keys.
 const NOBODY_THERE: &str = "127.0.0.1:1";
-
-/// How a magent ended that was to end by itself.
-#[derive(Debug, PartialEq)]
-struct Ended {
-    status: Option<i32>,
-    output: String,
-    errors: String,
-}
-
-impl Ended {
-    fn refusing(error: &str) -> Self {
-        Self {
-            status: Some(1),
-            output: String::new(),
-            errors: format!("magent: {error}\n"),
-        }
-    }
-
-    fn saying(output: &str) -> Self {
-        Self {
-            status: Some(0),
-            output: output.to_owned(),
-            errors: String::new(),
-        }
-    }
-}
-
-/// Runs a magent that ends by itself, or whose first process does.
-fn run(arguments: &[&str]) -> Ended {
-    run_command(Command::new(Magent::program()).args(arguments))
-}
-
-fn run_command(command: &mut Command) -> Ended {
-    let files = scratch();
-    let (output, errors) = (files.path("output"), files.path("errors"));
-    let file = |path: &str| Stdio::from(File::create(path).expect("a file"));
-    let status = Process::spawn(command.stdout(file(&output)).stderr(file(&errors))).wait();
-    let text = |path: &str| fs::read_to_string(path).expect("text");
-    Ended {
-        status: status.code(),
-        output: text(&output),
-        errors: text(&errors),
-    }
-}
 
 /// A magent in the background, by the pid file it writes. It is ended with the test.
 fn in_background(pid_file: &str, arguments: &[&str]) -> Daemon {
@@ -86,11 +42,6 @@ fn account(name: &str) -> (u32, u32) {
         fields[2].parse().expect("a number"),
         fields[3].parse().expect("a number"),
     )
-}
-
-fn mode_of(path: &str) -> u32 {
-    let metadata = fs::symlink_metadata(path).expect("a file");
-    metadata.permissions().mode() & 0o777
 }
 
 #[test]
@@ -660,77 +611,6 @@ fn what_needs_root_is_done_before_root_is_given_up() {
             "{path}"
         );
     }
-}
-
-/// A magent that listens on a unix socket alone.
-fn on_socket(path: &str, arguments: &[&str]) -> Magent {
-    let arguments = [&["-D", "-p", "0", "-s", NOBODY_THERE, "-f", path], arguments].concat();
-    Magent::start_exactly(&arguments, &format!("unix:{path}"), Port::free())
-}
-
-#[test]
-fn a_unix_socket_has_its_mode_and_goes_with_its_process() {
-    let files = scratch();
-    let path = files.path("magent.sock");
-    for (option, mode) in [
-        (None, 0o700),
-        (Some("--socket-mode=666"), 0o666),
-        (Some("--socket-mode=0660"), 0o660),
-    ] {
-        let mut magent = on_socket(&path, option.as_slice());
-        magent.client().check("here?\r\n", "ERROR\r\n");
-        assert_eq!(mode_of(&path), mode);
-        assert_eq!(magent.terminate().code(), Some(0));
-        assert!(!Path::new(&path).exists(), "the socket is removed");
-    }
-}
-
-#[test]
-fn a_unix_socket_is_listened_on_besides_the_port() {
-    let (files, server) = (scratch(), Memcached::start());
-    let path = files.path("magent.sock");
-    let magent = Magent::before(&[&server], &[], &["--socket", &path]);
-    magent.client().check("set key 0 0 5\r\nvalue\r\n", "STORED\r\n");
-    Client::connect(&format!("unix:{path}")).check("get key\r\n", "VALUE key 0 5\r\nvalue\r\nEND\r\n");
-}
-
-#[test]
-fn a_stale_unix_socket_is_replaced() {
-    let files = scratch();
-    let path = files.path("magent.sock");
-    drop(UnixListener::bind(&path).expect("a socket"));
-    assert!(Path::new(&path).exists(), "left behind");
-    on_socket(&path, &[]).client().check("here?\r\n", "ERROR\r\n");
-}
-
-#[test]
-fn a_unix_socket_in_use_is_refused() {
-    let files = scratch();
-    let path = files.path("magent.sock");
-    let magent = on_socket(&path, &[]);
-    let ended = run(&["-D", "-p", "0", "-s", NOBODY_THERE, "-f", &path]);
-    // Exactly the system's text follows.
-    let error = format!("magent: cannot listen on unix:{path}: ");
-    assert_eq!((ended.status, ended.errors.lines().count()), (Some(1), 1));
-    assert!(ended.errors.starts_with(&error), "{}", ended.errors);
-    assert!(ended.errors.contains("in use"), "{}", ended.errors);
-    magent.client().check("here?\r\n", "ERROR\r\n");
-}
-
-#[test]
-fn a_file_that_is_no_socket_is_not_touched() {
-    let files = scratch();
-    let (path, link) = (files.path("precious"), files.path("link"));
-    fs::write(&path, "data").expect("a file");
-    symlink(&path, &link).expect("a link");
-    for path in [&path, &link] {
-        let ended = run(&["-D", "-p", "0", "-s", NOBODY_THERE, "-f", path]);
-        let error = format!("cannot listen on unix:{path}: it exists and is not a socket");
-        assert_eq!(ended, Ended::refusing(&error));
-    }
-    assert_eq!(fs::read_to_string(&path).ok().as_deref(), Some("data"));
-    assert!(fs::symlink_metadata(&link).expect("the link").file_type().is_symlink());
-    assert!(!fs::metadata(&path).expect("the file").file_type().is_socket());
 }
 
 #[test]

@@ -2,7 +2,8 @@
 
 mod common;
 
-use common::{Client, Daemon, Magent, Memcached, PATIENCE, Port, Process, Scratch, eventually, is_root, scratch};
+use common::{Client, Configured, Daemon, Magent, Memcached, NOT_RELOADED, PATIENCE, Port, Process, RELOADED};
+use common::{eventually, is_root, masters, names, scratch};
 use magent::config::{Kind, OPTIONS, Spec};
 use magent::sys;
 use std::fs;
@@ -16,8 +17,6 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// A server's address where nobody listens: what a magent needs that is not to be asked for keys.
 const NOBODY_THERE: &str = "127.0.0.1:1";
-const RELOADED: &str = "the configuration has been read again";
-const NOT_RELOADED: &str = "the configuration is not changed, because of an error: ";
 
 /// Runs a magent that ends by itself; its exit status, and all that it wrote.
 fn run(arguments: &[&str]) -> (Option<i32>, String) {
@@ -31,84 +30,6 @@ fn run_command(command: &mut Command) -> (Option<i32>, String) {
     command.stdout(said.try_clone().expect("a file"));
     let status = Process::spawn(command.stderr(said)).wait();
     (status.code(), fs::read_to_string(&path).expect("text"))
-}
-
-/// A magent that takes its settings from a file, on a free port of 127.0.0.1.
-struct Configured {
-    magent: Magent,
-    file: String,
-    /// What every file says, unless it is overridden.
-    common: String,
-    _files: Scratch,
-}
-
-impl Configured {
-    fn start(lines: &str) -> Self {
-        Self::start_with(lines, &[])
-    }
-
-    fn start_with(lines: &str, arguments: &[&str]) -> Self {
-        let (files, port) = (scratch(), Port::free());
-        let name = format!("127.0.0.1:{port}");
-        let common = format!("[General]\nport = {port}\ntimeout = 8000\n");
-        let file = files.path("magent.conf");
-        fs::write(&file, format!("{common}listen = 127.0.0.1\n{lines}\n")).expect("a file");
-        let magent = Magent::start_exactly(&[&["-D", "-c", &file], arguments].concat(), &name, port);
-        Self {
-            magent,
-            file,
-            common,
-            _files: files,
-        }
-    }
-
-    /// How often the log says this.
-    fn said(&self, what: &str) -> usize {
-        self.magent.log().matches(what).count()
-    }
-
-    /// SIGHUP, and waits until the log says that it has had this end.
-    fn hang_up(&self, end: &str) {
-        let before = self.said(end);
-        self.magent.signal(libc::SIGHUP);
-        eventually(&format!("the log says once more: {end}"), || self.said(end) > before);
-    }
-
-    /// Lets magent take over these lines.
-    fn reload(&self, lines: &str) {
-        self.reload_all(&format!("{}listen = 127.0.0.1\n{lines}\n", self.common));
-    }
-
-    fn reload_all(&self, text: &str) {
-        fs::write(&self.file, text).expect("a file");
-        self.hang_up(RELOADED);
-    }
-
-    /// Lets magent refuse this file; the line of the log that says why.
-    fn reload_in_vain(&self, text: &str) -> String {
-        fs::write(&self.file, text).expect("a file");
-        self.hang_up(NOT_RELOADED);
-        let log = self.magent.log();
-        let why = log
-            .lines()
-            .filter_map(|line| line.split(NOT_RELOADED).nth(1))
-            .next_back();
-        why.expect("waited for").to_owned()
-    }
-
-    fn settings(&self) -> String {
-        String::from_utf8(self.magent.ask("stats settings\r\n").0).expect("text")
-    }
-}
-
-/// `masters = ...`
-fn masters(servers: &[&Memcached]) -> String {
-    format!("masters = {}\n", names(servers))
-}
-
-fn names(servers: &[&Memcached]) -> String {
-    let names: Vec<&str> = servers.iter().map(|server| server.name.as_str()).collect();
-    names.join(", ")
 }
 
 /// Keys enough for every server of a small farm to have several.
@@ -720,53 +641,6 @@ fn timeouts_limits_and_verbosity_change_while_clients_stay() {
     server.stop();
     clients[0].check("get key\r\n", common::NO_SERVER);
     eventually("it is told why", || magent.said("no answer within 700 ms") > 0);
-}
-
-#[test]
-fn listening_addresses_change_while_clients_stay() {
-    let server = Memcached::start();
-    let magent = Configured::start(&masters(&[&server]));
-    let (mut client, port) = (magent.magent.client(), magent.magent.port);
-    client.check("set key 0 0 1\r\nx\r\n", "STORED\r\n");
-    let elsewhere = format!("127.0.0.2:{port}");
-    assert!(Client::try_connect(&elsewhere).is_err());
-    let lines = masters(&[&server]);
-    // The same port on every address.
-    magent.reload_all(&format!("{}listen = 0.0.0.0\n{lines}", magent.common));
-    let mut other = Client::connect(&elsewhere);
-    other.check("get key\r\n", "VALUE key 0 1\r\nx\r\nEND\r\n");
-    Client::connect(&magent.magent.name).check("get key\r\n", "VALUE key 0 1\r\nx\r\nEND\r\n");
-    // And back.
-    magent.reload(&lines);
-    assert!(Client::try_connect(&elsewhere).is_err());
-    Client::connect(&magent.magent.name).check("get key\r\n", "VALUE key 0 1\r\nx\r\nEND\r\n");
-    // Another port.
-    let new_port = Port::free();
-    let common = magent
-        .common
-        .replace(&format!("port = {port}"), &format!("port = {new_port}"));
-    magent.reload_all(&format!("{common}listen = 127.0.0.1\n{lines}"));
-    assert!(Client::try_connect(&magent.magent.name).is_err());
-    Client::connect(&format!("127.0.0.1:{new_port}")).check("get key\r\n", "VALUE key 0 1\r\nx\r\nEND\r\n");
-    // A unix socket alone, then with another mode.
-    let files = scratch();
-    let path = files.path("magent.sock");
-    for mode in [0o600, 0o666] {
-        magent.reload_all(&format!(
-            "[General]\nport = 0\nsocket = {path}\nsocket-mode = {mode:o}\n{lines}"
-        ));
-        assert!(Client::try_connect(&format!("127.0.0.1:{new_port}")).is_err());
-        Client::connect(&format!("unix:{path}")).check("get key\r\n", "VALUE key 0 1\r\nx\r\nEND\r\n");
-        assert_eq!(
-            fs::metadata(&path).expect("a socket").permissions().mode() & 0o777,
-            mode
-        );
-    }
-    magent.reload(&lines);
-    assert!(!Path::new(&path).exists(), "the socket is removed");
-    for client in [&mut client, &mut other] {
-        client.check("get key\r\n", "VALUE key 0 1\r\nx\r\nEND\r\n");
-    }
 }
 
 #[test]

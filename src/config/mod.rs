@@ -11,7 +11,7 @@ pub use options::{Kind, OPTIONS, Spec, parse, usage};
 
 use crate::proxy::settings::Settings;
 use crate::reactor::Listen;
-use crate::sys::Account;
+use crate::sys::{Account, Owner};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -41,6 +41,13 @@ pub struct Config {
     pub log_dir: Option<PathBuf>,
     /// What is right but hardly meant, one line each.
     pub warnings: Vec<String>,
+}
+
+impl Config {
+    /// Whom files are for that are made before magent becomes the user that serves.
+    pub fn owner(&self) -> Option<Owner> {
+        self.account.as_ref().map(|account| (account.uid, account.gid))
+    }
 }
 
 /// What is wrong, in one line.

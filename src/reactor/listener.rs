@@ -1,16 +1,15 @@
 //! Where clients connect: TCP ports and unix sockets.
 
 use super::Socket;
+use super::socket_file::SocketFile;
 use crate::sys;
 use mio::net::{TcpListener, UnixListener};
 use mio::{Interest, Registry, Token};
 use std::fmt;
-use std::fs;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt, chown};
-use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::fchown;
+use std::path::PathBuf;
 
 /// What to listen on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +22,7 @@ pub enum Listen {
     Unix {
         path: PathBuf,
         mode: u32,
-        owner: Option<(u32, u32)>,
+        owner: Option<sys::Owner>,
     },
 }
 
@@ -38,7 +37,8 @@ impl fmt::Display for Listen {
 
 enum Kind {
     Tcp(TcpListener),
-    Unix(UnixListener, PathBuf),
+    // The file goes before the socket is closed: until then no other file has its number.
+    Unix(SocketFile, UnixListener),
 }
 
 /// A socket that accepts.
@@ -50,21 +50,13 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Binds and listens. A unix socket that a dead process left behind is replaced; one that somebody answers on is in
-    /// use, and a file that is no socket is not touched.
+    /// Binds and listens; see [`SocketFile::bind`] for what is done with a unix socket's file.
     pub fn bind(listen: &Listen) -> io::Result<Self> {
         let kind = match listen {
-            Listen::Tcp { address, reuse_port } => {
-                Kind::Tcp(TcpListener::from_std(sys::listen_tcp(*address, *reuse_port)?))
-            }
+            Listen::Tcp { address, reuse_port } => Self::bind_tcp(*address, *reuse_port)?,
             Listen::Unix { path, mode, owner } => {
-                remove_stale(path)?;
-                let listener = UnixListener::bind(path)?;
-                fs::set_permissions(path, fs::Permissions::from_mode(*mode))?;
-                if let Some((uid, gid)) = owner {
-                    chown(path, Some(*uid), Some(*gid))?;
-                }
-                Kind::Unix(listener, path.clone())
+                let (listener, file) = SocketFile::bind(path, *mode, *owner)?;
+                Kind::Unix(file, listener)
             }
         };
         Ok(Self {
@@ -74,15 +66,102 @@ impl Listener {
         })
     }
 
-    /// What it was bound to.
+    fn bind_tcp(address: SocketAddr, reuse_port: bool) -> io::Result<Kind> {
+        Ok(Kind::Tcp(TcpListener::from_std(sys::listen_tcp(address, reuse_port)?)))
+    }
+
+    /// The same while others of this process listen, which may have the port under another of its addresses: they and the
+    /// new one share it meanwhile. (The kernel goes on to let processes of this user in that ask to share it.)
+    pub(super) fn bind_beside(listen: &Listen, others: &[Listener]) -> io::Result<Self> {
+        let Listen::Tcp { address, reuse_port } = listen else {
+            return Self::bind(listen);
+        };
+        let error = match Self::bind(listen) {
+            Err(error) if error.kind() == ErrorKind::AddrInUse => error,
+            result => return result,
+        };
+        let mut in_the_way = others
+            .iter()
+            .filter(|other| other.port() == Some(address.port()))
+            .peekable();
+        if in_the_way.peek().is_none() {
+            return Err(error);
+        }
+        let in_the_way: Vec<&Listener> = in_the_way.collect();
+        in_the_way.iter().try_for_each(|other| other.share(true))?;
+        let bound = Self::bind_tcp(*address, true);
+        for other in in_the_way {
+            other.share(other.is_shared())?;
+        }
+        let new = Self {
+            kind: bound?,
+            name: listen.clone(),
+            ready: false,
+        };
+        new.share(*reuse_port)?;
+        Ok(new)
+    }
+
+    /// Whether it listens where this says, though perhaps in another manner, and can still be reached there.
+    pub(super) fn is_at(&self, listen: &Listen) -> bool {
+        match (&self.kind, &self.name, listen) {
+            (_, Listen::Tcp { address, .. }, Listen::Tcp { address: other, .. }) => address == other,
+            (Kind::Unix(file, _), _, Listen::Unix { path, .. }) => file.path() == path && file.is_in_place(),
+            _ => false,
+        }
+    }
+
+    /// What it was bound to, in the manner of now.
     pub(super) fn name(&self) -> &Listen {
         &self.name
+    }
+
+    /// Listens in this manner from now on; the place is the same.
+    pub(super) fn adjust(&mut self, listen: &Listen) -> io::Result<()> {
+        match (&self.kind, listen) {
+            (Kind::Tcp(_), Listen::Tcp { reuse_port, .. }) if *reuse_port != self.is_shared() => {
+                self.share(*reuse_port)?;
+            }
+            (Kind::Unix(file, _), Listen::Unix { mode, .. }) if Some(*mode) != self.mode() => file.set_mode(*mode)?,
+            _ => {}
+        }
+        self.name = listen.clone();
+        Ok(())
+    }
+
+    fn share(&self, shared: bool) -> io::Result<()> {
+        match &self.kind {
+            Kind::Tcp(listener) => sys::set_reuse_port(listener, shared),
+            Kind::Unix(..) => Ok(()),
+        }
+    }
+
+    fn port(&self) -> Option<u16> {
+        match &self.name {
+            Listen::Tcp { address, .. } => Some(address.port()),
+            Listen::Unix { .. } => None,
+        }
+    }
+
+    fn mode(&self) -> Option<u32> {
+        match &self.name {
+            Listen::Tcp { .. } => None,
+            Listen::Unix { mode, .. } => Some(*mode),
+        }
+    }
+
+    /// Gives a port that root has bound to the user who will serve: for the kernel, only sockets of one user can share it,
+    /// and a reload may want that. If it cannot be given, such a reload is refused.
+    pub fn give_to(&self, (uid, gid): sys::Owner) {
+        if let Kind::Tcp(listener) = &self.kind {
+            let _ = fchown(listener, Some(uid), Some(gid));
+        }
     }
 
     pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         match &mut self.kind {
             Kind::Tcp(listener) => registry.register(listener, token, Interest::READABLE),
-            Kind::Unix(listener, _) => registry.register(listener, token, Interest::READABLE),
+            Kind::Unix(_, listener) => registry.register(listener, token, Interest::READABLE),
         }
     }
 
@@ -103,7 +182,7 @@ impl Listener {
     pub(super) fn accept(&self) -> io::Result<Socket> {
         match &self.kind {
             Kind::Tcp(listener) => listener.accept().map(|(stream, _)| Socket::Tcp(stream)),
-            Kind::Unix(listener, _) => listener.accept().map(|(stream, _)| Socket::Unix(stream)),
+            Kind::Unix(_, listener) => listener.accept().map(|(stream, _)| Socket::Unix(stream)),
         }
     }
 }
@@ -111,29 +190,5 @@ impl Listener {
 impl fmt::Display for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.name.fmt(f)
-    }
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        if let Kind::Unix(_, path) = &self.kind {
-            // As another user we may not be allowed to; the next start replaces it.
-            let _ = fs::remove_file(path);
-        }
-    }
-}
-
-fn remove_stale(path: &Path) -> io::Result<()> {
-    match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
-        Ok(metadata) if !metadata.file_type().is_socket() => Err(io::Error::new(
-            ErrorKind::AlreadyExists,
-            "it exists and is not a socket",
-        )),
-        Ok(_) => match UnixStream::connect(path) {
-            Ok(_) => Err(ErrorKind::AddrInUse.into()),
-            Err(_) => fs::remove_file(path),
-        },
     }
 }

@@ -4,6 +4,8 @@
 //! due, let it write. The reactor knows nothing of commands; the proxy knows nothing of sockets.
 
 mod listener;
+mod reload;
+mod socket_file;
 mod world;
 
 pub use listener::{Listen, Listener};
@@ -200,65 +202,6 @@ impl Reactor {
         }
     }
 
-    /// Takes a new reading of the configuration over, all of it or, if anything is wrong with it, nothing.
-    fn reload(&mut self) {
-        sys::notify_manager(&format!("RELOADING=1\nMONOTONIC_USEC={}", sys::monotonic_us()));
-        let result = (self.reload)().and_then(|reloaded| self.take_over(reloaded));
-        let net = self.proxy.net();
-        match result {
-            Ok(()) => net.log(Level::Notice, format_args!("the configuration has been read again")),
-            Err(error) => net.log(
-                Level::Error,
-                format_args!("the configuration is not changed, because of an error: {error}"),
-            ),
-        }
-        sys::notify_manager("READY=1");
-    }
-
-    fn take_over(&mut self, reloaded: Reloaded) -> Result<(), String> {
-        let old = std::mem::take(&mut self.listeners);
-        let (kept, outgoing) = old
-            .into_iter()
-            .partition::<Vec<_>, _>(|listener| reloaded.listen.contains(listener.name()));
-        let missing = |listen: &&Listen| !kept.iter().any(|listener| listener.name() == *listen);
-        let added: Vec<Listen> = reloaded.listen.iter().filter(missing).cloned().collect();
-        // The old and the new may be two forms of one port, so the old ones go first, and come back if need be.
-        let outgoing_names: Vec<Listen> = outgoing.iter().map(|listener| listener.name().clone()).collect();
-        drop(outgoing);
-        let result = self.listen(&added);
-        self.listeners = kept;
-        match result {
-            Ok(listeners) => self.listeners.extend(listeners),
-            Err(error) => {
-                let again = self
-                    .listen(&outgoing_names)
-                    .map_err(|again| format!("{error}; {again}"))?;
-                self.listeners.extend(again);
-                return Err(error);
-            }
-        }
-        self.proxy.net().set_verbosity(reloaded.verbosity);
-        for line in &reloaded.warnings {
-            self.proxy.net().log(Level::Warning, format_args!("{line}"));
-        }
-        self.proxy.reconfigure(reloaded.settings);
-        Ok(())
-    }
-
-    /// Listens on all of these, or on none.
-    fn listen(&mut self, names: &[Listen]) -> Result<Vec<Listener>, String> {
-        let mut listeners = Vec::new();
-        for name in names {
-            let mut listener =
-                Listener::bind(name).map_err(|error| format!("cannot listen on {name}: {}", Reason(&error)))?;
-            let registered = listener.register(self.poll.registry(), LISTENERS);
-            registered.map_err(|error| format!("cannot watch {name}: {}", Reason(&error)))?;
-            self.proxy.net().log(Level::Notice, format_args!("listening on {name}"));
-            listeners.push(listener);
-        }
-        Ok(listeners)
-    }
-
     /// What to do when told to end: leaves, at once if no listener is shared.
     fn hand_over(&mut self, scratch: &mut [u8]) {
         sys::notify_manager("STOPPING=1");
@@ -289,15 +232,6 @@ impl Reactor {
             self.close_listeners();
             self.leave(scratch);
         }
-    }
-
-    fn close_listeners(&mut self) {
-        // Closing a listener turns away those who have connected and were not accepted yet.
-        self.listener_ready();
-        while self.accept_again_ms.is_none() && self.listeners.iter().any(|listener| listener.ready) {
-            self.accept();
-        }
-        self.listeners.clear();
     }
 
     /// Lets clients that are done go; the listeners are closed.

@@ -1,12 +1,16 @@
 //! Becoming a daemon: the background, the pid file, the number of open files.
 
 use super::check;
+use super::files::{Owner, open_plain};
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, PipeWriter, Read, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+
+/// The pid file is for everybody to read: who serves is no secret.
+const PID_FILE_MODE: u32 = 0o644;
 
 /// Tells the process that the terminal waits for how the daemon's start went. If it is dropped without a word, that
 /// process ends with status 1.
@@ -86,36 +90,41 @@ pub fn raise_open_files(wanted: u64) -> io::Result<u64> {
     }
 }
 
-/// Opens a file that may stand in a directory of the user that magent becomes. Root must not be led elsewhere by what
-/// that user put there: links of either kind, devices and pipes are refused.
-pub(super) fn open_plain(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
-    let file = options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() || metadata.nlink() != 1 {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a plain file"));
-    }
-    Ok(file)
+/// A file with the process's number, removed when this is dropped, unless a successor has written its own into it.
+pub struct PidFile {
+    path: PathBuf,
+    identity: (u64, u64),
 }
 
-/// A file with the process's number, removed when this is dropped, unless a successor has written its own into it.
-pub struct PidFile(PathBuf);
-
 impl PidFile {
-    /// Writes the file, over whatever a process that was killed left there.
-    pub fn write(path: &Path) -> io::Result<Self> {
-        let mut file = open_plain(path, File::options().write(true).create(true).mode(0o644))?;
+    /// Writes the file, over whatever a process that was killed left there. Everybody may read it.
+    pub fn write(path: &Path, owner: Option<Owner>) -> io::Result<Self> {
+        let mut file = open_plain(path, File::options().write(true).create(true), owner)?;
         file.set_len(0)?;
         writeln!(file, "{}", std::process::id())?;
-        Ok(Self(path.to_owned()))
+        let metadata = file.metadata()?;
+        if metadata.mode() & 0o777 != PID_FILE_MODE {
+            file.set_permissions(Permissions::from_mode(PID_FILE_MODE))?;
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            identity: (metadata.dev(), metadata.ino()),
+        })
+    }
+
+    /// Whether the name still leads to the file that was written, with the number that was written.
+    fn is_ours(&self) -> bool {
+        let same = |found: Metadata| found.is_file() && (found.dev(), found.ino()) == self.identity;
+        fs::symlink_metadata(&self.path).is_ok_and(same)
+            && fs::read_to_string(&self.path).is_ok_and(|text| text.trim() == std::process::id().to_string())
     }
 }
 
 impl Drop for PidFile {
     fn drop(&mut self) {
-        let own = fs::read_to_string(&self.0).is_ok_and(|text| text.trim() == std::process::id().to_string());
-        if own {
+        if self.is_ours() {
             // As another user we may not be allowed to remove it; then a stale file remains, as after a kill.
-            let _ = fs::remove_file(&self.0);
+            let _ = fs::remove_file(&self.path);
         }
     }
 }

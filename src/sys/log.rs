@@ -1,12 +1,12 @@
 //! Where the log goes: to the terminal in the foreground, to syslog in the background, or to a file.
 
-use super::daemon::open_plain;
+use super::files::{Owner, give, open_plain};
 use std::ffi::CString;
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::mem::MaybeUninit;
-use std::os::unix::fs::{OpenOptionsExt, fchown};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// The name of the file in the directory that the configuration names.
@@ -29,19 +29,17 @@ impl Log {
     }
 
     /// Opens magent.log in `directory`, for appending, and gives it to the user and group that will write it.
-    pub fn file(directory: &Path, owner: Option<(u32, u32)>) -> io::Result<Self> {
+    pub fn file(directory: &Path, owner: Option<Owner>) -> io::Result<Self> {
         let path = fs::canonicalize(directory)?.join(FILE_NAME);
-        let file = append(&path)?;
-        if let Some((uid, gid)) = owner {
-            fchown(&file, Some(uid), Some(gid))?;
-        }
+        let file = append(&path, owner)?;
+        give(&file, &path, owner)?;
         Ok(Log::File { path, file })
     }
 
     /// Opens the file again, after logrotate has moved it away. On failure the old one goes on being written.
     pub fn reopen(&mut self) -> io::Result<()> {
         if let Log::File { path, file } = self {
-            *file = append(path)?;
+            *file = append(path, None)?;
         }
         Ok(())
     }
@@ -69,8 +67,8 @@ impl Log {
     }
 }
 
-fn append(path: &Path) -> io::Result<File> {
-    open_plain(path, File::options().append(true).create(true).mode(0o640))
+fn append(path: &Path, owner: Option<Owner>) -> io::Result<File> {
+    open_plain(path, File::options().append(true).create(true).mode(0o640), owner)
 }
 
 /// The local time as `2026-11-22 18:00:00`.

@@ -7,6 +7,7 @@
 mod account;
 mod append;
 mod daemon;
+mod files;
 mod log;
 mod notify;
 mod signals;
@@ -15,10 +16,13 @@ mod socket;
 pub use account::{Account, current_account, drop_privileges, find_group, find_user, may_change_user};
 pub use append::AppendOnly;
 pub use daemon::{Launch, PidFile, background, raise_open_files};
+pub use files::{Owner, for_owner, with_mode};
 pub use log::Log;
 pub use notify::{monotonic_us, notify_manager};
 pub use signals::{Signal, Signals};
-pub use socket::{ignore_syns, listen_tcp, set_keepalive, set_keepalive_soon, set_reset_on_close};
+pub use socket::{
+    BACKLOG, ignore_syns, listen_tcp, set_keepalive, set_keepalive_soon, set_reset_on_close, set_reuse_port,
+};
 
 use std::io;
 use std::time::Duration;

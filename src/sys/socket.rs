@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 /// Connections that may wait to be accepted; the kernel lowers it to net.core.somaxconn.
-const BACKLOG: libc::c_int = 4096;
+pub const BACKLOG: libc::c_int = 4096;
 
 /// Seconds of silence on a link after which the kernel asks whether the other end is still there, and between its asking.
 const KEEPALIVE_S: libc::c_int = 2;
@@ -89,6 +89,11 @@ pub fn set_reset_on_close(socket: &impl AsRawFd) -> io::Result<()> {
     Ok(())
 }
 
+/// Lets a socket share its port with others of the same user that say the same, from now on, or no longer.
+pub fn set_reuse_port(socket: &impl AsRawFd, shared: bool) -> io::Result<()> {
+    set(socket, libc::SOL_SOCKET, libc::SO_REUSEPORT, libc::c_int::from(shared))
+}
+
 /// Listens on a TCP address, without blocking. With `reuse_port`, other processes of the same user may listen on it too,
 /// and the kernel spreads connections over them (socket(7), SO_REUSEPORT).
 pub fn listen_tcp(address: SocketAddr, reuse_port: bool) -> io::Result<TcpListener> {
@@ -102,7 +107,7 @@ pub fn listen_tcp(address: SocketAddr, reuse_port: bool) -> io::Result<TcpListen
     let socket = unsafe { OwnedFd::from_raw_fd(check(libc::socket(family, kind, 0))?) };
     switch_on(&socket, libc::SOL_SOCKET, libc::SO_REUSEADDR)?;
     if reuse_port {
-        switch_on(&socket, libc::SOL_SOCKET, libc::SO_REUSEPORT)?;
+        set_reuse_port(&socket, true)?;
     }
     bind(&socket, address)?;
     // SAFETY: the descriptor is open.

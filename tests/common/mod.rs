@@ -8,16 +8,20 @@
 #![allow(dead_code, unused_imports)] // each test file uses its part
 
 mod client;
+mod configured;
+mod ended;
 mod fake;
 mod memcached;
 mod port;
 mod process;
 
 pub use client::{Bytes, Client, assert_same};
+pub use configured::{Configured, NOT_RELOADED, RELOADED, masters, names};
+pub use ended::{Ended, run, run_command};
 pub use fake::Fake;
 pub use memcached::{Memcached, Version};
 pub use port::Port;
-pub use process::{Daemon, Process, Scratch, is_root, open_many_files, scratch};
+pub use process::{Daemon, Process, Scratch, is_root, mode_of, open_many_files, scratch};
 
 use std::ops::Deref;
 use std::process::{Command, ExitStatus, Stdio};

@@ -3,6 +3,7 @@
 use super::eventually;
 use std::fs;
 use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -169,6 +170,12 @@ fn status_field(id: u32, field: &str) -> String {
     let line = status.lines().find_map(|line| line.strip_prefix(&wanted));
     let words: Vec<&str> = line.expect("a field of /proc/PID/status").split_whitespace().collect();
     words.join(" ")
+}
+
+/// The permissions of a file, or of a link itself.
+pub fn mode_of(path: &str) -> u32 {
+    let metadata = fs::symlink_metadata(path).expect("a file");
+    metadata.permissions().mode() & 0o777
 }
 
 pub fn is_root() -> bool {
