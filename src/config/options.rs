@@ -101,7 +101,7 @@ usage: magent -s SERVER [-s SERVER]... [-b SERVER]... [options]
   -f, --socket=PATH       unix socket to listen on, besides the port
       --socket-mode=MODE  permissions of that socket, octal (700)
       --reuse-port        share the port with other processes that do the same
-  -n, --maxconns=N        most client connections (4096)
+  -n, --maxconns=N        maximum number of clients (4096)
   -i, --maxidle=N         most keep-alive links to one server (20)
       --timeout=MS        a server that is silent for so long is down (500)
       --ack=all|primary   acknowledge a write when both copies are stored, or
