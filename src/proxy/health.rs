@@ -5,12 +5,12 @@ use super::dispatch::deletion;
 use super::link::{Leg, Purpose};
 use super::missed::{Missed, Outcome, Unacknowledged};
 use super::net::{Level, Net};
-use super::server::{Health, Lack, Lacking, PROBE_PAUSE_MAX_MS, PROBE_PAUSE_MIN_MS, Rejoining};
+use super::server::{Health, KeySet, Lack, Lacking, PROBE_PAUSE_MAX_MS, PROBE_PAUSE_MIN_MS, Rejoining};
 use super::settings::Settings;
 use super::transaction::Bytes;
 use super::write::key_of;
 use crate::protocol::response::{Garbage, Status};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, ErrorKind};
 
@@ -242,7 +242,7 @@ impl<N: Net> Proxy<N> {
     /// were to forget, or the one that died with its memory were believed, the item would be lost while a copy lives. For
     /// the same reason a server that hung keeps what it had been sent before and has done since, if its partner is lost.
     fn forget(&mut self, index: usize, keys: BTreeMap<Box<[u8]>, Unacknowledged>) -> usize {
-        let mut lacking = BTreeMap::<usize, BTreeSet<Box<[u8]>>>::new();
+        let mut lacking = BTreeMap::<usize, KeySet>::new();
         let mut count = 0;
         for (key, writes) in keys {
             let partner = self.farm.partner(&key, index);

@@ -27,8 +27,12 @@ const BY_LRU: &[u8] = b"lru_crawler metadump all\r\n";
 const BUSY_PAUSE_MS: u64 = 500;
 /// After so long without a line a list whose end is not marked may be over.
 const END_PAUSE_MS: u64 = 200;
+/// The shortest pause between two questions whether a server whose list stands still is there.
+const LIFE_PAUSE_MIN_MS: u64 = 100;
 /// A list that does not go on for so long is begun anew.
 const SILENT_MAX_MS: u64 = 10_000;
+/// Reads in a row of what nobody wants before the others get their turn.
+const READS_IN_A_ROW: usize = 16;
 /// Longest line: a key with every byte encoded, and numbers.
 const LINE_BYTES_MAX: usize = 2048;
 /// What an item is taken to weigh of which that is not known.
@@ -75,6 +79,8 @@ pub enum State {
         progress_ms: u64,
         /// Whether it was asked if that was all.
         asked: bool,
+        /// Before this the server is not asked whether it is still there.
+        ask_life_at_ms: u64,
     },
     Ended,
 }
@@ -126,6 +132,7 @@ impl<N: Net> Proxy<N> {
                 readable: false,
                 progress_ms,
                 asked: false,
+                ask_life_at_ms: 0,
             };
         }
         self.next_tick_ms = self.next_tick_ms.min(progress_ms + END_PAUSE_MS);
@@ -156,18 +163,23 @@ impl<N: Net> Proxy<N> {
         if readiness.writable && !self.links[index].output.is_empty() {
             self.write_listing(index);
         }
+        if readiness.readable || readiness.closed {
+            self.listing_readable(index);
+        }
+    }
+
+    /// There may be more to read on a link that lists keys.
+    pub(super) fn listing_readable(&mut self, index: usize) {
         match self.listing_mut().map(|listing| &mut listing.state) {
-            Some(State::Coming { link, readable, .. }) if *link == index => {
-                *readable |= readiness.readable || readiness.closed;
-            }
+            Some(State::Coming { link, readable, .. }) if *link == index => *readable = true,
             _ => self.read_to_the_end(index),
         }
     }
 
-    /// Throws away what comes of a list that nobody wants any more.
+    /// Throws away what comes of a list that nobody wants any more, some of it now and the rest after the others' turn.
     fn read_to_the_end(&mut self, index: usize) {
         let mut nowhere = [0; 4096];
-        loop {
+        for _ in 0..READS_IN_A_ROW {
             let Some(link) = self.links.get_mut(index) else {
                 return; // it broke when it was written to
             };
@@ -182,6 +194,7 @@ impl<N: Net> Proxy<N> {
                 }
             }
         }
+        self.reading.push(index);
     }
 
     /// Reads some of the list. Returns whether it is worth going on at once.
@@ -333,6 +346,7 @@ impl<N: Net> Proxy<N> {
             return;
         };
         let hungry = self.resync_is_hungry();
+        let life_pause_ms = timeout_ms.max(LIFE_PAUSE_MIN_MS);
         let ends_lists = self.farm.servers[from].is_since(Version::ENDS_LISTS);
         match self.listing_mut().map(|listing| &mut listing.state) {
             Some(State::Due { at_ms }) if *at_ms <= now_ms => self.open_listing(),
@@ -348,9 +362,15 @@ impl<N: Net> Proxy<N> {
                 progress_ms,
                 asked,
                 link,
+                ask_life_at_ms,
                 ..
             }) => {
                 let silent_ms = now_ms - *progress_ms;
+                // Is it still there? If not, that ends the resync. Ticks come as often as clients ask for something.
+                let asks_life = silent_ms >= timeout_ms && *ask_life_at_ms <= now_ms;
+                if asks_life {
+                    *ask_life_at_ms = now_ms + life_pause_ms;
+                }
                 let due_ms = *progress_ms + END_PAUSE_MS;
                 if !*asked && !ends_lists {
                     if due_ms <= now_ms {
@@ -363,11 +383,10 @@ impl<N: Net> Proxy<N> {
                 }
                 if silent_ms >= SILENT_MAX_MS {
                     self.list_later();
-                } else if silent_ms >= timeout_ms {
-                    // Is it still there? If not, that ends the resync.
+                } else if asks_life {
                     self.ask_for_life(from);
                 }
-                self.next_tick_ms = self.next_tick_ms.min(now_ms + timeout_ms);
+                self.next_tick_ms = self.next_tick_ms.min(now_ms + life_pause_ms);
             }
             Some(State::Ended) | None => {}
         }

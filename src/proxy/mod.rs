@@ -220,7 +220,7 @@ impl<N: Net> Proxy<N> {
     pub fn flush(&mut self, scratch: &mut [u8]) {
         self.settle(); // before anything is begun that should know of it
         for index in std::mem::take(&mut self.reading) {
-            self.read_link(index, true, scratch);
+            self.read_on(index, scratch);
         }
         self.settle();
         self.resync_step(scratch);

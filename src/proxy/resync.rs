@@ -52,6 +52,8 @@ const ENOUGH_SEEN: u64 = 100;
 /// What the server that is filled has and its partner has not is looked for once more after this: another magent's write
 /// may be on its way to both.
 const LOOK_AGAIN_MS: u64 = 1000;
+/// Reads of a list in a turn.
+const LIST_READS_MAX: usize = 4;
 /// Listed keys that wait to be copied, some 100 bytes each. Where there are more the list is gone through several times,
 /// and a share of the keys taken each time; memcached cannot be made to wait with it.
 const KEYS_MAX: usize = 200_000;
@@ -198,6 +200,7 @@ impl<N: Net> Proxy<N> {
         let Some(room) = self.resync_room() else {
             return;
         };
+        let mut reads = 0;
         while let Some(resync) = &mut self.resync {
             if self.now_ms < resync.pause_until_ms {
                 self.next_tick_ms = self.next_tick_ms.min(resync.pause_until_ms);
@@ -224,7 +227,9 @@ impl<N: Net> Proxy<N> {
             let in_flight = resync.in_flight;
             match &resync.listing {
                 Some(listing) if listing.may_go_on() => {
-                    if !self.read_listing(scratch) {
+                    // A list may be long without a key that belongs to both.
+                    reads += 1;
+                    if reads > LIST_READS_MAX || !self.read_listing(scratch) {
                         return;
                     }
                 }
@@ -308,9 +313,7 @@ impl<N: Net> Proxy<N> {
         };
         let lack = servers[to].lacks.iter().find(|lack| lack.from == from);
         let known: Option<VecDeque<Entry>> = match lack.map(|lack| &lack.what) {
-            Some(Lacking::Keys(keys)) if servers[from].has_meta => {
-                Some(keys.iter().map(|key| Entry::of(key)).collect())
-            }
+            Some(Lacking::Keys(keys)) if servers[from].has_meta => Some(keys.iter().map(Entry::of).collect()),
             _ => None,
         };
         let phase = match lack.map(|lack| &lack.what) {

@@ -66,7 +66,7 @@ pub struct Lack {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Lacking {
     /// These keys; without any it is only waited until the server has settled.
-    Keys(BTreeSet<Box<[u8]>>),
+    Keys(KeySet),
     /// Whatever the partner has.
     Everything,
     /// The same, and what it has itself may be old: keys came to it by new settings, perhaps not for the first time.
@@ -76,6 +76,49 @@ pub enum Lacking {
     /// Hardly anything, but it may have been given what another magent was deleting just then, and the partner's list may
     /// have left something out. Looked into once it has settled.
     Unverified,
+}
+
+/// Keys, each once, and what they take.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct KeySet {
+    keys: BTreeSet<Box<[u8]>>,
+    /// Kept beside the keys: adding them up anew for each key that comes would cost as much as there are.
+    bytes: usize,
+}
+
+impl KeySet {
+    pub fn insert(&mut self, key: Box<[u8]>) {
+        let weight = key.len() + MISSED_KEY_OVERHEAD;
+        if self.keys.insert(key) {
+            self.bytes += weight;
+        }
+    }
+
+    pub fn remove(&mut self, key: &[u8]) {
+        if self.keys.remove(key) {
+            self.bytes -= key.len() + MISSED_KEY_OVERHEAD;
+        }
+    }
+
+    pub fn contains(&self, key: &[u8]) -> bool {
+        self.keys.contains(key)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        self.keys.iter().map(AsRef::as_ref)
+    }
+
+    /// Takes the keys of another in. Each costs a search, so the smaller set goes into the larger one.
+    fn absorb(&mut self, mut other: KeySet) {
+        if other.keys.len() > self.keys.len() {
+            std::mem::swap(self, &mut other);
+        }
+        other.keys.into_iter().for_each(|key| self.insert(key));
+    }
 }
 
 impl Lacking {
@@ -237,10 +280,9 @@ impl Server {
             return self.lacks.push(Lack { from, what });
         };
         match (&mut lack.what, what) {
-            (Lacking::Keys(old), Lacking::Keys(mut new)) => {
-                old.append(&mut new);
-                let bytes: usize = old.iter().map(|key| key.len() + MISSED_KEY_OVERHEAD).sum();
-                if bytes > MISSED_BYTES_MAX {
+            (Lacking::Keys(old), Lacking::Keys(new)) => {
+                old.absorb(new);
+                if old.bytes > MISSED_BYTES_MAX {
                     lack.what = Lacking::Everything;
                 }
             }
@@ -253,7 +295,9 @@ impl Server {
 
     /// Notes that a partner may have a key that it does not have, after a write that may have come through there only.
     pub fn may_lack(&mut self, key: &[u8], from: usize) {
-        self.add_lack(from, Lacking::Keys([key.into()].into()));
+        let mut keys = KeySet::default();
+        keys.insert(key.into());
+        self.add_lack(from, Lacking::Keys(keys));
     }
 
     /// Notes that a partner has not got a key any more either.

@@ -135,6 +135,14 @@ impl<N: Net> Proxy<N> {
         }
     }
 
+    /// Reads on where the others got their turn before all was read.
+    pub(super) fn read_on(&mut self, index: usize, scratch: &mut [u8]) {
+        match self.links.get(index) {
+            Some(link) if link.lists => self.listing_readable(index),
+            _ => self.read_link(index, true, scratch),
+        }
+    }
+
     /// Reads and handles what a server sent, some of it now and the rest after the others' turn.
     pub(super) fn read_link(&mut self, index: usize, to_the_end: bool, scratch: &mut [u8]) {
         for _ in 0..READS_IN_A_ROW {
@@ -194,6 +202,7 @@ impl<N: Net> Proxy<N> {
 
     /// Handles what was read from a link. The link is still there when this returns.
     fn link_bytes(&mut self, index: usize, mut bytes: &[u8]) -> Result<(), Garbage> {
+        let oldest_before = self.links[index].pending.front().map_or(0, |leg| leg.end);
         while !bytes.is_empty() {
             let link = &mut self.links[index];
             match std::mem::take(&mut link.arriving) {
@@ -246,8 +255,13 @@ impl<N: Net> Proxy<N> {
                 }
             }
         }
-        // A server that answers is not silent, however long its queue.
-        self.links[index].progressed(self.now_ms);
+        // A server that answers is not silent, however long its queue. But lines of an introduction could come for ever:
+        // the whole of it has the time that an answer has.
+        let link = &mut self.links[index];
+        let oldest = link.pending.front().map(|leg| (leg.end, leg.purpose));
+        if oldest != Some((oldest_before, Purpose::Probe)) {
+            link.progressed(self.now_ms);
+        }
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! A server that says what the test tells it to, for what no real memcached does.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 
@@ -45,17 +45,35 @@ impl Fake {
         Self::start_as(Arc::new(answer), ends, Some(STATS))
     }
 
-    fn start_as(answer: Arc<Answer>, ends: fn(&[u8]) -> bool, stats: Option<&'static [u8]>) -> Self {
+    /// One that does what it likes for each line, `stats` too; an error ends the connection.
+    pub fn start_by(serve: impl Fn(&mut &TcpStream, &str) -> io::Result<()> + Send + Sync + 'static) -> Self {
+        let serve = Arc::new(serve);
+        Self::listen(move |stream| {
+            let serve = Arc::clone(&serve);
+            std::thread::spawn(move || {
+                for line in BufReader::new(&stream).split(b'\n').map_while(Result::ok) {
+                    let text = String::from_utf8_lossy(&line);
+                    if serve(&mut &stream, text.trim_end_matches('\r')).is_err() {
+                        return;
+                    }
+                }
+            });
+        })
+    }
+
+    fn listen(serve: impl Fn(TcpStream) + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let name = listener.local_addr().expect("an address").to_string();
         // Its threads end with the test process.
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let answer = Arc::clone(&answer);
-                std::thread::spawn(move || serve(&stream, &*answer, ends, stats));
-            }
-        });
+        std::thread::spawn(move || listener.incoming().flatten().for_each(serve));
         Self { name }
+    }
+
+    fn start_as(answer: Arc<Answer>, ends: fn(&[u8]) -> bool, stats: Option<&'static [u8]>) -> Self {
+        Self::listen(move |stream| {
+            let answer = Arc::clone(&answer);
+            std::thread::spawn(move || serve(&stream, &*answer, ends, stats));
+        })
     }
 }
 

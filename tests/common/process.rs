@@ -85,6 +85,21 @@ impl Process {
         kib.expect("a number of kB") << 10
     }
 
+    /// The processor time that it has used so far, in microseconds.
+    pub fn processor_us(&self) -> u64 {
+        let (mut clock, mut time) = (0, libc::timespec { tv_sec: 0, tv_nsec: 0 });
+        let pid = self.id() as libc::pid_t;
+        // SAFETY: both calls write to the places that they are given, and to nothing else.
+        let result = unsafe {
+            match libc::clock_getcpuclockid(pid, &mut clock) {
+                0 => libc::clock_gettime(clock, &mut time),
+                error => error,
+            }
+        };
+        assert_eq!(result, 0, "the clock of a process that runs can be read");
+        time.tv_sec as u64 * 1_000_000 + time.tv_nsec as u64 / 1000
+    }
+
     /// From now on it can open so many files more.
     pub fn limit_open_files(&self, more: usize) {
         let open = fs::read_dir(format!("/proc/{}/fd", self.id())).expect("a process that runs");
