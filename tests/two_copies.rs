@@ -315,7 +315,7 @@ fn a_flush_is_never_undone_by_a_repair() {
     let primary = Memcached::start();
     let backup = Fake::start(|line| {
         Some(match line.split(' ').next()? {
-            "version" => b"VERSION 1.6.18\r\n".to_vec(),
+            "version" => Memcached::version().reply().into_bytes(),
             "get" => b"VALUE k 0 3\r\nold\r\nEND\r\n".to_vec(),
             "mg" => Vec::new(), // busy; it answers when the next command comes
             _ => b"VA 3 t-1 f0\r\nold\r\nOK\r\n".to_vec(),
@@ -325,7 +325,7 @@ fn a_flush_is_never_undone_by_a_repair() {
     let mut client = magent.client();
     client.check("get k\r\n", hit("k", 0, "old"));
     client.check("flush_all\r\n", "OK\r\n");
-    client.check("version\r\n", "VERSION 1.6.18\r\n"); // behind whatever went to the primary
+    client.check("version\r\n", Memcached::version().reply()); // behind whatever went to the primary
     assert_eq!(primary.ask("get k\r\n"), MISS);
 }
 
@@ -510,7 +510,7 @@ fn with_the_primary_dead_the_backup_answers_every_command() {
         ("get k l\r\n", "VALUE k 5 2\r\n9 \r\nVALUE l 7 3\r\nxyz\r\nEND\r\n"),
         ("delete k\r\n", "DELETED\r\n"),
         ("get k\r\n", MISS),
-        ("version\r\n", "VERSION 1.6.18\r\n"),
+        ("version\r\n", &Memcached::version().reply()),
         ("flush_all\r\n", "OK\r\n"),
         ("get l\r\n", MISS),
     ] {

@@ -33,6 +33,11 @@ impl Version {
             _ => panic!("{program} -V says {said:?}"),
         }
     }
+
+    /// What a server of this version answers to `version`.
+    pub fn reply(self) -> String {
+        format!("VERSION {self}\r\n")
+    }
 }
 
 impl fmt::Display for Version {
