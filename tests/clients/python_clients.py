@@ -1,18 +1,17 @@
 #!/usr/bin/env python3
 """What applications do with pymemcache, python-memcached and pylibmc, against whatever listens on a loopback port.
 
-usage: python_clients.py PORT
+usage: python_clients.py PORT [MODULE...]
 
-Prints `ok LIBRARY: CASE` or `FAIL LIBRARY: CASE: WHY` a line; exits 1 if one failed. The libraries are used unchanged;
+Modules that are not named are not needed; without any, all are. Prints `ok LIBRARY: CASE` or `FAIL LIBRARY: CASE: WHY` a line; exits 1 if one failed. The libraries are used unchanged;
 the classes here only give their calls the same names and their ways to say no the same answer.
 """
 
+import importlib
 import sys
 
-import memcache
-import pylibmc
-import pymemcache
-import pymemcache.exceptions
+# Those that are wanted: `main` imports them.
+memcache = pylibmc = pymemcache = None
 
 LARGE = b"0123456789abcdef" * 60_000
 TOO_LARGE = b"x" * (1024 * 1024 + 1)
@@ -291,11 +290,11 @@ def flush_all(client):
 
 
 LIBRARIES = {
-    "pymemcache": PyMemcache,
-    "pymemcache, noreply": PyMemcacheNoreply,
-    "python-memcached": PythonMemcached,
-    "pylibmc": PyLibmc,
-    "pylibmc, no_block": PyLibmcNonBlocking,
+    "pymemcache": ("pymemcache", PyMemcache),
+    "pymemcache, noreply": ("pymemcache", PyMemcacheNoreply),
+    "python-memcached": ("memcache", PythonMemcached),
+    "pylibmc": ("pylibmc", PyLibmc),
+    "pylibmc, no_block": ("pylibmc", PyLibmcNonBlocking),
 }
 CASES = [
     set_and_get, awkward_values, long_key, value_too_large, multi_get, add_and_replace, append_and_prepend, cas,
@@ -304,9 +303,13 @@ CASES = [
 
 
 def main():
-    port = int(sys.argv[1])
+    port, wanted = int(sys.argv[1]), sys.argv[2:] or {module for module, _ in LIBRARIES.values()}
+    for module in wanted:
+        globals()[module] = importlib.import_module(module)
     failed = 0
-    for library, make in LIBRARIES.items():
+    for library, (module, make) in LIBRARIES.items():
+        if module not in wanted:
+            continue
         client = make(port)
         for case in CASES:
             name = f"{library}: {case.__name__.replace('_', ' ')}"
