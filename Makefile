@@ -13,12 +13,13 @@ BINARY = $(TARGET)/release/magent
 MANUALS = man5/magent.conf.5 man8/magent.8 zh_CN/man5/magent.conf.5 zh_CN/man8/magent.8
 SOURCES = Cargo.toml Cargo.lock $(shell find src -name '*.rs')
 
-# What the tests need beside a Rust toolchain, as Debian packages.
-PACKAGES = memcached libmemcached-tools nutcracker mandoc netcat-openbsd \
+# What the tests need beside a Rust toolchain, as Debian packages; and what the benchmark needs beside that.
+PACKAGES = memcached libmemcached-tools mandoc netcat-openbsd \
 	python3 python3-venv python3-pylibmc
-# Where the tests find their Python clients; pylibmc is Debian's, the others come from pip.
-VENV = target/venv
-PYTHON_CLIENTS = pymemcache python-memcached
+BENCH_PACKAGES = nutcracker
+# Where the tests find their Python clients; pylibmc is Debian's, the others come from pip: module=package.
+VENV = $(TARGET)/venv
+PYTHON_CLIENTS = pymemcache=pymemcache memcache=python-memcached
 
 SUDO = $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 APT_GET = $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300
@@ -39,10 +40,8 @@ $(BINARY): $(SOURCES)
 demo:
 	@tests/demo/run
 
-check: deps all
-	cargo test --locked --no-fail-fast
-	$(MAKE) simulate
-	@if [ -x tests/clients/run ]; then tests/clients/run; fi
+check:
+	@tests/check
 
 simulate:
 	SEEDS=$(SEEDS) $(if $(SEED),SEED=$(SEED)) cargo test --locked --profile simulate --test simulator -- --nocapture
@@ -56,7 +55,8 @@ check-packages:
 	tests/packages/deb
 	tests/packages/rpm
 
-bench: deps all
+bench: all
+	@$(MAKE) packages PACKAGES="$(PACKAGES) $(BENCH_PACKAGES)"
 	@tests/bench/run
 	@tests/bench/resync
 
@@ -86,7 +86,9 @@ uninstall:
 clean:
 	cargo clean
 
-deps: venv
+# Everything that the tests need, whatever of it can be had.
+deps:
+	$(MAKE) --keep-going packages venv memcacheds
 
 # Installs those of PACKAGES that are missing. `make packages PACKAGES=memcached` installs one.
 packages:
@@ -99,18 +101,25 @@ packages:
 	    dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q 'ok installed$$' \
 	        || missing="$$missing $$package"; \
 	done; \
-	if [ -n "$$missing" ]; then \
-	    echo "installing$$missing"; \
-	    $(APT_GET) update && $(APT_GET) install -y --no-install-recommends $$missing; \
-	fi
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if [ "$$(id -u)" != 0 ] && [ -z "$(SUDO)" ]; then \
+	    echo "please install, as root:$$missing"; \
+	    exit 1; \
+	fi; \
+	echo "installing$$missing"; \
+	$(APT_GET) update && $(APT_GET) install -y --no-install-recommends $$missing
 
-# Debian's own Python, because python3-pylibmc is visible to no other.
-venv: packages
-	@if ! $(VENV)/bin/python -c 'import memcache, pylibmc, pymemcache' 2>/dev/null; then \
-	    /usr/bin/python3 -m venv --clear --system-site-packages $(VENV) \
-	        && $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(PYTHON_CLIENTS); \
-	fi
+# Debian's own Python, because python3-pylibmc is visible to no other. A library that cannot be had is named.
+venv:
+	@python=$(VENV)/bin/python; \
+	$$python -c '' 2>/dev/null || /usr/bin/python3 -m venv --clear --system-site-packages $(VENV) || exit; \
+	for client in $(PYTHON_CLIENTS); do \
+	    $$python -c "import $${client%=*}" 2>/dev/null \
+	        || $$python -m pip install --quiet --disable-pip-version-check $${client#*=} \
+	        || { echo "pip could not install $${client#*=}"; failed=yes; }; \
+	done; \
+	[ -z "$$failed" ]
 
-# Newer memcacheds than the machine's, for the tests alone: $(TARGET)/memcacheds/VERSION/memcached.
+# Other memcacheds than the machine's, for the tests alone: $(TARGET)/memcacheds/VERSION/memcached.
 memcacheds:
 	@tests/memcacheds/fetch $(TARGET)/memcacheds
