@@ -346,6 +346,7 @@ fn every_server_has_its_lines() {
         "repairs",
         "resync_items",
         "resync_bytes",
+        "refused",
     ];
     for server in [&two.primary, &two.backup] {
         for name in names {

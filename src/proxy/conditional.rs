@@ -11,6 +11,7 @@ use super::dispatch::{LINE_END, deletion};
 use super::link::{Purpose, Side};
 use super::missed::Outcome;
 use super::net::Net;
+use super::repair::Waiting;
 use super::settings::Ack;
 use super::transaction::{Bytes, NO_SERVER, Text, Work};
 use super::unique;
@@ -38,6 +39,7 @@ impl Holds {
             .is_some_and(|waiting| !only_reads || !waiting.is_empty())
     }
 
+    /// Lets what comes to this key wait from here on.
     pub fn hold(&mut self, key: &[u8]) {
         self.0.insert(key.into(), VecDeque::new());
     }
@@ -211,12 +213,14 @@ impl<N: Net> Proxy<N> {
         conditional.stage = match conditional.stage.clone() {
             Stage::Deciding => {
                 let stored = status == Status::Stored;
-                let nothing_there = match conditional.verb {
-                    Verb::Add => status == Status::Error,
-                    _ => matches!(status, Status::NotStored | Status::NotFound | Status::Error),
-                };
+                // A refusal (too large, out of memory) leaves what is there: memcached takes away only what a set meant to
+                // replace.
+                let refused = status == Status::Error;
+                let nothing_there =
+                    conditional.verb != Verb::Add && matches!(status, Status::NotStored | Status::NotFound);
                 let added = stored && conditional.verb == Verb::Add;
-                if (nothing_there || added) && self.farm.knows_less(&conditional.key(), conditional.servers.0) {
+                let says_little = nothing_there || refused || added;
+                if says_little && self.farm.knows_less(&conditional.key(), conditional.servers.0) {
                     if added {
                         // The server turned out to be empty after an add had failed over to it, or got the key by new
                         // settings.
@@ -239,7 +243,10 @@ impl<N: Net> Proxy<N> {
                 }
                 let text = Text::new(line);
                 let flushed = conditional.flushes != self.flushes;
-                let Some(second) = conditional.servers.1.filter(|_| stored && !flushed || nothing_there) else {
+                // What its partner did with it before that was lost is not known.
+                let refused_anew = refused && conditional.failed_over.is_some();
+                let concerns_second = stored && !flushed || nothing_there || refused_anew;
+                let Some(second) = conditional.servers.1.filter(|_| concerns_second) else {
                     return self.conditional_over(id, &conditional, status, &text);
                 };
                 if !self.farm.servers[second].is_up() {
@@ -248,10 +255,16 @@ impl<N: Net> Proxy<N> {
                     match stored {
                         true => self.farm.servers[second].miss_anew(&key, brought),
                         // It has found nothing to replace either, or tells.
-                        false if brought && status != Status::Error => {}
+                        false if brought && !refused => {}
                         false => self.farm.servers[second].miss(&key),
                     }
                     return self.conditional_over(id, &conditional, status, &text);
+                }
+                if refused {
+                    // It is back, and may have stored what is refused here.
+                    let (key, reply) = (conditional.key(), Some(text));
+                    self.heal(conditional.servers.0, second, &key, Some(Waiting { write: id, reply }));
+                    return self.release(&key);
                 }
                 match stored {
                     true => self.copy_to_second(id, second, &conditional),
@@ -268,6 +281,9 @@ impl<N: Net> Proxy<N> {
             }
             Stage::Copying(decided, text, epoch) if status != Status::Stored => {
                 if let Some(second) = conditional.servers.1 {
+                    if status == Status::Error {
+                        self.note_refusal(second, line);
+                    }
                     self.remove_from_second(id, second, &conditional);
                 }
                 Stage::Removing(decided, text, epoch)

@@ -181,6 +181,7 @@ impl<N: Net> Proxy<N> {
         let whole = match work {
             Work::Waiting(whole) => whole,
             Work::Repair(repair) => return self.start_waiting_repair(id, repair),
+            Work::Refused(refused) => return self.start_removal_again(id, refused),
             _ => unreachable!("only what waits is in a hold's queue"),
         };
         let bytes = whole.bytes();

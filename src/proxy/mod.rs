@@ -10,6 +10,7 @@
 //! | `dispatch` | from a request to the transaction that it begins |
 //! | `transaction` | what is in progress; replies leave in the order asked |
 //! | `read` `merge` `touch` `write` `conditional` `broadcast` `repair` | the kinds of transaction |
+//! | `refusal` | what is too large, or finds no room |
 //! | `link` `upstream` | a connection to a server; sending, and understanding what comes back |
 //! | `server` `health` `stale` `missed` `farm` | a server's state; going down, coming back, what it missed; which servers hold a key |
 //! | `life` `unique` | whether a server was started anew; cas uniques that are good for one life of one server |
@@ -32,6 +33,7 @@ mod merge;
 mod missed;
 pub mod net;
 mod read;
+mod refusal;
 mod repair;
 mod resync;
 mod server;

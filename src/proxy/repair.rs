@@ -366,8 +366,15 @@ impl<N: Net> Proxy<N> {
                 Some(unique) => repair.stage = Stage::Stored { bytes, unique },
                 None => self.repair_done(id, Some(bytes)),
             },
-            // What was there before must not stay.
-            (_, Stage::Storing { .. }) if overwrites => self.remove(id, None),
+            (_, Stage::Storing { .. }) => {
+                if status == Status::Error {
+                    self.note_refusal(server, response.line);
+                }
+                match overwrites {
+                    true => self.remove(id, None), // what was there before must not stay
+                    false => self.repair_over(id),
+                }
+            }
             (_, Stage::Stored { bytes, .. } | Stage::Verifying { bytes, .. }) if !source_is_still => {
                 self.repair_done(id, Some(bytes));
             }

@@ -172,6 +172,8 @@ pub struct Server {
     /// It can list its keys by its hash table, as far as we know.
     pub lists_hash: bool,
     pub counters: Counters,
+    /// When the log last told that it refuses copies.
+    pub refusal_told_ms: Option<u64>,
 }
 
 /// Counted since the start, or since `stats reset`.
@@ -190,6 +192,8 @@ pub struct Counters {
     /// Items, and bytes of their values, that it was filled with after it had lost them.
     pub resync_items: u64,
     pub resync_bytes: u64,
+    /// Copies of what its partner has stored that it refused, as too large or for want of memory.
+    pub refused: u64,
 }
 
 impl Server {
@@ -217,6 +221,7 @@ impl Server {
             has_meta: true,
             lists_hash: true,
             counters: Counters::default(),
+            refusal_told_ms: None,
         }
     }
 

@@ -245,6 +245,7 @@ fn servers<N: Net>(proxy: &Proxy<N>) -> Vec<u8> {
         add("repairs", &counters.repairs);
         add("resync_items", &counters.resync_items);
         add("resync_bytes", &counters.resync_bytes);
+        add("refused", &counters.refused);
     }
     lines.end()
 }

@@ -9,6 +9,7 @@ use super::conditional::Conditional;
 use super::link::{Leg, Purpose};
 use super::net::Net;
 use super::read::Read;
+use super::refusal::Refused;
 use super::repair::Repair;
 use super::survey::Survey;
 use super::write::Write;
@@ -32,6 +33,8 @@ pub enum Work {
     Answered,
     /// Held up by another write to the same key. The slice is the whole request.
     Waiting(Slice),
+    /// The same, of a set that was refused: what it was to replace goes.
+    Refused(Refused),
     Read(Read),
     Write(Write),
     Conditional(Conditional),

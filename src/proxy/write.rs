@@ -7,7 +7,6 @@
 //! told; so is that of a server that was away when the write was sent and is back when it is answered.
 
 use super::Proxy;
-use super::dispatch::deletion;
 use super::farm::Place;
 use super::link::{Purpose, Side};
 use super::missed::Outcome;
@@ -105,12 +104,14 @@ impl<N: Net> Proxy<N> {
         self.write_both(id, request.verb, request.key, bytes, None);
     }
 
-    /// Removes a key on both servers, and says `reply`.
-    pub(super) fn start_removal(&mut self, id: usize, key: &[u8], reply: &'static [u8]) {
-        self.write_both(id, Verb::Delete, key, Bytes::Parts(&deletion(key)), Some(reply));
-    }
-
-    fn write_both(&mut self, id: usize, verb: Verb, key: &[u8], bytes: Bytes<'_>, reply: Option<&'static [u8]>) {
+    pub(super) fn write_both(
+        &mut self,
+        id: usize,
+        verb: Verb,
+        key: &[u8],
+        bytes: Bytes<'_>,
+        reply: Option<&'static [u8]>,
+    ) {
         let place = self.farm.place(key);
         let up = |server: &usize| self.farm.servers[*server].is_up();
         let first = Some(place.first).filter(up);
