@@ -36,6 +36,20 @@ impl KeyHash {
         }
     }
 
+    /// The hash of the keys, if any, that fall on this number: on this place of the circle, or on this one modulo the
+    /// number of servers.
+    pub fn at(distribution: Distribution, number: u32) -> Self {
+        match distribution {
+            Distribution::Modulo => Self { djb: number, ketama: 0 },
+            Distribution::Ketama => Self { djb: 0, ketama: number },
+        }
+    }
+
+    /// Whether the circle says where the key belongs, if there is one.
+    pub fn is_on_ring(self) -> bool {
+        self.ketama != 0
+    }
+
     /// Which of `lanes` equal links a key uses: other bits than those that chose the server. `lanes` is at least 1.
     pub fn lane(self, lanes: usize) -> usize {
         if lanes == 1 {
@@ -104,16 +118,29 @@ impl Ring {
 
     /// The servers met when walking round the ring from the key on, starting with its owner; servers repeat.
     pub fn owners(&self, hash: KeyHash) -> impl Iterator<Item = usize> + '_ {
-        let by_points = !self.points.is_empty() && hash.ketama != 0;
-        let start = if by_points {
-            self.points.partition_point(|&(point, _)| point < hash.ketama)
-        } else {
-            hash.djb as usize % self.servers
-        };
+        self.from(self.start(hash), hash.is_on_ring())
+    }
+
+    /// The place of a key on the ring: the number of a point, behind the last if there is none after it, or of a server.
+    pub fn start(&self, hash: KeyHash) -> usize {
+        match !self.points.is_empty() && hash.is_on_ring() {
+            true => self.points.partition_point(|&(point, _)| point < hash.ketama),
+            false => hash.djb as usize % self.servers,
+        }
+    }
+
+    /// The servers met from a place on, once round the ring: by the points, if there are any, or one after the other.
+    pub fn from(&self, start: usize, by_points: bool) -> impl Iterator<Item = usize> + '_ {
+        let by_points = by_points && !self.points.is_empty();
         let steps = if by_points { self.points.len() } else { self.servers };
         (0..steps).map(move |step| {
             let at = (start + step) % steps;
             if by_points { usize::from(self.points[at].1) } else { at }
         })
+    }
+
+    /// Ketama's points in ascending order, with the server that owns each; none for modulo.
+    pub fn points(&self) -> &[(u32, u16)] {
+        &self.points
     }
 }

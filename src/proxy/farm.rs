@@ -1,15 +1,11 @@
 //! The two farms and their rings: which servers hold a key.
 
+use super::layout::Layout;
 use super::missed::Outcome;
 use super::server::{Health, Server};
 use super::settings::{ServerName, Settings};
-use crate::ring::{Distribution, KeyHash, Ring};
+use crate::ring::{KeyHash, Ring};
 use std::collections::BTreeSet;
-
-/// Keys that are tried out to find which servers hold keys together.
-const SAMPLES: u32 = 4096;
-/// With more pairs than this a sample might miss one, and every pair is taken to hold keys.
-const SAMPLED_PAIRS_MAX: usize = 64;
 
 /// The servers that hold a key, in the order in which they are asked now, and the link of each that its commands use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,17 +27,11 @@ pub struct Changes {
     pub gained: BTreeSet<(usize, usize)>,
 }
 
-fn samples() -> impl Iterator<Item = Vec<u8>> {
-    (0..SAMPLES).map(|number: u32| number.to_string().into_bytes())
-}
-
 /// All servers, each once, and how keys are spread over them.
 pub struct Farm {
     pub servers: Vec<Server>,
-    distribution: Distribution,
+    layout: Layout,
     lanes: usize,
-    primaries: FarmRing,
-    backups: Option<FarmRing>,
     /// For each server the others that hold second copies of its keys, or may.
     partners: Vec<Vec<usize>>,
 }
@@ -50,13 +40,11 @@ impl Farm {
     /// `lanes` is the number of links that each server's keys are spread over, at least 1.
     pub fn new(settings: &Settings, lanes: usize) -> Self {
         let mut servers = Vec::new();
-        let (primaries, backups) = rings(&mut servers, settings, lanes);
+        let layout = layout(&mut servers, settings, lanes);
         let mut farm = Self {
             servers,
-            distribution: settings.distribution,
+            layout,
             lanes,
-            primaries,
-            backups,
             partners: Vec::new(),
         };
         farm.find_partners();
@@ -67,12 +55,10 @@ impl Farm {
     /// not name are retired.
     pub fn reconfigure(&mut self, settings: &Settings) -> Changes {
         let known = self.servers.len();
-        let before: Vec<_> = samples().map(|key| self.owners(&key)).collect();
-        (self.primaries, self.backups) = rings(&mut self.servers, settings, self.lanes);
-        self.distribution = settings.distribution;
+        let layout = layout(&mut self.servers, settings, self.lanes);
+        let before = std::mem::replace(&mut self.layout, layout);
         self.find_partners();
-        let backups = self.backups.iter().flat_map(|(_, servers)| servers);
-        let used: Vec<usize> = self.primaries.1.iter().chain(backups).copied().collect();
+        let used: BTreeSet<usize> = self.layout.servers().collect();
         let mut added = Vec::new();
         for (index, server) in self.servers.iter_mut().enumerate() {
             let retired = server.health == Health::Retired;
@@ -84,36 +70,18 @@ impl Farm {
                 added.push(index);
             }
         }
-        let mut gained = BTreeSet::new();
-        for (key, (old_primary, old_backup, _)) in samples().zip(before) {
-            let (primary, Some(backup), _) = self.owners(&key) else {
-                continue;
-            };
-            for (server, partner) in [(primary, backup), (backup, primary)] {
-                if server != old_primary && Some(server) != old_backup {
-                    gained.insert((server, partner));
-                }
-            }
-        }
+        let gained = self.layout.gained(&before);
         Changes { added, gained }
     }
 
     /// Whether writes have a second copy to go to.
     pub fn has_backups(&self) -> bool {
-        self.backups.is_some()
+        self.layout.backups.is_some()
     }
 
-    /// The servers that a key belongs to. Its backup is found on the backups' own ring; if that is the primary itself,
-    /// the next server round the ring is taken, so that two copies are never on one server when there are two.
     fn owners(&self, key: &[u8]) -> (usize, Option<usize>, KeyHash) {
-        let hash = KeyHash::of(self.distribution, key);
-        let (ring, servers) = &self.primaries;
-        let primary = servers[ring.owner(hash)];
-        let backup = self.backups.as_ref().and_then(|(ring, servers)| {
-            ring.owners(hash)
-                .map(|owner| servers[owner])
-                .find(|&server| server != primary)
-        });
+        let hash = KeyHash::of(self.layout.distribution, key);
+        let (primary, backup) = self.layout.owners(hash);
         (primary, backup, hash)
     }
 
@@ -202,22 +170,8 @@ impl Farm {
     /// Which servers hold keys together.
     fn find_partners(&mut self) {
         let mut partners = vec![BTreeSet::new(); self.servers.len()];
-        if let Some((_, backups)) = &self.backups {
-            let primaries = &self.primaries.1;
-            let all = primaries.iter().flat_map(|&p| backups.iter().map(move |&b| (p, b)));
-            let mut pairs: BTreeSet<(usize, usize)> = all.filter(|(primary, backup)| primary != backup).collect();
-            if pairs.len() <= SAMPLED_PAIRS_MAX {
-                let possible = std::mem::take(&mut pairs).len();
-                for key in samples() {
-                    if let (primary, Some(backup), _) = self.owners(&key) {
-                        pairs.insert((primary, backup));
-                    }
-                    if pairs.len() == possible {
-                        break; // the rest would tell nothing new
-                    }
-                }
-            }
-            for (primary, backup) in pairs {
+        for (primary, backup) in self.layout.pairs() {
+            if let Some(backup) = backup {
                 partners[primary].insert(backup);
                 partners[backup].insert(primary);
             }
@@ -226,11 +180,8 @@ impl Farm {
     }
 }
 
-/// A farm's ring, and the index of each of its servers among all servers.
-type FarmRing = (Ring, Vec<usize>);
-
-/// The rings of both farms. A server that is in both, or known already, is one server: one set of links, one health.
-fn rings(servers: &mut Vec<Server>, settings: &Settings, lanes: usize) -> (FarmRing, Option<FarmRing>) {
+/// Both farms and their rings. A server that is in both, or known already, is one server: one set of links, one health.
+fn layout(servers: &mut Vec<Server>, settings: &Settings, lanes: usize) -> Layout {
     let mut ring = |names: &[ServerName]| {
         let mut index = |name: &ServerName| {
             let known = servers.iter().position(|server| server.name.address == name.address);
@@ -243,9 +194,11 @@ fn rings(servers: &mut Vec<Server>, settings: &Settings, lanes: usize) -> (FarmR
         let hashed: Vec<_> = names.iter().map(|name| (name.host.clone(), name.port)).collect();
         (Ring::new(settings.distribution, &hashed), indices)
     };
-    let primaries = ring(&settings.primaries);
-    let backups = (!settings.backups.is_empty()).then(|| ring(&settings.backups));
-    (primaries, backups)
+    Layout {
+        distribution: settings.distribution,
+        primaries: ring(&settings.primaries),
+        backups: (!settings.backups.is_empty()).then(|| ring(&settings.backups)),
+    }
 }
 
 #[cfg(test)]
@@ -253,6 +206,7 @@ mod tests {
     use super::*;
     use crate::proxy::net::Address;
     use crate::proxy::settings::{Ack, Miss};
+    use crate::ring::Distribution;
 
     fn farm(primaries: &[&str], backups: &[&str], distribution: Distribution) -> Farm {
         let names = |list: &[&str]| {

@@ -12,7 +12,7 @@
 //! | `read` `merge` `touch` `write` `conditional` `broadcast` `repair` | the kinds of transaction |
 //! | `refusal` | what is too large, or finds no room |
 //! | `link` `upstream` | a connection to a server; sending, and understanding what comes back |
-//! | `server` `health` `stale` `missed` `farm` | a server's state; going down, coming back, what it missed; which servers hold a key |
+//! | `server` `health` `stale` `missed` `farm` `layout` | a server's state; going down, coming back, what it missed; which servers hold a key |
 //! | `life` `unique` | whether a server was started anew; cas uniques that are good for one life of one server |
 //! | `resync` `listing` | filling a server with what it lacks, from its partner's list of keys |
 //! | `statistics` `survey` | counters, and the replies to `stats`: magent's own, and what the servers say, added up |
@@ -26,6 +26,7 @@ mod conditional;
 mod dispatch;
 mod farm;
 mod health;
+mod layout;
 mod life;
 mod link;
 mod listing;

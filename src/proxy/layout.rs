@@ -1,0 +1,336 @@
+//! Which servers hold which keys: the rings of both farms laid over each other. What servers hold keys together, and who
+//! gets keys by new settings, is computed from the rings themselves, not from samples of keys: a pair that was left out
+//! would not be filled, or would serve what is old.
+//!
+//! By ketama the points of all rings cut the circle into arcs; the keys of an arc have the same servers on each ring. By
+//! modulo a key's place in a farm of n is its hash modulo n, and places in several farms are possible together if each two
+//! of them are: if they are equal modulo the greatest common divisor of the two farms' sizes (Chinese remainder theorem).
+//! The one hash in four billion with which ketama falls back to modulo is left out: where it leads says nothing of the
+//! ring.
+
+use crate::ring::{Distribution, KeyHash, Ring};
+use std::collections::{BTreeSet, HashSet};
+
+/// More steps than this are not taken to find who gets keys in farms that are spread by modulo: everybody then may.
+const STEPS_MAX: usize = 50_000_000;
+
+/// A farm's ring, and the index of each of its servers among all servers.
+pub type FarmRing = (Ring, Vec<usize>);
+
+/// The servers of a key: its primary, and its backup if there is one.
+pub type Owners = (usize, Option<usize>);
+
+pub struct Layout {
+    pub distribution: Distribution,
+    pub primaries: FarmRing,
+    pub backups: Option<FarmRing>,
+}
+
+impl Layout {
+    /// The servers that a key belongs to. Its backup is found on the backups' own ring; if that is the primary itself,
+    /// the next server round the ring is taken, so that two copies are never on one server when there are two.
+    pub fn owners(&self, hash: KeyHash) -> Owners {
+        let (ring, _) = &self.primaries;
+        let start = self.backups.as_ref().map_or(0, |(ring, _)| ring.start(hash));
+        self.owners_at(ring.start(hash), start, hash.is_on_ring())
+    }
+
+    /// The same for places on the rings: points by ketama, servers by modulo.
+    fn owners_at(&self, on_primaries: usize, on_backups: usize, by_points: bool) -> Owners {
+        let (ring, servers) = &self.primaries;
+        let primary = ring.from(on_primaries, by_points).next().map_or(0, |at| servers[at]);
+        let backup = self.backups.as_ref().and_then(|(ring, servers)| {
+            if let [only] = servers[..] {
+                return (only != primary).then_some(only); // there is no need to walk all round to find no other
+            }
+            ring.from(on_backups, by_points)
+                .map(|at| servers[at])
+                .find(|&server| server != primary)
+        });
+        (primary, backup)
+    }
+
+    /// All servers, in both farms.
+    pub fn servers(&self) -> impl Iterator<Item = usize> + '_ {
+        let backups = self.backups.iter().flat_map(|(_, servers)| servers);
+        self.primaries.1.iter().chain(backups).copied()
+    }
+
+    /// All that a key's servers may be.
+    pub fn pairs(&self) -> HashSet<Owners> {
+        let mut pairs = HashSet::new();
+        match self.distribution {
+            Distribution::Ketama => each_arc(&[self], |owners| {
+                pairs.insert(owners[0]);
+            }),
+            Distribution::Modulo => {
+                for (primary, backup) in self.places() {
+                    pairs.insert(self.owners_at(primary, backup, false));
+                }
+            }
+        }
+        pairs
+    }
+
+    /// The servers that hold keys now that they did not hold before, each with the partner that holds them too.
+    pub fn gained(&self, before: &Layout) -> BTreeSet<(usize, usize)> {
+        let mut gained = BTreeSet::new();
+        match (before.distribution, self.distribution) {
+            (Distribution::Ketama, Distribution::Ketama) => each_arc(&[before, self], |owners| {
+                for (server, partner) in both_ways(owners[1]) {
+                    if !holds(owners[0], server) {
+                        gained.insert((server, partner));
+                    }
+                }
+            }),
+            (Distribution::Modulo, Distribution::Modulo) => {
+                let steps = self.places().count() * before.primaries.1.len().max(before.backup_places());
+                for place in self.places() {
+                    for (server, partner) in both_ways(self.owners_at(place.0, place.1, false)) {
+                        if steps > STEPS_MAX || before.may_not_hold(server, self, place) {
+                            gained.insert((server, partner));
+                        }
+                    }
+                }
+            }
+            // The two hashes of a key have nothing to do with each other: whatever was possible is possible with
+            // whatever is.
+            _ => {
+                let old = before.pairs();
+                for (server, partner) in self.pairs().into_iter().flat_map(both_ways) {
+                    if old.iter().any(|&owners| !holds(owners, server)) {
+                        gained.insert((server, partner));
+                    }
+                }
+            }
+        }
+        gained
+    }
+
+    fn backup_places(&self) -> usize {
+        self.backups.as_ref().map_or(1, |(_, servers)| servers.len())
+    }
+
+    /// By modulo: the places that a key may have in the two farms.
+    fn places(&self) -> impl Iterator<Item = (usize, usize)> {
+        let (primaries, backups) = (self.primaries.1.len(), self.backup_places());
+        let common = gcd(primaries, backups);
+        (0..primaries).flat_map(move |primary| {
+            let possible = (primary % common..backups).step_by(common);
+            possible.map(move |backup| (primary, backup))
+        })
+    }
+
+    /// By modulo: whether a key with this place by the new settings may be one that a server does not hold by these.
+    fn may_not_hold(&self, server: usize, new: &Layout, (new_primary, new_backup): (usize, usize)) -> bool {
+        let (primaries, backups) = (self.primaries.1.len(), self.backup_places());
+        let (new_primaries, new_backups) = (new.primaries.1.len(), new.backup_places());
+        let possible = |farm: usize| {
+            let common = gcd(farm, new_primaries);
+            let other = gcd(farm, new_backups);
+            let places = (new_primary % common..farm).step_by(common);
+            places.filter(move |place| place % other == new_backup % other)
+        };
+        let common = gcd(primaries, backups);
+        possible(primaries)
+            .filter(|&primary| self.primaries.1[primary] != server)
+            .any(|primary| {
+                possible(backups)
+                    .filter(|backup| backup % common == primary % common)
+                    .any(|backup| !holds(self.owners_at(primary, backup, false), server))
+            })
+    }
+}
+
+fn holds((primary, backup): Owners, server: usize) -> bool {
+    primary == server || backup == Some(server)
+}
+
+/// Each of two servers with the other.
+fn both_ways((primary, backup): Owners) -> impl Iterator<Item = (usize, usize)> {
+    let pairs = backup.map(|backup| [(primary, backup), (backup, primary)]);
+    pairs.into_iter().flatten()
+}
+
+/// Tells the owners by each layout of every arc of the circle in which they are the same.
+fn each_arc(layouts: &[&Layout], mut tell: impl FnMut(&[Owners])) {
+    fn rings<'a>(layout: &&'a Layout) -> impl Iterator<Item = &'a FarmRing> {
+        [Some(&layout.primaries), layout.backups.as_ref()].into_iter().flatten()
+    }
+    let all = layouts.iter().flat_map(rings).flat_map(|(ring, _)| ring.points());
+    let mut ends: Vec<u32> = all.map(|&(point, _)| point).filter(|&point| point != 0).collect();
+    ends.push(u32::MAX);
+    ends.sort_unstable();
+    ends.dedup();
+    let mut places = vec![(0, 0); layouts.len()];
+    let mut owners: Vec<Owners> = Vec::new();
+    for end in ends {
+        let before: Vec<Owners> = std::mem::take(&mut owners);
+        for (layout, (on_primaries, on_backups)) in layouts.iter().zip(&mut places) {
+            advance(&layout.primaries.0, on_primaries, end);
+            if let Some((ring, _)) = &layout.backups {
+                advance(ring, on_backups, end);
+            }
+            owners.push(layout.owners_at(*on_primaries, *on_backups, true));
+        }
+        if owners != before {
+            tell(&owners);
+        }
+    }
+}
+
+/// Moves a place on a ring to the first point at or after this one, or behind the last.
+fn advance(ring: &Ring, place: &mut usize, end: u32) {
+    while ring.points().get(*place).is_some_and(|&(point, _)| point < end) {
+        *place += 1;
+    }
+}
+
+fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    /// A layout of these servers, known by their numbers.
+    fn layout(distribution: Distribution, primaries: &[usize], backups: &[usize]) -> Layout {
+        let ring = |servers: &[usize]| {
+            let names: Vec<_> = servers
+                .iter()
+                .map(|server| (format!("10.0.0.{server}"), 11211))
+                .collect();
+            (Ring::new(distribution, &names), servers.to_vec())
+        };
+        Layout {
+            distribution,
+            primaries: ring(primaries),
+            backups: (!backups.is_empty()).then(|| ring(backups)),
+        }
+    }
+
+    /// Layouts of farms that differ, overlap, have one server, or no backups; fewer of those by ketama, which takes its time
+    /// to try out.
+    fn layouts(distribution: Distribution) -> Vec<Layout> {
+        let lists: [(&[usize], &[usize]); 12] = [
+            (&[0, 1], &[2, 3]),
+            (&[0, 1, 2], &[2, 0, 1]),
+            (&[0], &[0]),
+            (&[0, 1, 5], &[3, 2]),
+            (&[0], &[]),
+            (&[0], &[1]),
+            (&[0, 1], &[2, 3, 4]),
+            (&[0, 1, 2], &[0, 1, 2]),
+            (&[0, 1, 2, 5], &[0, 1, 2]),
+            (&[0, 1, 2, 3, 4, 5], &[6, 7, 8, 9]),
+            (&[0, 1, 2, 3, 4, 5], &[6, 7, 8]),
+            (&[0, 0, 1], &[1, 1, 0]),
+        ];
+        let count = if distribution == Distribution::Ketama {
+            5
+        } else {
+            lists.len()
+        };
+        lists[..count].iter().map(|(a, b)| layout(distribution, a, b)).collect()
+    }
+
+    /// One hash at least of every kind that there is.
+    fn all_hashes(layouts: &[&Layout]) -> Vec<KeyHash> {
+        match layouts[0].distribution {
+            Distribution::Modulo => (0..2520).map(|hash| KeyHash::at(Distribution::Modulo, hash)).collect(),
+            Distribution::Ketama => {
+                let rings = layouts.iter().flat_map(|layout| {
+                    let backups = layout.backups.as_ref().map(|(ring, _)| ring);
+                    [Some(&layout.primaries.0), backups].into_iter().flatten()
+                });
+                let points = rings.flat_map(|ring| ring.points().iter().map(|&(point, _)| point));
+                let around = points.flat_map(|point| [point.wrapping_sub(1), point, point.wrapping_add(1)]);
+                let hashes = around.chain([1, u32::MAX]).filter(|&hash| hash != 0);
+                hashes.map(|hash| KeyHash::at(Distribution::Ketama, hash)).collect()
+            }
+        }
+    }
+
+    fn gained_by_trial(before: &Layout, after: &Layout) -> BTreeSet<(usize, usize)> {
+        let mut gained = BTreeSet::new();
+        for hash in all_hashes(&[before, after]) {
+            for (server, partner) in both_ways(after.owners(hash)) {
+                if !holds(before.owners(hash), server) {
+                    gained.insert((server, partner));
+                }
+            }
+        }
+        gained
+    }
+
+    #[test]
+    fn pairs_are_those_that_some_hash_has() {
+        for distribution in [Distribution::Modulo, Distribution::Ketama] {
+            for layout in layouts(distribution) {
+                let hashes = all_hashes(&[&layout]).into_iter();
+                let expected: HashSet<Owners> = hashes.map(|hash| layout.owners(hash)).collect();
+                assert_eq!(layout.pairs(), expected, "{distribution:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn who_gained_keys_is_who_some_hash_says() {
+        for distribution in [Distribution::Modulo, Distribution::Ketama] {
+            let layouts = layouts(distribution);
+            for (old, before) in layouts.iter().enumerate() {
+                for (new, after) in layouts.iter().enumerate() {
+                    let expected = gained_by_trial(before, after);
+                    assert_eq!(after.gained(before), expected, "{distribution:?} {old} to {new}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn where_the_distribution_changes_what_is_possible_may_be() {
+        for after in layouts(Distribution::Ketama) {
+            let pairs = after.pairs();
+            for before in layouts(Distribution::Modulo) {
+                let mut expected = BTreeSet::new();
+                for was in before.pairs() {
+                    for (server, partner) in pairs.iter().copied().flat_map(both_ways) {
+                        if !holds(was, server) {
+                            expected.insert((server, partner));
+                        }
+                    }
+                }
+                assert_eq!(after.gained(&before), expected);
+            }
+        }
+    }
+
+    /// The farm of which 4,096 samples of keys missed 14 pairs of 50.
+    #[test]
+    fn a_server_that_joins_a_large_farm_gains_keys_with_every_partner() {
+        let (primaries, backups): (Vec<usize>, Vec<usize>) = ((0..50).collect(), (100..150).collect());
+        let before = layout(Distribution::Ketama, &primaries, &backups);
+        let after = layout(Distribution::Ketama, &[&primaries[..], &[50]].concat(), &backups);
+        let started = Instant::now();
+        let gained = after.gained(&before);
+        let took = started.elapsed();
+        let expected: BTreeSet<(usize, usize)> = backups.iter().map(|&backup| (50, backup)).collect();
+        assert_eq!(gained, expected, "in {took:?}");
+        let pairs = after.pairs().len();
+        assert_eq!(pairs, 51 * 50, "every primary holds keys with every backup");
+    }
+
+    #[test]
+    fn keys_belong_to_pairs_that_are_known() {
+        for distribution in [Distribution::Modulo, Distribution::Ketama] {
+            let layout = layout(distribution, &[0, 1, 2, 3, 4], &[2, 5, 6]);
+            let pairs = layout.pairs();
+            for key in 0..10_000 {
+                let owners = layout.owners(KeyHash::of(distribution, format!("key{key}").as_bytes()));
+                assert!(pairs.contains(&owners));
+            }
+        }
+    }
+}
