@@ -4,6 +4,7 @@ mod common;
 
 use common::{Client, Fake, MISS, Magent, Memcached, NO_SERVER, Two, eventually, hit};
 use std::collections::BTreeMap;
+use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What only magent counts; every other name is one of memcached's.
@@ -555,6 +556,45 @@ fn the_connections_are_listed_in_memcacheds_form() {
         assert!(listed[&format!("{index}:secs_since_last_cmd")].parse::<u64>().is_ok());
     }
     assert_eq!(listed.len(), 6);
+}
+
+/// It comes with Debian's memcached, and shows what nobody of this project has written.
+#[test]
+fn memcached_tool_shows_the_farm() {
+    let two = Two::start(&[]);
+    let mut client = two.client();
+    for number in 0..20 {
+        client.check(format!("set key{number} 0 0 1\r\nx\r\n"), "STORED\r\n");
+    }
+    let tool = |what: &str| -> Vec<Vec<String>> {
+        let mut command = Command::new("perl");
+        command.args(["/usr/share/memcached/scripts/memcached-tool", &two.magent.name, what]);
+        let output = command.output().expect("perl, which every Debian has");
+        let text = String::from_utf8(output.stdout).expect("text");
+        assert!(
+            output.status.success(),
+            "{what}: {text}{output:?}",
+            output = output.stderr
+        );
+        let words = |line: &str| line.split_whitespace().map(str::to_owned).collect();
+        text.lines().map(words).collect()
+    };
+    // Slab class, size of an item, age, pages, items on both servers.
+    let display = tool("display");
+    assert_eq!(display[1][..2], ["1", "96B"]);
+    assert_eq!(display[1][4], "40");
+    for (what, name, value) in [
+        ("stats", "curr_items", "40"),
+        ("stats", "limit_maxbytes", "134217728"),
+        ("settings", "maxbytes", "134217728"),
+        ("sizes", "sizes_status", "disabled"),
+    ] {
+        assert!(
+            tool(what).contains(&vec![name.to_owned(), value.to_owned()]),
+            "{what}: {name} {value}"
+        );
+    }
+    tool("dump"); // it ends
 }
 
 /// memcached-tool and others wait for an end, and PHP's memcache gives a server up for good that says ERROR to cachedump.
