@@ -3,11 +3,14 @@
 
 mod common;
 
-use common::{Bytes, Client, Fake, Magent, Memcached, Two, assert_same, eventually};
+use common::{Bytes, Client, Fake, Magent, Memcached, Two, Version, assert_same, eventually};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use proptest::test_runner::{Config, TestRunner};
+
+/// The first version with the new parser of command lines.
+const PARSES_ANEW: Version = Version(1, 6, 40);
 
 /// The same farm three times: a memcached, one behind magent, two copies behind magent.
 struct Faces {
@@ -30,7 +33,7 @@ impl Faces {
 
     /// Sends `bytes`, then the end of the stream, to all three, and compares all that comes back.
     fn compare(&self, bytes: &[u8]) {
-        let expected = self.direct.client().all_replies(bytes);
+        let expected = without_empty_lines(self.direct.client().all_replies(bytes));
         let alone = self.alone.client().all_replies(bytes);
         let two = self.two.client().all_replies(bytes);
         assert_same(("alone", Bytes(bytes.to_vec())), &alone.0, &expected.0);
@@ -45,12 +48,52 @@ impl Faces {
         assert_same(Bytes(bytes.to_vec()), &alone.0, &expected.0);
     }
 
+    /// The same for a storage command. Where memcached refuses it and takes its value for a command, which it answers by
+    /// ERROR, magent says what memcached says to the line, and ends the connection.
+    fn compare_storage(&self, line: &[u8], end: &[u8], behind: &[u8]) {
+        let input = [line, end, behind].concat();
+        let to_the_line = self.direct.client().all_replies(&[line, end].concat());
+        let to_all = self.direct.client().all_replies(&input);
+        let behind_the_line = to_all.0.strip_prefix(&to_the_line.0[..]);
+        let runs_the_value = behind_the_line.is_some_and(|rest| rest.starts_with(b"ERROR"));
+        let alone = self.alone.client().all_replies(&input);
+        // With more words than there need be, the length may stand where memcached does not look: behind a key with a space.
+        let refusal = b"CLIENT_ERROR bad command line format\r\n";
+        let words = line.split(|&byte| byte == b' ').count();
+        let is_doubtful = words > 5 && (alone.0.is_empty() || alone.0 == refusal);
+        let expected = match to_all.0.starts_with(&alone.0) {
+            _ if runs_the_value => to_the_line,
+            true if is_doubtful => Bytes(alone.0.clone()),
+            _ => to_all,
+        };
+        assert_same(("alone", Bytes(input.clone())), &alone.0, &expected.0);
+        let two = self.two.client().all_replies(&input);
+        assert_same(
+            ("two copies", Bytes(input)),
+            &without_uniques(&two),
+            &without_uniques(&expected),
+        );
+    }
+
     /// Compares the replies to each of these, and whether the connection is good for another request afterwards.
     fn compare_all<T: AsRef<[u8]>>(&self, inputs: impl IntoIterator<Item = T>) {
         for input in inputs {
             self.compare(input.as_ref());
             self.compare(&[input.as_ref(), b"version\r\n"].concat());
         }
+    }
+}
+
+/// Since 1.6.40 memcached adds an empty line to its refusal of a retrieval with a long key, which is no use to anybody.
+fn without_empty_lines(replies: Bytes) -> Bytes {
+    let refusal = "CLIENT_ERROR bad command line format\r\n";
+    match replies.0.starts_with(refusal.as_bytes()) && Memcached::version() >= PARSES_ANEW {
+        true => Bytes(
+            String::from_utf8_lossy(&replies.0)
+                .replace(&format!("{refusal}\r\n"), refusal)
+                .into(),
+        ),
+        false => replies,
     }
 }
 
@@ -118,11 +161,9 @@ fn retrievals_are_answered_as_memcached_answers_them() {
         b"gat  0  a  b   \r\n",
         b"gat 0 \r\n",
         b"gets a q1\r\n",
-        b"GET a\r\n",
         b"bget a\r\n",
         b"bget a q1 b\r\n",
         b"bget\r\n",
-        b"get a\0b\r\n",
         b"get a\tb\r\n",
         b"get a\r\r\n",
         b"get a\r\n\r\nget a\r\n",
@@ -158,6 +199,33 @@ fn retrievals_are_answered_as_memcached_answers_them() {
         [b"get ".to_vec(), b"a ".repeat(30), long("M\r\n")].concat(),
         [b"get ".to_vec(), b"a ".repeat(30), long("M a\r\n")].concat(),
     ]);
+}
+
+/// Since 1.6.40 a zero byte is part of a key, before it ends the line. A server of either kind may be behind magent
+/// tomorrow, so that such a key is refused where it is not the end.
+#[test]
+fn a_zero_byte_ends_the_line_or_is_refused() {
+    let faces = Faces::start();
+    if Memcached::version() < PARSES_ANEW {
+        faces.compare_all([
+            &b"set a 7 0 3\r\nabc\r\n"[..],
+            b"get a\0b\r\n",
+            b"gat 0 a\0b\r\n",
+            b"delete a\0b\r\nget a\r\n",
+        ]);
+        return faces.compare_storage(b"set a\0b 0 0 3", b"\r\n", b"abc\r\nget a\r\n");
+    }
+    let refused = "CLIENT_ERROR bad command line format\r\n";
+    let mut client = faces.two.client();
+    for request in [
+        "get a\0b",
+        "gat 0 c a\0b",
+        "delete a\0",
+        "set a\0b 0 0 11\r\nflush_all\r\n",
+        "incr \0 1",
+    ] {
+        client.check(format!("{request}\r\n"), refused);
+    }
 }
 
 #[test]
@@ -211,16 +279,15 @@ fn storage_commands_are_answered_as_memcached_answers_them() {
             "a 0 0 2147483646#",
             "a 0 0 2147483647#",
             "a\tb 0 0 3#",
-            "a\0b 0 0 3#",
             "a 0 0 3#\0",
             "a 0 0 3#\0 noreply",
             "a 0 0 3# 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26",
         ];
         for line in lines {
             let line = long(&format!("{verb} {}", line.replace('#', unique)));
-            let whole = |block: &[u8]| [&line[..], block].concat();
             // What is there afterwards tells what the command did.
-            faces.compare_all([whole(b"\r\nabc\r\nget a\r\n"), whole(b"\nxyz\r\ngets a\r\n")]);
+            faces.compare_storage(&line, b"\r\n", b"abc\r\nget a\r\n");
+            faces.compare_storage(&line, b"\n", b"xyz\r\ngets a\r\n");
         }
         let blocks: [&[u8]; 12] = [
             b"\r\nabcdef\r\n",
@@ -244,16 +311,27 @@ fn storage_commands_are_answered_as_memcached_answers_them() {
             store(&format!("{verb} a 0 0 #{unique}"), b""),
             format!("{verb} a 0 0 3{unique}{}\r\nabc\r\n", " ".repeat(1900)).into_bytes(),
             verb.as_bytes().to_vec(),
-            format!("{verb}\r\n").into_bytes(),
         ]);
+        faces.compare_storage(verb.as_bytes(), b"\r\n", b"abc\r\n");
+    }
+    for line in [
+        &b"cas a 0 0 3 x"[..],
+        b"cas a 0 0 3 ",
+        b"cas a 0 0 3 noreply",
+        b"cas a 0 0 3 -1",
+        b"cas a 0 0 3 -18446744073709551615",
+        b"cas a 0 0 3 +1",
+        b"cas a 0 0 3 99999999999999999999999",
+        b"cas a 0 0 3 18446744073709551615",
+        b"cas a 0 0 3 1 2 3",
+        b"set a b 0 0 3",
+        b"set a b c 0 0 3",
+        b"cas a b 0 0 3",
+    ] {
+        faces.compare_storage(line, b"\r\n", b"abc\r\nget a\r\n");
     }
     faces.compare_all([
-        &b"cas a 0 0 3 x\r\nabc\r\n"[..],
-        b"cas a 0 0 3 -1\r\nabc\r\n",
-        b"cas a 0 0 3 +1\r\nabc\r\n",
-        b"cas a 0 0 3 99999999999999999999999\r\nabc\r\n",
-        b"cas a 0 0 3 18446744073709551615\r\nabc\r\n",
-        b"cas a 0 0 3 1 noreply\r\nabc\r\nget a\r\n",
+        &b"cas a 0 0 3 1 noreply\r\nabc\r\nget a\r\n"[..],
         b"append zz 0 0 1\r\na\r\n",
         b"set zz 5 0 1\r\nq\r\nappend zz 9 0 1\r\na\r\nprepend zz 8 0 1\r\nb\r\nget zz\r\n",
     ]);
@@ -380,7 +458,7 @@ fn flush_all_version_verbosity_and_quit_are_answered_as_memcached_answers_them()
         "flush_all -1",
         "flush_all 0 1",
         "flush_all 0 x",
-        "flush_all 1 2 3 4",
+        "flush_all 0 2 3 4",
         "flush_all noreply 0",
         "flush_all 99999999999999999999",
         "flush_all 1000",
@@ -499,6 +577,9 @@ fn noreply_is_silent_everywhere() {
         "verbosity x noreply\r\n",
         "set a 0 0 1 noreply\r\n5x\n",
     ] {
+        if line.starts_with("delete a 1") && Memcached::version() >= PARSES_ANEW {
+            continue; // there it is a delete like any other
+        }
         client.send(line);
     }
     client.check("get a b\r\n", "VALUE a 0 2\r\n52\r\nEND\r\n");
@@ -835,7 +916,7 @@ fn command() -> impl Strategy<Value = Bytes> {
         }),
         1 => select(vec![
             "flush_all", "flush_all noreply", "flush_all 0", "version", "verbosity 0", "bogus", "", "get", "incr a x",
-            "set a 0 0 x", "set a 0 0 2\r\nabcd", "add b 0 0", "touch c", "delete d 5", "get a\0b", "verbosity 1 noreply",
+            "set a 0 0 x", "set a 0 0 2\r\nabcd", "add b 0 0", "touch c", "delete d 5", "get a\tb", "verbosity 1 noreply",
         ])
         .prop_map(|line| format!("{line}\r\n").into_bytes()),
     ];
@@ -860,6 +941,11 @@ fn may_shrink_a_number(command: &[u8]) -> bool {
     wraps || command.starts_with(b"decr") || command.windows(20).any(|part| part == b"18446744073709551615")
 }
 
+/// Of what [`command`] gives, what every memcached refuses without knowing how long its value is.
+fn is_refused_storage(command: &[u8]) -> bool {
+    matches!(command, b"set a 0 0 x\r\n" | b"add b 0 0\r\n")
+}
+
 #[test]
 fn any_pipeline_in_any_packets_is_answered_as_memcached_answers_it() {
     let (direct, behind) = (Memcached::start(), Memcached::start());
@@ -867,10 +953,18 @@ fn any_pipeline_in_any_packets_is_answered_as_memcached_answers_it() {
     let script = (vec(command(), 1..40), vec(any::<Index>(), 0..6));
     let result = TestRunner::new(quick(200)).run(&script, |(commands, cuts)| {
         let steady = commands.into_iter().filter(|command| !may_shrink_a_number(&command.0));
-        let script: Vec<u8> = steady.flat_map(|command| command.0).collect();
-        let bytes = [b"flush_all\r\n", &script[..]].concat();
-        let expected = direct.client().all_replies(&bytes);
-        let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len())).collect();
+        let script: Vec<Bytes> = steady.collect();
+        let whole = |commands: &[Bytes]| {
+            let commands = commands.iter().flat_map(|command| &command.0).copied();
+            b"flush_all\r\n".iter().copied().chain(commands).collect::<Vec<u8>>()
+        };
+        // memcached goes on where there may be a value, magent does not.
+        let end = script.iter().position(|command| is_refused_storage(&command.0));
+        let heard = whole(&script[..end.map_or(script.len(), |end| end + 1)]);
+        let expected = direct.client().all_replies(&heard);
+        // What is not heard any more comes with the last line that is.
+        let bytes = whole(&script);
+        let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(heard.len())).collect();
         cuts.sort_unstable();
         cuts.push(bytes.len());
         let mut client = magent.client();

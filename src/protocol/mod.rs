@@ -1,21 +1,31 @@
 //! Bytes to meaning and back, without I/O and without allocation on the common path.
 //!
-//! [`request`] reads what clients say, [`response`] what servers answer, [`number`] the numbers in both. Everything here
+//! [`request`] reads what clients say, in the [`dialect`] of the memcached behind; its [`words`], its [`verb`], and the
+//! [`refusal`] of what is no request. [`response`] reads what servers answer, [`number`] the numbers in both. Everything here
 //! is a pure function of the bytes at hand: a parser is given what has arrived so far and either understands a whole
 //! line or asks for more, so any split of the bytes gives the same result.
 //!
-//! The text protocol is memcached's `protocol.txt`; where that is silent, the behaviour of memcached 1.6.18 is the rule,
-//! and `tests/text_protocol.rs` compares the two byte for byte. The meta commands and the binary protocol will be two
+//! The text protocol is memcached's `protocol.txt`; where that is silent, the behaviour of memcached 1.6.18 and of 1.6.45
+//! is the rule, and `tests/text_protocol.rs` and `tests/malformed.rs` compare byte for byte. The meta commands and the binary protocol will be two
 //! more files beside `request`, with the same [`request::Request`] as their result.
 
+mod admin;
+pub mod dialect;
 pub mod number;
+pub mod refusal;
 pub mod request;
 pub mod response;
+mod storage;
+pub mod verb;
+pub mod words;
 
 /// Longest key in bytes (`KEY_MAX_LENGTH` of memcached).
 pub const KEY_BYTES_MAX: usize = 250;
 /// Longest command line but for retrievals: without a newline in this many bytes memcached closes the connection.
 pub const LINE_BYTES_MAX: usize = 2048;
+/// Longest line that may be sent to a server, but for get and gets: memcached up to 1.6.13 closes a connection on
+/// which more than 1024 bytes of a line are there without its end, later ones 2048.
+pub const SERVER_LINE_BYTES_MAX: usize = 1024;
 /// Longest retrieval line: some 4,000 keys of full length. memcached has no limit; a proxy must have one.
 pub const RETRIEVAL_LINE_BYTES_MAX: usize = 1 << 20;
 

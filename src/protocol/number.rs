@@ -1,8 +1,8 @@
 //! Numbers as memcached reads them: C's `strtol` and `strtoull` with everything that those let through.
 
-/// The space characters of C's `isspace`, less the space itself, which ends a token before it gets here.
+/// The space characters of C's `isspace`.
 fn is_space(byte: u8) -> bool {
-    matches!(byte, b'\t' | 0x0b | 0x0c | b'\r')
+    matches!(byte, b' ' | b'\t' | b'\n' | 0x0b | 0x0c | b'\r')
 }
 
 /// The sign and the digits of a token: leading space and one sign are accepted, and anything after a space behind the
@@ -21,7 +21,7 @@ fn magnitude(token: &[u8]) -> Option<(bool, u64)> {
         if byte.is_ascii_digit() {
             value = value.checked_mul(10)?.checked_add(u64::from(byte - b'0'))?;
             seen = true;
-        } else if seen && is_space(byte) {
+        } else if seen && (is_space(byte) || byte == 0) {
             break;
         } else {
             return None;
@@ -48,14 +48,46 @@ pub fn signed(token: &[u8]) -> Option<i64> {
     }
 }
 
-/// Whether every memcached reads the token as the same number that this module does: digits alone, at most nine of them
-/// (any 32-bit type holds those), with a minus sign where `sign` allows one.
-pub fn is_plain(token: &[u8], sign: bool) -> bool {
-    let digits = match token {
-        [b'-', rest @ ..] if sign => rest,
-        all => all,
-    };
-    (1..=9).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit)
+/// An unsigned number as C's `strtoull` gives it: a minus sign turns it round, and what is negative as a signed number is
+/// refused (`safe_strtoull` of memcached's util.c).
+pub fn wrapping_unsigned(token: &[u8]) -> Option<u64> {
+    match magnitude(token)? {
+        (true, value) => Some(value.wrapping_neg()).filter(|&value| value as i64 >= 0),
+        (false, value) => Some(value),
+    }
+}
+
+/// Digits alone, in at most `len_max` characters; no digit at all is 0, as in memcached's mcmc.c.
+pub fn strict_unsigned(token: &[u8], len_max: usize) -> Option<u64> {
+    if token.len() > len_max {
+        return None;
+    }
+    token.iter().try_fold(0_u64, |value, &byte| {
+        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
+        value.checked_mul(10)?.checked_add(digit)
+    })
+}
+
+/// The same with a minus sign in front where there is one.
+pub fn strict_signed(token: &[u8], len_max: usize) -> Option<i64> {
+    match token {
+        [b'-', digits @ ..] if token.len() <= len_max => 0_i64.checked_sub_unsigned(strict_unsigned(digits, len_max)?),
+        _ => i64::try_from(strict_unsigned(token, len_max)?).ok(),
+    }
+}
+
+/// Whether the token is this number as everybody writes it, so that no reader can take it for another one: digits without
+/// a zero in front, and a minus sign before what is negative.
+pub fn is_plain(token: &[u8], number: i64) -> bool {
+    match token {
+        [b'-', digits @ ..] => number < 0 && is_plain_unsigned(digits, number.unsigned_abs()),
+        digits => number >= 0 && is_plain_unsigned(digits, number.unsigned_abs()),
+    }
+}
+
+/// The same for an unsigned number.
+pub fn is_plain_unsigned(token: &[u8], number: u64) -> bool {
+    Decimal::new(number).as_bytes() == token
 }
 
 /// Digits of a number, for output without the formatting machinery.
@@ -115,10 +147,52 @@ mod tests {
     }
 
     #[test]
-    fn plain_numbers_are_those_that_nobody_reads_differently() {
-        assert!(is_plain(b"0", false) && is_plain(b"999999999", false) && is_plain(b"-1", true));
-        for odd in [&b""[..], b"+1", b"-1", b"1000000000", b"1\t", b"-"] {
-            assert!(!is_plain(odd, false), "{odd:?}");
+    fn a_minus_sign_turns_an_unsigned_number_round() {
+        assert_eq!(wrapping_unsigned(b"-0"), Some(0));
+        assert_eq!(wrapping_unsigned(b"-18446744073709551615"), Some(1));
+        assert_eq!(wrapping_unsigned(b"-1"), None);
+        assert_eq!(wrapping_unsigned(b"18446744073709551615"), Some(u64::MAX));
+    }
+
+    #[test]
+    fn strict_numbers_are_digits_alone() {
+        assert_eq!(strict_unsigned(b"18446744073709551615", 22), Some(u64::MAX));
+        assert_eq!(strict_signed(b"-2147483648", 11), Some(-2147483648));
+        assert_eq!((strict_unsigned(b"", 11), strict_signed(b"-", 11)), (Some(0), Some(0)));
+        for bad in [
+            &b"+1"[..],
+            b" 1",
+            b"1\t",
+            b"1\0",
+            b"--1",
+            b"000000000001",
+            b"18446744073709551616",
+        ] {
+            assert_eq!(
+                (strict_unsigned(bad, 11), strict_signed(bad, 11)),
+                (None, None),
+                "{bad:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn plain_numbers_are_written_in_one_way() {
+        for number in [0, 7, -1, 2147483647, i64::MIN, i64::MAX] {
+            assert!(is_plain(number.to_string().as_bytes(), number), "{number}");
+        }
+        assert!(is_plain_unsigned(b"18446744073709551615", u64::MAX));
+        for (odd, number) in [
+            ("", 0),
+            ("-", 0),
+            ("-0", 0),
+            ("+1", 1),
+            ("01", 1),
+            ("1\t", 1),
+            ("4294967299", 3),
+            ("--1", -1),
+        ] {
+            assert!(!is_plain(odd.as_bytes(), number), "{odd:?}");
         }
     }
 

@@ -3,10 +3,10 @@
 use super::Proxy;
 use super::client::{Input, Stage};
 use super::life::Version;
-use super::net::Net;
+use super::net::{Level, Net};
 use super::transaction::{Bytes, Work};
 use crate::buffer::Slice;
-use crate::protocol::request::{self, Refusal, Request, Verb};
+use crate::protocol::request::{self, After, Refusal, Request, Verb};
 
 /// What became of the bytes at the front of a client's input.
 pub enum Step {
@@ -14,7 +14,7 @@ pub enum Step {
     Used(usize),
     /// They are the beginning of a request.
     Unfinished,
-    /// The client said goodbye.
+    /// The client said goodbye, or nobody can tell what it says next.
     Leave,
 }
 
@@ -24,15 +24,12 @@ impl<N: Net> Proxy<N> {
     /// Begins the request at the front of `bytes`. Where its data block is not all there, or refused, the client's
     /// input is set to take the rest.
     pub(super) fn begin_request(&mut self, client: usize, bytes: &[u8]) -> Step {
-        let Some((line_len, parsed)) = request::parse(bytes) else {
+        let Some((line_len, parsed)) = request::parse_as(self.dialect, bytes) else {
             return Step::Unfinished;
         };
         let request = match parsed {
             Ok(request) => request,
-            Err(Refusal { reply, noreply }) => {
-                self.answer_at_once(client, noreply, reply);
-                return Step::Used(line_len);
-            }
+            Err(refusal) => return self.refuse(client, &refusal, line_len, &bytes[line_len..]),
         };
         if self.clients[client].keys_asked > 0 && self.would_overtake_read(client, &request) {
             return self.raise_barrier(client);
@@ -72,6 +69,34 @@ impl<N: Net> Proxy<N> {
         Step::Used(line_len)
     }
 
+    /// Answers a line that is no request, and sees to it that no value behind it is taken for commands.
+    fn refuse(&mut self, client: usize, refusal: &Refusal, line_len: usize, behind: &[u8]) -> Step {
+        self.answer_at_once(client, refusal.noreply, refusal.reply);
+        match refusal.after {
+            After::NextLine => Step::Used(line_len),
+            After::Swallow(len) => Step::Used(line_len + self.swallow(client, len, behind)),
+            After::Close => {
+                self.net.log(
+                    Level::Info,
+                    format_args!(
+                        "client {client}: connection closed, for what follows its last line may be no command"
+                    ),
+                );
+                Step::Leave
+            }
+        }
+    }
+
+    /// Throws away the next `len` bytes of a client's. Returns how many of `bytes` they are.
+    fn swallow(&mut self, client: usize, len: usize, bytes: &[u8]) -> usize {
+        let skipped = len.min(bytes.len());
+        if skipped < len {
+            let missing = len - skipped;
+            self.clients[client].input = Input::Swallow { missing };
+        }
+        skipped
+    }
+
     /// Lets a request wait until all that the client asked before it is answered; its line is read again then.
     pub(super) fn raise_barrier(&mut self, client: usize) -> Step {
         let client = &mut self.clients[client];
@@ -107,13 +132,7 @@ impl<N: Net> Proxy<N> {
         if request.value_len > self.settings.item_bytes_max {
             self.statistics.store_too_large += 1;
             self.refuse_large(client, request);
-            let skipped = block_len.min(block.len());
-            if skipped < block_len {
-                self.clients[client].input = Input::Swallow {
-                    missing: block_len - skipped,
-                };
-            }
-            return skipped;
+            return self.swallow(client, block_len, block);
         }
         let line = request.line.bytes();
         let Some(data) = block.get(..block_len) else {
@@ -217,6 +236,7 @@ impl<N: Net> Proxy<N> {
 }
 
 /// The parts of a delete.
-pub fn deletion(key: &[u8]) -> [&[u8]; 3] {
-    [b"delete ", key, LINE_END]
+pub fn deletion(key: &[u8]) -> [&[u8]; 4] {
+    let [command, key, argument] = request::deletion(key);
+    [command, key, argument, LINE_END]
 }

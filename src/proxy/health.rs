@@ -429,6 +429,7 @@ impl<N: Net> Proxy<N> {
     /// server takes its keys at once, a removed one is drained.
     pub fn reconfigure(&mut self, settings: Settings) {
         let changes = self.farm.reconfigure(&settings);
+        self.learn_dialect();
         self.settings = settings;
         for index in changes.added {
             let server = &mut self.farm.servers[index];

@@ -7,8 +7,9 @@
 
 use super::Proxy;
 use super::net::{Level, Net};
-use super::server::Lacking;
+use super::server::{Health, Lacking};
 use super::unique::Tags;
+use crate::protocol::dialect::Dialect;
 use crate::protocol::number::{signed, unsigned};
 
 /// How long after a server has come back others are given to notice and to remove from it what it missed of theirs: the
@@ -41,6 +42,8 @@ impl Version {
     pub const HAS_MGDUMP: Version = Version(1, 6, 19);
     /// Since this it can list its keys by its hash table.
     pub const LISTS_HASH: Version = Version(1, 6, 9);
+    /// Since this it reads command lines by its new parser.
+    pub const PARSES_ANEW: Version = Version(1, 6, 40);
 
     /// Reads the numbers in front, as many as there are: `1.6.18`, `1.6`, `1.4.15_4_gabcdef`.
     pub fn parse(text: &[u8]) -> Option<Self> {
@@ -98,6 +101,8 @@ impl<N: Net> Proxy<N> {
         }
         server.epoch += 1;
         server.is_version(said.version);
+        self.learn_dialect();
+        let server = &mut self.farm.servers[index];
         server.born_ms = said.uptime_s.map(|uptime_s| now_ms - uptime_s * 1000);
         server.tag = self.tags.give(&server.name, life);
         server.lost_memory = before.is_some() && !server.is_up();
@@ -106,6 +111,17 @@ impl<N: Net> Proxy<N> {
             None => self.seen_first(index),
         }
         before.is_some()
+    }
+
+    /// Clients' lines are read as the oldest of the servers would read them, or as the newest memcached where none has said
+    /// its version.
+    pub(super) fn learn_dialect(&mut self) {
+        let servers = self.farm.servers.iter();
+        let in_use = servers.filter(|server| server.health != Health::Retired);
+        self.dialect = match in_use.filter_map(|server| server.version).min() {
+            Some(version) if version < Version::PARSES_ANEW => Dialect::Old,
+            _ => Dialect::New,
+        };
     }
 
     /// A server holds nothing any more, for the reason given: it lacks everything, and others lack nothing of it. It is to

@@ -49,6 +49,7 @@ mod upstream;
 mod write;
 
 use crate::buffer::Pool;
+use crate::protocol::dialect::Dialect;
 use crate::words::{Reason, Size};
 use client::Client;
 use conditional::Holds;
@@ -104,6 +105,8 @@ pub struct Proxy<N: Net> {
     starting: bool,
     /// The transactions of the `stats` requests that servers are being asked about.
     surveys: Vec<usize>,
+    /// How clients' lines are read: as the servers read them.
+    dialect: Dialect,
     /// Times that all servers were flushed.
     flushes: u64,
     pool: Rc<Pool>,
@@ -156,6 +159,7 @@ impl<N: Net> Proxy<N> {
             requested_ms: 0,
             tags: Tags::default(),
             surveys: Vec::new(),
+            dialect: Dialect::default(),
             flushes: 0,
             pool: Rc::new(Pool::new()),
             dirty_clients: Vec::new(),

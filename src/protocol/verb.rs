@@ -1,0 +1,75 @@
+//! The commands that magent knows.
+
+/// The command of a request, by its name in `protocol.txt`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    Get,
+    Gets,
+    Gat,
+    Gats,
+    Set,
+    Add,
+    Replace,
+    Append,
+    Prepend,
+    Cas,
+    Incr,
+    Decr,
+    Touch,
+    Delete,
+    FlushAll,
+    Version,
+    Verbosity,
+    Stats,
+    /// `lru_crawler metadump` and `lru_crawler mgdump`.
+    ListKeys,
+    CacheMemlimit,
+    Quit,
+}
+
+impl Verb {
+    /// The first word of the command, for lines written anew.
+    pub fn name(self) -> &'static str {
+        match self {
+            Verb::Get => "get",
+            Verb::Gets => "gets",
+            Verb::Gat => "gat",
+            Verb::Gats => "gats",
+            Verb::Set => "set",
+            Verb::Add => "add",
+            Verb::Replace => "replace",
+            Verb::Append => "append",
+            Verb::Prepend => "prepend",
+            Verb::Cas => "cas",
+            Verb::Incr => "incr",
+            Verb::Decr => "decr",
+            Verb::Touch => "touch",
+            Verb::Delete => "delete",
+            Verb::FlushAll => "flush_all",
+            Verb::Version => "version",
+            Verb::Verbosity => "verbosity",
+            Verb::Stats => "stats",
+            Verb::ListKeys => "lru_crawler",
+            Verb::CacheMemlimit => "cache_memlimit",
+            Verb::Quit => "quit",
+        }
+    }
+
+    /// get, gets, gat, gats: answered by values.
+    pub fn is_retrieval(self) -> bool {
+        matches!(self, Verb::Get | Verb::Gets | Verb::Gat | Verb::Gats)
+    }
+
+    /// gat, gats: a retrieval that also sets the exptime.
+    pub fn is_get_and_touch(self) -> bool {
+        matches!(self, Verb::Gat | Verb::Gats)
+    }
+
+    /// Commands with a data block behind the line.
+    pub fn is_storage(self) -> bool {
+        matches!(
+            self,
+            Verb::Set | Verb::Add | Verb::Replace | Verb::Append | Verb::Prepend | Verb::Cas
+        )
+    }
+}
