@@ -6,6 +6,7 @@
 //! costs little memory.
 
 use super::Proxy;
+use super::dispatch::LINE_END;
 use super::link::{Ask, Leg, Purpose};
 use super::merge::Merge;
 use super::net::Net;
@@ -13,6 +14,7 @@ use super::settings::Miss;
 use super::transaction::{Bytes, NO_SERVER, Work};
 use super::unique;
 use crate::buffer::Slice;
+use crate::protocol::SERVER_LINE_BYTES_MAX;
 use crate::protocol::request::{Keys, Request, TOO_LARGE, Verb};
 use crate::protocol::response::{Response, Status};
 
@@ -232,7 +234,7 @@ impl<N: Net> Proxy<N> {
 
     fn send_shares(&mut self, id: usize, mut shares: Vec<Share>, used: usize) {
         for share in &mut shares[..used] {
-            share.text.extend_from_slice(b"\r\n");
+            share.text.extend_from_slice(LINE_END);
             let read = self.read_mut(id);
             let slots_start = read.slots.len();
             read.slots.extend_from_slice(&share.slots);
@@ -501,7 +503,16 @@ fn add_to_share(
     key: &[u8],
     slot: u16,
 ) {
-    let same = |share: &Share| share.server == server && share.lane == lane && share.ask == Some(ask);
+    // A get may be as long as it likes, a server closes the connection on which a long gat is not there in one piece.
+    let len_max = if header.starts_with(b"gat") {
+        SERVER_LINE_BYTES_MAX
+    } else {
+        usize::MAX
+    };
+    let same = |share: &Share| {
+        let has_room = share.text.len() + 1 + key.len() + LINE_END.len() <= len_max;
+        has_room && share.server == server && share.lane == lane && share.ask == Some(ask)
+    };
     let at = shares[..*used].iter().position(same).unwrap_or_else(|| {
         if *used == shares.len() {
             shares.push(Share::default());
