@@ -21,6 +21,11 @@ const PORTION_KEYS_MAX: usize = 256;
 /// Reads of one client in a row before the others get their turn.
 const READS_IN_A_ROW: usize = 8;
 
+/// The first byte of a connection whose client speaks the binary protocol (`protocol_binary.h`).
+const BINARY_MAGIC: u8 = 0x80;
+/// The log says at most this often that a client speaks a protocol that magent does not.
+const BINARY_LOG_PAUSE_MS: u64 = 60_000;
+
 /// What has arrived from the client and is not yet a request.
 #[derive(Default)]
 pub enum Input {
@@ -177,9 +182,11 @@ impl<N: Net> Proxy<N> {
                 Ok(count) => {
                     // A short read means drained, unless the event said that the stream has ended behind it.
                     client.readable = count == scratch.len() || to_the_end;
-                    client.has_asked = true;
                     client.asked_s = (self.now_ms / 1000) as u32;
                     self.statistics.bytes_read += count as u64;
+                    if !std::mem::replace(&mut client.has_asked, true) && scratch[0] == BINARY_MAGIC {
+                        return self.refuse_binary(index);
+                    }
                     self.client_bytes(index, &scratch[..count]);
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
@@ -321,6 +328,26 @@ impl<N: Net> Proxy<N> {
             Level::Info,
             format_args!("client {index}: line too long, connection closed"),
         );
+        self.client_leaves(index);
+    }
+
+    /// A client of the binary protocol is told by the end of its connection, at once: it would wait for an answer for ever.
+    /// The log says so for whoever looks after it, but not at every one of its attempts.
+    fn refuse_binary(&mut self, index: usize) {
+        self.binary_refused += 1;
+        if self.now_ms >= self.binary_logged_ms + BINARY_LOG_PAUSE_MS || self.binary_refused == 1 {
+            self.binary_logged_ms = self.now_ms;
+            let peer = self.net.peer(&self.clients[index].socket);
+            let count = self.binary_refused;
+            let from = peer.map_or("a unix socket".to_owned(), |address| address.to_string());
+            self.net.log(
+                Level::Warning,
+                format_args!(
+                    "client {from}: connection closed, it speaks memcached's binary protocol and magent does not \
+                     ({count} so far); PHP: set memcached.sess_binary_protocol = 0, others: do not turn it on"
+                ),
+            );
+        }
         self.client_leaves(index);
     }
 

@@ -107,6 +107,9 @@ pub struct Proxy<N: Net> {
     surveys: Vec<usize>,
     /// How clients' lines are read: as the servers read them.
     dialect: Dialect,
+    /// Connections closed because they spoke the binary protocol, and when the log last said so.
+    binary_refused: u64,
+    binary_logged_ms: u64,
     /// Times that all servers were flushed.
     flushes: u64,
     pool: Rc<Pool>,
@@ -160,6 +163,8 @@ impl<N: Net> Proxy<N> {
             tags: Tags::default(),
             surveys: Vec::new(),
             dialect: Dialect::default(),
+            binary_refused: 0,
+            binary_logged_ms: 0,
             flushes: 0,
             pool: Rc::new(Pool::new()),
             dirty_clients: Vec::new(),
