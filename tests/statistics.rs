@@ -198,7 +198,6 @@ const SCRIPT: &[&str] = &[
     "verbosity 0\r\n",
     "bogus\r\n",
     "get\r\n",
-    "set bad\r\n",
     "set a 0 0 1\r\nbad chunk\r\n",
 ];
 
