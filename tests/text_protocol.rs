@@ -182,7 +182,7 @@ fn retrievals_are_answered_as_memcached_answers_them() {
         b"gats\r\n",
         b"gats 0 a b c\r\n",
         b"gat 0 a noreply\r\n",
-        b"gat +5 a\r\n",
+        b"gat +5000 a\r\n",
         b"gat 99999999999999999999 a\r\n",
         b"gat -1 q1\r\nget q1\r\n",
     ]);
