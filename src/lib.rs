@@ -8,7 +8,7 @@
 //! main        command line -> Config -> background -> run
 //! config      options, one validated Config; every error names its source
 //! sys         the only room with unsafe: background, users, pid file, limits, signals, syslog; bytes to append to
-//! reactor     the only room with sockets, epoll and clocks: listeners, the poll loop, timers
+//! reactor     the only room with sockets, epoll and clocks: listeners, the poll loop, timers, names
 //! proxy       the state machines: client, link, server, transaction, two copies, resync, statistics
 //! ring        modulo and ketama: key -> server
 //! protocol    bytes <-> meaning; no I/O, no allocation: requests, responses, numbers

@@ -3,12 +3,14 @@
 use magent::config::{self, Command, Config, ConfigError};
 use magent::proxy::settings::Settings;
 use magent::proxy::{LINKS_WORTH_HAVING, Proxy};
-use magent::reactor::{Listener, Reactor, Reload, Reloaded, World};
+use magent::reactor::{self, Answers, Listener, Names, Reactor, Reload, Reloaded, World};
 use magent::sys::{self, Log, PidFile, Signals};
 use magent::words::Reason;
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
 
 /// Descriptors beside those of clients and links: standard ones, epoll, signals, listeners, the log, look-ups.
 const DESCRIPTORS_RESERVED: u64 = 64;
@@ -23,7 +25,7 @@ fn main() -> ExitCode {
     let result = match config::parse(&arguments, &directory) {
         Ok(Command::Help) => print(config::usage()),
         Ok(Command::Version) => print(concat!("magent ", env!("CARGO_PKG_VERSION"), "\n")),
-        Ok(Command::Test(config)) => test(&config),
+        Ok(Command::Test(config)) => test(*config),
         Ok(Command::Run(config)) => run(*config, move || config::parse(&arguments, &directory)),
         Err(error) => Err(error.to_string()),
     };
@@ -43,12 +45,23 @@ fn print(text: &str) -> Result<(), String> {
 }
 
 /// Says that a configuration is right, and what is strange about it.
-fn test(config: &Config) -> Result<(), String> {
-    for warning in &config.warnings {
+fn test(mut config: Config) -> Result<(), String> {
+    let mut names = Names::start(|| ()).map_err(while_doing("cannot look names up"))?;
+    for warning in settle(&mut config, &mut names)? {
         // Nobody is left to be told that it cannot be told.
         let _ = writeln!(io::stderr(), "magent: {warning}");
     }
     print("magent: the configuration is ok\n")
+}
+
+/// Looks up the names of servers, no longer than the timeout, and checks what can only be checked then. Returns what is to
+/// be warned of: a name that is not found yet is that of a server that is not there yet.
+fn settle(config: &mut Config, names: &mut Names) -> Result<Vec<String>, String> {
+    names.ask_for_servers(&config.settings);
+    names.wait(&config.settings, Duration::from_millis(config.settings.timeout_ms));
+    let mut warnings = names.fill_in(&mut config.settings);
+    warnings.extend(reactor::check(&config.settings, &config.listen)?);
+    Ok(warnings)
 }
 
 /// Puts what was tried in front of why it failed.
@@ -57,7 +70,10 @@ fn while_doing(what: impl Display) -> impl FnOnce(io::Error) -> String {
 }
 
 /// Does what can fail while the administrator is still watching, goes to the background, and serves until told to end.
-fn run(mut config: Config, read_again: impl Fn() -> Result<Command, ConfigError> + 'static) -> Result<(), String> {
+fn run(
+    mut config: Config,
+    read_again: impl Fn() -> Result<Command, ConfigError> + Send + Sync + 'static,
+) -> Result<(), String> {
     let wanted = descriptors(&config.settings);
     let granted = sys::raise_open_files(wanted).map_err(while_doing("cannot set the number of open files"))?;
     let mut listeners = Vec::new();
@@ -81,14 +97,17 @@ fn run(mut config: Config, read_again: impl Fn() -> Result<Command, ConfigError>
         true => Some(sys::background().map_err(while_doing("cannot go to the background"))?),
         false => None,
     };
-    match Ground::take(&config) {
+    match Ground::take(&mut config) {
         Ok(ground) => {
             // From here on signals are understood, so who waits for this line may send one.
             for listener in &listeners {
                 log.write(libc::LOG_NOTICE, format_args!("listening on {listener}"));
             }
-            config.warnings.extend(fit_clients(&mut config.settings, granted));
-            for warning in &config.warnings {
+            for warning in ground
+                .warnings
+                .iter()
+                .chain(&fit_clients(&mut config.settings, granted))
+            {
                 log.write(libc::LOG_WARNING, format_args!("{warning}"));
             }
             if let Some(launch) = launch {
@@ -97,7 +116,10 @@ fn run(mut config: Config, read_again: impl Fn() -> Result<Command, ConfigError>
             serve(config, ground, listeners, log, granted, read_again)
         }
         Err(error) => {
-            log.write(libc::LOG_ERR, format_args!("{error}"));
+            // Where the log is the terminal it will be said there in the end.
+            if !matches!(log, Log::Stderr) {
+                log.write(libc::LOG_ERR, format_args!("{error}"));
+            }
             if let Some(launch) = launch {
                 launch.failed(format_args!("magent: {error}"));
             }
@@ -113,11 +135,14 @@ struct Ground {
     poll: mio::Poll,
     registry: mio::Registry,
     signals: Signals,
+    answers: Answers,
+    warnings: Vec<String>,
 }
 
 impl Ground {
-    /// Writes the pid file, then becomes the user that serves.
-    fn take(config: &Config) -> Result<Self, String> {
+    /// Writes the pid file, becomes the user that serves, and finds the servers by their names. Here, in the process that
+    /// will serve, begins its second thread.
+    fn take(config: &mut Config) -> Result<Self, String> {
         let pid_file = match &config.pid_file {
             Some(path) => {
                 Some(PidFile::write(path, config.owner()).map_err(while_doing(format_args!("-P {}", path.display())))?)
@@ -130,14 +155,17 @@ impl Ground {
             sys::drop_privileges(account).map_err(while_doing("cannot become the user of -u and -g"))?;
         }
         let poll = mio::Poll::new().map_err(while_doing("cannot watch connections"))?;
+        let registry = poll.registry().try_clone();
+        // Before the thread begins, which must not be the one to be interrupted.
+        let signals = Signals::new().map_err(while_doing("cannot receive signals"))?;
+        let mut answers = Answers::new(poll.registry()).map_err(while_doing("cannot look names up"))?;
         Ok(Self {
             _pid_file: pid_file,
-            registry: poll
-                .registry()
-                .try_clone()
-                .map_err(while_doing("cannot watch connections"))?,
+            registry: registry.map_err(while_doing("cannot watch connections"))?,
             poll,
-            signals: Signals::new().map_err(while_doing("cannot receive signals"))?,
+            signals,
+            warnings: settle(config, &mut answers.names)?,
+            answers,
         })
     }
 }
@@ -173,19 +201,21 @@ fn serve(
     listeners: Vec<Listener>,
     log: Log,
     granted: u64,
-    read_again: impl Fn() -> Result<Command, ConfigError> + 'static,
+    read_again: impl Fn() -> Result<Command, ConfigError> + Send + Sync + 'static,
 ) -> Result<(), String> {
     let Ground {
         _pid_file,
         poll,
         registry,
         signals,
+        answers,
+        warnings: _,
     } = ground;
     let world = World::new(registry, log, config.verbosity);
     let proxy = Proxy::new(world, config.settings.clone());
-    let reload: Reload = Box::new(move || reload(&config, granted, read_again()));
-    let mut reactor =
-        Reactor::new(poll, proxy, listeners, signals, reload).map_err(while_doing("cannot watch listeners"))?;
+    let reload: Reload = Arc::new(move || reload(&config, granted, read_again()));
+    let mut reactor = Reactor::new(poll, proxy, listeners, signals, answers, reload)
+        .map_err(while_doing("cannot watch listeners"))?;
     sys::notify_manager("READY=1");
     reactor.run().map_err(while_doing("cannot wait for events"))
 }
@@ -197,7 +227,7 @@ fn reload(started: &Config, granted: u64, read: Result<Command, ConfigError>) ->
         Ok(_) => return Err("not a configuration to run with".to_owned()),
         Err(error) => return Err(error.to_string()),
     };
-    let mut warnings = new.warnings;
+    let mut warnings = Vec::new();
     for (what, changed) in [
         ("the user and group", new.account != started.account),
         ("the background", new.background != started.background),

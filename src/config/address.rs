@@ -2,12 +2,13 @@
 
 use crate::proxy::net::Address;
 use crate::proxy::settings::ServerName;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr};
 
 /// memcached's port.
 const DEFAULT_PORT: u16 = 11211;
 
-/// `ip`, `host`, `host:port`, `[v6]`, `[v6]:port`, `v6` or `unix:/path`. Errors say what is wrong, without the source.
+/// `ip`, `host`, `host:port`, `[v6]`, `[v6]:port`, `v6` or `unix:/path`. Names are not looked up here. Errors say what is wrong,
+/// without the source.
 pub fn server(text: &str) -> Result<ServerName, String> {
     if let Some(path) = text.strip_prefix("unix:") {
         if !path.starts_with('/') {
@@ -20,27 +21,15 @@ pub fn server(text: &str) -> Result<ServerName, String> {
         });
     }
     let (host, port) = split(text)?;
-    let address = resolve(host, port)?;
+    let address = match host.parse::<IpAddr>() {
+        Ok(ip) => Address::Tcp(SocketAddr::new(ip, port)),
+        Err(_) => Address::Unresolved,
+    };
     Ok(ServerName {
         host: host.to_owned(),
         port,
-        address: Address::Tcp(address),
+        address,
     })
-}
-
-/// A host's address, numeric or by name; IPv4 is preferred where a name has both.
-pub fn resolve(host: &str, port: u16) -> Result<SocketAddr, String> {
-    if let Ok(ip) = host.parse::<IpAddr>() {
-        return Ok(SocketAddr::new(ip, port));
-    }
-    let found: Vec<SocketAddr> = (host, port)
-        .to_socket_addrs()
-        .map_err(|_| format!("cannot find host '{host}'"))?
-        .collect();
-    let v4 = found.iter().find(|address| address.is_ipv4());
-    v4.or(found.first())
-        .copied()
-        .ok_or(format!("host '{host}' has no address"))
 }
 
 /// Host and port of `text`; the port is memcached's if left out.
@@ -89,12 +78,16 @@ mod tests {
             ("[::1]:99", "[::1]:99", "[::1]:99"),
             ("[::1]", "[::1]:11211", "[::1]:11211"),
             ("::1", "[::1]:11211", "[::1]:11211"),
-            ("localhost:99", "localhost:99", "127.0.0.1:99"),
         ] {
             let server = server(text).unwrap();
             assert_eq!(server.to_string(), name);
             assert_eq!(server.address, Address::Tcp(address.parse().unwrap()));
         }
+        let by_name = server("localhost:99").unwrap();
+        assert_eq!(
+            (by_name.to_string().as_str(), by_name.address),
+            ("localhost:99", Address::Unresolved)
+        );
         let unix = server("unix:/run/memcached.sock").unwrap();
         assert_eq!(unix.to_string(), "unix:/run/memcached.sock");
     }

@@ -3,12 +3,14 @@
 use super::values::{Value, Values};
 use super::{Config, ConfigError, address};
 use crate::proxy::settings::{Ack, Miss, ServerName, Settings};
-use crate::reactor::Listen;
+use crate::reactor::{Listen, names};
 use crate::ring::Distribution;
 use crate::sys::{self, Account};
 use crate::words::Reason;
 use std::fs;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 const DEFAULT_ADDRESS: &str = "0.0.0.0";
 const DEFAULT_PORT: u64 = 11211;
@@ -39,11 +41,9 @@ pub fn config(values: &Values, directory: &Path) -> Result<Config, ConfigError> 
         }));
     }
     let account = account(values)?;
-    let backups = servers(values, "backup")?;
-    let warnings = without_a_copy(&primaries, &backups).into_iter().collect();
     let settings = Settings {
         primaries,
-        backups,
+        backups: servers(values, "backup")?,
         distribution: match values.flag("ketama")? {
             true => Distribution::Ketama,
             false => Distribution::Modulo,
@@ -60,28 +60,13 @@ pub fn config(values: &Values, directory: &Path) -> Result<Config, ConfigError> 
     // -v is for somebody who watches; the key in the file is for the log of a daemon.
     let watched = values.is_overridden("verbose");
     Ok(Config {
-        listen: listen(values, directory, account.as_ref())?,
+        listen: listen(values, directory, account.as_ref(), settings.timeout_ms)?,
         settings,
         account,
         background: !values.flag("foreground")? && !watched,
         verbosity,
         pid_file: values.value("pidfile").map(|value| directory.join(&value.text)),
         log_dir: log_dir(values, directory)?,
-        warnings,
-    })
-}
-
-/// What is said about keys that have one server in both farms. A second copy on the same server would be none.
-fn without_a_copy(primaries: &[ServerName], backups: &[ServerName]) -> Option<String> {
-    let [backup] = backups else {
-        return None;
-    };
-    if !primaries.iter().any(|primary| primary.address == backup.address) {
-        return None;
-    }
-    Some(match primaries {
-        [_] => format!("{backup} is the only primary and the only backup: no key has a second copy"),
-        _ => format!("{backup} is a primary and the only backup: the keys of this primary have no second copy"),
     })
 }
 
@@ -111,7 +96,7 @@ fn servers(values: &Values, name: &str) -> Result<Vec<ServerName>, ConfigError> 
     let mut servers: Vec<ServerName> = Vec::new();
     for value in values.list(name) {
         let server = address::server(&value.text).map_err(|why| value.error(why))?;
-        if servers.iter().any(|other| other.address == server.address) {
+        if servers.iter().any(|other| other.is_same(&server)) {
             return Err(value.error("this server is listed twice"));
         }
         servers.push(server);
@@ -119,7 +104,12 @@ fn servers(values: &Values, name: &str) -> Result<Vec<ServerName>, ConfigError> 
     Ok(servers)
 }
 
-fn listen(values: &Values, directory: &Path, account: Option<&Account>) -> Result<Vec<Listen>, ConfigError> {
+fn listen(
+    values: &Values,
+    directory: &Path,
+    account: Option<&Account>,
+    timeout_ms: u64,
+) -> Result<Vec<Listen>, ConfigError> {
     let mut listen = Vec::new();
     let mode = socket_mode(values.value("socket-mode"))?;
     let reuse_port = values.flag("reuse-port")?;
@@ -130,8 +120,12 @@ fn listen(values: &Values, directory: &Path, account: Option<&Account>) -> Resul
         .strip_prefix('[')
         .and_then(|rest| rest.strip_suffix(']'))
         .unwrap_or(text);
-    let resolved = address::resolve(bare, port);
-    let address = resolved.map_err(|why| host.map_or(ConfigError(why.clone()), |value| value.error(why)))?;
+    let ip = match bare.parse::<IpAddr>() {
+        Ok(ip) => Ok(ip),
+        Err(_) => names::find_within(bare, Duration::from_millis(timeout_ms)),
+    };
+    let ip = ip.map_err(|why| host.map_or(ConfigError(why.clone()), |value| value.error(why)))?;
+    let address = SocketAddr::new(ip, port);
     if port != 0 {
         listen.push(Listen::Tcp { address, reuse_port });
     }

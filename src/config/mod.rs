@@ -39,8 +39,6 @@ pub struct Config {
     pub pid_file: Option<PathBuf>,
     /// Where magent.log is; None for syslog in the background and the terminal in the foreground.
     pub log_dir: Option<PathBuf>,
-    /// What is right but hardly meant, one line each.
-    pub warnings: Vec<String>,
 }
 
 impl Config {

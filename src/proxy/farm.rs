@@ -2,6 +2,7 @@
 
 use super::layout::Layout;
 use super::missed::Outcome;
+use super::net::Address;
 use super::server::{Health, Server};
 use super::settings::{ServerName, Settings};
 use crate::ring::{KeyHash, Ring};
@@ -184,11 +185,14 @@ impl Farm {
 fn layout(servers: &mut Vec<Server>, settings: &Settings, lanes: usize) -> Layout {
     let mut ring = |names: &[ServerName]| {
         let mut index = |name: &ServerName| {
-            let known = servers.iter().position(|server| server.name.address == name.address);
-            known.unwrap_or_else(|| {
+            let Some(known) = servers.iter().position(|server| server.name.is_same(name)) else {
                 servers.push(Server::new(name.clone(), lanes));
-                servers.len() - 1
-            })
+                return servers.len() - 1;
+            };
+            if servers[known].name.address == Address::Unresolved {
+                servers[known].name.address = name.address.clone(); // it has been found meanwhile
+            }
+            known
         };
         let indices: Vec<usize> = names.iter().map(&mut index).collect();
         let hashed: Vec<_> = names.iter().map(|name| (name.host.clone(), name.port)).collect();
@@ -204,7 +208,6 @@ fn layout(servers: &mut Vec<Server>, settings: &Settings, lanes: usize) -> Layou
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proxy::net::Address;
     use crate::proxy::settings::{Ack, Miss};
     use crate::ring::Distribution;
 

@@ -373,6 +373,7 @@ impl<N: Net> Proxy<N> {
                         pause_ms,
                         step: Rejoining::Probing,
                     };
+                    self.want_name(index, since_ms);
                     self.look_for(index);
                 }
                 Health::Down {

@@ -13,6 +13,7 @@
 //! | `refusal` | what is too large, or finds no room |
 //! | `link` `upstream` | a connection to a server; sending, and understanding what comes back |
 //! | `server` `health` `stale` `missed` `farm` `layout` | a server's state; going down, coming back, what it missed; which servers hold a key |
+//! | `names` | servers that were given by a host name |
 //! | `life` `unique` | whether a server was started anew; cas uniques that are good for one life of one server |
 //! | `resync` `listing` | filling a server with what it lacks, from its partner's list of keys |
 //! | `statistics` `survey` | counters, and the replies to `stats`: magent's own, and what the servers say, added up |
@@ -32,6 +33,7 @@ mod link;
 mod listing;
 mod merge;
 mod missed;
+mod names;
 pub mod net;
 mod read;
 mod refusal;
@@ -129,6 +131,8 @@ pub struct Proxy<N: Net> {
     put_off: Vec<(usize, Option<bool>)>,
     /// Room to split retrievals in.
     shares: Vec<Share>,
+    /// Host names that are to be looked up.
+    wanted_names: Vec<String>,
     /// The time of this batch.
     now_ms: u64,
     /// Nothing is due before this; the true next deadline may be later.
@@ -175,6 +179,7 @@ impl<N: Net> Proxy<N> {
             unreachable: Vec::new(),
             put_off: Vec::new(),
             shares: Vec::new(),
+            wanted_names: Vec::new(),
             now_ms,
             next_tick_ms: now_ms,
             tick_put_off: false,

@@ -13,6 +13,8 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Address {
     Tcp(SocketAddr),
+    /// Of a host name that has not been found yet: every connection to it fails at once.
+    Unresolved,
     Unix(PathBuf),
 }
 

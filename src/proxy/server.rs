@@ -163,6 +163,8 @@ pub struct Server {
     pub gone: bool,
     /// It was started anew since it was last up.
     pub lost_memory: bool,
+    /// Its host name leads to where another server is.
+    pub is_elsewhere: bool,
     /// The configuration names it since a reload: it lacks what its partners have, however old it is.
     pub newcomer: bool,
     /// Its memcached's version, if it says.
@@ -216,6 +218,7 @@ impl Server {
             tag: 0,
             gone: false,
             lost_memory: false,
+            is_elsewhere: false,
             newcomer: false,
             version: None,
             has_meta: true,

@@ -3,6 +3,7 @@
 use super::net::Address;
 use crate::ring::Distribution;
 use std::fmt;
+use std::net::IpAddr;
 
 /// One memcached, as the administrator named it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,12 +17,28 @@ pub struct ServerName {
     pub address: Address,
 }
 
+impl ServerName {
+    /// Whether it was given by a host name, whose address may change.
+    pub fn is_by_name(&self) -> bool {
+        !matches!(self.address, Address::Unix(_)) && self.host.parse::<IpAddr>().is_err()
+    }
+
+    /// Whether both are one server: by address, or, where that is not known of both, as written.
+    pub fn is_same(&self, other: &ServerName) -> bool {
+        let unresolved = self.address == Address::Unresolved || other.address == Address::Unresolved;
+        match unresolved {
+            true => (&self.host, self.port) == (&other.host, other.port),
+            false => self.address == other.address,
+        }
+    }
+}
+
 impl fmt::Display for ServerName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.address {
             Address::Unix(path) => write!(f, "unix:{}", path.display()),
-            Address::Tcp(_) if self.host.contains(':') => write!(f, "[{}]:{}", self.host, self.port),
-            Address::Tcp(_) => write!(f, "{}:{}", self.host, self.port),
+            _ if self.host.contains(':') => write!(f, "[{}]:{}", self.host, self.port),
+            _ => write!(f, "{}:{}", self.host, self.port),
         }
     }
 }
@@ -63,4 +80,16 @@ pub struct Settings {
     pub item_bytes_max: usize,
     /// Bytes that clients have not sent in full or not taken, together; above it the client that holds the most is closed.
     pub memory_bytes_max: usize,
+}
+
+impl Settings {
+    /// The servers of both farms, as often as they are named.
+    pub fn servers(&self) -> impl Iterator<Item = &ServerName> {
+        self.primaries.iter().chain(&self.backups)
+    }
+
+    /// The same, to fill in their addresses.
+    pub fn servers_mut(&mut self) -> impl Iterator<Item = &mut ServerName> {
+        self.primaries.iter_mut().chain(&mut self.backups)
+    }
 }

@@ -179,10 +179,13 @@ impl Listener {
         }
     }
 
-    pub(super) fn accept(&self) -> io::Result<Socket> {
+    /// The next connection, and where it comes from if that is a TCP address.
+    pub(super) fn accept(&self) -> io::Result<(Socket, Option<SocketAddr>)> {
         match &self.kind {
-            Kind::Tcp(listener) => listener.accept().map(|(stream, _)| Socket::Tcp(stream)),
-            Kind::Unix(_, listener) => listener.accept().map(|(stream, _)| Socket::Unix(stream)),
+            Kind::Tcp(listener) => listener
+                .accept()
+                .map(|(stream, from)| (Socket::Tcp(stream), Some(from))),
+            Kind::Unix(_, listener) => listener.accept().map(|(stream, _)| (Socket::Unix(stream), None)),
         }
     }
 }

@@ -3,23 +3,30 @@
 //! A turn of the loop: wait for events or the proxy's next deadline, hand the events to the proxy, let it do what is
 //! due, let it write. The reactor knows nothing of commands; the proxy knows nothing of sockets.
 
+mod check;
 mod listener;
+pub mod names;
 mod reload;
 mod socket_file;
 mod world;
 
+pub use check::check;
 pub use listener::{Listen, Listener};
+pub use names::Names;
+pub use reload::{Reload, Reloaded};
 pub use world::{Socket, World};
 
 use crate::proxy::Proxy;
 use crate::proxy::net::{Level, Net, Readiness};
-use crate::proxy::settings::Settings;
 use crate::sys::{self, Signal, Signals};
 use crate::words::Reason;
 use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll};
+use mio::{Events, Interest, Poll, Registry, Waker};
+use reload::Reloading;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Events taken from the kernel at a time.
@@ -43,19 +50,9 @@ const GRACE_MS: u64 = 5000;
 const SIGNALS: mio::Token = mio::Token(0);
 /// All listeners: they are few, and accepting tells which one it was.
 const LISTENERS: mio::Token = mio::Token(1);
-const CONNECTIONS: usize = 2;
-
-/// What a new reading of the configuration changes in a running process.
-pub struct Reloaded {
-    pub settings: Settings,
-    pub listen: Vec<Listen>,
-    pub verbosity: u32,
-    /// What it cannot change, and what is strange about it; one line each.
-    pub warnings: Vec<String>,
-}
-
-/// Reads the configuration again; the error is one line.
-pub type Reload = Box<dyn FnMut() -> Result<Reloaded, String>>;
+/// A thread has an answer: a name was looked up, or the configuration read.
+const ANSWERS: mio::Token = mio::Token(2);
+const CONNECTIONS: usize = 3;
 
 /// How the loop goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,13 +70,31 @@ enum Phase {
     },
 }
 
+/// What comes from other threads, and what wakes the loop for it.
+pub struct Answers {
+    pub names: Names,
+    waker: Arc<Waker>,
+}
+
+impl Answers {
+    /// Begins the thread that looks names up.
+    pub fn new(registry: &Registry) -> io::Result<Self> {
+        let waker = Arc::new(Waker::new(registry, ANSWERS)?);
+        let woken = Arc::clone(&waker);
+        // If it cannot be woken the loop comes to it with the next event.
+        let names = Names::start(move || drop(woken.wake()))?;
+        Ok(Self { names, waker })
+    }
+}
+
 /// The reactor with all that it owns.
 pub struct Reactor {
     poll: Poll,
     proxy: Proxy<World>,
     listeners: Vec<Listener>,
     signals: Signals,
-    reload: Reload,
+    names: Names,
+    reloading: Reloading,
     phase: Phase,
     /// Set while there are no descriptors left: when to try again.
     accept_again_ms: Option<u64>,
@@ -92,6 +107,7 @@ impl Reactor {
         proxy: Proxy<World>,
         mut listeners: Vec<Listener>,
         signals: Signals,
+        answers: Answers,
         reload: Reload,
     ) -> io::Result<Self> {
         let fd = signals.as_raw_fd();
@@ -105,7 +121,8 @@ impl Reactor {
             proxy,
             listeners,
             signals,
-            reload,
+            names: answers.names,
+            reloading: Reloading::new(reload, answers.waker),
             phase: Phase::Serving,
             accept_again_ms: None,
         })
@@ -133,17 +150,32 @@ impl Reactor {
                 match event.token() {
                     SIGNALS => self.take_signals(&mut scratch),
                     LISTENERS => self.listener_ready(),
+                    ANSWERS => self.take_names(),
                     token => self.proxy.ready(world::from_mio(token), readiness, &mut scratch),
                 }
             }
             self.accept();
+            self.go_on_reloading();
             self.leave_if_handed_over(&mut scratch);
             self.proxy.tick();
             self.proxy.flush(&mut scratch);
+            for host in self.proxy.take_wanted_names() {
+                self.names.ask(&host);
+            }
             if self.has_left() {
                 self.proxy.net().log(Level::Notice, format_args!("ended"));
                 return Ok(());
             }
+        }
+    }
+
+    /// Hands on what was found of the names that were looked up.
+    fn take_names(&mut self) {
+        while let Some((host, found, warning)) = self.names.take() {
+            if let Some(warning) = warning {
+                self.proxy.net().log(Level::Warning, format_args!("{warning}"));
+            }
+            self.proxy.name_found(&host, &found);
         }
     }
 
@@ -170,7 +202,12 @@ impl Reactor {
         } else {
             self.accept_again_ms
         };
-        let deadlines_ms = [self.proxy.deadline_ms(), leaving_ms, accept_ms];
+        let deadlines_ms = [
+            self.proxy.deadline_ms(),
+            leaving_ms,
+            accept_ms,
+            self.reloading.deadline_ms(),
+        ];
         let next_ms = deadlines_ms.into_iter().flatten().min()?;
         Some(Duration::from_millis(next_ms.saturating_sub(now_ms)))
     }
@@ -187,7 +224,7 @@ impl Reactor {
                         );
                     }
                 }
-                (Signal::Reload, Phase::Serving) => self.reload(),
+                (Signal::Reload, Phase::Serving) => self.begin_reload(),
                 (Signal::Reload, _) => {}
                 (Signal::Terminate, Phase::Serving) => self.hand_over(scratch),
                 // Told twice: now.
@@ -284,7 +321,7 @@ impl Reactor {
                     break;
                 }
                 match listener.accept() {
-                    Ok(socket) => self.proxy.accept(socket),
+                    Ok((socket, from)) => welcome(&mut self.proxy, socket, from),
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => listener.ready = false,
                     Err(error) if is_exhaustion(&error) => {
                         let net = self.proxy.net();
@@ -301,6 +338,14 @@ impl Reactor {
                 }
             }
         }
+    }
+}
+
+/// Takes a connection over, unless it is magent's own: requests would go round for ever.
+fn welcome(proxy: &mut Proxy<World>, socket: Socket, from: Option<SocketAddr>) {
+    match from {
+        Some(from) if proxy.net().is_own_link(&socket, from) => proxy.net().close(socket),
+        _ => proxy.accept(socket),
     }
 }
 

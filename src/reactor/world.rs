@@ -5,18 +5,24 @@ use crate::proxy::net::{Address, Level, Net, Token};
 use crate::sys::{self, Log};
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry};
+use std::collections::HashSet;
 use std::fmt;
 use std::io::{self, IoSlice, Read, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A connection of either kind.
 pub enum Socket {
     Tcp(TcpStream),
+    /// To a server.
+    Link(TcpStream, Ends),
     Unix(UnixStream),
 }
 
-/// What there is one of: the registry of the poll, the clock, the log.
+/// The addresses of a connection's two ends: its client's and its server's. One alone is that of other connections, too.
+type Ends = (SocketAddr, SocketAddr);
+
+/// What there is one of: the registry of the poll, the clock, the log, and which connections are links.
 pub struct World {
     registry: Registry,
     started: Instant,
@@ -24,6 +30,9 @@ pub struct World {
     verbosity: u32,
     /// A descriptor has been closed since this was last asked.
     freed: bool,
+    links: HashSet<Ends>,
+    /// It has been told that one of these servers is magent itself.
+    told_of_itself: bool,
 }
 
 impl World {
@@ -34,7 +43,28 @@ impl World {
             log,
             verbosity,
             freed: false,
+            links: HashSet::new(),
+            told_of_itself: false,
         }
+    }
+
+    /// Whether a client that has connected from there is magent itself, which takes itself for a server. The log is told
+    /// once: it connects again and again.
+    pub(super) fn is_own_link(&mut self, socket: &Socket, from: SocketAddr) -> bool {
+        let Socket::Tcp(stream) = socket else {
+            return false;
+        };
+        let Ok(here) = stream.local_addr() else {
+            return false;
+        };
+        let is_own = self.links.contains(&(from, here));
+        if is_own && !std::mem::replace(&mut self.told_of_itself, true) {
+            self.log(
+                Level::Error,
+                format_args!("{here} leads back to this magent: it is no server"),
+            );
+        }
+        is_own
     }
 
     pub(super) fn reopen_log(&mut self) -> io::Result<()> {
@@ -68,19 +98,30 @@ impl Net for World {
         let mut socket = match address {
             Address::Tcp(address) => Socket::Tcp(TcpStream::connect(*address)?),
             Address::Unix(path) => Socket::Unix(UnixStream::connect(path)?),
+            Address::Unresolved => return Err(io::Error::other("its host name has not been found yet")),
         };
         self.adopt(&mut socket, token)?;
-        if let Socket::Tcp(stream) = &socket {
-            let _ = sys::set_keepalive_soon(stream);
-            let _ = sys::set_reset_on_close(stream);
-        }
-        Ok(socket)
+        let (stream, server) = match (socket, address) {
+            (Socket::Tcp(stream), Address::Tcp(server)) => (stream, *server),
+            (socket, _) => return Ok(socket),
+        };
+        let _ = sys::set_keepalive_soon(&stream);
+        let _ = sys::set_reset_on_close(&stream);
+        // Connecting to no address in particular is connecting to this machine.
+        let server = match server.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => SocketAddr::from((Ipv4Addr::LOCALHOST, server.port())),
+            IpAddr::V6(ip) if ip.is_unspecified() => SocketAddr::from((Ipv6Addr::LOCALHOST, server.port())),
+            _ => server,
+        };
+        let ends = (stream.local_addr()?, server);
+        self.links.insert(ends);
+        Ok(Socket::Link(stream, ends))
     }
 
     fn adopt(&mut self, socket: &mut Socket, token: Token) -> io::Result<()> {
         let both = Interest::READABLE | Interest::WRITABLE;
         match socket {
-            Socket::Tcp(stream) => {
+            Socket::Tcp(stream) | Socket::Link(stream, _) => {
                 // Neither can fail on a healthy socket, and a failing one says so soon enough.
                 let _ = stream.set_nodelay(true);
                 let _ = sys::set_keepalive(stream);
@@ -92,28 +133,31 @@ impl Net for World {
 
     fn read(&mut self, socket: &mut Socket, into: &mut [u8]) -> io::Result<usize> {
         match socket {
-            Socket::Tcp(stream) => stream.read(into),
+            Socket::Tcp(stream) | Socket::Link(stream, _) => stream.read(into),
             Socket::Unix(stream) => stream.read(into),
         }
     }
 
     fn write(&mut self, socket: &mut Socket, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         match (socket, pieces) {
-            (Socket::Tcp(stream), [piece]) => stream.write(piece),
-            (Socket::Tcp(stream), pieces) => stream.write_vectored(pieces),
+            (Socket::Tcp(stream) | Socket::Link(stream, _), [piece]) => stream.write(piece),
+            (Socket::Tcp(stream) | Socket::Link(stream, _), pieces) => stream.write_vectored(pieces),
             (Socket::Unix(stream), pieces) => stream.write_vectored(pieces),
         }
     }
 
     fn peer(&self, socket: &Socket) -> Option<SocketAddr> {
         match socket {
-            Socket::Tcp(stream) => stream.peer_addr().ok(),
+            Socket::Tcp(stream) | Socket::Link(stream, _) => stream.peer_addr().ok(),
             Socket::Unix(_) => None,
         }
     }
 
     fn close(&mut self, socket: Socket) {
         self.freed = true;
+        if let Socket::Link(_, ends) = &socket {
+            self.links.remove(ends);
+        }
         // Closing takes it out of the epoll set as well.
         drop(socket);
     }

@@ -16,8 +16,8 @@ pub struct Account {
 /// A user by name or number, with its login group. None if there is no such name.
 pub fn find_user(user: &str) -> Option<Account> {
     let c_name = CString::new(user).ok()?;
-    // SAFETY: getpwnam and getpwuid return null or a pointer to a record that is valid until the next such call; this
-    // process has one thread, and what is needed is copied before anything else is called.
+    // SAFETY: getpwnam and getpwuid return null or a pointer to a record that is valid until the next such call; only
+    // who reads a configuration asks, one at a time, and what is needed is copied before anything else is called.
     unsafe {
         let mut record = libc::getpwnam(c_name.as_ptr());
         if record.is_null()

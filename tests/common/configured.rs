@@ -2,6 +2,7 @@
 
 use super::{Magent, Memcached, Port, Scratch, eventually, scratch};
 use std::fs;
+use std::process::Command;
 
 /// What the log says of a reload, and of one that is refused.
 pub const RELOADED: &str = "the configuration has been read again";
@@ -35,12 +36,20 @@ impl Configured {
     }
 
     pub fn start_with(lines: &str, arguments: &[&str]) -> Self {
+        let mut command = Command::new(Magent::program());
+        command.args(arguments);
+        Self::start_by(command, lines)
+    }
+
+    /// One that is started by a command that has been prepared for that.
+    pub fn start_by(mut command: Command, lines: &str) -> Self {
         let (files, port) = (scratch(), Port::free());
         let name = format!("127.0.0.1:{port}");
         let common = format!("[General]\nport = {port}\ntimeout = 8000\n");
         let file = files.path("magent.conf");
         fs::write(&file, format!("{common}listen = 127.0.0.1\n{lines}\n")).expect("a file");
-        let magent = Magent::start_exactly(&[&["-D", "-c", &file], arguments].concat(), &name, port);
+        command.args(["-D", "-c", &file]);
+        let magent = Magent::launch(command, name, port);
         Self {
             magent,
             file,

@@ -94,6 +94,14 @@ impl Memcached {
         server
     }
 
+    /// One that runs on the same port of another address of this machine.
+    pub fn at(&self, ip: &str) -> Self {
+        let (_, port) = self.name.rsplit_once(':').expect("a port");
+        let mut server = Self::of(format!("{ip}:{port}"), &["-l", ip, "-U", "0", "-p", port], None);
+        server.restart();
+        server
+    }
+
     fn of(name: String, arguments: &[&str], port: Option<Port>) -> Self {
         let everywhere = ["-u", "root", "-m", "64", "-t", "2"];
         let arguments = everywhere.iter().chain(arguments);

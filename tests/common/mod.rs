@@ -11,6 +11,7 @@ mod client;
 mod configured;
 mod ended;
 mod fake;
+mod hosts;
 mod memcached;
 mod port;
 mod process;
@@ -19,6 +20,7 @@ pub use client::{Bytes, Client, assert_same};
 pub use configured::{Configured, NOT_RELOADED, RELOADED, masters, names};
 pub use ended::{Ended, run, run_command};
 pub use fake::Fake;
+pub use hosts::Hosts;
 pub use memcached::{Memcached, Version};
 pub use port::Port;
 pub use process::{Daemon, Process, Scratch, is_root, mode_of, open_many_files, scratch};
@@ -104,7 +106,8 @@ impl Magent {
         Self::launch(command, name.to_owned(), port)
     }
 
-    fn launch(mut command: Command, name: String, port: Port) -> Self {
+    /// By a command that makes it listen on `name`, stay in the foreground and log to the terminal.
+    pub fn launch(mut command: Command, name: String, port: Port) -> Self {
         let mut process = Process::spawn(command.stderr(Stdio::piped()));
         let log = process.collect_stderr();
         let mut magent = Self {
@@ -175,6 +178,14 @@ impl Magent {
     /// Waits for it to exit by itself.
     pub fn wait(&mut self) -> ExitStatus {
         self.process.wait()
+    }
+}
+
+impl Drop for Magent {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("magent on {} said:\n{}", self.name, self.log());
+        }
     }
 }
 
