@@ -37,12 +37,14 @@ fn first_meta(_: &str, flags: &str, item: Option<(u32, &str)>) -> String {
 }
 
 /// 1.6.0 to 1.6.9: OK is what is HD now.
-fn second_meta(_: &str, flags: &str, item: Option<(u32, &str)>) -> String {
+fn second_meta(key: &str, flags: &str, item: Option<(u32, &str)>) -> String {
     match (item, flags) {
         (None, _) => "EN\r\n".to_owned(),
-        (Some((item_flags, value)), "t f c v") => format!("VA {} t-1 f{item_flags} c9\r\n{value}\r\n", value.len()),
-        (Some(_), "c") => "OK c9\r\n".to_owned(),
-        (Some(_), _) => "OK t-1\r\n".to_owned(),
+        (Some((item_flags, value)), "t f c k v") => {
+            format!("VA {} t-1 f{item_flags} c9 k{key}\r\n{value}\r\n", value.len())
+        }
+        (Some(_), "c k") => format!("OK c9 k{key}\r\n"),
+        (Some(_), _) => format!("OK t-1 k{key}\r\n"),
     }
 }
 

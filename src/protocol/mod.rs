@@ -1,9 +1,10 @@
 //! Bytes to meaning and back, without I/O and without allocation on the common path.
 //!
-//! [`request`] reads what clients say, in the [`dialect`] of the memcached behind; its [`words`], its [`verb`], and the
-//! [`refusal`] of what is no request. [`response`] reads what servers answer, [`number`] the numbers in both. Everything here
-//! is a pure function of the bytes at hand: a parser is given what has arrived so far and either understands a whole
-//! line or asks for more, so any split of the bytes gives the same result.
+//! [`request`] reads what clients say, in the [`dialect`] of the memcached behind; its [`words`], its [`verb`], the numbers
+//! in it ([`number`]), and the [`refusal`] of what is no request. [`response`] reads what servers answer, and [`question`]
+//! tells whether that fits what they were asked. Everything here is a pure function of the bytes at hand: a parser is given
+//! what has arrived so far and either understands a whole line or asks for more, so any split of the bytes gives the same
+//! result.
 //!
 //! The text protocol is memcached's `protocol.txt`; where that is silent, the behaviour of memcached 1.6.18 and of 1.6.45
 //! is the rule, and `tests/text_protocol.rs` and `tests/malformed.rs` compare byte for byte. The meta commands and the binary protocol will be two
@@ -12,6 +13,7 @@
 mod admin;
 pub mod dialect;
 pub mod number;
+pub mod question;
 pub mod refusal;
 pub mod request;
 pub mod response;

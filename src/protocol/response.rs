@@ -1,13 +1,20 @@
 //! What a server answers, in the text protocol and in as much of the meta protocol as repair needs.
 //!
 //! One shape for every command: a status, the words behind it, and the length of the data block that follows, if any.
-//! Nothing here knows which command the answer belongs to; that is the business of the link's queue.
+//! Nothing here knows which command the answer belongs to: see [`question`](super::question).
+//!
+//! What a memcached would not write is garbage, in the numbers too: who takes `-0` or `+5` for a length and is wrong takes
+//! a value for answers, or answers for a value.
 
-use super::find_newline;
-use super::number::unsigned;
+use super::{KEY_BYTES_MAX, find_newline};
 
-/// Longest status line that a server sends: VALUE, a key, three numbers. A longer one is garbage.
+/// Longest status line that a server sends: an error, or a line of `stats`. A longer one is garbage.
 pub const RESPONSE_LINE_BYTES_MAX: usize = 2048;
+/// Longest line of a VALUE: a key, flags, length and unique.
+const VALUE_LINE_BYTES_MAX: usize =
+    "VALUE ".len() + KEY_BYTES_MAX + " 4294967295 1073741824 18446744073709551615\r\n".len();
+/// Longest value: memcached's `-I` may not be set higher.
+const VALUE_BYTES_MAX: u64 = 1 << 30;
 
 /// The first word of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,8 +51,11 @@ pub struct Response<'a> {
     pub status: Status,
     /// The line without its end.
     pub line: &'a [u8],
-    /// The key of a VALUE.
+    /// The key of a VALUE, or of a VA where that was asked for.
     pub key: &'a [u8],
+    /// The flags and the cas unique of a VALUE.
+    pub flags: u32,
+    pub unique: Option<u64>,
     /// Bytes of the data block behind the line, its line end not counted; None when there is no block.
     pub value_len: Option<usize>,
 }
@@ -57,32 +67,38 @@ pub struct Garbage;
 /// Reads the first line of `bytes`. None while it has not ended; else its length with the line end, and the answer.
 pub fn parse(bytes: &[u8]) -> Option<Result<(usize, Response<'_>), Garbage>> {
     let Some(newline) = find_newline(bytes) else {
-        return (bytes.len() > RESPONSE_LINE_BYTES_MAX).then_some(Err(Garbage));
+        let len_max = match bytes.starts_with(b"VALUE ") {
+            true => VALUE_LINE_BYTES_MAX,
+            false => RESPONSE_LINE_BYTES_MAX,
+        };
+        return (bytes.len() > len_max).then_some(Err(Garbage));
     };
-    let line = match &bytes[..newline] {
-        [before @ .., b'\r'] => before,
-        line => line,
-    };
-    Some(parse_line(line).map(|response| (newline + 1, response)))
+    let line = bytes[..newline].strip_suffix(b"\r").ok_or(Garbage);
+    Some(line.and_then(parse_line).map(|response| (newline + 1, response)))
 }
 
 fn parse_line(line: &[u8]) -> Result<Response<'_>, Garbage> {
     let word_len = line.iter().position(|&byte| byte == b' ').unwrap_or(line.len());
+    let (word, alone) = (&line[..word_len], word_len == line.len());
     let mut response = Response {
         status: Status::End,
         line,
         key: &[],
+        flags: 0,
+        unique: None,
         value_len: None,
     };
-    response.status = match &line[..word_len] {
+    response.status = match word {
         b"VALUE" => return value(response),
-        b"END" => Status::End,
-        b"STORED" => Status::Stored,
-        b"NOT_STORED" => Status::NotStored,
-        b"EXISTS" | b"EX" => Status::Exists,
-        b"NOT_FOUND" | b"NF" => Status::NotFound,
-        b"DELETED" => Status::Deleted,
-        b"TOUCHED" => Status::Touched,
+        b"END" if alone => Status::End,
+        b"STORED" if alone => Status::Stored,
+        b"NOT_STORED" if alone => Status::NotStored,
+        b"EXISTS" if alone => Status::Exists,
+        b"EX" => Status::Exists,
+        b"NOT_FOUND" if alone => Status::NotFound,
+        b"NF" => Status::NotFound,
+        b"DELETED" if alone => Status::Deleted,
+        b"TOUCHED" if alone => Status::Touched,
         b"OK" => Status::Ok,
         b"VERSION" => Status::Version,
         b"ERROR" | b"CLIENT_ERROR" | b"SERVER_ERROR" | b"MEMLIMIT_ADJUST_FAILED" => Status::Error,
@@ -90,7 +106,7 @@ fn parse_line(line: &[u8]) -> Result<Response<'_>, Garbage> {
         b"HD" => Status::MetaHit,
         b"STAT" => Status::Stat,
         b"VA" => return meta_value(response),
-        digits if !digits.is_empty() && digits.iter().all(u8::is_ascii_digit) => Status::Number,
+        digits if alone && unsigned(digits).is_some() => Status::Number,
         _ => return Err(Garbage),
     };
     Ok(response)
@@ -99,24 +115,63 @@ fn parse_line(line: &[u8]) -> Result<Response<'_>, Garbage> {
 fn value(mut response: Response<'_>) -> Result<Response<'_>, Garbage> {
     let mut words = response.line.split(|&byte| byte == b' ').skip(1);
     response.status = Status::Value;
-    response.key = words.next().ok_or(Garbage)?;
-    let _flags = words.next().and_then(unsigned).ok_or(Garbage)?;
-    let len = words.next().and_then(unsigned).ok_or(Garbage)?;
-    response.value_len = Some(usize::try_from(len).map_err(|_| Garbage)?);
-    Ok(response)
+    response.key = words
+        .next()
+        .filter(|key| (1..=KEY_BYTES_MAX).contains(&key.len()))
+        .ok_or(Garbage)?;
+    response.flags = words.next().and_then(flags).ok_or(Garbage)?;
+    response.value_len = Some(words.next().and_then(value_len).ok_or(Garbage)?);
+    if let Some(unique) = words.next() {
+        response.unique = Some(unsigned(unique).ok_or(Garbage)?);
+    }
+    match words.next() {
+        None => Ok(response),
+        Some(_) => Err(Garbage),
+    }
 }
 
 fn meta_value(mut response: Response<'_>) -> Result<Response<'_>, Garbage> {
     let mut words = response.line.split(|&byte| byte == b' ').skip(1);
-    let len = words.next().and_then(unsigned).ok_or(Garbage)?;
     response.status = Status::MetaValue;
-    response.value_len = Some(usize::try_from(len).map_err(|_| Garbage)?);
+    response.value_len = Some(words.next().and_then(value_len).ok_or(Garbage)?);
+    response.key = response.meta_flag(b'k').unwrap_or(&[]);
     Ok(response)
 }
 
-impl Response<'_> {
+fn value_len(word: &[u8]) -> Option<usize> {
+    let len = unsigned(word).filter(|&len| len <= VALUE_BYTES_MAX)?;
+    usize::try_from(len).ok()
+}
+
+/// The flags of an item, as a server writes them.
+pub fn flags(word: &[u8]) -> Option<u32> {
+    unsigned(word).and_then(|flags| u32::try_from(flags).ok())
+}
+
+/// A number as a server writes it: digits, no more of them than it takes.
+pub fn unsigned(word: &[u8]) -> Option<u64> {
+    match word {
+        b"0" => return Some(0),
+        [b'1'..=b'9', ..] => {}
+        _ => return None,
+    }
+    word.iter().try_fold(0_u64, |value, &byte| {
+        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
+        value.checked_mul(10)?.checked_add(digit)
+    })
+}
+
+/// The same, perhaps below zero.
+pub fn signed(word: &[u8]) -> Option<i64> {
+    match word.strip_prefix(b"-") {
+        Some(digits) => 0_i64.checked_sub_unsigned(unsigned(digits).filter(|&value| value > 0)?),
+        None => i64::try_from(unsigned(word)?).ok(),
+    }
+}
+
+impl<'a> Response<'a> {
     /// The value of a meta return flag (`t-1` gives `-1` for `t`), if the server sent it.
-    pub fn meta_flag(&self, flag: u8) -> Option<&[u8]> {
+    pub fn meta_flag(&self, flag: u8) -> Option<&'a [u8]> {
         self.line
             .split(|&byte| byte == b' ')
             .skip(1)
@@ -136,13 +191,12 @@ mod tests {
             (b"NOT_STORED\r\n", Status::NotStored),
             (b"EXISTS\r\n", Status::Exists),
             (b"EX\r\n", Status::Exists),
-            (b"NF\r\n", Status::NotFound),
+            (b"NF \r\n", Status::NotFound),
             (b"NOT_FOUND\r\n", Status::NotFound),
             (b"DELETED\r\n", Status::Deleted),
             (b"TOUCHED\r\n", Status::Touched),
             (b"OK\r\n", Status::Ok),
             (b"42\r\n", Status::Number),
-            (b"42 \r\n", Status::Number),
             (b"VERSION 1.6.18\r\n", Status::Version),
             (b"EN\r\n", Status::MetaMiss),
             (b"HD\r\n", Status::MetaHit),
@@ -178,6 +232,79 @@ mod tests {
             assert_eq!(response.meta_flag(b'c'), Some(&b"7"[..]));
             assert_eq!(response.meta_flag(b't'), None);
         }
+    }
+
+    #[test]
+    fn numbers_are_what_a_server_writes() {
+        assert_eq!(
+            (unsigned(b"0"), unsigned(b"18446744073709551615")),
+            (Some(0), Some(u64::MAX))
+        );
+        assert_eq!((flags(b"4294967295"), flags(b"4294967296")), (Some(u32::MAX), None));
+        for odd in [
+            &b""[..],
+            b"-0",
+            b"+5",
+            b"05",
+            b"00",
+            b"5 ",
+            b"5x",
+            b"-",
+            b"18446744073709551616",
+        ] {
+            assert_eq!((unsigned(odd), signed(odd)), (None, None), "{}", odd.escape_ascii());
+        }
+        assert_eq!((unsigned(b"-5"), signed(b"-5")), (None, Some(-5)));
+        assert_eq!(signed(b"-9223372036854775808"), Some(i64::MIN));
+        assert_eq!(
+            (signed(b"9223372036854775808"), signed(b"-9223372036854775809")),
+            (None, None)
+        );
+    }
+
+    #[test]
+    fn what_no_memcached_writes_is_garbage() {
+        for text in [
+            "VALUE k 0 -0",
+            "VALUE k 0 +5",
+            "VALUE k 0 05",
+            "VALUE k 0 5 ",
+            "VALUE k 0 5 7 8",
+            "VALUE k 0 5 -7",
+            "VALUE k -1 5",
+            "VALUE k 4294967296 5",
+            "VALUE  0 5",
+            "VALUE k 0 1073741825",
+            "VALUE k 0 18446744073709551616",
+            "VA -0 t-1",
+            "VA",
+            "STORED k",
+            "END 1",
+            "DELETED ",
+            " STORED",
+            "42 ",
+            "042",
+            "-1",
+            "18446744073709551616",
+            "stored",
+            "",
+        ] {
+            assert_eq!(parse(format!("{text}\r\n").as_bytes()), Some(Err(Garbage)), "{text:?}");
+        }
+        assert_eq!(parse(b"STORED\n"), Some(Err(Garbage)), "a line ends with both");
+        let long = format!("VALUE {} 0 5\r\n", "k".repeat(KEY_BYTES_MAX + 1));
+        assert_eq!(parse(long.as_bytes()), Some(Err(Garbage)));
+        let longest = format!(
+            "VALUE {} 4294967295 1073741824 {}\r\n",
+            "k".repeat(KEY_BYTES_MAX),
+            u64::MAX
+        );
+        assert_eq!(parse(&longest.as_bytes()[..longest.len() - 1]), None);
+        assert!(parse(longest.as_bytes()).unwrap().is_ok());
+        assert_eq!(
+            parse(&[b"VALUE ", &[b'k'; VALUE_LINE_BYTES_MAX][..]].concat()),
+            Some(Err(Garbage))
+        );
     }
 
     #[test]

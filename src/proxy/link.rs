@@ -1,8 +1,12 @@
 //! One connection to a server, shared by all clients: what is to be sent, and who waits for which answer.
 
+use super::dispatch::LINE_END;
 use super::net::Net;
 use super::transaction::Bytes;
 use crate::buffer::{Chain, Gather, Pool, Slice};
+use crate::protocol::question::Question;
+use crate::protocol::request::Keys;
+use crate::protocol::response::{Response, Status};
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 
@@ -93,9 +97,65 @@ impl Leg {
         let fails_over = self.purpose == Purpose::Conditional(Side::First);
         Leg {
             purpose: Purpose::Stale { fails_over },
-            request: self.request.part(0, if fails_over { self.request.len() } else { 0 }),
+            request: self.request.clone(),
             ..*self
         }
+    }
+
+    /// Takes a value of `key`: moves the cursor behind that key. The keys before it were asked for and did not come: they
+    /// are given to `missing`, with their places among the keys asked for. False, and nothing is changed, if none of the
+    /// keys for which a value may still come is this one.
+    pub fn take_value(&mut self, key: &[u8], mut missing: impl FnMut(&[u8], u32)) -> bool {
+        if self.keys <= 1 {
+            let fits = self.hits == 0 && self.is_only_key(key);
+            self.hits += u32::from(fits);
+            return fits;
+        }
+        let request = self.request.bytes();
+        let end = request.len() - LINE_END.len();
+        let left = &request[self.cursor..end];
+        let mut keys = Keys::of(left);
+        let Some(skipped) = keys.by_ref().position(|candidate| candidate == key) else {
+            return false;
+        };
+        for (candidate, place) in Keys::of(left).take(skipped).zip(self.passed..) {
+            missing(candidate, place);
+        }
+        self.hits += 1;
+        self.passed += skipped as u32 + 1;
+        self.cursor = end - keys.rest().len();
+        true
+    }
+
+    /// Whether the key that a server says it looked at is the one that it was to look at. Before memcached 1.6.10 it does not
+    /// say of what it does not have.
+    fn is_looked_at(&self, response: &Response<'_>) -> bool {
+        match response.meta_flag(b'k') {
+            Some(key) => self.is_only_key(key),
+            None => matches!(response.status, Status::MetaMiss | Status::Error),
+        }
+    }
+
+    /// Whether a request for one key is for this one, in one comparison where it is written as magent writes it.
+    fn is_only_key(&self, key: &[u8]) -> bool {
+        let request = self.request.bytes();
+        let line = request.strip_suffix(LINE_END).unwrap_or(request);
+        match line.strip_suffix(key) {
+            Some([.., b' ']) => true,
+            _ => self.only_key() == key,
+        }
+    }
+
+    /// The key of a request for one.
+    pub fn only_key(&self) -> &[u8] {
+        let request = self.request.bytes();
+        let line = request.strip_suffix(LINE_END).unwrap_or(request);
+        let mut words = Keys::of(line);
+        let key = match Question::of(request) {
+            Some(Question::MetaGet | Question::MetaLook | Question::MetaDelete) => words.nth(1),
+            _ => words.last(),
+        };
+        key.unwrap_or(&[])
     }
 }
 
@@ -179,6 +239,27 @@ impl<N: Net> Link<N> {
         (slice, self.queued)
     }
 
+    /// Bytes that have been written since the link was opened.
+    pub fn written(&self) -> u64 {
+        self.queued - self.output.len() as u64
+    }
+
+    /// Whether an answer may be the oldest leg's: of the right kind, and not there before the server can have read what it
+    /// was asked. An error may be answered as soon as the line has begun.
+    pub fn is_answer(&self, response: &Response<'_>) -> bool {
+        let Some(leg) = self.pending.front() else {
+            return false;
+        };
+        let sent = match response.status {
+            Status::Error => leg.end < self.written() + leg.request.len() as u64,
+            _ => leg.end <= self.written(),
+        };
+        let question = Question::of(leg.request.bytes());
+        sent && question.is_some_and(|question| {
+            question.is_answered_by(response) && (question != Question::MetaLook || leg.is_looked_at(response))
+        })
+    }
+
     /// When the oldest leg's patience ends; None while nobody waits.
     pub fn deadline_ms(&self, timeout_ms: u64) -> Option<u64> {
         let oldest = self.pending.front().filter(|_| !self.aside)?;
@@ -215,7 +296,7 @@ impl<N: Net> Link<N> {
     /// only while the oldest leg's own request is not out yet: a server that hangs goes on taking bytes until its
     /// socket is full.
     pub fn wrote_after_waiting(&mut self, now_ms: u64, count: usize) {
-        let before = self.queued - self.output.len() as u64 - count as u64;
+        let before = self.written() - count as u64;
         if self.pending.front().is_some_and(|leg| leg.end > before) {
             self.progressed(now_ms);
         }

@@ -247,11 +247,26 @@ impl<N: Net> Proxy<N> {
         self.shares = shares;
     }
 
-    /// A value came; `slice` is the block that it alone stands in, where there is one.
+    /// Whether a value is of a key that its leg may still get one of. Those that were asked for before it did not come.
+    pub(super) fn take_read_value(&mut self, leg: &mut Leg, key: &[u8]) -> bool {
+        let fallible = self.farm.has_backups();
+        let slots_start = leg.slots_start;
+        let read = self.read_mut(leg.transaction);
+        let (slots, missed) = (&read.slots, &mut read.missed);
+        leg.take_value(key, |key, place| {
+            if fallible {
+                missed.text.push(b' ');
+                missed.text.extend_from_slice(key);
+                missed.slots.extend(slots.get(slots_start + place as usize));
+            }
+        })
+    }
+
+    /// A value came, of a key that was asked for; `slice` is the block that it alone stands in, where there is one.
     pub(super) fn read_value(
         &mut self,
+        leg: &Leg,
         server: usize,
-        leg: &mut Leg,
         response: &Response<'_>,
         line_len: usize,
         bytes: &[u8],
@@ -265,7 +280,7 @@ impl<N: Net> Proxy<N> {
         self.pass_value(server, leg, response.key, bytes, slice);
     }
 
-    fn pass_value(&mut self, server: usize, leg: &mut Leg, key: &[u8], bytes: &[u8], slice: Option<&Slice>) {
+    fn pass_value(&mut self, server: usize, leg: &Leg, key: &[u8], bytes: &[u8], slice: Option<&Slice>) {
         let id = leg.transaction;
         let Purpose::Read(ask) = leg.purpose else {
             return;
@@ -274,17 +289,13 @@ impl<N: Net> Proxy<N> {
             let client = &mut self.clients[client];
             client.reply_bytes_per_key = (client.reply_bytes_per_key * 7 + bytes.len()) / 8 + 1;
         }
-        leg.hits += 1;
         let fallible = self.farm.has_backups();
         let pool = std::rc::Rc::clone(&self.pool);
         let read = self.read_mut(id);
         read.hits += 1;
-        if leg.keys > 1 && (fallible || read.merge.is_some()) {
-            pass_over(leg, key, &read.slots, &mut read.missed);
-            if fallible && ask == Ask::First && !read.missed.slots.is_empty() {
-                // What the partner has of those comes first.
-                read.merge.get_or_insert_default();
-            }
+        if fallible && leg.keys > 1 && ask == Ask::First && !read.missed.slots.is_empty() {
+            // What the partner has of those comes first.
+            read.merge.get_or_insert_default();
         }
         let slot = read
             .slots
@@ -304,8 +315,7 @@ impl<N: Net> Proxy<N> {
     }
 
     /// A value above the item limit came and was thrown away.
-    pub(super) fn read_oversized(&mut self, leg: &mut Leg) {
-        leg.hits += 1;
+    pub(super) fn read_oversized(&mut self, leg: &Leg) {
         self.read_mut(leg.transaction).failure = Some(TOO_LARGE);
     }
 
@@ -444,25 +454,6 @@ impl Wanted {
         self.text.extend_from_slice(&other.text);
         self.slots.extend_from_slice(&other.slots);
     }
-}
-
-/// Moves a leg's cursor behind `key`; the keys before it were asked for and did not come.
-fn pass_over(leg: &mut Leg, key: &[u8], slots: &[u16], missed: &mut Wanted) {
-    let request = leg.request.bytes();
-    let end = request.len() - 2;
-    let mut keys = Keys::of(&request[leg.cursor..end]);
-    for candidate in keys.by_ref() {
-        leg.passed += 1;
-        if candidate == key {
-            break;
-        }
-        missed.text.push(b' ');
-        missed.text.extend_from_slice(candidate);
-        missed
-            .slots
-            .extend(slots.get(leg.slots_start + leg.passed as usize - 1));
-    }
-    leg.cursor = end - keys.rest().len();
 }
 
 /// The keys of a leg for which no value has come and none can come before another's.

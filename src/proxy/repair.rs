@@ -243,8 +243,7 @@ impl<N: Net> Proxy<N> {
         };
         let key = repair.key.clone();
         let lane = self.farm.place(&key).lane;
-        // Some versions want a flag.
-        let parts: [&[u8]; 3] = [b"mg ", &key, b" t\r\n"];
+        let parts: [&[u8]; 3] = [b"mg ", &key, b" t k\r\n"];
         self.send(server, lane, Purpose::RepairCheck, id, Bytes::Parts(&parts), 0);
     }
 
@@ -263,7 +262,7 @@ impl<N: Net> Proxy<N> {
         let (from, key) = (repair.from, repair.key.clone());
         let lane = self.farm.place(&key).lane;
         let parts: [&[u8]; 3] = match (self.farm.servers[from].has_meta, listed) {
-            (true, _) => [b"mg ", &key, b" t f c v\r\n"],
+            (true, _) => [b"mg ", &key, b" t f c k v\r\n"],
             (false, true) => [b"get ", &key, LINE_END],
             (false, false) => return self.repair_failed(id),
         };
@@ -321,7 +320,7 @@ impl<N: Net> Proxy<N> {
 
     fn ask_for_unique(&mut self, id: usize, server: usize, key: &[u8]) {
         let lane = self.farm.place(key).lane;
-        let parts: [&[u8]; 3] = [b"mg ", key, b" c\r\n"];
+        let parts: [&[u8]; 3] = [b"mg ", key, b" c k\r\n"];
         self.send(server, lane, Purpose::RepairCheck, id, Bytes::Parts(&parts), 0);
     }
 

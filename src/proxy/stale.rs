@@ -29,7 +29,7 @@ impl<N: Net> Proxy<N> {
             };
             let link = &mut self.links[index];
             cut_off += link.clients_waiting();
-            let written = link.queued - link.output.len() as u64;
+            let written = link.written();
             link.output.clear();
             link.outgoing = Outgoing::Idle;
             link.aside = true;

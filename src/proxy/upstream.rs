@@ -1,6 +1,7 @@
 //! Sending to servers, and understanding what comes back.
 
 use super::Proxy;
+use super::dispatch::LINE_END;
 use super::link::{Arriving, Leg, Link, Outgoing, Purpose, write_out};
 use super::net::{Net, Readiness, Token};
 use super::transaction::Bytes;
@@ -14,6 +15,30 @@ use std::io::ErrorKind;
 
 /// Reads of one link in a row before the others get their turn.
 const READS_IN_A_ROW: usize = 16;
+/// Bytes of an answer that does not fit that the log shows.
+const SHOWN_MAX: usize = 60;
+
+/// Why what came from a server cannot be used, and what comes next cannot either.
+enum Fault {
+    Garbage,
+    /// It is an answer, but not to what was asked.
+    Misfit(String),
+}
+
+impl From<Garbage> for Fault {
+    fn from(Garbage: Garbage) -> Self {
+        Fault::Garbage
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fault::Garbage => f.write_str("it does not speak memcached's protocol"),
+            Fault::Misfit(what) => f.write_str(what),
+        }
+    }
+}
 
 impl<N: Net> Proxy<N> {
     /// Puts a leg on the link that `lane` of a server uses, opening it if need be. If it cannot be opened the leg is
@@ -152,8 +177,8 @@ impl<N: Net> Proxy<N> {
             match self.net.read(&mut link.socket, scratch) {
                 Ok(0) => return self.link_ended(index, format_args!("it closed the connection")),
                 Ok(count) => {
-                    if let Err(Garbage) = self.link_bytes(index, &scratch[..count]) {
-                        return self.link_failed(index, format_args!("it does not speak memcached's protocol"));
+                    if let Err(fault) = self.link_bytes(index, &scratch[..count]) {
+                        return self.link_failed(index, format_args!("{fault}"));
                     }
                     if self.links[index].aside && self.links[index].pending.is_empty() {
                         return self.stale_link_over(index);
@@ -201,7 +226,7 @@ impl<N: Net> Proxy<N> {
     }
 
     /// Handles what was read from a link. The link is still there when this returns.
-    fn link_bytes(&mut self, index: usize, mut bytes: &[u8]) -> Result<(), Garbage> {
+    fn link_bytes(&mut self, index: usize, mut bytes: &[u8]) -> Result<(), Fault> {
         let oldest_before = self.links[index].pending.front().map_or(0, |leg| leg.end);
         while !bytes.is_empty() {
             let link = &mut self.links[index];
@@ -267,13 +292,16 @@ impl<N: Net> Proxy<N> {
 
     /// Handles the whole answers at the front of `bytes`. Returns how many bytes they are; where a value has begun that
     /// is not all there, all bytes are taken.
-    fn answers(&mut self, index: usize, bytes: &[u8]) -> Result<usize, Garbage> {
+    fn answers(&mut self, index: usize, bytes: &[u8]) -> Result<usize, Fault> {
         let mut at = 0;
         while at < bytes.len() {
             let Some(parsed) = response::parse(&bytes[at..]) else {
                 break;
             };
             let (line_len, response) = parsed?;
+            if !self.links[index].is_answer(&response) {
+                return Err(self.misfit(index, &response));
+            }
             if response.status == Status::Stat {
                 self.introduction_line(index, response.line)?;
                 at += line_len;
@@ -281,16 +309,16 @@ impl<N: Net> Proxy<N> {
             }
             let Some(value_len) = response.value_len else {
                 let link = &mut self.links[index];
-                let leg = link.pending.pop_front().ok_or(Garbage)?; // nobody asked
+                let leg = link.pending.pop_front().ok_or(Garbage)?;
                 let server = link.server;
                 self.answered(server, leg, &response, &bytes[at..at + line_len])?;
                 at += line_len;
                 continue;
             };
-            let total = line_len.saturating_add(value_len).saturating_add(2);
+            let total = line_len + value_len + LINE_END.len();
             if value_len > self.settings.item_bytes_max {
                 let skipped = total.min(bytes.len() - at);
-                self.oversized_value(index, response.status, total - skipped)?;
+                self.oversized_value(index, &response, total - skipped)?;
                 at += skipped;
             } else if let Some(whole) = bytes.get(at..at + total) {
                 self.whole_value(index, &response, line_len, whole, None)?;
@@ -322,7 +350,21 @@ impl<N: Net> Proxy<N> {
         Ok(())
     }
 
-    fn gathered_value(&mut self, index: usize, gather: Gather, line_len: usize) -> Result<(), Garbage> {
+    /// What is wrong with an answer that is none to the oldest question.
+    fn misfit(&self, index: usize, response: &Response<'_>) -> Fault {
+        let show = |line: &[u8]| line[..line.len().min(SHOWN_MAX)].escape_ascii().to_string();
+        let said = show(response.line);
+        Fault::Misfit(match self.links[index].pending.front() {
+            Some(leg) => {
+                let request = leg.request.bytes();
+                let line = &request[..find_newline(request).unwrap_or(0)];
+                format!("it answered {said:?} to {:?}", show(line.trim_ascii_end()))
+            }
+            None => format!("it said {said:?}, and had not been asked anything"),
+        })
+    }
+
+    fn gathered_value(&mut self, index: usize, gather: Gather, line_len: usize) -> Result<(), Fault> {
         let slice = gather.freeze();
         let bytes = slice.bytes();
         let (_, response) = response::parse(bytes).ok_or(Garbage)??;
@@ -337,61 +379,57 @@ impl<N: Net> Proxy<N> {
         line_len: usize,
         bytes: &[u8],
         slice: Option<&Slice>,
-    ) -> Result<(), Garbage> {
-        if !bytes.ends_with(b"\r\n") {
-            return Err(Garbage);
+    ) -> Result<(), Fault> {
+        if !bytes.ends_with(LINE_END) {
+            return Err(Garbage.into());
         }
-        let server = self.links[index].server;
-        let mut leg = self.links[index].pending.pop_front().ok_or(Garbage)?;
-        match (leg.purpose, response.status) {
-            (Purpose::Read(_), Status::Value) => {
-                self.read_value(server, &mut leg, response, line_len, bytes, slice);
-                self.links[index].pending.push_front(leg);
-            }
-            (Purpose::RepairFetch, Status::Value) => {
-                self.repair_value(leg.transaction, response, &bytes[line_len..]);
-                self.links[index].pending.push_front(leg);
-            }
-            (Purpose::Stale { .. }, Status::Value) => self.links[index].pending.push_front(leg),
-            (Purpose::Stale { .. }, Status::MetaValue) => {}
-            (Purpose::RepairFetch, Status::MetaValue) => {
-                self.transactions[leg.transaction].legs -= 1;
-                self.repair_value(leg.transaction, response, &bytes[line_len..]);
-            }
-            _ => {
-                self.links[index].pending.push_front(leg);
-                return Err(Garbage);
-            }
+        let leg = self.take_value(index, response)?;
+        match leg.purpose {
+            Purpose::Read(_) => self.read_value(&leg, self.links[index].server, response, line_len, bytes, slice),
+            Purpose::RepairFetch => self.repair_value(leg.transaction, response, &bytes[line_len..]),
+            _ => {}
         }
+        self.value_done(index, leg, response.status);
         Ok(())
     }
 
     /// A value above the item limit begins; `missing` bytes of it are still to come.
-    fn oversized_value(&mut self, index: usize, status: Status, missing: usize) -> Result<(), Garbage> {
-        let mut leg = self.links[index].pending.pop_front().ok_or(Garbage)?;
+    fn oversized_value(&mut self, index: usize, response: &Response<'_>, missing: usize) -> Result<(), Fault> {
+        let leg = self.take_value(index, response)?;
         match leg.purpose {
-            Purpose::Read(_) => {
-                self.read_oversized(&mut leg);
-                self.links[index].pending.push_front(leg);
-            }
-            Purpose::RepairFetch if status == Status::MetaValue => {
-                self.transactions[leg.transaction].legs -= 1;
-                self.repair_failed(leg.transaction);
-            }
-            Purpose::RepairFetch => {
-                self.repair_failed(leg.transaction);
-                self.links[index].pending.push_front(leg);
-            }
-            // Stale ones too: it cannot be told whether more follows.
-            _ => {
-                self.links[index].pending.push_front(leg);
-                return Err(Garbage);
-            }
+            Purpose::Read(_) => self.read_oversized(&leg),
+            Purpose::RepairFetch => self.repair_failed(leg.transaction),
+            _ => {}
         }
+        self.value_done(index, leg, response.status);
         if missing > 0 {
             self.links[index].arriving = Arriving::Oversized { missing };
         }
         Ok(())
+    }
+
+    /// Takes the oldest leg off its link, to be given a value that is of a key which that asked for.
+    fn take_value(&mut self, index: usize, response: &Response<'_>) -> Result<Leg, Fault> {
+        let mut leg = self.links[index].pending.pop_front().ok_or(Garbage)?;
+        let fits = match leg.purpose {
+            Purpose::Read(_) => self.take_read_value(&mut leg, response.key),
+            _ => leg.take_value(response.key, |_, _| {}),
+        };
+        if !fits {
+            self.links[index].pending.push_front(leg);
+            return Err(self.misfit(index, response));
+        }
+        if leg.purpose == Purpose::RepairFetch && response.status == Status::MetaValue {
+            self.transactions[leg.transaction].legs -= 1;
+        }
+        Ok(leg)
+    }
+
+    /// Puts a leg back to which more may come: only a meta value is a whole answer.
+    fn value_done(&mut self, index: usize, leg: Leg, status: Status) {
+        if status == Status::Value {
+            self.links[index].pending.push_front(leg);
+        }
     }
 
     /// The last line of an answer has come: `line` with its end.
