@@ -11,7 +11,7 @@
 //! | `incr`, `decr` | | a number, `NOT_FOUND` | any |
 //! | `touch` | | `TOUCHED`, `NOT_FOUND` | any |
 //! | `delete` | | `DELETED`, `NOT_FOUND` | any |
-//! | `flush_all`, `cache_memlimit` | | `OK` | any |
+//! | `flush_all`, `cache_memlimit` | | `OK` | any, `MEMLIMIT_ADJUST_FAILED` |
 //! | `version` | | `VERSION` | any |
 //! | `stats` | `STAT` | `END` | any |
 //! | `mg` with `v` | | `VA`, `EN` | any |
@@ -57,6 +57,8 @@ pub enum Question {
 impl Question {
     /// The question of a request; None if it is none that magent asks.
     pub fn of(request: &[u8]) -> Option<Self> {
+        let start = request.iter().position(|&byte| byte != b' ')?;
+        let request = &request[start..];
         let word_len = request.iter().position(|&byte| matches!(byte, b' ' | b'\r'))?;
         Some(match &request[..word_len] {
             b"get" | b"gat" | b"bget" => Self::Get,
@@ -78,7 +80,6 @@ impl Question {
                 }
             }
             b"md" => Self::MetaDelete,
-            b"" => return Self::of(&request[1..]),
             _ => return None,
         })
     }
@@ -93,7 +94,8 @@ impl Question {
         use Status as S;
         match (self, response.status) {
             (Self::Set | Self::Store | Self::Cas, S::Error) => response.line.starts_with(b"SERVER_ERROR"),
-            (_, S::Error) => true,
+            (Self::Steer, S::Error) => true,
+            (_, S::Error) => !response.line.starts_with(b"MEMLIMIT"),
             (Self::Get, S::Value) => response.unique.is_none(),
             (Self::Gets, S::Value) => response.unique.is_some(),
             (Self::Get | Self::Gets, status) => status == S::End,
@@ -109,6 +111,98 @@ impl Question {
             (Self::MetaGet, status) => matches!(status, S::MetaValue | S::MetaMiss),
             (Self::MetaLook, status) => matches!(status, S::MetaHit | S::Ok | S::MetaMiss),
             (Self::MetaDelete, status) => matches!(status, S::MetaHit | S::Ok | S::NotFound | S::Exists),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::response::parse;
+    use super::*;
+
+    /// A line of each kind, an error of each kind, values with and without unique.
+    const ANSWERS: [&str; 22] = [
+        "VALUE k 0 1",
+        "VALUE k 0 1 7",
+        "END",
+        "STORED",
+        "NOT_STORED",
+        "EXISTS",
+        "EX",
+        "NOT_FOUND",
+        "NF",
+        "DELETED",
+        "TOUCHED",
+        "OK",
+        "42",
+        "VERSION 1.6.18",
+        "VA 1 kk",
+        "EN",
+        "HD t-1 kk",
+        "STAT pid 7",
+        "ERROR",
+        "CLIENT_ERROR bad command line format",
+        "SERVER_ERROR out of memory storing object",
+        "MEMLIMIT_ADJUST_FAILED input value is megabytes not bytes",
+    ];
+
+    #[test]
+    fn every_question_has_its_answers_and_no_others() {
+        let refusals = ["ERROR", "CLIENT_ERROR bad command line format"];
+        for (requests, fits, refusable) in [
+            (
+                &["get k", "get a k", "gat 0 k", "bget k", "  get k"][..],
+                &["VALUE k 0 1", "END"][..],
+                true,
+            ),
+            (&["gets k", "gats 0 k a"], &["VALUE k 0 1 7", "END"], true),
+            (&["set k 0 0 1"], &["STORED"], false),
+            (
+                &["add k 0 0 1", "replace k 0 0 1", "append k 0 0 1", "prepend k 0 0 1"],
+                &["STORED", "NOT_STORED"],
+                false,
+            ),
+            (
+                &["cas k 0 0 1 7"],
+                &["STORED", "EXISTS", "EX", "NOT_FOUND", "NF"],
+                false,
+            ),
+            (&["incr k 1", "decr k 1"], &["42", "NOT_FOUND", "NF"], true),
+            (&["touch k 0"], &["TOUCHED", "NOT_FOUND", "NF"], true),
+            (&["delete k"], &["DELETED", "NOT_FOUND", "NF"], true),
+            (
+                &["flush_all", "flush_all 10", "cache_memlimit 64"],
+                &["OK", ANSWERS[21]],
+                true,
+            ),
+            (&["version"], &["VERSION 1.6.18"], true),
+            (&["stats", "stats items"], &["STAT pid 7", "END"], true),
+            (&["mg k t f c k v", "mg v v"], &["VA 1 kk", "EN"], true),
+            (&["mg k t k", "mg v c k"], &["HD t-1 kk", "OK", "EN"], true),
+            (
+                &["md k C7"],
+                &["HD t-1 kk", "OK", "NOT_FOUND", "NF", "EXISTS", "EX"],
+                true,
+            ),
+        ] {
+            for request in requests {
+                let question = Question::of(format!("{request}\r\n").as_bytes()).expect("a question");
+                for answer in ANSWERS {
+                    let line = format!("{answer}\r\n");
+                    let (_, response) = parse(line.as_bytes()).unwrap().unwrap();
+                    let expected = fits.contains(&answer)
+                        || answer.starts_with("SERVER_ERROR")
+                        || refusable && refusals.contains(&answer);
+                    assert_eq!(
+                        question.is_answered_by(&response),
+                        expected,
+                        "{answer:?} to {request:?}"
+                    );
+                }
+            }
+        }
+        for other in ["", "\r\n", "quit\r\n", "getx k\r\n", "get"] {
+            assert_eq!(Question::of(other.as_bytes()), None, "{other:?}");
         }
     }
 }
