@@ -14,7 +14,7 @@
 //! | `flush_all`, `cache_memlimit` | | `OK` | any, `MEMLIMIT_ADJUST_FAILED` |
 //! | `version` | | `VERSION` | any |
 //! | `stats` | `STAT` | `END` | any |
-//! | `mg` with `v` | | `VA`, `EN` | any |
+//! | `mg` with `t f v` | | `VA` with both, `EN` | any |
 //! | `mg` without | | `HD` (`OK` before memcached 1.6.10), `EN` | any |
 //! | `md` | | `HD` (`OK`), `NF`, `EX` | any |
 //!
@@ -46,7 +46,7 @@ pub enum Question {
     Steer,
     Version,
     Stats,
-    /// `mg` with the value.
+    /// `mg` with all that a copy of an item needs.
     MetaGet,
     /// `mg` without it.
     MetaLook,
@@ -108,7 +108,8 @@ impl Question {
             (Self::Steer, status) => status == S::Ok,
             (Self::Version, status) => status == S::Version,
             (Self::Stats, status) => matches!(status, S::Stat | S::End),
-            (Self::MetaGet, status) => matches!(status, S::MetaValue | S::MetaMiss),
+            (Self::MetaGet, S::MetaValue) => response.flags.is_some() && response.ttl_s.is_some(),
+            (Self::MetaGet, status) => status == S::MetaMiss,
             (Self::MetaLook, status) => matches!(status, S::MetaHit | S::Ok | S::MetaMiss),
             (Self::MetaDelete, status) => matches!(status, S::MetaHit | S::Ok | S::NotFound | S::Exists),
         }
@@ -136,7 +137,7 @@ mod tests {
         "OK",
         "42",
         "VERSION 1.6.18",
-        "VA 1 kk",
+        "VA 1 t-1 f0 kk",
         "EN",
         "HD t-1 kk",
         "STAT pid 7",
@@ -177,7 +178,7 @@ mod tests {
             ),
             (&["version"], &["VERSION 1.6.18"], true),
             (&["stats", "stats items"], &["STAT pid 7", "END"], true),
-            (&["mg k t f c k v", "mg v v"], &["VA 1 kk", "EN"], true),
+            (&["mg k t f c k v", "mg v v"], &["VA 1 t-1 f0 kk", "EN"], true),
             (&["mg k t k", "mg v c k"], &["HD t-1 kk", "OK", "EN"], true),
             (
                 &["md k C7"],

@@ -53,9 +53,10 @@ pub struct Response<'a> {
     pub line: &'a [u8],
     /// The key of a VALUE, or of a VA where that was asked for.
     pub key: &'a [u8],
-    /// The flags and the cas unique of a VALUE.
-    pub flags: u32,
+    /// The flags and the cas unique of an item, and the seconds until it expires (-1 for never), where they are told.
+    pub flags: Option<u32>,
     pub unique: Option<u64>,
+    pub ttl_s: Option<i64>,
     /// Bytes of the data block behind the line, its line end not counted; None when there is no block.
     pub value_len: Option<usize>,
 }
@@ -84,8 +85,9 @@ fn parse_line(line: &[u8]) -> Result<Response<'_>, Garbage> {
         status: Status::End,
         line,
         key: &[],
-        flags: 0,
+        flags: None,
         unique: None,
+        ttl_s: None,
         value_len: None,
     };
     response.status = match word {
@@ -99,11 +101,11 @@ fn parse_line(line: &[u8]) -> Result<Response<'_>, Garbage> {
         b"NF" => Status::NotFound,
         b"DELETED" if alone => Status::Deleted,
         b"TOUCHED" if alone => Status::Touched,
-        b"OK" => Status::Ok,
+        b"OK" => return meta_flags(response, Status::Ok),
         b"VERSION" => Status::Version,
         b"ERROR" | b"CLIENT_ERROR" | b"SERVER_ERROR" | b"MEMLIMIT_ADJUST_FAILED" => Status::Error,
         b"EN" => Status::MetaMiss,
-        b"HD" => Status::MetaHit,
+        b"HD" => return meta_flags(response, Status::MetaHit),
         b"STAT" => Status::Stat,
         b"VA" => return meta_value(response),
         digits if alone && unsigned(digits).is_some() => Status::Number,
@@ -119,7 +121,7 @@ fn value(mut response: Response<'_>) -> Result<Response<'_>, Garbage> {
         .next()
         .filter(|key| (1..=KEY_BYTES_MAX).contains(&key.len()))
         .ok_or(Garbage)?;
-    response.flags = words.next().and_then(flags).ok_or(Garbage)?;
+    response.flags = Some(words.next().and_then(flags).ok_or(Garbage)?);
     response.value_len = Some(words.next().and_then(value_len).ok_or(Garbage)?);
     if let Some(unique) = words.next() {
         response.unique = Some(unsigned(unique).ok_or(Garbage)?);
@@ -131,10 +133,24 @@ fn value(mut response: Response<'_>) -> Result<Response<'_>, Garbage> {
 }
 
 fn meta_value(mut response: Response<'_>) -> Result<Response<'_>, Garbage> {
-    let mut words = response.line.split(|&byte| byte == b' ').skip(1);
-    response.status = Status::MetaValue;
-    response.value_len = Some(words.next().and_then(value_len).ok_or(Garbage)?);
+    let len = response.line.split(|&byte| byte == b' ').nth(1);
+    response.value_len = Some(len.and_then(value_len).ok_or(Garbage)?);
+    meta_flags(response, Status::MetaValue)
+}
+
+/// Reads what a meta command tells of an item. What is told of it goes into commands to another server.
+fn meta_flags(mut response: Response<'_>, status: Status) -> Result<Response<'_>, Garbage> {
+    response.status = status;
     response.key = response.meta_flag(b'k').unwrap_or(&[]);
+    if let Some(word) = response.meta_flag(b'f') {
+        response.flags = Some(flags(word).ok_or(Garbage)?);
+    }
+    if let Some(word) = response.meta_flag(b'c') {
+        response.unique = Some(unsigned(word).ok_or(Garbage)?);
+    }
+    if let Some(word) = response.meta_flag(b't') {
+        response.ttl_s = Some(signed(word).filter(|&ttl_s| ttl_s >= -1).ok_or(Garbage)?);
+    }
     Ok(response)
 }
 
@@ -220,8 +236,8 @@ mod tests {
         let (_, response) = parse(b"VA 5 t-1 f7\r\n").unwrap().unwrap();
         assert_eq!((response.status, response.value_len), (Status::MetaValue, Some(5)));
         assert_eq!(
-            (response.meta_flag(b't'), response.meta_flag(b'f')),
-            (Some(&b"-1"[..]), Some(&b"7"[..]))
+            (response.ttl_s, response.flags, response.unique),
+            (Some(-1), Some(7), None)
         );
     }
 
@@ -277,6 +293,15 @@ mod tests {
             "VALUE k 0 1073741825",
             "VALUE k 0 18446744073709551616",
             "VA -0 t-1",
+            "VA 5 t-2",
+            "VA 5 t",
+            "VA 5 t-1 f",
+            "VA 5 t-1 f-1",
+            "VA 5 t-1 f4294967296",
+            "VA 5 t-1 f0\x0b0",
+            "VA 5 c-1",
+            "HD c07",
+            "OK t9223372036854775808",
             "VA",
             "STORED k",
             "END 1",

@@ -10,7 +10,7 @@ use super::net::{Level, Net};
 use super::server::{Health, Lacking};
 use super::unique::Tags;
 use crate::protocol::dialect::Dialect;
-use crate::protocol::number::{signed, unsigned};
+use crate::protocol::response::unsigned;
 
 /// How long after a server has come back others are given to notice and to remove from it what it missed of theirs: the
 /// longest pause between their probes and some more, and the timeout, as far as it is no longer than a second.
@@ -19,7 +19,16 @@ const SETTLE_TIMEOUT_MAX_MS: u64 = 1000;
 /// Two uptimes, in whole seconds, that differ by less do not tell which server is the older.
 const AGE_DIFFERENCE_MIN_MS: i64 = 2000;
 
-/// What differs between two lives of a server.
+/// A memcached says that it has been up for 2 seconds when it starts, and counts on after a second at the earliest. Up to
+/// this it may be in the second of its start.
+const UPTIME_YOUNG_MAX_S: i64 = 3;
+/// So long after such an answer it may still have been in it.
+const YOUNG_MS: u64 = 2000;
+/// More seconds than any server has run, or any clock shows: what is above is no answer.
+const SECONDS_MAX: u64 = 1 << 40;
+
+/// What differs between two lives of a server. Where both begin in one second, with one process number, as in a container,
+/// its count of connections tells: in one life the next connection makes it greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Life {
     pub pid: u64,
@@ -49,7 +58,7 @@ impl Version {
     pub fn parse(text: &[u8]) -> Option<Self> {
         let mut numbers = text.splitn(3, |&byte| byte == b'.').map(|part| {
             let digits = part.iter().take_while(|byte| byte.is_ascii_digit()).count();
-            unsigned(&part[..digits]).and_then(|number| u32::try_from(number).ok())
+            str::from_utf8(&part[..digits]).ok()?.parse().ok()
         });
         let major = numbers.next()??;
         let mut further = || numbers.next().flatten().unwrap_or(0);
@@ -63,6 +72,8 @@ pub struct Introduction {
     pid: u64,
     uptime_s: Option<i64>,
     time_s: i64,
+    /// How many connections there have been.
+    connections: Option<u64>,
     version: Option<Version>,
 }
 
@@ -73,37 +84,76 @@ impl Introduction {
         let (Some(name), Some(value)) = (words.next(), words.next()) else {
             return;
         };
+        // What is no number that a memcached writes was not said.
         match name {
             b"pid" => self.pid = unsigned(value).unwrap_or(0),
-            b"uptime" => self.uptime_s = signed(value),
-            b"time" => self.time_s = signed(value).unwrap_or(0),
+            b"uptime" => self.uptime_s = seconds(value),
+            b"time" => self.time_s = seconds(value).unwrap_or(0),
+            b"total_connections" => self.connections = unsigned(value),
             b"version" => self.version = Version::parse(value),
             _ => {}
         }
     }
 }
 
+/// Seconds, of which sums and differences, and the milliseconds, have room in an `i64`.
+fn seconds(value: &[u8]) -> Option<i64> {
+    unsigned(value)
+        .filter(|&seconds| seconds <= SECONDS_MAX)
+        .map(|seconds| seconds as i64)
+}
+
+/// What of a server's last introduction tells whether the next is of the same life.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Acquaintance {
+    connections: u64,
+    /// If nothing was heard of it after this, it may have been started anew in the second of its start.
+    young_until_ms: u64,
+    pub heard_ms: u64,
+}
+
+impl Acquaintance {
+    fn of(said: &Introduction, now_ms: u64) -> Self {
+        let young = said.uptime_s.is_some_and(|uptime_s| uptime_s <= UPTIME_YOUNG_MAX_S);
+        Self {
+            connections: said.connections.unwrap_or(0),
+            young_until_ms: if young { now_ms + YOUNG_MS } else { 0 },
+            heard_ms: now_ms,
+        }
+    }
+
+    /// Whether who says this, on a new connection, with the same process number and second, is somebody else.
+    fn is_left_behind(&self, said: &Introduction) -> bool {
+        let young = self.heard_ms < self.young_until_ms;
+        young
+            && said
+                .connections
+                .is_some_and(|connections| connections <= self.connections)
+    }
+}
+
 impl<N: Net> Proxy<N> {
     /// A server has said which life it is in. Returns whether that is another one than before.
     pub(super) fn introduced(&mut self, index: usize) -> bool {
-        let now_ms = self.now_ms as i64;
         let server = &mut self.farm.servers[index];
         let said = std::mem::take(&mut server.introduction);
         let life = Life {
             pid: said.pid,
             started_s: said.time_s - said.uptime_s.unwrap_or(0),
         };
+        let again = !server.confirmed && server.acquaintance.is_left_behind(&said);
+        server.acquaintance = Acquaintance::of(&said, self.now_ms);
         server.confirmed = true;
         server.gone = false;
         let before = server.life.replace(life);
-        if before == Some(life) {
+        if before == Some(life) && !again {
             return false;
         }
         server.epoch += 1;
         server.is_version(said.version);
         self.learn_dialect();
         let server = &mut self.farm.servers[index];
-        server.born_ms = said.uptime_s.map(|uptime_s| now_ms - uptime_s * 1000);
+        server.born_ms = said.uptime_s.map(|uptime_s| self.now_ms as i64 - uptime_s * 1000);
         server.tag = self.tags.give(&server.name, life);
         server.lost_memory = before.is_some() && !server.is_up();
         match before {

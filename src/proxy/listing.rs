@@ -17,7 +17,8 @@ use super::Proxy;
 use super::life::Version;
 use super::link::{Link, write_out};
 use super::net::{Net, Readiness, Token};
-use crate::protocol::number::{signed, unsigned};
+use super::repair::absolute_exptime;
+use crate::protocol::response::{signed, unsigned};
 use crate::protocol::{find_newline, is_key};
 use std::io::ErrorKind;
 
@@ -37,6 +38,8 @@ const READS_IN_A_ROW: usize = 16;
 const LINE_BYTES_MAX: usize = 2048;
 /// What an item is taken to weigh of which that is not known.
 const SIZE_UNKNOWN: usize = 16 << 10;
+/// No item weighs more (`-I 1g`, and what a memcached adds).
+const SIZE_MAX: usize = (1 << 30) + (1 << 20);
 
 /// A key of the list.
 pub struct Entry {
@@ -420,9 +423,13 @@ fn understand(line: &[u8]) -> Option<Line> {
     let mut unique = None;
     for word in words {
         if let Some(value) = word.strip_prefix(b"exp=") {
-            exptime = signed(value).map(|exptime| exptime.max(0));
+            exptime = match signed(value) {
+                Some(-1) => Some(0),
+                unix_s => unix_s.and_then(absolute_exptime),
+            };
         } else if let Some(value) = word.strip_prefix(b"size=") {
-            size = unsigned(value).map_or(size, |value| value as usize);
+            let known = unsigned(value).and_then(|bytes| usize::try_from(bytes).ok());
+            size = known.filter(|&bytes| bytes <= SIZE_MAX).unwrap_or(size);
         } else if let Some(value) = word.strip_prefix(b"cas=") {
             unique = unsigned(value);
         }

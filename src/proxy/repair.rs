@@ -13,7 +13,6 @@ use super::dispatch::{LINE_END, deletion};
 use super::link::Purpose;
 use super::net::Net;
 use super::transaction::{Bytes, Text, Transaction, Work};
-use crate::protocol::number::{signed, unsigned};
 use crate::protocol::response::{Response, Status};
 use std::collections::{BTreeSet, VecDeque};
 
@@ -276,21 +275,13 @@ impl<N: Net> Proxy<N> {
         let Some(repair) = self.repair_mut(id) else {
             return self.end_if_over(id);
         };
-        let (flags, exptime) = match (response.status, &repair.why) {
-            (Status::MetaValue, _) => {
-                let ttl_s = response.meta_flag(b't').and_then(signed);
-                (
-                    response.meta_flag(b'f'),
-                    ttl_s.and_then(|ttl_s| exptime_of(ttl_s, now_s)),
-                )
-            }
-            (_, Why::Fill { listed_exptime, .. }) => {
-                (response.line.split(|&byte| byte == b' ').nth(2), *listed_exptime)
-            }
-            _ => (None, None),
+        let exptime = match (response.ttl_s, &repair.why) {
+            (Some(ttl_s), _) => exptime_of(ttl_s, now_s),
+            (None, Why::Fill { listed_exptime, .. }) => *listed_exptime,
+            (None, _) => None,
         };
         // In its last second an item cannot be stored anew: 0 would make it stay for ever.
-        let (Some(flags), Some(exptime)) = (flags, exptime) else {
+        let (Some(flags), Some(exptime)) = (response.flags, exptime) else {
             return self.repair_failed(id);
         };
         if repair.flushes != flushes {
@@ -300,7 +291,7 @@ impl<N: Net> Proxy<N> {
         let overwrites = repair.overwrites();
         let (to, key) = (repair.to, repair.key.clone());
         let verifies = !overwrites && self.farm.servers[to].has_meta;
-        let unique = response.meta_flag(b'c').and_then(unsigned).filter(|_| verifies);
+        let unique = response.unique.filter(|_| verifies);
         if let Some(repair) = self.repair_mut(id) {
             repair.stage = Stage::Storing { bytes, unique };
         }
@@ -308,9 +299,8 @@ impl<N: Net> Proxy<N> {
         if !self.farm.servers[to].is_up() {
             return self.repair_failed(id);
         }
-        let (exptime, len) = (exptime.to_string(), bytes.to_string());
-        let numbers: [&[u8]; 3] = [flags, exptime.as_bytes(), len.as_bytes()];
-        let line = [verb, &key, b" ", &numbers.join(&b' '), LINE_END].concat();
+        let numbers = format!(" {flags} {exptime} {bytes}\r\n");
+        let line = [verb, &key, numbers.as_bytes()].concat();
         let lane = self.farm.place(&key).lane;
         self.send(to, lane, Purpose::RepairStore, id, Bytes::Parts(&[&line, data]), 0);
         if unique.is_some() {
@@ -379,7 +369,7 @@ impl<N: Net> Proxy<N> {
             }
             (_, Stage::Stored { bytes, unique }) => {
                 let (from, key) = (repair.from, repair.key.clone());
-                match response.meta_flag(b'c').and_then(unsigned) {
+                match response.unique {
                     Some(copy) => {
                         repair.stage = Stage::Verifying { bytes, unique, copy };
                         self.ask_for_unique(id, from, &key);
@@ -387,12 +377,10 @@ impl<N: Net> Proxy<N> {
                     None => self.repair_done(id, Some(bytes)),
                 }
             }
-            (_, Stage::Verifying { bytes, unique, copy }) => {
-                match response.meta_flag(b'c').and_then(unsigned) == Some(unique) {
-                    true => self.repair_done(id, Some(bytes)),
-                    false => self.remove(id, Some(copy)),
-                }
-            }
+            (_, Stage::Verifying { bytes, unique, copy }) => match response.unique == Some(unique) {
+                true => self.repair_done(id, Some(bytes)),
+                false => self.remove(id, Some(copy)),
+            },
             _ => self.repair_over(id),
         }
     }
@@ -546,12 +534,47 @@ impl Repair {
     }
 }
 
-/// The exptime that makes an item expire in `ttl_s` seconds, -1 for never; None where it would not.
+/// The exptime that makes an item expire in `ttl_s` seconds, -1 for never; None where it would not, or where a memcached
+/// would read another one: it keeps 32 bits.
 fn exptime_of(ttl_s: i64, now_s: i64) -> Option<i64> {
     match ttl_s {
         -1 => Some(0),
         1..=RELATIVE_EXPTIME_MAX_S => Some(ttl_s),
-        ttl_s if ttl_s > 0 => Some(now_s + ttl_s),
+        ttl_s if ttl_s > 0 => now_s.checked_add(ttl_s).and_then(absolute_exptime),
         _ => None,
+    }
+}
+
+/// A unix second as an exptime; None where a memcached would take it for something else.
+pub fn absolute_exptime(unix_s: i64) -> Option<i64> {
+    (RELATIVE_EXPTIME_MAX_S + 1..=i64::from(i32::MAX))
+        .contains(&unix_s)
+        .then_some(unix_s)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exptime_is_one_that_a_memcached_reads_as_it_is_meant() {
+        let now_s = 1_800_000_000;
+        for (ttl_s, exptime) in [
+            (-1, Some(0)),
+            (0, None),
+            (1, Some(1)),
+            (RELATIVE_EXPTIME_MAX_S, Some(RELATIVE_EXPTIME_MAX_S)),
+            (RELATIVE_EXPTIME_MAX_S + 1, Some(now_s + RELATIVE_EXPTIME_MAX_S + 1)),
+            (i64::from(i32::MAX) - now_s, Some(i64::from(i32::MAX))),
+            (i64::from(i32::MAX) - now_s + 1, None),
+            (i64::MAX, None),
+            (-2, None),
+            (i64::MIN, None),
+        ] {
+            assert_eq!(exptime_of(ttl_s, now_s), exptime, "{ttl_s}");
+        }
+        for relative in [i64::MIN, -1, 0, 5, RELATIVE_EXPTIME_MAX_S] {
+            assert_eq!(absolute_exptime(relative), None);
+        }
     }
 }

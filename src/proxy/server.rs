@@ -13,7 +13,7 @@
 //!
 //! A server that is up may still lack items that its partners have ([`Lack`]); see `resync`.
 
-use super::life::{Introduction, Life, Version};
+use super::life::{Acquaintance, Introduction, Life, Version};
 use super::missed::{MISSED_BYTES_MAX, MISSED_KEY_OVERHEAD, Missed, Outcome};
 use super::settings::ServerName;
 use std::collections::BTreeSet;
@@ -154,6 +154,8 @@ pub struct Server {
     pub confirmed: bool,
     /// What it has said of itself so far, on a link that was just opened.
     pub introduction: Introduction,
+    /// What tells that life from one that began in the same second.
+    pub acquaintance: Acquaintance,
     /// When that life began, in milliseconds on magent's clock and to the second, if it says; negative before magent's
     /// own start.
     pub born_ms: Option<i64>,
@@ -214,6 +216,7 @@ impl Server {
             life: None,
             confirmed: false,
             introduction: Introduction::default(),
+            acquaintance: Acquaintance::default(),
             born_ms: None,
             tag: 0,
             gone: false,

@@ -36,9 +36,10 @@ impl Tags {
     }
 }
 
-/// What clients see of a server's unique.
+/// What clients see of a server's unique. One that is too great for its bits must not change the tag: then it is none that an
+/// item has, and a cas with it changes nothing.
 pub fn tagged(tag: u32, unique: u64) -> u64 {
-    u64::from(tag) << UNIQUE_BITS | unique
+    u64::from(tag) << UNIQUE_BITS | unique.min((1 << UNIQUE_BITS) - 1)
 }
 
 /// The server's unique in what a client says; one that no item has if it is not of this tag's life.
@@ -55,7 +56,7 @@ pub fn untagged(tag: u32, unique: u64) -> u64 {
 pub fn tag_line(tag: u32, line: &[u8]) -> Option<Vec<u8>> {
     let words = line.split(|&byte| byte == b' ').count();
     let last = line.iter().rposition(|&byte| byte == b' ')?;
-    let unique = crate::protocol::number::unsigned(&line[last + 1..]).filter(|_| words == 5)?;
+    let unique = crate::protocol::response::unsigned(&line[last + 1..]).filter(|_| words == 5)?;
     Some([&line[..=last], Decimal::new(tagged(tag, unique)).as_bytes()].concat())
 }
 
@@ -74,6 +75,7 @@ mod tests {
             assert_eq!(untagged(tag, unique), IMPOSSIBLE);
         }
         assert_eq!(untagged(one, 7), IMPOSSIBLE);
+        assert_eq!(tagged(one, u64::MAX) >> UNIQUE_BITS, u64::from(one));
         assert!(i64::try_from(tagged((1 << TAG_BITS) - 1, (1 << UNIQUE_BITS) - 1)).is_ok());
     }
 

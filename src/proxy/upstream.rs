@@ -287,6 +287,10 @@ impl<N: Net> Proxy<N> {
         if oldest != Some((oldest_before, Purpose::Probe)) {
             link.progressed(self.now_ms);
         }
+        let server = &mut self.farm.servers[link.server];
+        if server.confirmed {
+            server.acquaintance.heard_ms = self.now_ms;
+        }
         Ok(())
     }
 

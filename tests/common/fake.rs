@@ -30,6 +30,11 @@ impl Fake {
         Self::start_as(Arc::new(answer), |_| false, Some(stats))
     }
 
+    /// One that is asked for its `stats` like for anything else.
+    pub fn start_with_stats(answer: impl Fn(&str) -> Option<Vec<u8>> + Send + Sync + 'static) -> Self {
+        Self::start_as(Arc::new(answer), |_| false, None)
+    }
+
     /// One that closes every connection at the first line.
     pub fn start_and_refuse(seen: impl Fn() + Send + Sync + 'static) -> Self {
         let answer = move |_: &str| {
