@@ -115,8 +115,8 @@ impl<N: Net> Proxy<N> {
         let Some(link) = self.links.get_mut(index) else {
             return;
         };
-        if link.outgoing == Outgoing::Blocked {
-            return; // put on the list before its slot was given to this link
+        if link.outgoing != Outgoing::Dirty {
+            return; // put on the list before its slot was given to this link, which may be one that lists keys
         }
         link.outgoing = Outgoing::Idle;
         match write_out(&mut self.net, &mut link.socket, &mut link.output) {
