@@ -343,8 +343,7 @@ impl<N: Net> Proxy<N> {
             self.net.log(
                 Level::Warning,
                 format_args!(
-                    "client {from}: connection closed, it speaks memcached's binary protocol and magent does not \
-                     ({count} so far); PHP: set memcached.sess_binary_protocol = 0, others: do not turn it on"
+                    "client {from}: binary protocol, connection closed ({count} so far); PHP: memcached.sess_binary_protocol = 0"
                 ),
             );
         }

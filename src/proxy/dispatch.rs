@@ -78,9 +78,7 @@ impl<N: Net> Proxy<N> {
             After::Close => {
                 self.net.log(
                     Level::Info,
-                    format_args!(
-                        "client {client}: connection closed, for what follows its last line may be no command"
-                    ),
+                    format_args!("client {client}: a refused line may have a value behind it, connection closed"),
                 );
                 Step::Leave
             }
