@@ -534,3 +534,20 @@ fn what_a_server_that_hung_had_been_sent_is_kept_when_its_partner_dies() {
         }
     }
 }
+
+#[test]
+fn the_log_says_when_the_partner_of_a_returned_server_may_fail() {
+    let mut two = Two::start(&[]);
+    let mut client = two.client();
+    client.check("set key 3 0 5\r\nvalue\r\n", "STORED\r\n");
+    let whole = format!(
+        "server {} has all that its partners have, which may fail now\n",
+        two.primary.name
+    );
+    assert!(!two.magent.log().contains(&whole));
+    two.primary.restart();
+    eventually("the log says so", || two.magent.log().contains(&whole));
+    assert_eq!(two.magent.server_stat(&two.primary, "state"), "up");
+    two.backup.kill();
+    client.check("get key\r\n", hit("key", 3, "value"));
+}

@@ -5,11 +5,12 @@ use super::dispatch::deletion;
 use super::link::{Leg, Purpose};
 use super::missed::{Missed, Outcome, Unacknowledged};
 use super::net::{Level, Net};
-use super::server::{Health, KeySet, Lack, Lacking, PROBE_PAUSE_MAX_MS, PROBE_PAUSE_MIN_MS, Rejoining};
+use super::server::{Cause, Health, KeySet, Lack, Lacking, PROBE_PAUSE_MAX_MS, PROBE_PAUSE_MIN_MS, Rejoining};
 use super::settings::Settings;
 use super::transaction::Bytes;
 use super::write::key_of;
 use crate::protocol::response::{Garbage, Status};
+use crate::words::Reason;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -30,6 +31,12 @@ impl<N: Net> Proxy<N> {
     /// A server cannot be used any more, for the reason given: its links are closed, and all that waited on them fails
     /// over at once.
     pub(super) fn server_down(&mut self, index: usize, reason: fmt::Arguments<'_>) {
+        let cut_off = self.close_links(index);
+        self.mark_down(index, cut_off, Cause::Server, reason);
+    }
+
+    /// Closes a server's links, and lets what waited on them fail over. Returns how many parts of requests that were.
+    fn close_links(&mut self, index: usize) -> usize {
         let mut cut_off = 0;
         for lane in &mut self.farm.servers[index].links {
             if let Some(link) = lane.take() {
@@ -39,7 +46,21 @@ impl<N: Net> Proxy<N> {
                 self.lost.extend(link.pending.into_iter().map(|leg| (index, leg)));
             }
         }
-        self.mark_down(index, cut_off, reason);
+        cut_off
+    }
+
+    /// A link could not be opened. Where magent itself lacks what that takes, the server is out of its reach all the same:
+    /// it misses writes, and must not be read from before they are made up for. But it has not failed, and it is looked
+    /// for again soon, however long that goes on.
+    pub(super) fn link_refused(&mut self, index: usize, error: &io::Error) {
+        let reason = Reason(error);
+        if error.kind() != ErrorKind::QuotaExceeded {
+            self.note_gone(index, error);
+            return self.server_down(index, format_args!("cannot connect: {reason}"));
+        }
+        let cut_off = self.close_links(index);
+        let reason = format_args!("magent cannot open a connection: {reason}");
+        self.mark_down(index, cut_off, Cause::Magent, reason);
     }
 
     /// Where nobody listens any more the process has ended, and what it held is lost.
@@ -55,15 +76,16 @@ impl<N: Net> Proxy<N> {
         }
         let cut_off = self.set_links_aside(index);
         let timeout_ms = self.settings.timeout_ms;
-        self.mark_down(index, cut_off, format_args!("no answer within {timeout_ms} ms"));
+        let reason = format_args!("no answer within {timeout_ms} ms");
+        self.mark_down(index, cut_off, Cause::Server, reason);
     }
 
-    fn mark_down(&mut self, index: usize, cut_off: usize, reason: fmt::Arguments<'_>) {
+    fn mark_down(&mut self, index: usize, cut_off: usize, cause: Cause, reason: fmt::Arguments<'_>) {
         let server = &mut self.farm.servers[index];
         let (since_ms, pause_ms) = match server.health {
             Health::Down { .. } | Health::Retired => return,
             Health::Up => {
-                server.counters.failures += 1;
+                server.counters.failures += u64::from(cause == Cause::Server);
                 server.epoch += 1;
                 let name = &server.name;
                 self.net.log(
@@ -72,10 +94,14 @@ impl<N: Net> Proxy<N> {
                 );
                 (self.now_ms, PROBE_PAUSE_MIN_MS)
             }
-            Health::Rejoining { since_ms, pause_ms, .. } => (since_ms, (2 * pause_ms).min(PROBE_PAUSE_MAX_MS)),
+            Health::Rejoining { since_ms, pause_ms, .. } => match cause {
+                Cause::Server => (since_ms, (2 * pause_ms).min(PROBE_PAUSE_MAX_MS)),
+                Cause::Magent => (since_ms, PROBE_PAUSE_MIN_MS),
+            },
         };
         let probe_at_ms = self.now_ms + pause_ms;
         server.health = Health::Down {
+            cause,
             since_ms,
             probe_at_ms,
             pause_ms,
@@ -139,6 +165,7 @@ impl<N: Net> Proxy<N> {
         if let Health::Rejoining { since_ms, pause_ms, .. } = *health {
             let probe_at_ms = self.now_ms + PROBE_PAUSE_MIN_MS;
             *health = Health::Down {
+                cause: Cause::Server,
                 since_ms,
                 probe_at_ms,
                 pause_ms,
@@ -367,6 +394,7 @@ impl<N: Net> Proxy<N> {
                     since_ms,
                     probe_at_ms,
                     pause_ms,
+                    ..
                 } if probe_at_ms <= now_ms => {
                     self.farm.servers[index].health = Health::Rejoining {
                         since_ms,
@@ -377,10 +405,13 @@ impl<N: Net> Proxy<N> {
                     self.look_for(index);
                 }
                 Health::Down {
-                    probe_at_ms, since_ms, ..
+                    cause,
+                    probe_at_ms,
+                    since_ms,
+                    ..
                 } => {
                     // Where nobody has answered for so long, nobody waits for what it may still hold.
-                    self.farm.servers[index].gone |= since_ms + GIVEN_UP_MS <= now_ms;
+                    self.farm.servers[index].gone |= cause == Cause::Server && since_ms + GIVEN_UP_MS <= now_ms;
                     self.next_tick_ms = self.next_tick_ms.min(probe_at_ms);
                 }
                 Health::Retired => self.drain(index),

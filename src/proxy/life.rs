@@ -192,6 +192,7 @@ impl<N: Net> Proxy<N> {
         if !self.farm.partners(index).is_empty() {
             let settles_ms = self.now_ms + SETTLE_MS + self.settings.timeout_ms.min(SETTLE_TIMEOUT_MAX_MS);
             self.farm.servers[index].settles_ms = Some(settles_ms);
+            self.farm.servers[index].is_whole_to_be_told = true;
             self.next_tick_ms = self.next_tick_ms.min(settles_ms);
             self.resync_wanted = true;
         }
@@ -228,9 +229,21 @@ impl<N: Net> Proxy<N> {
 
     /// A server has been up for long enough that nobody has anything to remove from it any more.
     pub(super) fn settled(&mut self, index: usize) {
+        let partners_are_up = self
+            .farm
+            .partners(index)
+            .iter()
+            .all(|&partner| self.farm.servers[partner].is_up());
         let server = &mut self.farm.servers[index];
         server.settles_ms = None;
         server.lacks.retain(|lack| !lack.what.is_over());
+        if server.is_up() && server.is_warm() && partners_are_up && std::mem::take(&mut server.is_whole_to_be_told) {
+            let name = &server.name;
+            self.net.log(
+                Level::Notice,
+                format_args!("server {name} has all that its partners have, which may fail now"),
+            );
+        }
         self.resync_wanted = true;
     }
 

@@ -262,8 +262,7 @@ impl<N: Net> Proxy<N> {
     fn settle(&mut self) {
         loop {
             for (server, error) in std::mem::take(&mut self.unreachable) {
-                self.note_gone(server, &error);
-                self.server_down(server, format_args!("cannot connect: {}", Reason(&error)));
+                self.link_refused(server, &error);
             }
             if let Some((server, leg)) = self.lost.pop_front() {
                 self.leg_lost(server, leg);

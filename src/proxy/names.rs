@@ -82,12 +82,11 @@ impl<N: Net> Proxy<N> {
         }
         server.name.address = to;
         server.is_elsewhere = false;
-        if let Health::Down { since_ms, .. } = server.health {
-            server.health = Health::Down {
-                since_ms,
-                probe_at_ms: self.now_ms,
-                pause_ms: PROBE_PAUSE_MIN_MS,
-            };
+        if let Health::Down {
+            probe_at_ms, pause_ms, ..
+        } = &mut server.health
+        {
+            (*probe_at_ms, *pause_ms) = (self.now_ms, PROBE_PAUSE_MIN_MS);
             self.next_tick_ms = self.now_ms;
         }
     }

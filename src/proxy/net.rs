@@ -52,7 +52,8 @@ pub trait Net {
     type Socket;
 
     /// Begins to connect to a server. Success may still be followed by failure on the first read or write; until it is
-    /// connected, a write says `WouldBlock` or `NotConnected`.
+    /// connected, a write says `WouldBlock` or `NotConnected`. An error of kind `QuotaExceeded` says nothing of the server:
+    /// this process or machine has no descriptor, port or memory left for a connection.
     fn connect(&mut self, address: &Address, token: Token) -> io::Result<Self::Socket>;
 
     /// Watches a socket that was accepted; its events carry `token` from now on.

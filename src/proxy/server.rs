@@ -27,6 +27,7 @@ pub const PROBE_PAUSE_MAX_MS: u64 = 2000;
 pub enum Health {
     Up,
     Down {
+        cause: Cause,
         since_ms: u64,
         probe_at_ms: u64,
         pause_ms: u64,
@@ -39,6 +40,15 @@ pub enum Health {
     },
     /// The configuration does not name it any more: what is in flight is answered, then its links are closed.
     Retired,
+}
+
+/// Why a server is down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// It refused, broke off, or let somebody wait.
+    Server,
+    /// magent itself had no descriptor, port or memory for a link to it, the last time that it wanted one.
+    Magent,
 }
 
 /// What a server that may be back is waited for.
@@ -165,6 +175,8 @@ pub struct Server {
     pub gone: bool,
     /// It was started anew since it was last up.
     pub lost_memory: bool,
+    /// It has returned, or was filled, and it is still to be said that it has all that its partners have.
+    pub is_whole_to_be_told: bool,
     /// Its host name leads to where another server is.
     pub is_elsewhere: bool,
     /// The configuration names it since a reload: it lacks what its partners have, however old it is.
@@ -221,6 +233,7 @@ impl Server {
             tag: 0,
             gone: false,
             lost_memory: false,
+            is_whole_to_be_told: false,
             is_elsewhere: false,
             newcomer: false,
             version: None,

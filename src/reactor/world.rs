@@ -3,11 +3,12 @@
 use super::CONNECTIONS;
 use crate::proxy::net::{Address, Level, Net, Token};
 use crate::sys::{self, Log};
+use crate::words::Reason;
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry};
 use std::collections::HashSet;
 use std::fmt;
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -96,8 +97,8 @@ impl Net for World {
 
     fn connect(&mut self, address: &Address, token: Token) -> io::Result<Socket> {
         let mut socket = match address {
-            Address::Tcp(address) => Socket::Tcp(TcpStream::connect(*address)?),
-            Address::Unix(path) => Socket::Unix(UnixStream::connect(path)?),
+            Address::Tcp(address) => Socket::Tcp(TcpStream::connect(*address).map_err(told_apart)?),
+            Address::Unix(path) => Socket::Unix(UnixStream::connect(path).map_err(told_apart)?),
             Address::Unresolved => return Err(io::Error::other("its host name has not been found yet")),
         };
         self.adopt(&mut socket, token)?;
@@ -190,5 +191,21 @@ impl Net for World {
 
     fn set_verbosity(&mut self, verbosity: u32) {
         self.verbosity = verbosity;
+    }
+}
+
+/// Tells what this machine lacks from what a server does. (EAGAIN is not among it: it is a unix socket's whose queue is
+/// full, and then nobody accepts there.)
+fn told_apart(error: io::Error) -> io::Error {
+    let lacking = [
+        libc::EMFILE,
+        libc::ENFILE,
+        libc::ENOBUFS,
+        libc::ENOMEM,
+        libc::EADDRNOTAVAIL,
+    ];
+    match error.raw_os_error() {
+        Some(code) if lacking.contains(&code) => io::Error::new(ErrorKind::QuotaExceeded, Reason(&error).to_string()),
+        _ => error,
     }
 }

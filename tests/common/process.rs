@@ -112,13 +112,25 @@ impl Process {
             .filter(|file| !open.contains(file))
             .nth(more)
             .expect("there are many numbers");
-        let limit = libc::rlimit {
-            rlim_cur: files,
-            rlim_max: files,
+        self.set_open_files(files);
+    }
+
+    /// From now on it can open no file at all, until `set_open_files` lets it.
+    pub fn forbid_new_files(&self) {
+        self.set_open_files(3);
+    }
+
+    /// Sets its limit: one more than the greatest number that a file may be given.
+    pub fn set_open_files(&self, files: u64) {
+        let mut limit = libc::rlimit {
+            rlim_cur: 0,
+            rlim_max: 0,
         };
-        // SAFETY: the struct is valid for the call, and nothing is returned.
+        let pid = self.id() as libc::pid_t;
+        // SAFETY: the struct is valid for both calls.
         let result = unsafe {
-            let pid = self.id() as libc::pid_t;
+            libc::prlimit(pid, libc::RLIMIT_NOFILE, std::ptr::null(), &mut limit);
+            limit.rlim_cur = files;
             libc::prlimit(pid, libc::RLIMIT_NOFILE, &limit, std::ptr::null_mut())
         };
         assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
