@@ -8,6 +8,7 @@ use magent::sys::{self, Log, PidFile, Signals};
 use magent::words::Reason;
 use std::fmt::Display;
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,7 +33,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(io::stderr(), "magent: {error}");
+            Log::standard_error().write(libc::LOG_ERR, format_args!("{error}"));
             ExitCode::FAILURE
         }
     }
@@ -47,11 +48,15 @@ fn print(text: &str) -> Result<(), String> {
 /// Says that a configuration is right, and what is strange about it.
 fn test(mut config: Config) -> Result<(), String> {
     let mut names = Names::start(|| ()).map_err(while_doing("cannot look names up"))?;
+    let mut log = Log::standard_error();
     for warning in settle(&mut config, &mut names)? {
-        // Nobody is left to be told that it cannot be told.
-        let _ = writeln!(io::stderr(), "magent: {warning}");
+        log.write(libc::LOG_WARNING, format_args!("{warning}"));
     }
-    print("magent: the configuration is ok\n")
+    // The journal has the program's name already.
+    print(match sys::is_journal(io::stdout().as_fd()) {
+        true => "the configuration is ok\n",
+        false => "magent: the configuration is ok\n",
+    })
 }
 
 /// Looks up the names of servers, no longer than the timeout, and checks what can only be checked then. Returns what is to
@@ -91,7 +96,7 @@ fn run(
     let mut log = match &config.log_dir {
         Some(path) => Log::file(path, owner).map_err(while_doing(format_args!("--logdir {}", path.display())))?,
         None if config.background => Log::syslog(),
-        None => Log::Stderr,
+        None => Log::standard_error(),
     };
     let launch = match config.background {
         true => Some(sys::background().map_err(while_doing("cannot go to the background"))?),
@@ -116,8 +121,8 @@ fn run(
             serve(config, ground, listeners, log, granted, read_again)
         }
         Err(error) => {
-            // Where the log is the terminal it will be said there in the end.
-            if !matches!(log, Log::Stderr) {
+            // Where standard error is the log it will be said there in the end.
+            if !matches!(log, Log::Stderr | Log::Journal) {
                 log.write(libc::LOG_ERR, format_args!("{error}"));
             }
             if let Some(launch) = launch {
@@ -131,7 +136,7 @@ fn run(
 /// What the process needs before it serves, and can fail to get.
 struct Ground {
     /// Removed when this is dropped, at the end.
-    _pid_file: Option<PidFile>,
+    pid_file: Option<PidFile>,
     poll: mio::Poll,
     registry: mio::Registry,
     signals: Signals,
@@ -160,7 +165,7 @@ impl Ground {
         let signals = Signals::new().map_err(while_doing("cannot receive signals"))?;
         let mut answers = Answers::new(poll.registry()).map_err(while_doing("cannot look names up"))?;
         Ok(Self {
-            _pid_file: pid_file,
+            pid_file,
             registry: registry.map_err(while_doing("cannot watch connections"))?,
             poll,
             signals,
@@ -204,7 +209,7 @@ fn serve(
     read_again: impl Fn() -> Result<Command, ConfigError> + Send + Sync + 'static,
 ) -> Result<(), String> {
     let Ground {
-        _pid_file,
+        pid_file,
         poll,
         registry,
         signals,
@@ -214,7 +219,7 @@ fn serve(
     let world = World::new(registry, log, config.verbosity);
     let proxy = Proxy::new(world, config.settings.clone());
     let reload: Reload = Arc::new(move || reload(&config, granted, read_again()));
-    let mut reactor = Reactor::new(poll, proxy, listeners, signals, answers, reload)
+    let mut reactor = Reactor::new(poll, proxy, listeners, signals, answers, reload, pid_file)
         .map_err(while_doing("cannot watch listeners"))?;
     sys::notify_manager("READY=1");
     reactor.run().map_err(while_doing("cannot wait for events"))

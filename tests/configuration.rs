@@ -816,6 +816,30 @@ fn told(manager: &UnixDatagram) -> String {
 }
 
 #[test]
+fn the_time_of_the_pid_file_is_that_of_the_last_reload_that_was_taken_over() {
+    let files = scratch();
+    let (file, pid_file) = (files.path("magent.conf"), files.path("magent.pid"));
+    let good = format!("[General]\nmasters = {NOBODY_THERE}\n");
+    fs::write(&file, &good).expect("a file");
+    let magent = Magent::start(&["-c", &file, "-P", &pid_file]);
+    let time = || {
+        fs::metadata(&pid_file)
+            .and_then(|found| found.modified())
+            .expect("a pid file")
+    };
+    let started = time();
+    fs::write(&file, "an error\n").expect("a file");
+    magent.signal(libc::SIGHUP);
+    eventually("it is refused", || magent.log().contains("is not changed"));
+    assert_eq!(time(), started);
+    fs::write(&file, &good).expect("a file");
+    magent.signal(libc::SIGHUP);
+    eventually("it is taken over", || time() != started);
+    let number = fs::read_to_string(&pid_file).expect("a pid file");
+    assert_eq!(number, format!("{}\n", magent.stat("pid")));
+}
+
+#[test]
 fn systemd_is_told_of_readiness_reloading_and_stopping() {
     let files = scratch();
     let path = files.path("notify");

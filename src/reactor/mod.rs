@@ -18,7 +18,7 @@ pub use world::{Socket, World};
 
 use crate::proxy::Proxy;
 use crate::proxy::net::{Level, Net, Readiness};
-use crate::sys::{self, Signal, Signals};
+use crate::sys::{self, PidFile, Signal, Signals};
 use crate::words::Reason;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Registry, Waker};
@@ -95,6 +95,8 @@ pub struct Reactor {
     signals: Signals,
     names: Names,
     reloading: Reloading,
+    /// Its time is that of the last reload that was taken over.
+    pid_file: Option<PidFile>,
     phase: Phase,
     /// Set while there are no descriptors left: when to try again.
     accept_again_ms: Option<u64>,
@@ -109,6 +111,7 @@ impl Reactor {
         signals: Signals,
         answers: Answers,
         reload: Reload,
+        pid_file: Option<PidFile>,
     ) -> io::Result<Self> {
         let fd = signals.as_raw_fd();
         poll.registry()
@@ -123,6 +126,7 @@ impl Reactor {
             signals,
             names: answers.names,
             reloading: Reloading::new(reload, answers.waker),
+            pid_file,
             phase: Phase::Serving,
             accept_again_ms: None,
         })

@@ -122,7 +122,12 @@ impl Reactor {
         self.reloading.stage = Stage::Idle;
         let net = self.proxy.net();
         match result {
-            Ok(()) => net.log(Level::Notice, format_args!("the configuration has been read again")),
+            Ok(()) => {
+                net.log(Level::Notice, format_args!("the configuration has been read again"));
+                if let Some(pid_file) = &self.pid_file {
+                    pid_file.renew();
+                }
+            }
             Err(error) => net.log(
                 Level::Error,
                 format_args!("the configuration is not changed, because of an error: {error}"),

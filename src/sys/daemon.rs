@@ -112,6 +112,15 @@ impl PidFile {
         })
     }
 
+    /// Writes the number once more, which changes the file's time: whoever has told this process by a signal to do something
+    /// can see that it has done it. The file's time stays if this process may not write the file any more.
+    pub fn renew(&self) {
+        if self.is_ours() {
+            let file = open_plain(&self.path, File::options().write(true), None);
+            let _ = file.and_then(|mut file| writeln!(file, "{}", std::process::id()));
+        }
+    }
+
     /// Whether the name still leads to the file that was written, with the number that was written.
     fn is_ours(&self) -> bool {
         let same = |found: Metadata| found.is_file() && (found.dev(), found.ino()) == self.identity;

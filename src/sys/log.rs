@@ -1,4 +1,4 @@
-//! Where the log goes: to the terminal in the foreground, to syslog in the background, or to a file.
+//! Where the log goes: to the terminal or the journal in the foreground, to syslog in the background, or to a file.
 
 use super::files::{Owner, give, open_plain};
 use std::ffi::CString;
@@ -6,7 +6,8 @@ use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::mem::MaybeUninit;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// The name of the file in the directory that the configuration names.
@@ -16,11 +17,24 @@ const FILE_NAME: &str = "magent.log";
 #[derive(Debug)]
 pub enum Log {
     Stderr,
+    /// Standard error, where systemd's journal is at its other end.
+    Journal,
     Syslog,
-    File { path: PathBuf, file: File },
+    File {
+        path: PathBuf,
+        file: File,
+    },
 }
 
 impl Log {
+    /// Standard error, in the form that is right for whoever reads it.
+    pub fn standard_error() -> Self {
+        match is_journal(io::stderr().as_fd()) {
+            true => Log::Journal,
+            false => Log::Stderr,
+        }
+    }
+
     /// Opens syslog, with facility daemon, under the name magent and with the process's number.
     pub fn syslog() -> Self {
         // SAFETY: the name is a C string constant, which syslog keeps a pointer to.
@@ -51,6 +65,10 @@ impl Log {
                 // In one piece: standard error has no buffer.
                 let _ = io::stderr().write_all(format!("magent: {line}\n").as_bytes());
             }
+            Log::Journal => {
+                // The journal puts the program's name in front, and takes the priority from there (sd-daemon(3)).
+                let _ = io::stderr().write_all(format!("<{priority}>{line}\n").as_bytes());
+            }
             Log::Syslog => {
                 let Ok(text) = CString::new(line.to_string().replace('\0', "?")) else {
                     return;
@@ -65,6 +83,18 @@ impl Log {
             }
         }
     }
+}
+
+/// Whether systemd's journal reads what this process writes to `descriptor`: `$JOURNAL_STREAM` has the device and the inode
+/// of what systemd gave to it (systemd.exec(5)), which a redirection may have replaced, or a parent may have been given.
+pub fn is_journal(descriptor: BorrowedFd<'_>) -> bool {
+    let Ok(stream) = std::env::var("JOURNAL_STREAM") else {
+        return false;
+    };
+    let metadata = descriptor
+        .try_clone_to_owned()
+        .and_then(|descriptor| File::from(descriptor).metadata());
+    metadata.is_ok_and(|metadata| stream == format!("{}:{}", metadata.dev(), metadata.ino()))
 }
 
 fn append(path: &Path, owner: Option<Owner>) -> io::Result<File> {
