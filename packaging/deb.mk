@@ -18,37 +18,29 @@ UPSTREAM =
 APT_GET = $(shell [ "$$(id -u)" = 0 ] || command -v sudo) env DEBIAN_FRONTEND=noninteractive \
 	apt-get -q -o DPkg::Lock::Timeout=300
 
-VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+.DEFAULT_GOAL = deb
+
+include packaging/archive.mk
+
 TREE = $(OUT)/magent-$(VERSION)
 ORIG = $(OUT)/magent_$(VERSION).orig.tar.xz
 CRATES = target/deb-crates
-EPOCH = $$(date -u -d "$$(sed -n '/^ -- /{s/.*>  //p;q}' packaging/debian/changelog)" +%s)
-# Archives that depend on nothing but their contents.
-TAR = tar --sort=name --owner=0 --group=0 --numeric-owner --mode=u+rw,go=rX --mtime=@$(EPOCH) --format=gnu
-
-# A toolchain of rustup's is not known to dpkg, and Debian 12's own is too old for this program. With it, dpkg is told not
-# to check what is needed to build (-d); what it knows of is checked here. rustup's commands look for the toolchain in
-# HOME, which debhelper hides, so its own directory is put in front.
-DEBIAN_CARGO := $(shell dpkg-query -W -f '$${db:Status-Status}' cargo 2>/dev/null)
-ifneq ($(DEBIAN_CARGO),installed)
-NO_CHECK = -d
-TOOLCHAIN := $(shell rustup which cargo 2>/dev/null || command -v cargo)
-export PATH := $(patsubst %/,%,$(dir $(TOOLCHAIN))):$(PATH)
-endif
 
 # What a build would be changed by.
 CLEAN_ENVIRONMENT = env -u RUSTFLAGS -u CARGO_ENCODED_RUSTFLAGS -u CARGO_TARGET_DIR -u CARGO_BUILD_TARGET -u MAKEFLAGS \
 	-u MAKELEVEL -u MFLAGS -u DEB_BUILD_OPTIONS LC_ALL=C.UTF-8
 
+# dpkg-buildpackage is told not to check what is needed to build (-d), because dpkg knows of Debian's own cargo only, in use
+# or not: `tools` and `toolchain` check it.
 .PHONY: deb source lintian reproducible tools tree
 
 deb: tree
-	cd $(TREE) && $(CLEAN_ENVIRONMENT) dpkg-buildpackage -b -us -uc $(NO_CHECK)
+	cd $(TREE) && $(CLEAN_ENVIRONMENT) dpkg-buildpackage -b -us -uc -d
 	@ls -l $(OUT)/*.deb
 
 source: tree
 	cp $(CRATES)/vendor.tar.xz $(OUT)/magent_$(VERSION).orig-vendor.tar.xz
-	cd $(TREE) && $(CLEAN_ENVIRONMENT) dpkg-buildpackage -S -us -uc $(NO_CHECK)
+	cd $(TREE) && $(CLEAN_ENVIRONMENT) dpkg-buildpackage -S -us -uc -d
 
 lintian: deb
 	@command -v lintian >/dev/null || { $(APT_GET) update && $(APT_GET) install -y --no-install-recommends lintian; }
@@ -71,8 +63,8 @@ tools:
 	    $(APT_GET) update && $(APT_GET) install -y --no-install-recommends $$missing; \
 	fi
 
-# The tree to build from: what git knows, or would add, as it is here; debian/ at its top; the crates.
-tree: tools $(ORIG) $(CRATES)/vendor.tar.xz
+# The tree to build from: its files as they are here; debian/ at its top; the crates.
+tree: toolchain tools $(ORIG) $(CRATES)/vendor.tar.xz
 	rm -rf $(TREE) $(OUT)/*.deb $(OUT)/*.changes $(OUT)/*.buildinfo
 	tar -C $(OUT) -xf $(ORIG)
 	tar -C $(TREE) -xf $(CRATES)/vendor.tar.xz
@@ -88,14 +80,11 @@ tree: tools $(ORIG) $(CRATES)/vendor.tar.xz
 $(ORIG):
 	mkdir -p $(OUT)
 	if [ -n "$(UPSTREAM)" ]; then cp "$(UPSTREAM)" $@; exit; fi; \
-	{ git ls-files -z --cached --others --exclude-standard 2>/dev/null \
-	    || find . -path ./target -prune -o -type f -print0; } \
-	    | while IFS= read -r -d '' file; do [ ! -e "$$file" ] || printf '%s\0' "$$file"; done \
-	    | $(TAR) --transform='s,^\(\./\)\?,magent-$(VERSION)/,S' -cJf $@ --null --no-recursion --files-from=-
+	$(PACK) $@ --xz
 
 # Cargo wants the manifest of every crate in Cargo.lock. Of those that a Linux program is not made of (for the tests, for
 # other operating systems) only that is kept, and an empty file where it says that the code is.
-$(CRATES)/vendor.tar.xz: Cargo.lock Cargo.toml packaging/deb.mk
+$(CRATES)/vendor.tar.xz: Cargo.lock Cargo.toml packaging/deb.mk packaging/archive.mk
 	rm -rf $(CRATES)
 	mkdir -p $(CRATES)
 	cargo vendor --locked --quiet --versioned-dirs $(CRATES)/vendor >/dev/null
