@@ -54,6 +54,7 @@ simulate-faults:
 check-packages:
 	tests/packages/deb
 	tests/packages/rpm
+	tests/packages/systemd
 
 bench: all
 	@$(MAKE) packages PACKAGES="$(PACKAGES) $(BENCH_PACKAGES)"
