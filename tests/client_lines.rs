@@ -262,6 +262,30 @@ fn what_may_be_a_value_is_not_run() {
     assert_eq!(two.magent.stat("cmd_flush"), 0);
 }
 
+/// memcached takes blanks before a command, or since 1.6.40 refuses them and runs the value as commands. Here it is one
+/// refusal, the client's next request is answered, and nobody else is answered what the value asked for.
+#[test]
+fn a_storage_command_behind_blanks_is_stored_or_refused_with_its_value() {
+    let two = Two::start(&[]);
+    let (mut client, mut other) = (two.client(), two.client());
+    client.check("set secret 0 0 6\r\nsecret\r\n", "STORED\r\n");
+    client.check("set other 0 0 4\r\nmine\r\n", "STORED\r\n");
+    let reply = if Memcached::version() < common::Version(1, 6, 40) {
+        "STORED\r\n"
+    } else {
+        "ERROR\r\n"
+    };
+    for _ in 0..60 {
+        client.send(" set k 0 0 10\r\nget secret\r\n");
+        other.check("get other\r\n".repeat(5), hit("other", 0, "mine").repeat(5));
+        client.expect(reply);
+        client.check("get other\r\n", hit("other", 0, "mine"));
+    }
+    for server in [&two.primary, &two.backup] {
+        assert_eq!(two.magent.server_stat(server, "failures"), "0");
+    }
+}
+
 /// A browser, or who abuses one, cannot write to a cache on its machine.
 #[test]
 fn http_requests_are_hung_up_on() {

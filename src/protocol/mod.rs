@@ -12,6 +12,7 @@
 
 mod admin;
 pub mod dialect;
+mod keyed;
 pub mod number;
 pub mod question;
 pub mod refusal;

@@ -10,7 +10,8 @@
 //! noreply. It is the client's own line only where that has this form; else it is written anew.
 
 use super::dialect::Dialect;
-use super::number::{is_plain, is_plain_unsigned};
+pub use super::keyed::deletion;
+use super::number::is_plain;
 pub use super::refusal::{
     After, BAD_CHUNK, BAD_CLASS, BAD_DELETE, BAD_DELTA, BAD_EXPTIME, BAD_FORMAT, ERROR, MEMLIMIT_TOO_LARGE,
     MEMLIMIT_TOO_SMALL, Refusal, TOO_LARGE,
@@ -20,12 +21,10 @@ pub use super::storage::storage_line;
 pub use super::verb::Verb;
 pub use super::words::Keys;
 use super::words::Words;
-use super::{KEY_BYTES_MAX, admin, find_newline, refusal};
+use super::{KEY_BYTES_MAX, admin, find_newline, keyed};
 
 /// Lines with their ends that the new parser does not look into.
 const BYTES_MIN_NEW: usize = 4;
-/// The key that looks like a request for silence.
-const NOREPLY: &[u8] = b"noreply";
 
 /// The command line to forward: without noreply, without the line end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,18 +133,34 @@ fn parse_old(line: &[u8]) -> Result<Request<'_>, Refusal> {
     }
 }
 
+/// The new parser takes no blanks before a command, and a zero byte for a part of a key.
 fn parse_new(line: &[u8]) -> Result<Request<'_>, Refusal> {
+    if line.starts_with(b" ") {
+        return Err(refusal_of_indented(line));
+    }
     let mut words = Keys::of(line);
-    let verb = match line {
-        [b' ', ..] => &[],
-        _ => words.next().unwrap_or(&[]),
-    };
+    let verb = words.next().unwrap_or(&[]);
     let request = command(verb, line, words, Dialect::New)?;
     if line.contains(&0) && request.keys_concerned().any(|key| key.contains(&0)) {
         // A server of another version might take it for the end of the line.
         return Err(request.refused());
     }
     Ok(request)
+}
+
+/// The refusal of a line with blanks in front. If it is a storage command but for those, it says how long its value is.
+fn refusal_of_indented(line: &[u8]) -> Refusal {
+    let refusal = Refusal::of_unknown(line, Dialect::New);
+    let start = line.len() - line.trim_ascii_start().len();
+    let after = match parse_new(&line[start..]) {
+        Ok(request) if request.verb.is_storage() => request.refused().after,
+        Err(Refusal { after, .. }) => after,
+        Ok(_) => After::NextLine,
+    };
+    match (refusal.after, after) {
+        (After::Close, After::Swallow(_)) => Refusal { after, ..refusal },
+        _ => refusal,
+    }
 }
 
 fn command<'a>(verb: &[u8], line: &'a [u8], words: Keys<'a>, dialect: Dialect) -> Result<Request<'a>, Refusal> {
@@ -160,10 +175,10 @@ fn command<'a>(verb: &[u8], line: &'a [u8], words: Keys<'a>, dialect: Dialect) -
         b"append" => storage(Verb::Append, line, dialect),
         b"prepend" => storage(Verb::Prepend, line, dialect),
         b"cas" => storage(Verb::Cas, line, dialect),
-        b"incr" => arithmetic(Verb::Incr, line, dialect),
-        b"decr" => arithmetic(Verb::Decr, line, dialect),
-        b"touch" => touch(line, dialect),
-        b"delete" => delete(line, dialect),
+        b"incr" => keyed::arithmetic(Verb::Incr, line, dialect),
+        b"decr" => keyed::arithmetic(Verb::Decr, line, dialect),
+        b"touch" => keyed::touch(line, dialect),
+        b"delete" => keyed::delete(line, dialect),
         b"flush_all" => admin::flush_all(line, dialect),
         b"verbosity" => admin::verbosity(line, dialect),
         b"version" => Ok(plain(Verb::Version, line)),
@@ -245,95 +260,6 @@ fn get_and_touch<'a>(verb: Verb, line: &'a [u8], mut keys: Keys<'a>, dialect: Di
         push_keys(text, keys);
     }
     Ok(request)
-}
-
-/// The words of `<command> <key> <argument> [noreply]`.
-fn two_arguments(line: &[u8], dialect: Dialect) -> Result<Words<'_>, Refusal> {
-    let words = Words::of(line);
-    if words.count < 3 || (dialect == Dialect::Old && words.count > 4) {
-        return Err(Refusal::too_short(dialect));
-    }
-    match words.key_fits() {
-        true => Ok(words),
-        false => Err(words.refuse(BAD_FORMAT, After::NextLine)),
-    }
-}
-
-fn arithmetic(verb: Verb, line: &[u8], dialect: Dialect) -> Result<Request<'_>, Refusal> {
-    let words = two_arguments(line, dialect)?;
-    let delta = dialect.number(words.list[2]);
-    let delta = delta.ok_or(words.refuse(BAD_DELTA, After::NextLine))?;
-    let mut request = words.request(verb);
-    request.number = delta;
-    request.line = match words.tight(3).filter(|_| is_plain_unsigned(words.list[2], delta)) {
-        Some(text) => Line::Verbatim(text),
-        None => keyed_line(verb, request.key, &delta.to_string()),
-    };
-    Ok(request)
-}
-
-fn touch(line: &[u8], dialect: Dialect) -> Result<Request<'_>, Refusal> {
-    let words = two_arguments(line, dialect)?;
-    let exptime = dialect.exptime(words.list[2]);
-    let exptime = exptime.ok_or(words.refuse(BAD_EXPTIME, After::NextLine))?;
-    let mut request = words.request(Verb::Touch);
-    request.exptime = exptime;
-    request.line = match words.tight(3).filter(|_| is_plain(words.list[2], exptime)) {
-        Some(text) => Line::Verbatim(text),
-        None => keyed_line(Verb::Touch, request.key, &exptime.to_string()),
-    };
-    Ok(request)
-}
-
-fn keyed_line<'a>(verb: Verb, key: &[u8], argument: &str) -> Line<'a> {
-    let mut text = format!("{} ", verb.name()).into_bytes();
-    text.extend_from_slice(key);
-    text.push(b' ');
-    text.extend_from_slice(argument.as_bytes());
-    Line::Rewritten(text)
-}
-
-/// `delete <key> [0] [noreply]`: the 0 is what is left of a hold time that clients of old sent. The new parser takes
-/// whatever stands there, and is silent where the key is noreply and the last word.
-fn delete(line: &[u8], dialect: Dialect) -> Result<Request<'_>, Refusal> {
-    let words = Words::of(line);
-    if words.count < 2 || (dialect == Dialect::Old && words.count > 4) {
-        return Err(Refusal::too_short(dialect));
-    }
-    let noreply = words.noreply && (words.count > 2 || dialect == Dialect::New);
-    let hold_is_zero = words.list[2] == b"0";
-    let valid = match (dialect, words.count) {
-        (Dialect::New, _) => words.count == 2 || !refusal::ends_in_http(line),
-        (_, 2) => true,
-        (_, 3) => hold_is_zero || noreply,
-        _ => hold_is_zero && noreply,
-    };
-    if words.count > 2 && refusal::ends_in_http(line) {
-        return Err(Refusal::hang_up());
-    }
-    if !valid {
-        return Err(words.refuse(BAD_DELETE, After::NextLine));
-    }
-    if !words.key_fits() {
-        return Err(Refusal {
-            noreply,
-            ..Refusal::loud(BAD_FORMAT)
-        });
-    }
-    let mut request = words.request(Verb::Delete);
-    request.noreply = noreply;
-    let [command, key, argument] = deletion(request.key);
-    request.line = match words.tight(2).filter(|_| argument.is_empty()) {
-        Some(text) => Line::Verbatim(text),
-        None => Line::Rewritten([command, key, argument].concat()),
-    };
-    Ok(request)
-}
-
-/// The parts of a delete's line, without its end. Every memcached answers `delete noreply 0`, and since 1.6.40 none answers
-/// `delete noreply`.
-pub fn deletion(key: &[u8]) -> [&[u8]; 3] {
-    [b"delete ", key, if key == NOREPLY { b" 0" } else { b"" }]
 }
 
 fn plain(verb: Verb, line: &[u8]) -> Request<'_> {
@@ -480,6 +406,8 @@ mod tests {
             assert_eq!(after(Dialect::Old, text), After::Close, "{}", text.escape_ascii());
             assert_eq!(after(Dialect::New, text), After::Swallow(7), "{}", text.escape_ascii());
         }
+        assert_eq!(after(Dialect::New, b"  set k 0 0 5\r\n"), After::Swallow(7));
+        assert_eq!(after(Dialect::New, b"  set k 0 0 x\r\n"), After::Close);
         assert_eq!(after(Dialect::New, b"set a\0b 0 0 5\r\n"), After::Swallow(7));
     }
 
