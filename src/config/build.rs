@@ -2,7 +2,7 @@
 
 use super::values::{Value, Values};
 use super::{Config, ConfigError, address};
-use crate::proxy::settings::{Ack, Miss, ServerName, Settings};
+use crate::proxy::settings::{Ack, Limits, Miss, ServerName, Settings};
 use crate::reactor::{Listen, names};
 use crate::ring::Distribution;
 use crate::sys::{self, Account};
@@ -55,6 +55,7 @@ pub fn config(values: &Values, directory: &Path) -> Result<Config, ConfigError> 
         miss: values.choice("miss", &[("partner", Miss::Partner), ("cold", Miss::Cold)])?,
         item_bytes_max: values.size("max-item-size", DEFAULT_ITEM_BYTES, 1 << 10, 1 << 30)? as usize,
         memory_bytes_max: values.size("max-memory", DEFAULT_MEMORY_BYTES, 1 << 20, 1 << 40)? as usize,
+        limits: Limits::default(),
     };
     let verbosity = verbosity(values)?;
     // -v is for somebody who watches; the key in the file is for the log of a daemon.

@@ -2,22 +2,17 @@
 //!
 //! A client is not read while it has too much in flight or does not take its replies; that stalls it and nobody else.
 
+use super::Proxy;
 use super::dispatch::Step;
 use super::link::{Outgoing, write_out};
 use super::net::{Level, Net, Readiness};
-use super::read::PORTION_BYTES;
-use super::{Proxy, REPLY_BYTES_MAX, REQUESTS_MAX};
+use super::pace::Pace;
+use super::settings::Limits;
 use crate::buffer::{Chain, Gather};
 use crate::protocol::{find_newline, request};
 use std::collections::VecDeque;
 use std::io::ErrorKind;
 
-/// Keys of retrievals in flight that a new client may have.
-const WINDOW_AT_FIRST: usize = 32;
-/// What a new client's values are taken to weigh.
-const REPLY_BYTES_AT_FIRST: usize = 1024;
-/// Most keys of a retrieval that are asked for at once.
-const PORTION_KEYS_MAX: usize = 256;
 /// Reads of one client in a row before the others get their turn.
 const READS_IN_A_ROW: usize = 8;
 
@@ -64,13 +59,12 @@ pub struct Client<N: Net> {
     pub queue: VecDeque<usize>,
     /// The sum of the costs of what is in the queue.
     pub load: usize,
-    /// Keys that the retrievals in the queue ask for at a time.
-    pub keys_asked: usize,
-    /// How many of those there may be before the next retrieval waits. It begins low and grows with every answer, so
-    /// that nobody has thousands of values on their way before the size of the first is known.
-    pub window: usize,
-    /// A running average of what a key's reply weighs, at least 1.
-    pub reply_bytes_per_key: usize,
+    /// How much its retrievals may ask for at a time.
+    pub pace: Pace,
+    /// The retrieval in the queue of which keys have not been asked for yet; there is never more than one.
+    pub unasked: Option<usize>,
+    /// Retrievals in the queue that may concern any key; see `overtake`.
+    pub reads_of_any: usize,
     pub stage: Stage,
     /// It has sent something.
     pub has_asked: bool,
@@ -83,7 +77,7 @@ pub struct Client<N: Net> {
 }
 
 impl<N: Net> Client<N> {
-    pub fn new(socket: N::Socket, now_ms: u64) -> Self {
+    pub fn new(socket: N::Socket, now_ms: u64, pace: Pace) -> Self {
         Self {
             socket,
             input: Input::Nothing,
@@ -91,9 +85,9 @@ impl<N: Net> Client<N> {
             outgoing: Outgoing::Idle,
             queue: VecDeque::new(),
             load: 0,
-            keys_asked: 0,
-            window: WINDOW_AT_FIRST,
-            reply_bytes_per_key: REPLY_BYTES_AT_FIRST,
+            pace,
+            unasked: None,
+            reads_of_any: 0,
             stage: Stage::Open,
             has_asked: false,
             readable: false,
@@ -122,20 +116,11 @@ impl<N: Net> Client<N> {
     }
 
     /// Whether another request of this client may begin.
-    fn has_room(&self) -> bool {
-        self.queue.len() < REQUESTS_MAX
-            && self.load + self.output.len() < REPLY_BYTES_MAX
-            && self.keys_asked < self.window
-    }
-
-    /// How many keys may be asked for at once without having to hold too large a reply.
-    pub fn portion_keys(&self) -> usize {
-        let by_size = PORTION_BYTES / self.reply_bytes_per_key;
-        by_size.clamp(1, PORTION_KEYS_MAX.min(self.window))
-    }
-
-    fn may_begin(&self) -> bool {
-        self.stage == Stage::Open && self.has_room()
+    fn may_begin(&self, limits: &Limits) -> bool {
+        self.stage == Stage::Open
+            && self.queue.len() < limits.requests_in_flight
+            && self.load + self.output.len() < limits.client_bytes
+            && self.pace.has_room()
     }
 
     /// Bytes that closing this client would give back at once.
@@ -170,7 +155,7 @@ impl<N: Net> Proxy<N> {
             let Some(client) = self.clients.get_mut(index) else {
                 return;
             };
-            let hungry = client.may_begin() && !matches!(client.input, Input::Paused(_));
+            let hungry = client.may_begin(&self.settings.limits) && !matches!(client.input, Input::Paused(_));
             if !client.readable || !hungry {
                 return;
             }
@@ -297,7 +282,7 @@ impl<N: Net> Proxy<N> {
 
     fn keep(&mut self, index: usize, gather: Gather) {
         let client = &mut self.clients[index];
-        if find_newline(gather.bytes()).is_some() || self.starting || !client.may_begin() {
+        if find_newline(gather.bytes()).is_some() || self.starting || !client.may_begin(&self.settings.limits) {
             client.input = Input::Paused(gather);
         } else if request::may_continue(gather.bytes()) {
             client.input = Input::Line(gather);
@@ -309,7 +294,7 @@ impl<N: Net> Proxy<N> {
     /// Begins requests until the bytes, or the client's allowance, are used up. Returns how many bytes were used.
     fn begin_requests(&mut self, index: usize, bytes: &[u8]) -> usize {
         let mut at = 0;
-        while at < bytes.len() && !self.starting && self.clients[index].may_begin() {
+        while at < bytes.len() && !self.starting && self.clients[index].may_begin(&self.settings.limits) {
             match self.begin_request(index, &bytes[at..]) {
                 Step::Used(count) => at += count,
                 Step::Unfinished => break,
@@ -357,7 +342,7 @@ impl<N: Net> Proxy<N> {
             client.stage = Stage::Open;
         }
         let waits = client.readable || matches!(client.input, Input::Paused(_));
-        if waits && client.may_begin() {
+        if waits && client.may_begin(&self.settings.limits) {
             self.resume_later(index);
         }
     }
@@ -376,7 +361,7 @@ impl<N: Net> Proxy<N> {
             return;
         };
         client.resuming = false;
-        if !client.may_begin() {
+        if !client.may_begin(&self.settings.limits) {
             return;
         }
         match std::mem::take(&mut client.input) {

@@ -21,6 +21,9 @@ use crate::protocol::request::{self, Request, Verb};
 use crate::protocol::response::Status;
 use std::collections::{HashMap, VecDeque};
 
+/// Keys of a get that are looked up before it begins.
+const KEYS_LOOKED_AT_MAX: usize = 1024;
+
 /// Keys with a write in progress that others must wait for, and the transactions that do.
 #[derive(Default)]
 pub struct Holds(HashMap<Box<[u8]>, VecDeque<usize>>);
@@ -78,14 +81,22 @@ enum Stage {
 impl<N: Net> Proxy<N> {
     /// Whether a request has to wait for an earlier write to one of its keys.
     pub(super) fn must_wait(&self, request: &Request<'_>) -> bool {
-        if self.holds.0.is_empty() {
-            return false;
-        }
-        request.keys_concerned().any(|key| self.holds.bars(request.verb, key))
+        !self.holds.0.is_empty() && self.barred_key(request).is_some()
+    }
+
+    /// A key of a request that an earlier write bars. Of a wide get only the first keys are looked at: it may as well
+    /// come before writes that have not begun, and what follows of it is asked for later anyway.
+    fn barred_key<'a>(&self, request: &Request<'a>) -> Option<&'a [u8]> {
+        let most = match request.verb {
+            Verb::Get | Verb::Gets => KEYS_LOOKED_AT_MAX,
+            _ => usize::MAX,
+        };
+        let mut first = request.keys_concerned().take(most);
+        first.find(|key| self.holds.bars(request.verb, key))
     }
 
     pub(super) fn wait(&mut self, id: usize, request: &Request<'_>, whole: Slice) {
-        let key = request.keys_concerned().find(|key| self.holds.bars(request.verb, key));
+        let key = self.barred_key(request);
         self.holds.wait(key.unwrap_or(request.key), id);
         self.transactions[id].work = Work::Waiting(whole);
         // What the client asks next must not be answered from before this.

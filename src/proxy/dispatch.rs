@@ -31,7 +31,7 @@ impl<N: Net> Proxy<N> {
             Ok(request) => request,
             Err(refusal) => return self.refuse(client, &refusal, line_len, &bytes[line_len..]),
         };
-        if self.clients[client].keys_asked > 0 && self.would_overtake_read(client, &request) {
+        if self.clients[client].pace.keys_in_flight > 0 && self.would_overtake_read(client, &request) {
             return self.raise_barrier(client);
         }
         if request.verb.is_storage() {
@@ -58,11 +58,11 @@ impl<N: Net> Proxy<N> {
             }
             _ => {
                 let owner = &self.clients[client];
-                let keys = request.key_count.min(owner.portion_keys());
-                let foreseen = keys * owner.reply_bytes_per_key;
+                let keys = request.key_count.min(owner.pace.portion_keys(&self.settings.limits));
+                let foreseen = owner.pace.foreseen_bytes(keys);
                 let id = self.open(client, request.noreply, line_len + foreseen);
                 self.transactions[id].keys = keys;
-                self.clients[client].keys_asked += keys;
+                self.clients[client].pace.keys_in_flight += keys;
                 self.begin_transaction(id, &request, Bytes::Parts(&[request.line.bytes(), LINE_END]));
             }
         }
@@ -102,25 +102,6 @@ impl<N: Net> Proxy<N> {
             client.stage = Stage::Barrier;
         }
         Step::Unfinished
-    }
-
-    /// Whether a request would change a key that the same client is still reading, or come before keys of a wide get of
-    /// the same client that are not asked for yet. The earlier read may have to ask the backup yet, or at all, and would
-    /// see what is newer.
-    fn would_overtake_read(&self, client: usize, request: &Request<'_>) -> bool {
-        let reads = matches!(request.verb, Verb::Get | Verb::Gets);
-        let changes = !request.key.is_empty() && !reads && request.verb != Verb::Stats;
-        let asked_once = reads || !self.farm.has_backups();
-        (changes || reads)
-            && self.clients[client].queue.iter().any(|&id| {
-                let transaction = &self.transactions[id];
-                match &transaction.work {
-                    Work::Answered => false,
-                    Work::Read(read) if asked_once => read.has_rest(),
-                    Work::Read(read) if request.key_count <= 1 => read.may_concern(request.key),
-                    _ => transaction.keys > 0 && !reads,
-                }
-            })
     }
 
     /// Begins a storage command if its data block is all there, else arranges for the rest of the block to be gathered

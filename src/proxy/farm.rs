@@ -231,6 +231,7 @@ mod tests {
             miss: Miss::Partner,
             item_bytes_max: 1,
             memory_bytes_max: 1,
+            limits: Default::default(),
         };
         Farm::new(&settings, 1)
     }

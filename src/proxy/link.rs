@@ -88,6 +88,8 @@ pub struct Leg {
     pub passed: u32,
     pub cursor: usize,
     pub slots_start: usize,
+    /// Of a large portion of a retrieval: the bytes that its values were foreseen to come to, else 0.
+    pub foreseen_bytes: usize,
 }
 
 impl Leg {

@@ -6,9 +6,9 @@
 //!
 //! | file | what it is for |
 //! | --- | --- |
-//! | `client` | reading requests, writing replies, a client's limits |
+//! | `client` `pace` | reading requests, writing replies, a client's limits |
 //! | `dispatch` | from a request to the transaction that it begins |
-//! | `transaction` | what is in progress; replies leave in the order asked |
+//! | `transaction` `overtake` | what is in progress; replies leave in the order asked |
 //! | `read` `merge` `touch` `write` `conditional` `broadcast` `repair` | the kinds of transaction |
 //! | `refusal` | what is too large, or finds no room |
 //! | `link` `upstream` | a connection to a server; sending, and understanding what comes back |
@@ -35,6 +35,8 @@ mod merge;
 mod missed;
 mod names;
 pub mod net;
+mod overtake;
+mod pace;
 mod read;
 mod refusal;
 mod repair;
@@ -58,6 +60,8 @@ use conditional::Holds;
 use farm::Farm;
 use link::{Leg, Link};
 use net::{Level, Net, Readiness, Token};
+use overtake::KeysRead;
+use pace::Pace;
 use read::Share;
 use repair::ReadRepairs;
 use resync::Resync;
@@ -70,10 +74,6 @@ use std::rc::Rc;
 use transaction::Transaction;
 use unique::Tags;
 
-/// Requests in flight a client; with more its socket is not read.
-const REQUESTS_MAX: usize = 1024;
-/// Bytes of requests in flight and replies not yet taken, a client; with more its socket is not read.
-const REPLY_BYTES_MAX: usize = 1 << 20;
 /// Links to one server worth having, decided by `make bench`: one. More links share fewer requests per system call, and
 /// one is nowhere near what a memcached can take; see `tests/bench/README.md`. `-i` may lower it, never raise it.
 pub const LINKS_WORTH_HAVING: usize = 1;
@@ -133,6 +133,14 @@ pub struct Proxy<N: Net> {
     shares: Vec<Share>,
     /// Host names that are to be looked up.
     wanted_names: Vec<String>,
+    /// Keys of clients' retrievals in progress.
+    keys_read: KeysRead,
+    /// Retrievals whose next portion is to be asked for in another turn.
+    reads_to_go_on: Vec<usize>,
+    /// Servers whose turn it may be to be asked for the portions that wait for them.
+    bulk_done: Vec<usize>,
+    /// A running average of what clients' values weigh.
+    value_bytes: usize,
     /// The time of this batch.
     now_ms: u64,
     /// Nothing is due before this; the true next deadline may be later.
@@ -180,6 +188,10 @@ impl<N: Net> Proxy<N> {
             put_off: Vec::new(),
             shares: Vec::new(),
             wanted_names: Vec::new(),
+            keys_read: KeysRead::default(),
+            reads_to_go_on: Vec::new(),
+            bulk_done: Vec::new(),
+            value_bytes: 0,
             now_ms,
             next_tick_ms: now_ms,
             tick_put_off: false,
@@ -215,7 +227,8 @@ impl<N: Net> Proxy<N> {
             );
             return self.net.close(socket);
         }
-        entry.insert(Client::new(socket, self.now_ms));
+        let pace = Pace::new(&self.settings.limits, self.value_bytes);
+        entry.insert(Client::new(socket, self.now_ms, pace));
         self.statistics.total_connections += 1;
         self.net.log(Level::Info, format_args!("client {index}: connected"));
     }
@@ -240,6 +253,7 @@ impl<N: Net> Proxy<N> {
             self.read_on(index, scratch);
         }
         self.settle();
+        self.go_on_reading();
         self.resync_step(scratch);
         for _ in 0..2 {
             self.write_dirty();
@@ -287,7 +301,8 @@ impl<N: Net> Proxy<N> {
 
     /// When `tick` is due, on the clock of [`Net::now_ms`]; None if there is nothing to wait for but events.
     pub fn deadline_ms(&self) -> Option<u64> {
-        if !self.resuming.is_empty() || !self.reading.is_empty() || self.resync_may_read() {
+        let more_to_read = !self.reads_to_go_on.is_empty() || !self.bulk_done.is_empty();
+        if !self.resuming.is_empty() || !self.reading.is_empty() || more_to_read || self.resync_may_read() {
             return Some(self.now_ms);
         }
         (self.next_tick_ms != u64::MAX).then_some(self.next_tick_ms)

@@ -10,6 +10,7 @@ use super::dispatch::LINE_END;
 use super::link::{Ask, Leg, Purpose};
 use super::merge::Merge;
 use super::net::Net;
+use super::overtake::Counted;
 use super::settings::Miss;
 use super::transaction::{Bytes, NO_SERVER, Work};
 use super::unique;
@@ -17,9 +18,6 @@ use crate::buffer::Slice;
 use crate::protocol::SERVER_LINE_BYTES_MAX;
 use crate::protocol::request::{Keys, Request, TOO_LARGE, Verb};
 use crate::protocol::response::{Response, Status};
-
-/// What the values of one portion should come to, judged by those seen lately.
-pub const PORTION_BYTES: usize = 512 << 10;
 
 /// Times that a server which may lack a key is asked for it again, while a write to it is on its way to both servers; one
 /// takes as long as the other.
@@ -54,8 +52,13 @@ pub struct Read {
     missed: Wanted,
     /// What the client is told in place of END.
     pub failure: Option<&'static [u8]>,
-    /// Keys of a wide get that have not been asked for.
+    /// Keys that have not been asked for.
     rest: Option<Slice>,
+    /// Keys of the portion that was asked for last.
+    portion: usize,
+    /// It is among those that wait for a server's turn.
+    queued: bool,
+    pub counted: Counted,
 }
 
 /// Keys to ask for elsewhere: each with a space before it, and their slots.
@@ -83,11 +86,6 @@ impl Read {
             Some(request) => only_key(request.bytes()) == key,
             None => true,
         }
-    }
-
-    /// Whether keys of it have not been asked for yet.
-    pub fn has_rest(&self) -> bool {
-        self.rest.is_some()
     }
 
     fn header(&self) -> Vec<u8> {
@@ -129,56 +127,158 @@ impl<N: Net> Proxy<N> {
             missed: Wanted::default(),
             failure: None,
             rest: None,
+            portion: 0,
+            queued: false,
+            counted: Counted::Not,
         });
         if request.key_count > 1 {
-            let keys = self.pool.copy(&[request.keys.rest()]);
-            self.ask_portion(id, &keys);
-            return self.read_step(id);
+            return self.start_portions(id, request);
         }
         let place = self.farm.place(request.key);
+        let foreseen_bytes = self.bulk_bytes_of(id, 1);
+        if foreseen_bytes > 0
+            && self.farm.servers[place.first]
+                .bulk
+                .is_full(&self.settings.limits, foreseen_bytes)
+        {
+            return self.start_portions(id, request);
+        }
         if !self.farm.servers[place.first].is_up() {
             self.read_mut(id).failure = Some(NO_SERVER);
             return self.read_step(id);
         }
         let leg = self.send(place.first, place.lane, Purpose::Read(Ask::First), id, bytes, 1);
+        leg.foreseen_bytes = foreseen_bytes;
         let sent = leg.request.clone();
+        self.farm.servers[place.first].bulk.foreseen_bytes += foreseen_bytes;
         if place.second.is_some() {
             self.read_mut(id).only = Some(sent);
         }
+        self.count_read(id, place.second.map(|_| request.key));
         self.shadow(id, request.key, request.exptime, request.verb, place);
     }
 
-    /// Asks the servers for the first of the keys in `text`, which are separated by spaces, and keeps the others for
-    /// later. Where no server is up for them it goes on at once.
-    fn ask_portion(&mut self, id: usize, text: &Slice) {
+    /// Begins a retrieval that is asked for in portions.
+    fn start_portions(&mut self, id: usize, request: &Request<'_>) {
+        self.count_read(id, None);
+        self.read_mut(id).rest = Some(self.pool.copy(&[request.keys.rest()]));
+        if let Some(client) = self.transactions[id].client {
+            self.clients[client].unasked = Some(id);
+        }
+        self.ask_portion(id);
+    }
+
+    /// What the values of so many keys are foreseen to come to if that is much, else 0.
+    fn bulk_bytes_of(&self, id: usize, keys: usize) -> usize {
+        let foreseen = |client: usize| self.clients[client].pace.foreseen_bytes(keys);
+        let bytes = self.transactions[id].client.map_or(0, foreseen);
+        if bytes < self.settings.limits.bulk_bytes_min {
+            0
+        } else {
+            bytes
+        }
+    }
+
+    /// Asks the servers for the first of the keys that have not been asked for. A large portion ends where a server has to
+    /// be waited for, and waits for that if it would be empty. Where no server is up for any of its keys, the next portion's
+    /// turn is another one.
+    fn ask_portion(&mut self, id: usize) {
+        let Some(text) = self.read_mut(id).rest.take() else {
+            return;
+        };
         let Read { verb, exptime, .. } = *self.read_mut(id);
         let header = self.read_mut(id).header();
         let client = self.transactions[id].client;
-        let portion_keys = client.map_or(1, |client| self.clients[client].portion_keys());
+        let portion_keys = client.map_or(1, |client| {
+            self.clients[client].pace.portion_keys(&self.settings.limits)
+        });
+        let key_bytes = self.bulk_bytes_of(id, portion_keys) / portion_keys;
         let mut shares = std::mem::take(&mut self.shares);
         let mut used = 0;
-        let bytes = text.bytes();
-        let mut keys = Keys::of(bytes);
-        while used == 0 && !keys.rest().is_empty() {
-            for (key, slot) in keys.by_ref().take(portion_keys).zip(0..) {
-                let place = self.farm.place(key);
-                if self.farm.servers[place.first].is_up() {
-                    let target = (place.first, place.lane, Ask::First);
-                    add_to_share(&mut shares, &mut used, target, &header, key, slot);
-                    self.shadow(id, key, exptime, verb, place);
-                } else {
-                    self.read_mut(id).failure = Some(NO_SERVER);
-                }
+        let mut waits_for = None;
+        let mut keys = Keys::of(text.bytes());
+        let mut asked = 0;
+        for slot in 0..portion_keys as u16 {
+            let before = keys;
+            let Some(key) = keys.next() else {
+                break;
+            };
+            let place = self.farm.place(key);
+            let server = &self.farm.servers[place.first];
+            if !server.is_up() {
+                self.read_mut(id).failure = Some(NO_SERVER);
+                continue;
             }
+            let bytes = key_bytes * (1 + usize::from(slot));
+            if key_bytes > 0 && server.bulk.is_full(&self.settings.limits, bytes) {
+                (keys, waits_for) = (before, Some(place.first));
+                break;
+            }
+            let target = (place.first, place.lane, Ask::First);
+            add_to_share(&mut shares, &mut used, target, &header, key, slot);
+            self.shadow(id, key, exptime, verb, place);
+            asked += 1;
         }
+        self.read_mut(id).portion = asked;
         if used > 1 {
             self.read_mut(id).merge = Some(Merge::default());
         }
-        let rest_len = keys.rest().len();
-        if rest_len > 0 {
-            self.read_mut(id).rest = Some(text.part(text.len() - rest_len, rest_len));
+        let rest = keys.rest();
+        let has_rest = Keys::of(rest).next().is_some();
+        if has_rest {
+            self.read_mut(id).rest = Some(text.part(text.len() - rest.len(), rest.len()));
+        } else if let Some(client) = client {
+            self.clients[client].unasked = None;
         }
-        self.send_shares(id, shares, used);
+        self.send_shares(id, shares, used, key_bytes);
+        match waits_for {
+            _ if used > 0 || !has_rest => self.read_step(id),
+            Some(server) => self.wait_for_turn(id, server),
+            None => self.reads_to_go_on.push(id),
+        }
+    }
+
+    /// Lets a retrieval wait for a server's turn. What is behind others of its client has its turn when these are answered.
+    fn wait_for_turn(&mut self, id: usize, server: usize) {
+        let is_next = |client: usize| self.clients[client].queue.front() == Some(&id);
+        if self.transactions[id].client.is_some_and(is_next) {
+            self.read_mut(id).queued = true;
+            self.farm.servers[server].bulk.waiting.push_back(id);
+        }
+    }
+
+    /// A large portion, or a single large value, has come or will not come.
+    fn bulk_came(&mut self, server: usize, leg: &Leg) {
+        if leg.foreseen_bytes > 0 {
+            let bulk = &mut self.farm.servers[server].bulk;
+            bulk.foreseen_bytes -= leg.foreseen_bytes;
+            if !bulk.waiting.is_empty() {
+                self.bulk_done.push(server);
+            }
+        }
+    }
+
+    /// Goes on with retrievals that have waited for their turn.
+    pub(super) fn go_on_reading(&mut self) {
+        for id in std::mem::take(&mut self.reads_to_go_on) {
+            self.continue_read(id);
+        }
+        for server in std::mem::take(&mut self.bulk_done) {
+            // Each of them may come to wait again.
+            for _ in 0..self.farm.servers[server].bulk.waiting.len() {
+                let bulk = &mut self.farm.servers[server].bulk;
+                if bulk.is_full(&self.settings.limits, 1) {
+                    break;
+                }
+                let Some(id) = bulk.waiting.pop_front() else {
+                    break;
+                };
+                if let Some(Work::Read(read)) = self.transactions.get_mut(id).map(|transaction| &mut transaction.work) {
+                    read.queued = false;
+                }
+                self.continue_read(id);
+            }
+        }
     }
 
     /// Asks the partners of `server` for keys that it did not have or could not tell.
@@ -213,7 +313,7 @@ impl<N: Net> Proxy<N> {
         if read.keys > 1 {
             read.merge.get_or_insert_default();
         }
-        self.send_shares(id, shares, used);
+        self.send_shares(id, shares, used, 0);
     }
 
     /// Whether a partner may have what a server does not. One that is only being filled, or may still have what another
@@ -232,7 +332,8 @@ impl<N: Net> Proxy<N> {
         }
     }
 
-    fn send_shares(&mut self, id: usize, mut shares: Vec<Share>, used: usize) {
+    /// Sends what was split; `key_bytes` is what a key's value is foreseen to weigh where that matters, else 0.
+    fn send_shares(&mut self, id: usize, mut shares: Vec<Share>, used: usize, key_bytes: usize) {
         for share in &mut shares[..used] {
             share.text.extend_from_slice(LINE_END);
             let read = self.read_mut(id);
@@ -243,6 +344,8 @@ impl<N: Net> Proxy<N> {
             let leg = self.send(share.server, share.lane, purpose, id, bytes, keys);
             leg.cursor = share.header_len;
             leg.slots_start = slots_start;
+            leg.foreseen_bytes = key_bytes * share.slots.len();
+            self.farm.servers[share.server].bulk.foreseen_bytes += key_bytes * share.slots.len();
         }
         self.shares = shares;
     }
@@ -286,8 +389,8 @@ impl<N: Net> Proxy<N> {
             return;
         };
         if let Some(client) = self.transactions[id].client {
-            let client = &mut self.clients[client];
-            client.reply_bytes_per_key = (client.reply_bytes_per_key * 7 + bytes.len()) / 8 + 1;
+            self.clients[client].pace.value_came(&self.settings.limits, bytes.len());
+            self.value_bytes = (self.value_bytes * 63 + bytes.len()) / 64;
         }
         let fallible = self.farm.has_backups();
         let pool = std::rc::Rc::clone(&self.pool);
@@ -326,6 +429,7 @@ impl<N: Net> Proxy<N> {
             self.read_lost(server, id, ask, leg);
             return;
         }
+        self.bulk_came(server, leg);
         if self.read_mut(id).verb.is_get_and_touch() && self.farm.has_backups() {
             self.touch_done(id, server, leg);
         }
@@ -355,6 +459,7 @@ impl<N: Net> Proxy<N> {
 
     /// A server died, or failed, before it had answered for all keys.
     pub(super) fn read_lost(&mut self, server: usize, id: usize, ask: Ask, leg: &Leg) {
+        self.bulk_came(server, leg);
         match ask {
             Ask::First => {
                 let read = self.read_mut(id);
@@ -397,11 +502,14 @@ impl<N: Net> Proxy<N> {
                 self.reply_slice(id, &value);
             }
         }
-        let wanted = self.transactions[id].client.is_some();
-        if wanted && self.read_mut(id).has_rest() {
+        let read = self.read_mut(id);
+        if read.rest.is_some() {
+            let keys = std::mem::take(&mut read.portion);
+            if let Some(client) = self.transactions[id].client {
+                self.clients[client].pace.portion_answered(keys);
+            }
             return self.continue_read(id);
         }
-        let read = self.read_mut(id);
         let hits = read.hits.min(read.keys) as u64;
         let misses = read.keys as u64 - hits;
         let last = read.failure.unwrap_or(b"END\r\n");
@@ -412,11 +520,13 @@ impl<N: Net> Proxy<N> {
             self.statistics.get_hits += hits;
             self.statistics.get_misses += misses;
         }
+        self.discount_read(id);
         self.transactions[id].work = Work::Answered;
         self.answer(id, last);
     }
 
-    /// Sends the next portion of a wide get if its client has taken the replies so far.
+    /// Sends the next portion of a retrieval if its client has taken the replies so far, and it does not wait for a server's
+    /// turn.
     pub(super) fn continue_read(&mut self, id: usize) {
         let Some(transaction) = self.transactions.get_mut(id) else {
             return;
@@ -424,26 +534,22 @@ impl<N: Net> Proxy<N> {
         let Work::Read(read) = &mut transaction.work else {
             return;
         };
-        let Some(client) = transaction.client.filter(|_| transaction.legs == 0) else {
+        let Some(client) = transaction.client.filter(|_| transaction.legs == 0 && !read.queued) else {
             return;
         };
         let client = &self.clients[client];
-        if client.queue.front() != Some(&id) || client.output.len() > PORTION_BYTES {
-            return;
-        }
-        if let Some(rest) = read.rest.take() {
-            self.ask_portion(id, &rest);
-            self.read_step(id);
+        if client.queue.front() == Some(&id) && client.output.len() <= self.settings.limits.portion_bytes {
+            self.ask_portion(id);
         }
     }
 
     /// The client is gone: what has not been asked for is not asked for any more.
     pub(super) fn abandon_read(&mut self, id: usize) {
-        let transaction = &mut self.transactions[id];
-        if let Work::Read(read) = &mut transaction.work {
-            read.rest = None;
-            if transaction.legs == 0 {
-                transaction.work = Work::Answered;
+        if let Work::Read(_) = &self.transactions[id].work {
+            self.discount_read(id);
+            self.read_mut(id).rest = None;
+            if self.transactions[id].legs == 0 {
+                self.transactions[id].work = Work::Answered;
             }
         }
     }

@@ -15,8 +15,8 @@
 
 use super::life::{Acquaintance, Introduction, Life, Version};
 use super::missed::{MISSED_BYTES_MAX, MISSED_KEY_OVERHEAD, Missed, Outcome};
-use super::settings::ServerName;
-use std::collections::BTreeSet;
+use super::settings::{Limits, ServerName};
+use std::collections::{BTreeSet, VecDeque};
 
 /// The first pause between a server going down and the probe that looks for it.
 pub const PROBE_PAUSE_MIN_MS: u64 = 100;
@@ -187,9 +187,27 @@ pub struct Server {
     pub has_meta: bool,
     /// It can list its keys by its hash table, as far as we know.
     pub lists_hash: bool,
+    pub bulk: Bulk,
     pub counters: Counters,
     /// When the log last told that it refuses copies.
     pub refusal_told_ms: Option<u64>,
+}
+
+/// Large portions of retrievals. Their values come on the link that all clients share, so it is asked for a few at a time, of
+/// one client after the other: who asks for something small behind them waits for these few.
+#[derive(Debug, Default)]
+pub struct Bulk {
+    /// Bytes that those asked for were foreseen to come to.
+    pub foreseen_bytes: usize,
+    /// Retrievals that wait for their turn. Some may be over.
+    pub waiting: VecDeque<usize>,
+}
+
+impl Bulk {
+    /// Whether so many bytes more have to wait.
+    pub fn is_full(&self, limits: &Limits, bytes: usize) -> bool {
+        self.foreseen_bytes > 0 && self.foreseen_bytes + bytes > limits.bulk_bytes
+    }
 }
 
 /// Counted since the start, or since `stats reset`.
@@ -239,6 +257,7 @@ impl Server {
             version: None,
             has_meta: true,
             lists_hash: true,
+            bulk: Bulk::default(),
             counters: Counters::default(),
             refusal_told_ms: None,
         }

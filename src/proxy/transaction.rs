@@ -13,7 +13,7 @@ use super::refusal::Refused;
 use super::repair::Repair;
 use super::survey::Survey;
 use super::write::Write;
-use super::{Proxy, REQUESTS_MAX, broadcast::Broadcast};
+use super::{Proxy, broadcast::Broadcast};
 use crate::buffer::{Chain, Slice};
 
 pub const NO_SERVER: &[u8] = b"SERVER_ERROR no server available\r\n";
@@ -171,8 +171,7 @@ impl<N: Net> Proxy<N> {
             }
             client.queue.pop_front();
             client.load -= transaction.cost;
-            client.keys_asked -= transaction.keys;
-            client.window = (client.window + transaction.keys).min(REQUESTS_MAX);
+            client.pace.answered(&self.settings.limits, transaction.keys);
             transaction.client = None;
             if transaction.legs == 0 && matches!(transaction.work, Work::Answered) {
                 self.transactions.remove(front);

@@ -74,6 +74,7 @@ impl<N: Net> Proxy<N> {
             passed: 0,
             cursor: 0,
             slots_start: 0,
+            foreseen_bytes: 0,
         };
         let Some(index) = link else {
             self.lost.push_back((server, leg));

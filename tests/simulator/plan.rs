@@ -3,7 +3,7 @@
 use super::pipe::Weather;
 use super::random::Random;
 use magent::proxy::net::Address;
-use magent::proxy::settings::{Ack, Miss, ServerName, Settings};
+use magent::proxy::settings::{Ack, Limits, Miss, ServerName, Settings};
 use magent::ring::{Distribution, KeyHash, Ring};
 
 /// Which promises a schedule puts to the test.
@@ -197,6 +197,7 @@ impl Plan {
                 miss,
                 item_bytes_max: 1 << 20,
                 memory_bytes_max: 64 << 20,
+                limits: Limits::default(),
             })
             .collect();
         let capacity = match class {
