@@ -5,8 +5,8 @@ mod common;
 
 use common::{Client, Fake, Magent, Memcached, NO_SERVER, PATIENCE, Two, eventually, hit};
 use std::io::Write;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// A server that has run for an hour says this of itself.
@@ -106,4 +106,101 @@ fn an_introduction_that_never_ends_holds_clients_no_longer_than_the_timeout() {
     client.check("set k 0 0 1\r\nx\r\n", "STORED\r\n");
     client.check("get k\r\n", hit("k", 0, "x"));
     assert!(magent.log().contains("no answer within 300 ms"), "{}", magent.log());
+}
+
+#[test]
+fn writes_behind_pipelined_reads_cost_what_either_does_alone() {
+    let two = Two::start(&[]);
+    let mut client = two.client();
+    // The more a client was answered the more it may have in flight.
+    pipeline(&mut client, 10_000, |i| format!("get w{i}\r\n"));
+    let get = |i: usize| format!("get a{i}\r\n");
+    let set = |i: usize| format!("set b{i} 0 0 1\r\nx\r\n");
+    let mut cost = |first: &dyn Fn(usize) -> String, second: &dyn Fn(usize) -> String| {
+        let script: String = (0..480).map(first).chain((0..480).map(second)).collect();
+        let answers = script.matches("\r\nx").count() + script.matches("get ").count();
+        cost_us(&two.magent, 5, |_| {
+            client.send(&script);
+            (0..answers).for_each(|_| drop(client.line()));
+        })
+    };
+    let (gets, sets, mixed) = (cost(&get, &get), cost(&set, &set), cost(&get, &set));
+    let mean = (gets + sets) / 2.0;
+    assert!(mixed < 2.0 * mean, "{gets} us, {sets} us, and {mixed} us for both");
+}
+
+#[test]
+fn a_get_of_very_many_keys_without_a_server_holds_up_nobody() {
+    let dead = Memcached::absent();
+    let magent = Magent::before(&[&dead], &[], &[]);
+    let mut client = magent.client();
+    client.check("get k\r\n", NO_SERVER);
+    let mut wide = magent.client();
+    wide.send(format!("get {}\r\n", "k ".repeat(520_000)));
+    let mut answered = 0;
+    while wide.is_quiet() {
+        client.check("verbosity 0\r\n", "OK\r\n");
+        answered += 1;
+    }
+    wide.expect(NO_SERVER);
+    // Some are answered while the line arrives.
+    assert!(answered > 50, "{answered} were answered meanwhile");
+}
+
+/// Large values that a fake server has of every key, and what it was asked for, key by key.
+struct LargeValues {
+    fake: Fake,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl LargeValues {
+    const BYTES: usize = 300_000;
+
+    fn start() -> Self {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&asked);
+        let value = "v".repeat(Self::BYTES);
+        let fake = Fake::start(move |line| {
+            let keys = line.strip_prefix("get ")?;
+            log.lock().unwrap().push(keys.to_owned());
+            let hit = |key| format!("VALUE {key} 0 {}\r\n{value}\r\n", value.len());
+            Some((keys.split(' ').map(hit).collect::<String>() + "END\r\n").into_bytes())
+        });
+        Self { fake, asked }
+    }
+}
+
+#[test]
+fn large_values_are_asked_for_one_by_one_and_of_one_client_after_the_other() {
+    let server = LargeValues::start();
+    let magent = Magent::start(&["-s", &server.fake.name]);
+    let keys = |client: &str| (0..20).map(|i| format!(" {client}{i}")).collect::<String>();
+    let mut clients = ["a", "b", "c"].map(|name| (name, magent.client()));
+    for (name, client) in &mut clients {
+        // It is not known yet how large they are.
+        client.ask(format!("get {name}\r\n"));
+    }
+    server.asked.lock().unwrap().clear();
+    for (name, client) in &mut clients {
+        client.send(format!("get{}\r\n", keys(name)));
+    }
+    for (name, client) in &mut clients {
+        let reply = client.reply();
+        let values = reply.0.len() / LargeValues::BYTES;
+        assert_eq!(values, 20, "{name} got its values");
+    }
+    let asked = server.asked.lock().unwrap();
+    assert_eq!(asked.len(), 60, "each alone: {asked:?}");
+}
+
+#[test]
+fn a_new_client_is_not_given_many_values_before_their_size_is_known() {
+    let server = LargeValues::start();
+    let magent = Magent::start(&["-s", &server.fake.name]);
+    let mut client = magent.client();
+    let keys: String = (0..100).map(|i| format!(" k{i}")).collect();
+    client.ask(format!("get{keys}\r\n"));
+    let asked = server.asked.lock().unwrap();
+    let most = asked.iter().map(|keys| keys.split(' ').count()).max();
+    assert!(most <= Some(2), "{asked:?}");
 }

@@ -27,8 +27,11 @@ pub struct Pace {
     window_max: usize,
     /// Keys answered that have not widened `window_max` yet.
     earned: usize,
-    /// A running average of what a value weighs with its line, at least 1.
+    /// What a value weighs with its line, at least 1: an average that follows soon where they grow, and late where they
+    /// shrink.
     value_bytes: usize,
+    /// A value has come.
+    is_known: bool,
     /// Bytes that came beyond twice what was foreseen, less what was foreseen and did not come.
     excess: usize,
 }
@@ -42,6 +45,7 @@ impl Pace {
             window_max: limits.requests_in_flight,
             earned: 0,
             value_bytes: value_bytes.max(VALUE_BYTES_AT_FIRST),
+            is_known: false,
             excess: 0,
         }
     }
@@ -88,9 +92,14 @@ impl Pace {
             self.window_max = KEYS_MAX_AFTER_SURPRISE.min(limits.requests_in_flight);
             self.earned = 0;
             self.value_bytes = bytes;
+        } else if !self.is_known {
+            self.value_bytes = bytes.max(1);
+        } else if bytes > self.value_bytes {
+            self.value_bytes = (self.value_bytes + bytes) / 2;
         } else {
             self.value_bytes = (self.value_bytes * 7 + bytes) / 8 + 1;
         }
+        self.is_known = true;
     }
 }
 

@@ -56,8 +56,10 @@ pub struct Read {
     rest: Option<Slice>,
     /// Keys of the portion that was asked for last.
     portion: usize,
-    /// It is among those that wait for a server's turn.
+    /// It is among those that wait for a server.
     queued: bool,
+    /// It has waited, and may be asked for before those that still wait.
+    has_turn: bool,
     pub counted: Counted,
 }
 
@@ -129,6 +131,7 @@ impl<N: Net> Proxy<N> {
             rest: None,
             portion: 0,
             queued: false,
+            has_turn: false,
             counted: Counted::Not,
         });
         if request.key_count > 1 {
@@ -186,6 +189,7 @@ impl<N: Net> Proxy<N> {
         let Some(text) = self.read_mut(id).rest.take() else {
             return;
         };
+        let has_turn = std::mem::take(&mut self.read_mut(id).has_turn);
         let Read { verb, exptime, .. } = *self.read_mut(id);
         let header = self.read_mut(id).header();
         let client = self.transactions[id].client;
@@ -210,7 +214,11 @@ impl<N: Net> Proxy<N> {
                 continue;
             }
             let bytes = key_bytes * (1 + usize::from(slot));
-            if key_bytes > 0 && server.bulk.is_full(&self.settings.limits, bytes) {
+            let waits = match has_turn {
+                true => server.bulk.is_full(&self.settings.limits, bytes),
+                false => server.bulk.is_taken(&self.settings.limits, bytes),
+            };
+            if key_bytes > 0 && waits {
                 (keys, waits_for) = (before, Some(place.first));
                 break;
             }
@@ -274,7 +282,7 @@ impl<N: Net> Proxy<N> {
                     break;
                 };
                 if let Some(Work::Read(read)) = self.transactions.get_mut(id).map(|transaction| &mut transaction.work) {
-                    read.queued = false;
+                    (read.queued, read.has_turn) = (false, true);
                 }
                 self.continue_read(id);
             }

@@ -208,6 +208,11 @@ impl Bulk {
     pub fn is_full(&self, limits: &Limits, bytes: usize) -> bool {
         self.foreseen_bytes > 0 && self.foreseen_bytes + bytes > limits.bulk_bytes
     }
+
+    /// The same for those whose turn it is not: they wait behind those who wait.
+    pub fn is_taken(&self, limits: &Limits, bytes: usize) -> bool {
+        !self.waiting.is_empty() || self.is_full(limits, bytes)
+    }
 }
 
 /// Counted since the start, or since `stats reset`.
