@@ -4,6 +4,7 @@
 mod common;
 
 use common::{Client, Fake, MISS, Magent, Memcached, NO_SERVER, PATIENT, eventually, hit};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
 const ERROR: &str = "ERROR\r\n";
@@ -269,6 +270,37 @@ fn a_value_without_unique_is_no_answer_to_gets() {
         "{reply:?}"
     );
     assert_eq!(failures(&mut client, &primary), 1);
+}
+
+/// What lies in its socket when its connection is closed it may still run; by the second answer it has.
+#[test]
+fn a_server_that_was_out_of_step_answers_twice_before_it_is_used_again() {
+    let introductions = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::clone(&introductions);
+    let lied = AtomicBool::new(false);
+    let primary = Fake::start_with_stats(move |line| {
+        let reply = match line.split(' ').next()? {
+            "stats" => {
+                seen.fetch_add(1, Ordering::SeqCst);
+                "STAT pid 1\r\nEND\r\n"
+            }
+            "get" if !lied.swap(true, Ordering::SeqCst) => "STORED\r\n",
+            "get" => MISS,
+            "lru_crawler" => MISS,
+            "delete" => "NOT_FOUND\r\n",
+            _ => "",
+        };
+        Some(reply.as_bytes().to_vec())
+    });
+    let backup = prepared();
+    let magent = Magent::start(&["-s", &primary.name, "-b", &backup.name, PATIENT]);
+    magent.client().check("get k\r\n", hit("k", 7, "value"));
+    eventually("it is used again", || magent.log().contains("is up again"));
+    assert_eq!(
+        introductions.load(Ordering::SeqCst),
+        3,
+        "once at the start, and twice since"
+    );
 }
 
 #[test]

@@ -179,6 +179,9 @@ impl<N: Net> Proxy<N> {
                 Ok(0) => return self.link_ended(index, format_args!("it closed the connection")),
                 Ok(count) => {
                     if let Err(fault) = self.link_bytes(index, &scratch[..count]) {
+                        // What lies in its socket it may still run, after what it is sent on the next link.
+                        let server = self.links[index].server;
+                        self.farm.servers[server].unheard = true;
                         return self.link_failed(index, format_args!("{fault}"));
                     }
                     if self.links[index].aside && self.links[index].pending.is_empty() {
