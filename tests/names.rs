@@ -136,6 +136,31 @@ fn a_reload_waits_for_the_names_of_new_servers() {
 }
 
 #[test]
+fn a_reload_goes_to_the_new_address_of_a_name_though_the_old_one_answers() {
+    let (old, backup) = (Memcached::start(), Memcached::start());
+    let new = old.at("127.0.0.2");
+    let hosts = Hosts::saying(&[("127.0.0.1", "cache.test")]);
+    let name = by_name(&old, "cache.test");
+    let lines = format!("masters = {name}\nbackups = {}\n", backup.name);
+    let magent = Configured::start_by(hosts.command(), &lines);
+    let mut client = magent.magent.client();
+    client.check("set key 3 0 5\r\nvalue\r\n", "STORED\r\n");
+    // What the other machine has had of these keys is old.
+    assert_eq!(new.ask("set key 0 0 3\r\nold\r\n"), "STORED\r\n");
+    hosts.say(&[("127.0.0.2", "cache.test")]);
+    magent.reload(&lines);
+    client.check("get key\r\n", hit("key", 3, "value"));
+    eventually("it is filled", || new.ask("get key\r\n") == hit("key", 3, "value"));
+    client.check("set key 3 0 5\r\nother\r\n", "STORED\r\n");
+    assert_eq!(new.ask("get key\r\n"), hit("key", 3, "other"));
+    assert_eq!(
+        old.ask("get key\r\n"),
+        hit("key", 3, "value"),
+        "nobody writes to it any more"
+    );
+}
+
+#[test]
 fn a_name_and_the_address_that_it_stands_for_are_one_server() {
     let server = Memcached::start();
     let name = by_name(&server, "localhost");

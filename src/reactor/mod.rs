@@ -2,6 +2,9 @@
 //!
 //! A turn of the loop: wait for events or the proxy's next deadline, hand the events to the proxy, let it do what is
 //! due, let it write. The reactor knows nothing of commands; the proxy knows nothing of sockets.
+//!
+//! What may block has a thread of its own, whose answer is an event: looking names up (`names`), and reading the
+//! configuration again (`reload`).
 
 mod check;
 mod listener;

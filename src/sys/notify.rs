@@ -15,6 +15,8 @@ pub fn notify_manager(state: &str) {
         None => SocketAddr::from_pathname(std::ffi::OsStr::new(&*String::from_utf8_lossy(name))),
     };
     if let (Ok(address), Ok(socket)) = (address, UnixDatagram::unbound()) {
+        // A manager that is behind with its reading must not hold clients up.
+        let _ = socket.set_nonblocking(true);
         let _ = socket.send_to_addr(state.as_bytes(), &address);
     }
 }
