@@ -4,6 +4,7 @@ mod common;
 
 use common::{Client, Configured, Ended, Magent, Memcached, Port, eventually, is_root, masters, mode_of, run, scratch};
 use std::fs;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -264,7 +265,9 @@ fn a_reload_does_not_take_the_socket_that_another_process_put_in_place() {
 fn a_socket_whose_queue_is_full_does_not_hold_magent_up() {
     let (server, files) = (Memcached::start(), scratch());
     let path = files.path("full.sock");
-    let _full = UnixListener::bind(&path).expect("a socket");
+    let full = UnixListener::bind(&path).expect("a socket");
+    // SAFETY: the descriptor is open; listening again sets how many may wait.
+    assert_eq!(unsafe { libc::listen(full.as_raw_fd(), 1) }, 0);
     let mut waiting = Vec::new();
     eventually("its queue is full", || {
         let socket = mio::net::UnixStream::connect(&path);
