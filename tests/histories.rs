@@ -264,6 +264,7 @@ fn where_there_is_one_copy_only_the_checker_finds_every_kind_of_fault() {
         }
         stage.work_on(400)?;
         server.restart();
+        stage.until_up(&[&magent])?; // what is answered by errors until then finds nothing lost
         stage.work_on(400)?;
         hangs(&server, Duration::from_secs(1));
         magent.signal(libc::SIGSTOP);
