@@ -67,7 +67,8 @@ impl Watch {
         };
         let counted = |name: &&String| {
             let prefixes = ["cmd_", "get_", "delete_", "incr_", "decr_", "cas_", "touch_", "store_"];
-            prefixes.iter().any(|prefix| name.starts_with(prefix))
+            // A thread of memcached's removes what was flushed, and may be faster than the get that would count it.
+            name.as_str() != "get_flushed" && prefixes.iter().any(|prefix| name.starts_with(prefix))
         };
         let moved = now.keys().filter(counted).map(|name| {
             let (before, after) = (number(&self.before, name), number(&now, name));
@@ -314,7 +315,8 @@ fn what_is_in_flight_is_shown_and_is_no_more_when_answered() {
     client.expect(MISS);
     client.expect("STORED\r\n");
     client.expect(hit("k", 0, "x"));
-    assert_eq!(magent.server_stat(&server, "pending"), "0");
+    // What was asked for statistics meanwhile is behind it.
+    eventually("none is in flight", || magent.server_stat(&server, "pending") == "0");
     assert!(idle(magent.stat("requests_in_flight")));
 }
 
