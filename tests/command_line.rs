@@ -3,11 +3,11 @@
 mod common;
 
 use common::{Client, Daemon, Ended, Magent, Memcached, PATIENCE, PATIENT, Port, Process, Two, eventually, is_root};
-use common::{run, run_command, scratch};
+use common::{mode_of, run, run_command, scratch};
 use magent::config::{Kind, OPTIONS};
 use std::fs::{self, File};
 use std::net::TcpListener;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -437,6 +437,7 @@ fn magent_goes_to_the_background_by_itself() {
     let (files, server, port) = (scratch(), Memcached::start(), Port::free());
     let pid_file = files.path("magent.pid");
     fs::write(&pid_file, "4194305\n").expect("a stale pid file");
+    fs::set_permissions(&pid_file, fs::Permissions::from_mode(0o600)).expect("our file");
     let number = port.to_string();
     let daemon = in_background(&pid_file, &["-s", &server.name, "-l", "127.0.0.1", "-p", &number]);
     // The listeners are up before the pid file is there.
@@ -445,6 +446,7 @@ fn magent_goes_to_the_background_by_itself() {
     assert_eq!(client.stat("stats", "pid"), daemon.id.to_string());
     let link = |name: &str| fs::read_link(format!("/proc/{}/{name}", daemon.id)).expect("a process that runs");
     assert_eq!(link("cwd"), Path::new("/"));
+    assert_eq!(mode_of(&pid_file), 0o644, "everybody may read it");
     for standard in ["fd/0", "fd/1", "fd/2"] {
         assert_eq!(link(standard), Path::new("/dev/null"));
     }
