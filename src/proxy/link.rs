@@ -22,6 +22,8 @@ pub enum Purpose {
     Shadow,
     /// A write that both copies get alike.
     Write(Side),
+    /// How large the value is that an append or prepend left.
+    Size(Side),
     /// A write that depends on one server's state, and the set that follows it to its partner.
     Conditional(Side),
     /// A command that all servers get; the number is the server's.

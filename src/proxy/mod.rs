@@ -10,6 +10,7 @@
 //! | `dispatch` | from a request to the transaction that it begins |
 //! | `transaction` `overtake` | what is in progress; replies leave in the order asked |
 //! | `read` `merge` `touch` `write` `conditional` `broadcast` `repair` | the kinds of transaction |
+//! | `padding` | numbers with blanks behind them, and what is appended to them |
 //! | `refusal` | what is too large, or finds no room |
 //! | `link` `upstream` | a connection to a server; sending, and understanding what comes back |
 //! | `server` `health` `stale` `missed` `farm` `layout` | a server's state; going down, coming back, what it missed; which servers hold a key |
@@ -37,6 +38,7 @@ mod names;
 pub mod net;
 mod overtake;
 mod pace;
+mod padding;
 mod read;
 mod refusal;
 mod repair;

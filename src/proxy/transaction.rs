@@ -216,6 +216,7 @@ impl<N: Net> Proxy<N> {
             Purpose::Read(ask) => self.read_lost(server, id, ask, &leg),
             Purpose::Shadow => self.shadow_done(server, &leg, None),
             Purpose::Write(side) => self.write_lost(id, side, leg.brought),
+            Purpose::Size(side) => self.size_answered(id, side, None),
             Purpose::Conditional(side) => self.conditional_lost(id, side, leg.brought),
             Purpose::Broadcast(server) => self.broadcast_answer(id, server, None),
             Purpose::Survey => self.survey_step(id),

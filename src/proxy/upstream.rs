@@ -454,6 +454,7 @@ impl<N: Net> Proxy<N> {
             Purpose::Read(ask) => self.read_end(server, ask, &leg, status),
             Purpose::Shadow => self.shadow_done(server, &leg, Some(status)),
             Purpose::Write(side) => self.write_answer(id, side, status, line),
+            Purpose::Size(side) => self.size_answered(id, side, Some(response)),
             Purpose::Conditional(_) => self.conditional_answer(id, status, line),
             Purpose::Broadcast(server) => self.broadcast_answer(id, server, Some(response)),
             Purpose::Survey => self.survey_step(id),

@@ -11,6 +11,7 @@ use super::farm::Place;
 use super::link::{Purpose, Side};
 use super::missed::Outcome;
 use super::net::Net;
+use super::padding::Sizes;
 use super::repair::Waiting;
 use super::settings::Ack;
 use super::statistics::Statistics;
@@ -74,6 +75,8 @@ pub struct Write {
     request: Option<Slice>,
     /// What the client is told, whatever the servers say.
     reply: Option<&'static [u8]>,
+    /// Of what an append or prepend has left.
+    pub sizes: Sizes,
 }
 
 impl Write {
@@ -87,6 +90,7 @@ impl Write {
         if let Some(second) = &mut self.servers.1 {
             std::mem::swap(&mut self.servers.0, second);
             std::mem::swap(&mut self.first, &mut self.second);
+            self.sizes.turn();
         }
     }
 
@@ -134,6 +138,7 @@ impl<N: Net> Proxy<N> {
             elsewhere,
             request: None,
             reply,
+            sizes: Sizes::default(),
         });
         self.writes[usize::from(place.bucket)] += 1;
         let mut sent: Option<Slice> = None;
@@ -150,6 +155,7 @@ impl<N: Net> Proxy<N> {
         {
             write.request = sent;
         }
+        self.ask_for_sizes(id, verb, key, place);
     }
 
     pub(super) fn write_answer(&mut self, id: usize, side: Side, status: Status, line: &[u8]) {
@@ -180,10 +186,15 @@ impl<N: Net> Proxy<N> {
             write.epoch = self.farm.servers[server].epoch;
             self.settle_missed(id, side);
         }
+        self.write_step(id);
+    }
+
+    /// Goes on when enough servers have answered: with the reply, or, when all have, with making them alike.
+    pub(super) fn write_step(&mut self, id: usize) {
         let Work::Write(write) = &self.transactions[id].work else {
             return;
         };
-        let all = !write.first.is_pending() && !write.second.is_pending();
+        let all = !write.first.is_pending() && !write.second.is_pending() && !write.sizes.are_pending();
         let first_answered = write.first.answer().is_some();
         let enough = all || (self.settings.ack == Ack::Primary && first_answered && !self.is_overruled(write));
         if !enough {
@@ -274,7 +285,7 @@ impl<N: Net> Proxy<N> {
         let (first, Some(second)) = write.servers else {
             return false;
         };
-        if agree(write.verb, (status, text), answer) {
+        if agree(write.verb, (status, text), answer) && !write.sizes.differ() {
             return false;
         }
         let request = request.bytes();
