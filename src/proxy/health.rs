@@ -190,7 +190,7 @@ impl<N: Net> Proxy<N> {
                 self.net.log(
                     Level::Notice,
                     format_args!(
-                        "server {} answers again; it is flushed, because it missed a flush_all or too many writes",
+                        "server {} answers again; it is flushed, because it may hold what is old",
                         server.name
                     ),
                 );

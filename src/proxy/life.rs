@@ -7,6 +7,7 @@
 
 use super::Proxy;
 use super::net::{Level, Net};
+use super::past::Holdings;
 use super::server::{Health, Lacking};
 use super::unique::Tags;
 use crate::protocol::dialect::Dialect;
@@ -75,6 +76,7 @@ pub struct Introduction {
     /// How many connections there have been.
     connections: Option<u64>,
     version: Option<Version>,
+    holdings: Holdings,
 }
 
 impl Introduction {
@@ -91,6 +93,11 @@ impl Introduction {
             b"time" => self.time_s = seconds(value).unwrap_or(0),
             b"total_connections" => self.connections = unsigned(value),
             b"version" => self.version = Version::parse(value),
+            b"curr_items" => self.holdings.items = unsigned(value).unwrap_or(0),
+            b"total_items" => self.holdings.stored = unsigned(value).unwrap_or(0),
+            b"cmd_set" | b"incr_hits" | b"incr_misses" | b"decr_hits" | b"decr_misses" => {
+                self.holdings.commands = self.holdings.commands.saturating_add(unsigned(value).unwrap_or(0));
+            }
             _ => {}
         }
     }
@@ -150,6 +157,7 @@ impl<N: Net> Proxy<N> {
             return false;
         }
         server.epoch += 1;
+        server.holdings = said.holdings;
         server.is_version(said.version);
         self.learn_dialect();
         let server = &mut self.farm.servers[index];
@@ -203,11 +211,17 @@ impl<N: Net> Proxy<N> {
         if std::mem::take(&mut self.farm.servers[index].newcomer) {
             return; // it lacks it all, and nobody lacks anything of it
         }
+        if !self.starting && self.suspect_who_was_away(index) {
+            return;
+        }
         for partner in self.farm.partners(index) {
             let born = [index, partner].map(|index| self.farm.servers[index].born_ms);
             let [Some(born_ms), Some(others_ms)] = born else {
                 continue;
             };
+            if self.starting && self.suspect_who_was_restored(index, partner) {
+                continue; // its uptime is that of its former life
+            }
             let difference_ms = born_ms - others_ms;
             if difference_ms.abs() < AGE_DIFFERENCE_MIN_MS {
                 continue;
@@ -255,6 +269,7 @@ impl<N: Net> Proxy<N> {
             return;
         }
         self.starting = false;
+        self.note_who_is_there();
         let waiting: Vec<usize> = self.clients.iter().map(|(index, _)| index).collect();
         for client in waiting {
             self.resume_if_possible(client);

@@ -15,7 +15,7 @@
 //! | `link` `upstream` | a connection to a server; sending, and understanding what comes back |
 //! | `server` `health` `stale` `missed` `farm` `layout` | a server's state; going down, coming back, what it missed; which servers hold a key |
 //! | `names` | servers that were given by a host name |
-//! | `life` `unique` | whether a server was started anew; cas uniques that are good for one life of one server |
+//! | `life` `past` `unique` | whether a server was started anew, what it may have from before; cas uniques that are good for one life of one server |
 //! | `resync` `listing` | filling a server with what it lacks, from its partner's list of keys |
 //! | `statistics` `survey` | counters, and the replies to `stats`: magent's own, and what the servers say, added up |
 //!
@@ -39,6 +39,7 @@ pub mod net;
 mod overtake;
 mod pace;
 mod padding;
+mod past;
 mod read;
 mod refusal;
 mod repair;
@@ -143,8 +144,9 @@ pub struct Proxy<N: Net> {
     bulk_done: Vec<usize>,
     /// A running average of what clients' values weigh.
     value_bytes: usize,
-    /// The time of this batch.
+    /// The time of this batch, and of the start.
     now_ms: u64,
+    started_ms: u64,
     /// Nothing is due before this; the true next deadline may be later.
     next_tick_ms: u64,
     /// The last tick came late and was put off.
@@ -195,6 +197,7 @@ impl<N: Net> Proxy<N> {
             bulk_done: Vec::new(),
             value_bytes: 0,
             now_ms,
+            started_ms: now_ms,
             next_tick_ms: now_ms,
             tick_put_off: false,
             leaving: false,

@@ -15,6 +15,7 @@
 
 use super::life::{Acquaintance, Introduction, Life, Version};
 use super::missed::{MISSED_BYTES_MAX, MISSED_KEY_OVERHEAD, Missed, Outcome};
+use super::past::Holdings;
 use super::settings::{Limits, ServerName};
 use std::collections::{BTreeSet, VecDeque};
 
@@ -169,6 +170,10 @@ pub struct Server {
     /// When that life began, in milliseconds on magent's clock and to the second, if it says; negative before magent's
     /// own start.
     pub born_ms: Option<i64>,
+    /// What it said of its items when this life of it was first seen.
+    pub holdings: Holdings,
+    /// How many items it held when this magent had seen all servers; None if it was away then.
+    pub items_at_start: Option<u64>,
     /// What marks its cas uniques; see `unique`. Of no meaning until it is confirmed.
     pub tag: u32,
     /// Its process is known to have ended, and what it held with it.
@@ -253,6 +258,8 @@ impl Server {
             introduction: Introduction::default(),
             acquaintance: Acquaintance::default(),
             born_ms: None,
+            holdings: Holdings::default(),
+            items_at_start: None,
             tag: 0,
             gone: false,
             lost_memory: false,

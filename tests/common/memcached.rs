@@ -154,6 +154,17 @@ impl Memcached {
         self.process = None;
     }
 
+    /// SIGUSR1: one with a memory file (`-e`) ends so that it has its items when it is restarted. It takes no file back
+    /// that was left in the same second.
+    pub fn end_and_keep(&mut self) {
+        let mut process = self.process.take().expect("a memcached that runs");
+        process.signal(libc::SIGUSR1);
+        process.wait();
+        let now_s = || std::time::UNIX_EPOCH.elapsed().expect("a time after 1970").as_secs();
+        let ended_s = now_s();
+        eventually("another second", || now_s() > ended_s + 1);
+    }
+
     /// SIGSTOP: it hangs; the kernel goes on accepting connections for it.
     pub fn stop(&self) {
         self.process().stop();
