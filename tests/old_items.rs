@@ -24,13 +24,17 @@ impl Servers {
     }
 
     fn magent(&self, keeps_is_primary: bool) -> Magent {
+        self.magent_with(keeps_is_primary, &[])
+    }
+
+    fn magent_with(&self, keeps_is_primary: bool, options: &[&str]) -> Magent {
         let (keeps, other) = (&self.keeps, &self.other);
         let (primary, backup) = if keeps_is_primary {
             (keeps, other)
         } else {
             (other, keeps)
         };
-        Magent::before(&[primary], &[backup], &["--timeout=500"])
+        Magent::before(&[primary], &[backup], options)
     }
 }
 
@@ -131,7 +135,7 @@ fn a_server_that_took_old_items_back_before_magent_started_is_not_believed() {
 fn a_server_that_hung_when_magent_started_is_not_believed_about_old_items() {
     for keeps_is_primary in [true, false] {
         let servers = Servers::start();
-        let magent = servers.magent(keeps_is_primary);
+        let magent = servers.magent_with(keeps_is_primary, &["--timeout=1000"]);
         let mut client = magent.client();
         store(&mut client);
         servers.keeps.stop();
@@ -139,7 +143,7 @@ fn a_server_that_hung_when_magent_started_is_not_believed_about_old_items() {
         magent.wait_for(&servers.keeps, "down");
         change(&mut magent.client());
         drop(magent);
-        let magent = servers.magent(keeps_is_primary);
+        let magent = servers.magent_with(keeps_is_primary, &["--timeout=1000"]);
         magent.wait_for(&servers.keeps, "down");
         servers.keeps.cont();
         magent.wait_for(&servers.keeps, "up");
@@ -157,7 +161,7 @@ fn a_full_server_is_not_flushed_for_the_sake_of_an_empty_one() {
     std::thread::sleep(std::time::Duration::from_secs(4)); // ages are told in seconds, give or take one
     let empty = Memcached::start();
     full.stop();
-    let magent = Magent::before(&[&empty], &[&full], &["--timeout=300"]);
+    let magent = Magent::before(&[&empty], &[&full], &["--timeout=1000"]);
     magent.wait_for(&full, "down");
     full.cont();
     magent.wait_for(&full, "up");

@@ -1,8 +1,8 @@
 //! Commands that all servers get: flush_all, cache_memlimit, and version to find the lowest.
 
 use super::Proxy;
+use super::clock::RELATIVE_EXPTIME_MAX_S;
 use super::link::Purpose;
-use super::missed::Missed;
 use super::net::Net;
 use super::server::Health;
 use super::transaction::{Bytes, NO_SERVER, Text, Work};
@@ -25,8 +25,9 @@ impl<N: Net> Proxy<N> {
         });
         if request.verb == Verb::FlushAll {
             self.statistics.cmd_flush += 1;
-            // A delayed one takes effect on both copies at the same time by itself.
             self.flushes += u64::from(request.exptime <= 0);
+            let delay_s = self.seconds_until(request.exptime);
+            self.note_flush(delay_s);
         }
         let line: &[u8] = match request.verb {
             Verb::FlushAll | Verb::CacheMemlimit => request.line.bytes(),
@@ -37,10 +38,16 @@ impl<N: Net> Proxy<N> {
                 continue;
             }
             if self.farm.servers[server].is_up() {
-                let parts = [line, b"\r\n"];
+                let own = match request.verb {
+                    Verb::FlushAll if request.exptime > RELATIVE_EXPTIME_MAX_S => {
+                        format!("flush_all {}", self.exptime_on(server, request.exptime)).into_bytes()
+                    }
+                    _ => line.to_vec(),
+                };
+                let parts = [&own, &b"\r\n"[..]];
                 self.send(server, 0, Purpose::Broadcast(server), id, Bytes::Parts(&parts), 0);
             } else if request.verb == Verb::FlushAll {
-                self.farm.servers[server].missed = Missed::Everything;
+                self.flush_missed(server);
             }
         }
         self.broadcast_step(id);
@@ -65,7 +72,7 @@ impl<N: Net> Proxy<N> {
                     broadcast.best = Some(Text::new(&[line, b"\r\n"].concat()));
                 }
             }
-            None if broadcast.verb == Verb::FlushAll => self.farm.servers[server].missed = Missed::Everything,
+            None if broadcast.verb == Verb::FlushAll => self.flush_missed(server),
             None => {}
         }
         self.broadcast_step(id);

@@ -60,7 +60,7 @@ pub struct Conditional {
     /// The server that decides, and its partner.
     servers: (usize, Option<usize>),
     lane: usize,
-    /// The whole request as it was sent.
+    /// The whole request, by the client's clock and with its own unique.
     request: Slice,
     /// The proxy's count of flushes when it was sent: one that came since has flushed what was stored.
     flushes: u64,
@@ -148,30 +148,29 @@ impl<N: Net> Proxy<N> {
             return self.put_off(id, bytes, failed_over);
         }
         let purpose = Purpose::Conditional(Side::First);
-        let leg = if request.verb == Verb::Cas {
+        let exptime = self.exptime_on(place.first, request.exptime);
+        let kept = if request.verb == Verb::Cas || exptime != request.exptime {
             let number = unique::untagged(first.tag(), request.number);
-            let line = request::storage_line(
-                Verb::Cas,
-                request.key,
-                &Request {
-                    number,
-                    ..request.clone()
-                },
-            );
+            let own = Request {
+                number,
+                exptime,
+                ..request.clone()
+            };
+            let line = request::storage_line(request.verb, request.key, &own);
             let whole = self.whole(bytes);
-            let whole = whole.bytes();
-            let data = &whole[whole.len() - request.value_len - LINE_END.len()..];
+            let data = &whole.bytes()[whole.len() - request.value_len - LINE_END.len()..];
             let parts: [&[u8]; 3] = [&line, LINE_END, data];
-            self.send(place.first, place.lane, purpose, id, Bytes::Parts(&parts), 0)
+            self.send(place.first, place.lane, purpose, id, Bytes::Parts(&parts), 0);
+            whole
         } else {
-            self.send(place.first, place.lane, purpose, id, bytes, 0)
+            let leg = self.send(place.first, place.lane, purpose, id, bytes, 0);
+            leg.request.clone()
         };
-        let request_sent = leg.request.clone();
         self.transactions[id].work = Work::Conditional(Conditional {
             verb: request.verb,
             servers: (place.first, place.second),
             lane: place.lane,
-            request: request_sent,
+            request: kept,
             flushes: self.flushes,
             failed_over,
             stage: Stage::Deciding,
@@ -366,7 +365,15 @@ impl<N: Net> Proxy<N> {
         let Some((line_len, Ok(request))) = request::parse(whole) else {
             return;
         };
-        let line = request::storage_line(Verb::Set, request.key, &request);
+        let exptime = self.exptime_on(second, request.exptime);
+        let line = request::storage_line(
+            Verb::Set,
+            request.key,
+            &Request {
+                exptime,
+                ..request.clone()
+            },
+        );
         let parts: [&[u8]; 3] = [&line, LINE_END, &whole[line_len..]];
         let purpose = Purpose::Conditional(Side::Second);
         self.send(second, conditional.lane, purpose, id, Bytes::Parts(&parts), 0);

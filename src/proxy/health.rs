@@ -123,11 +123,11 @@ impl<N: Net> Proxy<N> {
         self.send(index, 0, Purpose::Probe, 0, Bytes::Parts(&[b"stats\r\n"]), 0);
     }
 
-    pub(super) fn probe_answered(&mut self, index: usize, status: Status) -> Result<(), Garbage> {
+    pub(super) fn probe_answered(&mut self, index: usize, leg: &Leg, status: Status) -> Result<(), Garbage> {
         if status != Status::End {
             return Err(Garbage); // too many connections, or no memcached at all
         }
-        let reborn = self.introduced(index);
+        let reborn = self.introduced(index, leg.sent_ms);
         self.end_start();
         self.resync_wanted = true;
         let until_ms = self.now_ms + DRAIN_MAX_MS;
@@ -185,6 +185,7 @@ impl<N: Net> Proxy<N> {
             Missed::Nothing => 0,
             Missed::Everything => {
                 self.emptied(index, "server is flushed");
+                self.delayed_flush_forgotten(index);
                 self.send(index, 0, Purpose::Forget, 0, Bytes::Parts(&[b"flush_all\r\n"]), 0);
                 let server = &mut self.farm.servers[index];
                 self.net.log(
@@ -382,6 +383,7 @@ impl<N: Net> Proxy<N> {
             }
         }
         self.next_tick_ms = next_ms;
+        self.flush_tick();
         self.listing_tick();
         self.repairs_tick();
         self.surveys_tick();

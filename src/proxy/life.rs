@@ -140,10 +140,12 @@ impl Acquaintance {
 }
 
 impl<N: Net> Proxy<N> {
-    /// A server has said which life it is in. Returns whether that is another one than before.
-    pub(super) fn introduced(&mut self, index: usize) -> bool {
+    /// A server has said which life it is in, when it was asked at that time. Returns whether that is another one than before.
+    pub(super) fn introduced(&mut self, index: usize, asked_ms: u64) -> bool {
         let server = &mut self.farm.servers[index];
         let said = std::mem::take(&mut server.introduction);
+        self.note_clock(index, said.time_s, asked_ms);
+        let server = &mut self.farm.servers[index];
         let life = Life {
             pid: said.pid,
             started_s: said.time_s - said.uptime_s.unwrap_or(0),
@@ -164,6 +166,7 @@ impl<N: Net> Proxy<N> {
         server.born_ms = said.uptime_s.map(|uptime_s| self.now_ms as i64 - uptime_s * 1000);
         server.tag = self.tags.give(&server.name, life);
         server.lost_memory = before.is_some() && !server.is_up();
+        self.delayed_flush_forgotten(index);
         match before {
             Some(_) => self.emptied(index, "server was restarted"),
             None => self.seen_first(index),

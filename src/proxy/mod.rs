@@ -11,6 +11,7 @@
 //! | `transaction` `overtake` | what is in progress; replies leave in the order asked |
 //! | `read` `merge` `touch` `write` `conditional` `broadcast` `repair` | the kinds of transaction |
 //! | `padding` | numbers with blanks behind them, and what is appended to them |
+//! | `flush` `clock` | a flush_all with a delay; servers whose clock is another |
 //! | `refusal` | what is too large, or finds no room |
 //! | `link` `upstream` | a connection to a server; sending, and understanding what comes back |
 //! | `server` `health` `stale` `missed` `farm` `layout` | a server's state; going down, coming back, what it missed; which servers hold a key |
@@ -24,9 +25,11 @@
 
 mod broadcast;
 mod client;
+mod clock;
 mod conditional;
 mod dispatch;
 mod farm;
+mod flush;
 mod health;
 mod layout;
 mod life;
@@ -61,6 +64,7 @@ use crate::words::{Reason, Size};
 use client::Client;
 use conditional::Holds;
 use farm::Farm;
+use flush::DelayedFlush;
 use link::{Leg, Link};
 use net::{Level, Net, Readiness, Token};
 use overtake::KeysRead;
@@ -117,6 +121,7 @@ pub struct Proxy<N: Net> {
     binary_logged_ms: u64,
     /// Times that all servers were flushed.
     flushes: u64,
+    delayed_flush: DelayedFlush,
     pool: Rc<Pool>,
     statistics: Statistics,
     /// Connections with something to write after this batch.
@@ -182,6 +187,7 @@ impl<N: Net> Proxy<N> {
             binary_refused: 0,
             binary_logged_ms: 0,
             flushes: 0,
+            delayed_flush: DelayedFlush::default(),
             pool: Rc::new(Pool::new()),
             dirty_clients: Vec::new(),
             dirty_links: Vec::new(),

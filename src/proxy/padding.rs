@@ -58,7 +58,7 @@ impl<N: Net> Proxy<N> {
             write.sizes.pending = 2;
         }
         for (server, side) in servers {
-            let parts: [&[u8]; 3] = [b"mg ", key, b" s\r\n"];
+            let parts: [&[u8]; 3] = [b"mg ", key, b" s k\r\n"];
             self.send(server, place.lane, Purpose::Size(side), id, Bytes::Parts(&parts), 0);
         }
     }

@@ -18,6 +18,7 @@ use crate::buffer::Slice;
 use crate::protocol::SERVER_LINE_BYTES_MAX;
 use crate::protocol::request::{Keys, Request, TOO_LARGE, Verb};
 use crate::protocol::response::{Response, Status};
+use std::borrow::Cow;
 
 /// Times that a server which may lack a key is asked for it again, while a write to it is on its way to both servers; one
 /// takes as long as the other.
@@ -107,6 +108,16 @@ impl<N: Net> Proxy<N> {
         }
     }
 
+    /// What a request for keys of a retrieval begins with where it goes to this server; usually that.
+    fn header_for<'a>(&mut self, id: usize, server: usize, usual: &'a [u8]) -> Cow<'a, [u8]> {
+        let Read { verb, exptime, .. } = *self.read_mut(id);
+        let own = self.exptime_on(server, exptime);
+        match verb.is_get_and_touch() && own != exptime {
+            true => format!("{} {own}", verb.name()).into_bytes().into(),
+            false => usual.into(),
+        }
+    }
+
     pub(super) fn start_read(&mut self, id: usize, request: &Request<'_>, bytes: Bytes<'_>) {
         match request.verb.is_get_and_touch() {
             true => self.statistics.cmd_touch += request.key_count as u64,
@@ -150,6 +161,8 @@ impl<N: Net> Proxy<N> {
             self.read_mut(id).failure = Some(NO_SERVER);
             return self.read_step(id);
         }
+        let timed = self.by_clock_of(place.first, bytes);
+        let bytes = timed.as_ref().map_or(bytes, Bytes::Again);
         let leg = self.send(place.first, place.lane, Purpose::Read(Ask::First), id, bytes, 1);
         leg.foreseen_bytes = foreseen_bytes;
         let sent = leg.request.clone();
@@ -223,6 +236,7 @@ impl<N: Net> Proxy<N> {
                 break;
             }
             let target = (place.first, place.lane, Ask::First);
+            let header = self.header_for(id, place.first, &header);
             add_to_share(&mut shares, &mut used, target, &header, key, slot);
             self.shadow(id, key, exptime, verb, place);
             asked += 1;
@@ -299,6 +313,7 @@ impl<N: Net> Proxy<N> {
             let partner = self.farm.partner(key, server);
             match partner.filter(|&partner| self.farm.servers[partner].is_up()) {
                 Some(partner) if ask == Ask::AfterLoss => {
+                    let header = self.header_for(id, partner, &header);
                     add_to_share(&mut shares, &mut used, (partner, lane, ask), &header, key, slot);
                 }
                 Some(partner) => {
@@ -309,6 +324,7 @@ impl<N: Net> Proxy<N> {
                         Worth::Later => (server, lane, Ask::First),
                         Worth::Never => continue,
                     };
+                    let header = self.header_for(id, target.0, &header);
                     add_to_share(&mut shares, &mut used, target, &header, key, slot);
                 }
                 // A server that is alive and does not have the key: that is an answer, unless it was never filled.

@@ -9,6 +9,7 @@
 //! other magent may have put something in its place.
 
 use super::Proxy;
+use super::clock::RELATIVE_EXPTIME_MAX_S;
 use super::dispatch::{LINE_END, deletion};
 use super::link::Purpose;
 use super::net::Net;
@@ -23,8 +24,6 @@ const REPAIRS_MAX: usize = 64;
 const READ_REPAIR_DELAY_MS: u64 = 1000;
 /// Keys that wait for that.
 const READ_REPAIRS_MAX: usize = 1024;
-/// memcached takes an exptime up to 30 days for relative and a larger one for a unix time.
-const RELATIVE_EXPTIME_MAX_S: i64 = 60 * 60 * 24 * 30;
 
 pub struct Repair {
     key: Box<[u8]>,
@@ -141,7 +140,7 @@ impl<N: Net> Proxy<N> {
     fn repair_read(&mut self, from: usize, to: usize, key: &[u8]) {
         let [source, target] = [from, to].map(|index| &self.farm.servers[index]);
         let possible = source.is_up() && source.has_meta && target.is_up() && self.farm.partner(key, from) == Some(to);
-        if !possible || self.repairs >= REPAIRS_MAX || self.holds.is_held(key) {
+        if !possible || self.repairs >= REPAIRS_MAX || self.holds.is_held(key) || self.flush_forbids_copying() {
             return;
         }
         // While a write is on its way to both, what is on `from` may be what `to` is refusing.
@@ -272,12 +271,20 @@ impl<N: Net> Proxy<N> {
     pub(super) fn repair_value(&mut self, id: usize, response: &Response<'_>, data: &[u8]) {
         let now_s = self.net.unix_time_s() as i64;
         let flushes = self.flushes;
-        let Some(repair) = self.repair_mut(id) else {
+        let Some(&mut Repair { from, .. }) = self.repair_mut(id) else {
             return self.end_if_over(id);
+        };
+        let ahead_s = self.farm.servers[from].clock_ahead_s;
+        let Some(repair) = self.repair_mut(id) else {
+            return;
         };
         let exptime = match (response.ttl_s, &repair.why) {
             (Some(ttl_s), _) => exptime_of(ttl_s, now_s),
-            (None, Why::Fill { listed_exptime, .. }) => *listed_exptime,
+            // Listed by the clock of where it comes from.
+            (None, Why::Fill { listed_exptime, .. }) => listed_exptime.map(|listed_s| match listed_s {
+                0 => 0,
+                listed_s => listed_s.saturating_sub(ahead_s),
+            }),
             (None, _) => None,
         };
         // In its last second an item cannot be stored anew: 0 would make it stay for ever.
@@ -299,6 +306,7 @@ impl<N: Net> Proxy<N> {
         if !self.farm.servers[to].is_up() {
             return self.repair_failed(id);
         }
+        let exptime = self.exptime_on(to, exptime);
         let numbers = format!(" {flags} {exptime} {bytes}\r\n");
         let line = [verb, &key, numbers.as_bytes()].concat();
         let lane = self.farm.place(&key).lane;

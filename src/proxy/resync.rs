@@ -197,6 +197,9 @@ impl<N: Net> Proxy<N> {
         if self.resync_may_read() {
             self.read_listing(scratch);
         }
+        if self.resync.is_some() && self.flush_forbids_copying() {
+            return;
+        }
         let Some(room) = self.resync_room() else {
             return;
         };

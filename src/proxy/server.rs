@@ -155,6 +155,8 @@ pub struct Server {
     /// Whether it has done all that it had been sent on such links, as far as it has answered.
     pub heard_out: bool,
     pub missed: Missed,
+    /// It does not know of the flush_all that is still to come.
+    pub owes_flush: bool,
     /// What it may lack, a partner at most once.
     pub lacks: Vec<Lack>,
     /// Until then others may have to remove what it missed of theirs, so its partner is asked first.
@@ -170,6 +172,8 @@ pub struct Server {
     /// When that life began, in milliseconds on magent's clock and to the second, if it says; negative before magent's
     /// own start.
     pub born_ms: Option<i64>,
+    /// Seconds by which its clock is ahead of magent's, as far as it is by more than a rounding; see `clock`.
+    pub clock_ahead_s: i64,
     /// What it said of its items when this life of it was first seen.
     pub holdings: Holdings,
     /// How many items it held when this magent had seen all servers; None if it was away then.
@@ -251,6 +255,7 @@ impl Server {
             unheard: false,
             heard_out: false,
             missed: Missed::Nothing,
+            owes_flush: false,
             lacks: Vec::new(),
             settles_ms: None,
             life: None,
@@ -258,6 +263,7 @@ impl Server {
             introduction: Introduction::default(),
             acquaintance: Acquaintance::default(),
             born_ms: None,
+            clock_ahead_s: 0,
             holdings: Holdings::default(),
             items_at_start: None,
             tag: 0,

@@ -24,7 +24,7 @@ impl<N: Net> Proxy<N> {
             }
             return;
         }
-        let exptime = exptime.to_string();
+        let exptime = self.exptime_on(second, exptime).to_string();
         let parts: [&[u8]; 5] = [b"touch ", key, b" ", exptime.as_bytes(), b"\r\n"];
         let id = match self.settings.ack {
             Ack::All => id,

@@ -461,7 +461,7 @@ impl<N: Net> Proxy<N> {
             Purpose::RepairFetch | Purpose::RepairCheck | Purpose::RepairStore => {
                 self.repair_answer(id, server, leg.purpose, response);
             }
-            Purpose::Probe => return self.probe_answered(server, status),
+            Purpose::Probe => return self.probe_answered(server, &leg, status),
             Purpose::Forget => return self.forget_answered(server, &leg, status),
             Purpose::Stale { fails_over } => {
                 let server = &mut self.farm.servers[server];

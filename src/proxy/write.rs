@@ -141,19 +141,27 @@ impl<N: Net> Proxy<N> {
             sizes: Sizes::default(),
         });
         self.writes[usize::from(place.bucket)] += 1;
-        let mut sent: Option<Slice> = None;
+        let (mut sent, mut kept): (Option<Slice>, Option<Slice>) = (None, None);
         for (server, side) in [(first, Side::First), (second, Side::Second)] {
             let Some(server) = server else {
                 continue;
             };
-            let bytes = sent.as_ref().map_or(bytes, Bytes::Again);
+            let timed = self.by_clock_of(server, bytes);
+            let bytes = match &timed {
+                Some(timed) => Bytes::Again(timed),
+                None => sent.as_ref().map_or(bytes, Bytes::Again),
+            };
             let leg = self.send(server, place.lane, Purpose::Write(side), id, bytes, 0);
-            sent = Some(leg.request.clone());
+            // What the other server gets is the same, unless this one has another clock.
+            match timed {
+                Some(timed) => kept = Some(timed),
+                None => sent = Some(leg.request.clone()),
+            }
         }
         if place.second.is_some()
             && let Work::Write(write) = &mut self.transactions[id].work
         {
-            write.request = sent;
+            write.request = sent.or(kept);
         }
         self.ask_for_sizes(id, verb, key, place);
     }
