@@ -288,7 +288,7 @@ impl Simulation {
     /// the server's answers come later than magent waits for them.
     fn is_last_copy(&mut self, server: usize, victim: usize, key: usize) -> bool {
         let foreseen = self.servers[server].foreseen(&mut self.network.borrow_mut());
-        let Some(copy) = foreseen.and_then(|memcached| self.peek_in(&memcached, key)) else {
+        let Some(copy) = foreseen.and_then(|memcached| self.peek_in(server, &memcached, key)) else {
             return false;
         };
         if self.now() < self.muffled_until_us[server] {
@@ -351,18 +351,23 @@ impl Simulation {
     /// What a server's memory holds of a key, in the checker's words. The version means nothing.
     pub fn peek(&mut self, server: usize, key: usize) -> Option<Item> {
         let memcached = self.servers[server].memcached.take()?;
-        let item = self.peek_in(&memcached, key);
+        let item = self.peek_in(server, &memcached, key);
         self.servers[server].memcached = Some(memcached);
         item
     }
 
-    fn peek_in(&mut self, memcached: &Memcached, key: usize) -> Option<Item> {
-        let unix_ms = self.network.borrow().unix_ms();
+    fn peek_in(&mut self, server: usize, memcached: &Memcached, key: usize) -> Option<Item> {
+        let server = &self.servers[server];
+        let unix_ms = server.clock_ms(&self.network.borrow());
+        let server_ahead_s = server.ahead_s;
         let plan = &self.plan.keys[key];
         let item = memcached.peek(plan.name.as_bytes(), unix_ms)?;
         let expires_ms = match item.exptime {
             0 => u64::MAX,
-            second => (second as u64).saturating_sub(super::net::EPOCH_S) * 1000,
+            second => {
+                let since_epoch_s = second - super::net::EPOCH_S as i64 - server_ahead_s;
+                since_epoch_s.max(0) as u64 * 1000
+            }
         };
         Some(Item {
             value: self.checker.values.id(super::client::normal(plan, &item.value)),

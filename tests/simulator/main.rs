@@ -29,7 +29,7 @@ mod server;
 mod simulation;
 mod trace;
 
-use plan::{CLASSES, Class};
+use plan::{CLASSES, Class, MORE_CLASSES};
 use schedule::Outcome;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Mutex;
@@ -68,6 +68,7 @@ fn class_of(seed: u64) -> Class {
     let wanted = std::env::var("CLASS").ok();
     let wanted = CLASSES
         .into_iter()
+        .chain(MORE_CLASSES)
         .find(|class| Some(class.name()) == wanted.as_deref());
     wanted.unwrap_or(CLASSES[seed as usize % CLASSES.len()])
 }
@@ -162,6 +163,30 @@ fn schedules_keep_every_promise() {
         failures.len(),
         report(failures[0].0, class_of(failures[0].0), &failures[0].1)
     );
+}
+
+/// A fifth as many seeds for each.
+#[test]
+fn schedules_of_servers_that_refuse_or_keep_old_items_keep_every_promise() {
+    if number("SEED").is_some() || std::env::var("CLASS").is_ok() {
+        return; // the other test runs it
+    }
+    let first = number("FIRST").unwrap_or(0);
+    let count = number("SEEDS").unwrap_or(SEEDS) / 5;
+    for class in MORE_CLASSES {
+        let (mut events, mut given_up) = (0, 0);
+        for seed in first..first + count {
+            let outcome = run(seed, class, Verbosity::Silent);
+            (events, given_up) = (events + outcome.events, given_up + outcome.given_up);
+            if let Some(broken) = outcome.broken {
+                panic!("{}", report(seed, class, &broken));
+            }
+        }
+        println!(
+            "class {}: {count} seeds, {events} events, {given_up} keys given up",
+            class.name()
+        );
+    }
 }
 
 #[test]

@@ -85,6 +85,8 @@ pub struct Operation {
     pub unique: u64,
     pub unique_seen: Seen,
     pub asked_ms: u64,
+    /// No server takes a value of this size.
+    pub too_large: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,6 +127,7 @@ pub enum Answer {
     Number(u64),
     NotANumber,
     Done,
+    TooLarge,
 }
 
 /// What is true of the world beside the key's state.
@@ -150,6 +153,15 @@ pub fn outcomes(
     values: &mut Values,
     mut each: impl FnMut(State, Answer),
 ) {
+    if operation.too_large {
+        // What a set was to replace is not to be read as new.
+        let after = if operation.verb == Verb::Set {
+            State::Absent
+        } else {
+            state
+        };
+        return each(after, Answer::TooLarge);
+    }
     match state {
         State::Unknown => on_unknown(operation, version, around, each),
         State::Absent => on_absent(operation, version, around, each),

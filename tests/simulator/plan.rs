@@ -21,6 +21,10 @@ pub enum Class {
     Crossed,
     /// No backups: what one memcached promises, as long as it lives.
     Alone,
+    /// One thing fails at a time, values are refused as too large, by magent or by servers, and servers' clocks differ.
+    Refusing,
+    /// A server ends and keeps its items, and magent itself may be started anew before it returns, or after.
+    Keeping,
 }
 
 pub const CLASSES: [Class; 6] = [
@@ -32,6 +36,9 @@ pub const CLASSES: [Class; 6] = [
     Class::Alone,
 ];
 
+/// Those that came later: drawn apart, so that a seed means the same class as before.
+pub const MORE_CLASSES: [Class; 2] = [Class::Refusing, Class::Keeping];
+
 impl Class {
     pub fn name(self) -> &'static str {
         match self {
@@ -41,12 +48,14 @@ impl Class {
             Class::Evicting => "evicting",
             Class::Crossed => "crossed",
             Class::Alone => "alone",
+            Class::Refusing => "refusing",
+            Class::Keeping => "keeping",
         }
     }
 
     /// Clients never see an error, and nothing acknowledged is lost.
     pub fn is_strict(self) -> bool {
-        matches!(self, Class::Calm | Class::OneFault | Class::Crossed | Class::Evicting)
+        !matches!(self, Class::Chaos | Class::Alone)
     }
 }
 
@@ -91,7 +100,16 @@ pub struct Plan {
     pub weather: Weather,
     pub capacity: usize,
     pub faults: u64,
+    /// By server: seconds by which its clock is ahead.
+    pub clocks_ahead_s: Vec<i64>,
+    /// The largest item of servers.
+    pub item_max: usize,
+    /// The size of values that nobody takes, if clients try.
+    pub refused_bytes: Option<usize>,
 }
+
+/// The largest item, and value, of class refusing: more than clients' other values.
+const REFUSING_ITEM_MAX: usize = 50_000;
 
 fn server_name(index: usize) -> ServerName {
     let host = format!("10.0.0.{}", index + 1);
@@ -106,6 +124,7 @@ fn server_name(index: usize) -> ServerName {
 fn farms(class: Class, random: &mut Random) -> Vec<(Vec<usize>, Vec<usize>)> {
     match class {
         Class::Crossed => vec![(vec![0], vec![1]), (vec![1], vec![0])],
+        Class::Keeping => vec![(vec![0], vec![1])],
         Class::Alone => match random.one_in(2) {
             true => vec![(vec![0], vec![])],
             false => vec![(vec![0, 1, 2], vec![])],
@@ -172,8 +191,9 @@ impl Plan {
             let old = random.one_in(one_in);
             (0..count).map(|_| !(old && random.one_in(2))).collect()
         };
-        let has_meta = one_of_all(if class == Class::Crossed { 0 } else { 16 }, random);
-        let can_list = one_of_all(16, random);
+        let keeps = class == Class::Keeping;
+        let has_meta = one_of_all(if class == Class::Crossed || keeps { 0 } else { 16 }, random);
+        let can_list = one_of_all(if keeps { 0 } else { 16 }, random);
         let (ack, miss) = (
             // Where one magent acknowledges early, the other may still read what was before.
             if random.one_in(6) && class != Class::Crossed {
@@ -184,6 +204,16 @@ impl Plan {
             if random.one_in(6) { Miss::Cold } else { Miss::Partner },
         );
         let timeout_ms = *random.pick(&[500, 500, 200, 1000]);
+        let refuses = class == Class::Refusing;
+        let item_max = if refuses { REFUSING_ITEM_MAX } else { 1 << 20 };
+        // Whether magent refuses, or lets servers do it.
+        let magents_max = if refuses && random.one_in(2) {
+            REFUSING_ITEM_MAX
+        } else {
+            1 << 20
+        };
+        let clock = |random: &mut Random| *random.pick(&[0, 0, 1, 3600, -7200]);
+        let clocks_ahead_s = (0..count).map(|_| if refuses { clock(random) } else { 0 }).collect();
         let settings: Vec<Settings> = farms
             .iter()
             .map(|(primaries, backups)| Settings {
@@ -195,7 +225,7 @@ impl Plan {
                 timeout_ms,
                 ack,
                 miss,
-                item_bytes_max: 1 << 20,
+                item_bytes_max: magents_max,
                 memory_bytes_max: 64 << 20,
                 limits: Limits::default(),
             })
@@ -203,11 +233,13 @@ impl Plan {
         let capacity = match class {
             // Copying must not take many turns here: see `weather`.
             Class::Crossed => 200_000,
+            Class::Refusing => *random.pick(&[2000, 20_000, 200_000]),
             _ => *random.pick(&[300, 2000, 20_000, 200_000]),
         };
-        let keys = keys(&settings, &farms, random);
+        let keys = keys(&settings, &farms, keeps, random);
         let mut manners = manners(random);
-        if class == Class::Crossed {
+        if class == Class::Crossed || keeps {
+            // Of servers that keep their items it matters how many the other one has.
             manners.flush_one_in = 0;
         }
         Self {
@@ -222,6 +254,9 @@ impl Plan {
             weather: weather(class, random),
             capacity,
             faults: random.between(1, 3),
+            clocks_ahead_s,
+            item_max,
+            refused_bytes: refuses.then_some(REFUSING_ITEM_MAX + 1),
         }
     }
 
@@ -260,7 +295,12 @@ impl Plan {
     }
 }
 
-fn keys(settings: &[Settings], farms: &[(Vec<usize>, Vec<usize>)], random: &mut Random) -> Vec<KeyPlan> {
+fn keys(
+    settings: &[Settings],
+    farms: &[(Vec<usize>, Vec<usize>)],
+    much_ballast: bool,
+    random: &mut Random,
+) -> Vec<KeyPlan> {
     let rings = |settings: &Settings, names: &[ServerName]| {
         let names: Vec<_> = names.iter().map(|name| (name.host.clone(), name.port)).collect();
         Ring::new(settings.distribution, &names)
@@ -269,7 +309,7 @@ fn keys(settings: &[Settings], farms: &[(Vec<usize>, Vec<usize>)], random: &mut 
     let ring = rings(first, &first.primaries);
     let backup_ring = (!backups.is_empty()).then(|| rings(first, &first.backups));
     let working = random.between(1, 5) as usize;
-    let ballast = *random.pick(&[0, 3, 20, 120]);
+    let ballast = *random.pick(if much_ballast { &[20, 120] } else { &[0, 3, 20, 120][..] });
     let suffix = random.below(1000);
     (0..working + ballast)
         .map(|index| {

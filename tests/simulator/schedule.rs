@@ -89,6 +89,7 @@ impl Simulation {
         match self.plan.class {
             Class::Calm => self.live(2_000_000)?,
             Class::Chaos => self.chaos()?,
+            Class::Keeping => self.keep()?,
             _ => self.one_at_a_time()?,
         }
         self.end()
@@ -230,6 +231,52 @@ impl Simulation {
         }
         self.settle(settling_us / 1000);
         Ok(healed)
+    }
+
+    /// A server ends and keeps its items. It returns to the magent that was there, or to another one that was started
+    /// before it, or after.
+    fn keep(&mut self) -> Result<(), Broken> {
+        for _ in 0..self.plan.faults {
+            let pause = self.chance(|random| random.between(50_000, 800_000));
+            self.live(pause)?;
+            let servers = self.servers.len() as u64;
+            let (victim, course) = self.chance(|random| (random.below(servers) as usize, random.below(3)));
+            self.note(format_args!(
+                "FAULT s{victim} ends and keeps its items, course {course}"
+            ));
+            self.impaired_ms[victim] = u64::MAX;
+            self.struck_ms[victim] = self.now_ms();
+            self.checker.disturbed_ms = u64::MAX;
+            self.servers[victim].end_and_keep(&mut self.network.borrow_mut());
+            let away_us = self.chance(|random| random.between(10_000, 1_500_000));
+            self.live(away_us)?;
+            let magent = Fault {
+                kind: Kind::KillMagent,
+                victim: 0,
+                duration: self.chance(|random| random.between(60_000, 600_000)),
+            };
+            match course {
+                0 => self.start_server(victim, 0),
+                1 => {
+                    self.begin_fault(&magent);
+                    self.live(magent.duration)?;
+                    self.end_fault(&magent);
+                    // By then it has found that the server is not there.
+                    let start_us = self.chance(|random| random.between(100_000, 1_000_000));
+                    self.live(start_us)?;
+                    self.start_server(victim, 0);
+                }
+                _ => {
+                    self.begin_fault(&magent);
+                    self.start_server(victim, 0);
+                    self.live(magent.duration)?;
+                    self.end_fault(&magent);
+                }
+            }
+            self.heal(None)?;
+        }
+        let pause = self.chance(|random| random.between(50_000, 500_000));
+        self.live(pause)
     }
 
     fn chaos(&mut self) -> Result<(), Broken> {

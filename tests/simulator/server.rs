@@ -19,6 +19,12 @@ pub struct Server {
     has_meta: bool,
     can_list: bool,
     pid: u32,
+    /// Seconds by which its clock is ahead of everybody's.
+    pub ahead_s: i64,
+    /// The largest item that it takes.
+    pub item_max: usize,
+    /// What it has when it is started again, if it keeps its items.
+    kept: Option<Memcached>,
     out: Vec<u8>,
     input: Vec<u8>,
     /// Names of keys that were fetched to be copied, with the magent that did, since this was last emptied.
@@ -35,6 +41,9 @@ impl Server {
             has_meta,
             can_list,
             pid: 100 * (index as u32 + 1),
+            ahead_s: 0,
+            item_max: 1 << 20,
+            kept: None,
             out: Vec::new(),
             input: Vec::new(),
             fetched: Vec::new(),
@@ -44,7 +53,11 @@ impl Server {
     /// A new process, empty, that has been there for `age_ms` already.
     pub fn start(&mut self, network: &mut Network, age_ms: u64) {
         self.pid += 1;
-        let mut memcached = Memcached::new(self.pid, network.unix_ms() - age_ms);
+        let mut memcached = match self.kept.take() {
+            Some(kept) => kept.started_again(self.pid),
+            None => Memcached::new(self.pid, self.clock_ms(network) - age_ms),
+        };
+        memcached.set_item_max(self.item_max);
         memcached.set_has_meta(self.has_meta);
         memcached.set_can_list(self.can_list);
         self.memcached = Some(memcached);
@@ -54,6 +67,17 @@ impl Server {
             format_args!("s{}", self.index),
             format_args!("started, pid {}", self.pid),
         );
+    }
+
+    /// The time by its own clock.
+    pub fn clock_ms(&self, network: &Network) -> u64 {
+        network.unix_ms().saturating_add_signed(1000 * self.ahead_s)
+    }
+
+    /// SIGUSR1: it ends, and has its items when it is started again.
+    pub fn end_and_keep(&mut self, network: &mut Network) {
+        self.kept = self.memcached.clone();
+        self.kill(network);
     }
 
     fn connections(&self, network: &Network) -> Vec<Name> {
@@ -106,7 +130,7 @@ impl Server {
     /// What it will be when it has done all that lies in its sockets; None while no process runs.
     pub fn foreseen(&self, network: &mut Network) -> Option<Memcached> {
         let mut memcached = self.memcached.clone()?;
-        let now_ms = network.unix_ms();
+        let now_ms = self.clock_ms(network);
         for name in self.connections(network) {
             if let Some(connection) = network.connection(name)
                 && !connection.forgotten
@@ -196,7 +220,7 @@ impl Server {
             let magent = network.connection(name).map_or(0, |connection| connection.magent);
             let fetched = fetched_keys(&self.input).map(|key| (magent, key));
             self.fetched.extend(fetched);
-            let now_ms = network.unix_ms();
+            let now_ms = network.unix_ms().saturating_add_signed(1000 * self.ahead_s);
             stays &= memcached.input(number, &self.input, now_ms, &mut self.out);
             if network.trace.is_on() && !self.out.is_empty() {
                 let line = Readable(&self.out);

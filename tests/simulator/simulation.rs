@@ -5,7 +5,7 @@ use super::client::{Client, Scene};
 use super::faults::Faulty;
 use super::net::{Event, Name, Network, Peer, SimulatedNet};
 use super::pipe::Us;
-use super::plan::Plan;
+use super::plan::{Class, Plan};
 use super::poller::Poller;
 use super::random::Random;
 use super::server::Server;
@@ -69,7 +69,11 @@ impl Simulation {
         network.add_servers(plan.servers.iter().map(|server| server.address.clone()).collect());
         let servers = plan.servers.iter().enumerate();
         let servers = servers
-            .map(|(index, name)| Server::new(index, name.to_string(), plan.has_meta[index], plan.can_list[index]))
+            .map(|(index, name)| {
+                let mut server = Server::new(index, name.to_string(), plan.has_meta[index], plan.can_list[index]);
+                (server.ahead_s, server.item_max) = (plan.clocks_ahead_s[index], plan.item_max);
+                server
+            })
             .collect();
         let names: Vec<String> = plan.keys.iter().map(|key| key.name.clone()).collect();
         let count = plan.clients.max(magents);
@@ -150,6 +154,8 @@ impl Simulation {
             // It alone knew what a server that is away has missed.
             let mut servers = self.plan.keys[key].servers.iter();
             let forgotten = servers.any(|&server| self.impaired_ms[server] == u64::MAX);
+            // A server that keeps its items is suspect to the next magent: that need not know.
+            let forgotten = forgotten && self.plan.class != Class::Keeping;
             if forgotten || touched.contains(&key) || self.checker.lost(key) > 0 {
                 self.checker.taint(key);
             }

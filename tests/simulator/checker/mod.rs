@@ -283,6 +283,12 @@ impl Checker {
         }
     }
 
+    /// Whether what this operation wants to store is refused.
+    pub fn is_too_large(&self, key: usize, id: Version) -> bool {
+        let mut pending = self.keys[key].pending.iter();
+        pending.any(|pending| pending.id == id && pending.operation.too_large)
+    }
+
     /// Operations in progress on a key.
     pub fn in_progress(&self, key: usize) -> usize {
         self.keys[key].pending.len()
@@ -308,6 +314,7 @@ impl Checker {
             unique: 0,
             unique_seen: Default::default(),
             asked_ms: self.now_ms,
+            too_large: false,
         };
         let id = self.begin(key, u32::MAX, operation);
         self.lose(key, id);

@@ -17,6 +17,7 @@ fn operation(checker: &mut Checker, verb: Verb, value: &str) -> Operation {
         unique: 7,
         unique_seen: Seen::default(),
         asked_ms: 1,
+        too_large: false,
     }
 }
 

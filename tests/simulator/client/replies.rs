@@ -9,6 +9,8 @@ use crate::trace::Readable;
 const ERRORS: [&[u8]; 3] = [b"SERVER_ERROR", b"ERROR", b"CLIENT_ERROR"];
 const NOT_A_NUMBER: &[u8] = b"CLIENT_ERROR cannot increment or decrement non-numeric value";
 
+const TOO_LARGE: &[u8] = b"SERVER_ERROR object too large for cache";
+
 impl Client {
     /// Takes the reply to the request at this place in the queue off the input; None while it is not all there.
     pub(super) fn take_reply(&mut self, scene: &mut Scene<'_>, at: usize) -> Result<Option<usize>, String> {
@@ -197,6 +199,14 @@ impl Client {
             b"DELETED" => Answer::Deleted,
             b"TOUCHED" => Answer::Touched,
             b"OK" => Answer::Done,
+            TOO_LARGE
+                if asked
+                    .parts
+                    .iter()
+                    .all(|part| scene.checker.is_too_large(part.key, part.id)) =>
+            {
+                Answer::TooLarge
+            }
             NOT_A_NUMBER => Answer::NotANumber,
             _ => match text.parse() {
                 Ok(number) => Answer::Number(number),

@@ -4,6 +4,8 @@ use super::{Asked, Client, Kind, Part, Scene};
 use crate::model::{Operation, Seen, Verb};
 use crate::plan::Class;
 
+/// How often a value is one that is refused, where such are.
+const REFUSED_ONE_IN: u64 = 5;
 /// Operations in progress on one key, with which clients begin no more.
 const IN_PROGRESS_MAX: usize = 5;
 
@@ -18,6 +20,7 @@ impl Client {
             unique: 0,
             unique_seen: Seen::default(),
             asked_ms: scene.network.now_ms(),
+            too_large: false,
         }
     }
 
@@ -102,7 +105,7 @@ impl Client {
         let touches = name.starts_with("gat");
         bytes.extend_from_slice(name.as_bytes());
         if touches {
-            bytes.extend_from_slice(format!(" {exptime}").as_bytes());
+            bytes.extend_from_slice(format!(" {}", self.said_as(scene, exptime)).as_bytes());
         }
         let verb = if touches { Verb::GetAndTouch } else { Verb::Get };
         let operation = Operation {
@@ -139,7 +142,27 @@ impl Client {
         }
     }
 
-    fn value(&mut self, scene: &mut Scene<'_>, key: usize) -> Vec<u8> {
+    /// What is said for an exptime: the date that it is, now and then, where servers' clocks differ.
+    fn said_as(&self, scene: &mut Scene<'_>, exptime: i64) -> i64 {
+        let dates = scene.plan.clocks_ahead_s.iter().any(|&ahead_s| ahead_s != 0);
+        match exptime > 0 && dates && scene.network.random.one_in(2) {
+            true => exptime + (scene.network.unix_ms() / 1000) as i64,
+            false => exptime,
+        }
+    }
+
+    /// A value, and whether it is one that is refused.
+    fn value(&mut self, scene: &mut Scene<'_>, key: usize, verb: Verb) -> (Vec<u8>, bool) {
+        let appends = matches!(verb, Verb::Append | Verb::Prepend);
+        match scene.plan.refused_bytes {
+            Some(len) if !appends && scene.network.random.one_in(REFUSED_ONE_IN) => (vec![b'#'; len], true),
+            // Nothing that is only too large together with what is there.
+            Some(_) if appends => (format!("<{}>", self.index).into_bytes(), false),
+            _ => (self.small_value(scene, key), false),
+        }
+    }
+
+    fn small_value(&mut self, scene: &mut Scene<'_>, key: usize) -> Vec<u8> {
         self.serial += 1;
         if scene.plan.keys[key].numeric {
             return scene.network.random.below(200).to_string().into_bytes();
@@ -163,7 +186,7 @@ impl Client {
             Verb::Delete => format!("delete {name}{quiet}\r\n"),
             Verb::Touch => {
                 operation.exptime = self.exptime(scene, 2);
-                format!("touch {name} {}{quiet}\r\n", operation.exptime)
+                format!("touch {name} {}{quiet}\r\n", self.said_as(scene, operation.exptime))
             }
             Verb::Incr | Verb::Decr => {
                 operation.delta = scene.network.random.between(1, 60);
@@ -171,7 +194,8 @@ impl Client {
                 format!("{word} {name} {}{quiet}\r\n", operation.delta)
             }
             _ => {
-                let value = self.value(scene, key);
+                let (value, too_large) = self.value(scene, key, verb);
+                operation.too_large = too_large;
                 operation.value = scene.checker.values.id(&value);
                 operation.flags = scene.network.random.below(1000) as u32;
                 operation.exptime = self.exptime(scene, scene.plan.manners.ttl_one_in);
@@ -186,7 +210,7 @@ impl Client {
                     (Verb::Prepend, _) => ("prepend", String::new()),
                     _ => ("set", String::new()),
                 };
-                let (flags, exptime, len) = (operation.flags, operation.exptime, value.len());
+                let (flags, exptime, len) = (operation.flags, self.said_as(scene, operation.exptime), value.len());
                 data = Some(value);
                 format!("{word} {name} {flags} {exptime} {len}{unique}{quiet}\r\n")
             }

@@ -195,7 +195,7 @@ fn announce(session: &mut Session, mode: Mode, arguments: &[&[u8]]) -> Next {
     let Some(value_len) = usize_of(value_len).filter(|_| key.len() <= KEY_BYTES_MAX) else {
         return session.say(BAD_FORMAT);
     };
-    if items::is_too_large(key, flags, value_len) {
+    if session.process.items.is_too_large(key, flags, value_len) {
         session.say(TOO_LARGE);
         if mode == Mode::Set {
             session.process.items.unlink(key);

@@ -70,7 +70,7 @@ pub enum Counted {
     OtherCas,
 }
 
-/// The largest item, with its header, key and value.
+/// The largest item, with its header, key and value, if the server is not told otherwise.
 const BYTES_MAX: usize = 1 << 20;
 const HEADER_BYTES: usize = 48;
 const CAS_BYTES: usize = 8;
@@ -86,6 +86,8 @@ pub struct Items {
     held: Vec<(usize, u64)>,
     started_s: i64,
     now_s: i64,
+    /// The largest item, with its header, key and value.
+    bytes_max: usize,
     cas_last: u64,
     id_last: u64,
     /// The second at which everything stored before it is gone.
@@ -99,10 +101,6 @@ pub fn bytes(key: &[u8], flags: u32, value_len: usize) -> usize {
     HEADER_BYTES + CAS_BYTES + key.len() + 1 + flags_bytes + value_len + 2
 }
 
-pub fn is_too_large(key: &[u8], flags: u32, value_len: usize) -> bool {
-    bytes(key, flags, value_len) > BYTES_MAX
-}
-
 impl Items {
     pub fn new(started_s: i64) -> Self {
         Self {
@@ -110,11 +108,28 @@ impl Items {
             held: Vec::new(),
             started_s,
             now_s: started_s,
+            bytes_max: BYTES_MAX,
             cas_last: 0,
             id_last: 0,
             flush_at_s: None,
             stored_ever: 0,
         }
+    }
+
+    /// As `-I`.
+    pub fn set_bytes_max(&mut self, bytes_max: usize) {
+        self.bytes_max = bytes_max;
+    }
+
+    pub fn is_too_large(&self, key: &[u8], flags: u32, value_len: usize) -> bool {
+        bytes(key, flags, value_len) > self.bytes_max
+    }
+
+    /// The process has ended, and another one takes the items back: they count as stored by that.
+    pub fn take_back(&mut self) {
+        self.held.clear();
+        self.flush_at_s = None;
+        self.stored_ever = self.by_key.len() as u64;
     }
 
     pub fn set_clock(&mut self, now_s: i64) {
@@ -174,6 +189,7 @@ impl Items {
     }
 
     pub fn store(&mut self, mode: Mode, mut new: New, unique: u64, may_be_stale: bool) -> Outcome {
+        let bytes_max = self.bytes_max;
         let Some(old) = self.find(&new.key) else {
             return match mode {
                 Mode::Set | Mode::Add => Outcome::Stored(self.link(new)),
@@ -207,7 +223,7 @@ impl Items {
                 .concat();
                 new.flags = old.item.flags;
                 new.exptime = old.item.exptime;
-                if is_too_large(&new.key, new.flags, new.value.len()) {
+                if bytes(&new.key, new.flags, new.value.len()) > bytes_max {
                     return Outcome::NotStored;
                 }
                 Outcome::Stored(self.link(new))

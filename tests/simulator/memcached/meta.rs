@@ -2,7 +2,7 @@
 
 use super::commands::{BAD_FORMAT, KEY_BYTES_MAX, NOT_A_NUMBER, Next, Session, TOO_LARGE, not_modelled, usize_of};
 use super::connection::{Upcoming, UpcomingReply};
-use super::items::{self, Counted, Items, Mode, New, Outcome, Stored};
+use super::items::{Counted, Items, Mode, New, Outcome, Stored};
 use super::number;
 use std::io::Write;
 
@@ -293,7 +293,7 @@ fn announce(items: &mut Items, key: &[u8], value_len: usize, words: &[&[u8]]) ->
     {
         return Err(OPAQUE_TOO_LONG);
     }
-    if items::is_too_large(key, flags.client_flags, value_len) {
+    if items.is_too_large(key, flags.client_flags, value_len) {
         items.unlink(key);
         return Err(TOO_LARGE);
     }

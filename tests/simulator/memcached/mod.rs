@@ -141,6 +141,23 @@ impl Memcached {
         }
     }
 
+    /// The largest item that it takes, as by `-I`, with what an item needs beside its value.
+    pub fn set_item_max(&mut self, bytes_max: usize) {
+        self.process.items.set_bytes_max(bytes_max);
+    }
+
+    /// What a process is that has a memory file (`-e`), was ended by SIGUSR1 and is started again: it has its items, and its
+    /// old uptime.
+    pub fn started_again(mut self, pid: u32) -> Self {
+        self.connections.clear();
+        self.process.pid = pid;
+        self.process.connections_now = 0;
+        self.process.connections_ever = 0;
+        self.process.counters = Counters::default();
+        self.process.items.take_back();
+        self
+    }
+
     /// Whether meta commands are known (memcached 1.6); if not they answer ERROR, as 1.4 and 1.5 do. They are.
     pub fn set_has_meta(&mut self, has: bool) {
         self.process.has_meta = has;
