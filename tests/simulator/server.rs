@@ -246,6 +246,6 @@ impl Server {
 /// The keys that a magent is about to copy, by what it asks for.
 fn fetched_keys(input: &[u8]) -> impl Iterator<Item = String> {
     let lines = input.split(|&byte| byte == b'\n');
-    let keys = lines.filter_map(|line| line.strip_prefix(b"mg ")?.strip_suffix(b" t f c v\r"));
+    let keys = lines.filter_map(|line| line.strip_prefix(b"mg ")?.strip_suffix(b" t f c k v\r"));
     keys.map(|key| String::from_utf8_lossy(key).into_owned())
 }
