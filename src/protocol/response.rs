@@ -79,8 +79,6 @@ pub fn parse(bytes: &[u8]) -> Option<Result<(usize, Response<'_>), Garbage>> {
 }
 
 fn parse_line(line: &[u8]) -> Result<Response<'_>, Garbage> {
-    let word_len = line.iter().position(|&byte| byte == b' ').unwrap_or(line.len());
-    let (word, alone) = (&line[..word_len], word_len == line.len());
     let mut response = Response {
         status: Status::End,
         line,
@@ -90,8 +88,13 @@ fn parse_line(line: &[u8]) -> Result<Response<'_>, Garbage> {
         ttl_s: None,
         value_len: None,
     };
+    // The one that there are most of.
+    if let Some(text) = line.strip_prefix(b"VALUE ") {
+        return value(response, text);
+    }
+    let word_len = line.iter().position(|&byte| byte == b' ').unwrap_or(line.len());
+    let (word, alone) = (&line[..word_len], word_len == line.len());
     response.status = match word {
-        b"VALUE" => return value(response),
         b"END" if alone => Status::End,
         b"STORED" if alone => Status::Stored,
         b"NOT_STORED" if alone => Status::NotStored,
@@ -114,22 +117,45 @@ fn parse_line(line: &[u8]) -> Result<Response<'_>, Garbage> {
     Ok(response)
 }
 
-fn value(mut response: Response<'_>) -> Result<Response<'_>, Garbage> {
-    let mut words = response.line.split(|&byte| byte == b' ').skip(1);
+/// `text` is what stands behind `VALUE `.
+fn value<'a>(mut response: Response<'a>, text: &'a [u8]) -> Result<Response<'a>, Garbage> {
+    let key_len = text.iter().position(|&byte| byte == b' ').ok_or(Garbage)?;
+    if !(1..=KEY_BYTES_MAX).contains(&key_len) {
+        return Err(Garbage);
+    }
+    let (key, text) = text.split_at(key_len);
+    let (flags, text) = number(text).ok_or(Garbage)?;
+    let (len, text) = number(text).filter(|&(len, _)| len <= VALUE_BYTES_MAX).ok_or(Garbage)?;
     response.status = Status::Value;
-    response.key = words
-        .next()
-        .filter(|key| (1..=KEY_BYTES_MAX).contains(&key.len()))
-        .ok_or(Garbage)?;
-    response.flags = Some(words.next().and_then(flags).ok_or(Garbage)?);
-    response.value_len = Some(words.next().and_then(value_len).ok_or(Garbage)?);
-    if let Some(unique) = words.next() {
-        response.unique = Some(unsigned(unique).ok_or(Garbage)?);
+    response.key = key;
+    response.flags = Some(u32::try_from(flags).map_err(|_| Garbage)?);
+    response.value_len = Some(usize::try_from(len).map_err(|_| Garbage)?);
+    if !text.is_empty() {
+        let (unique, text) = number(text).ok_or(Garbage)?;
+        response.unique = Some(unique);
+        if !text.is_empty() {
+            return Err(Garbage);
+        }
     }
-    match words.next() {
-        None => Ok(response),
-        Some(_) => Err(Garbage),
+    Ok(response)
+}
+
+/// The number behind a space, and what stands behind the number.
+fn number(text: &[u8]) -> Option<(u64, &[u8])> {
+    digits(text.strip_prefix(b" ")?)
+}
+
+/// A word that is a number as a server writes it, digits and no more of them than it takes; and what stands behind it.
+fn digits(text: &[u8]) -> Option<(u64, &[u8])> {
+    let mut value = 0_u64;
+    let mut count = 0;
+    while let Some(&byte @ b'0'..=b'9') = text.get(count) {
+        value = value.checked_mul(10)?.checked_add(u64::from(byte - b'0'))?;
+        count += 1;
     }
+    let (digits, rest) = text.split_at(count);
+    let shortest = count == 1 || digits.first().is_some_and(|&first| first != b'0');
+    (shortest && matches!(rest, [] | [b' ', ..])).then_some((value, rest))
 }
 
 fn meta_value(mut response: Response<'_>) -> Result<Response<'_>, Garbage> {
@@ -164,17 +190,9 @@ pub fn flags(word: &[u8]) -> Option<u32> {
     unsigned(word).and_then(|flags| u32::try_from(flags).ok())
 }
 
-/// A number as a server writes it: digits, no more of them than it takes.
+/// A number as a server writes it.
 pub fn unsigned(word: &[u8]) -> Option<u64> {
-    match word {
-        b"0" => return Some(0),
-        [b'1'..=b'9', ..] => {}
-        _ => return None,
-    }
-    word.iter().try_fold(0_u64, |value, &byte| {
-        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
-        value.checked_mul(10)?.checked_add(digit)
-    })
+    digits(word).filter(|(_, rest)| rest.is_empty()).map(|(value, _)| value)
 }
 
 /// The same, perhaps below zero.

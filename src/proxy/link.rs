@@ -78,6 +78,8 @@ pub struct Leg {
     pub purpose: Purpose,
     /// What was sent, to be sent elsewhere if the link dies.
     pub request: Slice,
+    /// What that asks for.
+    pub question: Option<Question>,
     pub sent_ms: u64,
     /// It lay in the server's socket when that fell silent: the server may still do it.
     pub brought: bool,
@@ -118,6 +120,15 @@ impl Leg {
         let request = self.request.bytes();
         let end = request.len() - LINE_END.len();
         let left = &request[self.cursor..end];
+        // Mostly it is the next one.
+        if let [b' ', behind @ ..] = left
+            && let Some([] | [b' ', ..]) = behind.strip_prefix(key)
+        {
+            self.hits += 1;
+            self.passed += 1;
+            self.cursor += 1 + key.len();
+            return true;
+        }
         let mut keys = Keys::of(left);
         let Some(skipped) = keys.by_ref().position(|candidate| candidate == key) else {
             return false;
@@ -155,7 +166,7 @@ impl Leg {
         let request = self.request.bytes();
         let line = request.strip_suffix(LINE_END).unwrap_or(request);
         let mut words = Keys::of(line);
-        let key = match Question::of(request) {
+        let key = match self.question {
             Some(Question::MetaGet | Question::MetaLook | Question::MetaDelete) => words.nth(1),
             _ => words.last(),
         };
@@ -258,8 +269,7 @@ impl<N: Net> Link<N> {
             Status::Error => leg.end < self.written() + leg.request.len() as u64,
             _ => leg.end <= self.written(),
         };
-        let question = Question::of(leg.request.bytes());
-        sent && question.is_some_and(|question| {
+        sent && leg.question.is_some_and(|question| {
             question.is_answered_by(response) && (question != Question::MetaLook || leg.is_looked_at(response))
         })
     }

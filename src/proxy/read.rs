@@ -91,6 +91,16 @@ impl Read {
         }
     }
 
+    /// Gives a leg a value of `key`, if it asked for one that may still come. Keys that it asked for before did not come.
+    pub fn take_value(&mut self, leg: &mut Leg, key: &[u8]) -> bool {
+        let (slots, slots_start, missed) = (&self.slots, leg.slots_start, &mut self.missed);
+        leg.take_value(key, |key, place| {
+            missed.text.push(b' ');
+            missed.text.extend_from_slice(key);
+            missed.slots.extend(slots.get(slots_start + place as usize));
+        })
+    }
+
     fn header(&self) -> Vec<u8> {
         let name = self.verb.name();
         match self.verb.is_get_and_touch() {
@@ -372,21 +382,6 @@ impl<N: Net> Proxy<N> {
             self.farm.servers[share.server].bulk.foreseen_bytes += key_bytes * share.slots.len();
         }
         self.shares = shares;
-    }
-
-    /// Whether a value is of a key that its leg may still get one of. Those that were asked for before it did not come.
-    pub(super) fn take_read_value(&mut self, leg: &mut Leg, key: &[u8]) -> bool {
-        let fallible = self.farm.has_backups();
-        let slots_start = leg.slots_start;
-        let read = self.read_mut(leg.transaction);
-        let (slots, missed) = (&read.slots, &mut read.missed);
-        leg.take_value(key, |key, place| {
-            if fallible {
-                missed.text.push(b' ');
-                missed.text.extend_from_slice(key);
-                missed.slots.extend(slots.get(slots_start + place as usize));
-            }
-        })
     }
 
     /// A value came, of a key that was asked for; `slice` is the block that it alone stands in, where there is one.

@@ -4,10 +4,11 @@ use super::Proxy;
 use super::dispatch::LINE_END;
 use super::link::{Arriving, Leg, Link, Outgoing, Purpose, write_out};
 use super::net::{Net, Readiness, Token};
-use super::transaction::Bytes;
+use super::transaction::{Bytes, Work};
 use super::write::key_of;
 use crate::buffer::{Gather, Slice};
 use crate::protocol::find_newline;
+use crate::protocol::question::Question;
 use crate::protocol::response::{self, Garbage, Response, Status};
 use crate::words::Reason;
 use std::fmt;
@@ -65,6 +66,7 @@ impl<N: Net> Proxy<N> {
         let leg = Leg {
             transaction,
             purpose,
+            question: Question::of(request.bytes()),
             request,
             sent_ms: self.now_ms,
             brought: false,
@@ -416,17 +418,22 @@ impl<N: Net> Proxy<N> {
         Ok(())
     }
 
-    /// Takes the oldest leg off its link, to be given a value that is of a key which that asked for.
+    /// Gives the oldest leg of a link a value, if that is of a key which it asked for, and takes it off the link meanwhile.
     fn take_value(&mut self, index: usize, response: &Response<'_>) -> Result<Leg, Fault> {
-        let mut leg = self.links[index].pending.pop_front().ok_or(Garbage)?;
-        let fits = match leg.purpose {
-            Purpose::Read(_) => self.take_read_value(&mut leg, response.key),
+        let link = &mut self.links[index];
+        let leg = link.pending.front_mut().ok_or(Garbage)?;
+        let work = match leg.purpose {
+            Purpose::Read(_) if self.farm.has_backups() => &mut self.transactions[leg.transaction].work,
+            _ => &mut Work::Answered,
+        };
+        let fits = match work {
+            Work::Read(read) => read.take_value(leg, response.key),
             _ => leg.take_value(response.key, |_, _| {}),
         };
         if !fits {
-            self.links[index].pending.push_front(leg);
             return Err(self.misfit(index, response));
         }
+        let leg = link.pending.pop_front().ok_or(Garbage)?;
         if leg.purpose == Purpose::RepairFetch && response.status == Status::MetaValue {
             self.transactions[leg.transaction].legs -= 1;
         }
