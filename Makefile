@@ -27,7 +27,12 @@ APT_GET = $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::T
 # Schedules of the simulator; `make simulate SEEDS=1000000` runs more, SEED=n one with its whole trace.
 SEEDS = 10000
 
-.PHONY: all demo check check-packages simulate simulate-faults bench install uninstall deb rpm clean \
+# Streams of `make differential`, and minutes that `make fuzz` gives each of its targets.
+STREAMS = 20000
+MINUTES = 60
+TARGETS = proxy
+
+.PHONY: all demo check check-packages simulate simulate-faults differential fuzz bench install uninstall deb rpm clean \
 	deps packages venv memcacheds
 
 all:
@@ -45,6 +50,14 @@ check:
 
 simulate:
 	SEEDS=$(SEEDS) $(if $(SEED),SEED=$(SEED)) cargo test --locked --profile simulate --test simulator -- --nocapture
+
+# Random streams to a bare memcached and to magent, compared; SEED=n begins with another one.
+differential:
+	STREAMS=$(STREAMS) $(if $(SEED),SEED=$(SEED)) cargo test --locked --test differential -- --nocapture
+
+# The fuzz targets for MINUTES each, proxy the longest; `make fuzz TARGETS=proxy` runs one. See tests/fuzz/README.md.
+fuzz:
+	MINUTES=$(MINUTES) tests/fuzz/run $(TARGETS)
 
 # Whether the simulator finds faults: puts some into copies of the tree, one at a time. Takes minutes.
 simulate-faults:

@@ -1,0 +1,292 @@
+//! Where a client may see another thing from magent than from memcached: this list, and nothing else.
+//!
+//! Each is checked against a bare memcached too: it is sent what magent makes of the stream, and answers what magent's
+//! client has to see.
+
+use super::stream::{Stream, expand};
+use super::world::{End, Truth, last_replies};
+
+/// What a client sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Allowed {
+    /// What memcached answers to a line at a time, where what it answers, or computes, depends on how the bytes are split:
+    /// it loses replies when it closes a connection, and pads a number that has become shorter unless a reply holds it.
+    AsWithoutPipelining,
+    /// A value that is too large, or whose line is refused, is refused before all of it is there.
+    RefusedEarly,
+    /// The meta commands are not there: ERROR.
+    NoMeta,
+    /// A refused line that has, or may have, a value behind it closes the connection, after the error, where memcached runs
+    /// the value as commands.
+    ClosedBeforeValue,
+    /// A storage command behind blanks, which memcached since 1.6.40 refuses, is refused with its value, where memcached
+    /// runs the value as commands.
+    SkippedValue,
+    /// A line that begins or ends like a web browser's request closes the connection. Memcacheds differ in what of it they
+    /// want to see.
+    ClosedForBrowser,
+    /// A NUL in a key is refused, where memcached since 1.6.40 takes it; and a gat with a key that is too long touches
+    /// nothing, where memcached has touched the keys before it.
+    RefusedWhole,
+    /// A line that is longer than 2048 bytes, and no get, is answered if magent reads it at once, and a gat in any case,
+    /// where memcached closes the connection if it has not read it to its end at once.
+    LongLine,
+    /// A value of nearly 1 MiB, too large for an item, and with a wrong end: it is refused for that end.
+    WrongEndOfTooLarge,
+    /// A connection that begins with 0x80 is closed: the binary protocol is not there.
+    NoBinary,
+}
+
+pub const ALL: [Allowed; 10] = [
+    Allowed::AsWithoutPipelining,
+    Allowed::RefusedEarly,
+    Allowed::NoMeta,
+    Allowed::ClosedBeforeValue,
+    Allowed::SkippedValue,
+    Allowed::ClosedForBrowser,
+    Allowed::RefusedWhole,
+    Allowed::LongLine,
+    Allowed::WrongEndOfTooLarge,
+    Allowed::NoBinary,
+];
+
+/// Cuts of a stream that are tried.
+const CUTS_MAX: usize = 80;
+/// memcached 1.6.45 ends an error of get with two line ends. Magent does not.
+const DOUBLE_END: (&[u8], &[u8]) = (
+    b"CLIENT_ERROR bad command line format\r\n\r\n",
+    b"CLIENT_ERROR bad command line format\r\n",
+);
+const TOO_LARGE: &str = "SERVER_ERROR object too large for cache\r\n";
+/// What may be said before a connection is closed.
+const LAST_WORDS: [&str; 5] = [
+    "",
+    "ERROR\r\n",
+    "CLIENT_ERROR bad command line format\r\n",
+    "CLIENT_ERROR bad data chunk\r\n",
+    TOO_LARGE,
+];
+
+/// What a bare memcached is sent, and what becomes of its answer.
+pub struct Candidate {
+    pub allowed: Allowed,
+    pub stream: Stream,
+    /// The connection is closed behind it, after one of these.
+    pub closes: bool,
+}
+
+/// All that magent might be allowed to make of a stream.
+pub fn candidates(stream: &Stream) -> Vec<Candidate> {
+    let plain = stream.by_lines().0;
+    let mut bases = vec![(Allowed::AsWithoutPipelining, plain.clone())];
+    let skipped = without_indented_values(&plain);
+    if skipped != plain {
+        bases.push((Allowed::SkippedValue, skipped));
+    }
+    for (allowed, instead) in [
+        (Allowed::NoMeta, without_meta as fn(&[u8]) -> Vec<u8>),
+        (Allowed::LongLine, without_long_line),
+        (Allowed::RefusedWhole, refused_whole),
+    ] {
+        let (_, lines) = bases.last().expect("the first");
+        let edited: Vec<Vec<u8>> = lines.iter().map(|line| instead(line)).collect();
+        if edited != *lines {
+            bases.push((allowed, edited));
+        }
+    }
+    let mut candidates = Vec::new();
+    for (allowed, lines) in bases {
+        let cuts = plain
+            .iter()
+            .enumerate()
+            .filter_map(|(n, line)| Some((n, closes(n, line)?)));
+        let cuts = cuts.take(CUTS_MAX).map(|(n, allowed)| Candidate {
+            allowed,
+            stream: Stream(lines[..n].to_vec()),
+            closes: true,
+        });
+        candidates.push(Candidate {
+            allowed,
+            stream: Stream(lines.clone()),
+            closes: false,
+        });
+        candidates.extend(cuts);
+    }
+    candidates
+}
+
+impl Candidate {
+    /// What magent's client may see, by what the bare memcached answered to the stream of this.
+    pub fn outcomes(&self, truth: Truth) -> Vec<(Allowed, Truth)> {
+        if !self.closes {
+            let mut outcomes = vec![(self.allowed, truth.clone())];
+            if matches!(truth.end, End::Awaits(_)) {
+                outcomes.extend(LAST_WORDS[2..].iter().map(|words| {
+                    let mut truth = truth.clone();
+                    truth.replies.extend_from_slice(words.as_bytes());
+                    (Allowed::RefusedEarly, truth)
+                }));
+            }
+            if let Some(replies) = replaced(&truth.replies, TOO_LARGE.as_bytes(), b"CLIENT_ERROR bad data chunk\r\n") {
+                outcomes.push((Allowed::WrongEndOfTooLarge, Truth { replies, ..truth }));
+            }
+            return outcomes;
+        }
+        let End::Open(sent) = truth.end else {
+            return Vec::new();
+        };
+        let closed = |words: &&str| {
+            let mut truth = truth.clone();
+            // Without the answers to what was sent behind the cut to see how it ends.
+            truth
+                .replies
+                .truncate(truth.replies.len().saturating_sub(last_replies(sent).len()));
+            truth.replies.extend_from_slice(words.as_bytes());
+            truth.end = End::Closed;
+            (self.allowed, truth)
+        };
+        LAST_WORDS.iter().map(closed).collect()
+    }
+}
+
+/// The answers of a memcached as they would be without its slips.
+pub fn corrected(replies: &[u8]) -> Vec<u8> {
+    replaced(replies, DOUBLE_END.0, DOUBLE_END.1).unwrap_or_else(|| replies.to_vec())
+}
+
+/// The bytes with one thing in them replaced by another, wherever it is; None if it is nowhere.
+fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Option<Vec<u8>> {
+    let (mut out, mut rest) = (Vec::new(), bytes);
+    while let Some(at) = rest.windows(from.len()).position(|window| window == from) {
+        out.extend_from_slice(&rest[..at]);
+        out.extend_from_slice(to);
+        rest = &rest[at + from.len()..];
+    }
+    out.extend_from_slice(rest);
+    (rest.len() < bytes.len()).then_some(out)
+}
+
+fn words(line: &[u8]) -> Vec<&[u8]> {
+    let line = line.trim_ascii_end();
+    let words = line.split(|&byte| byte == b' ').filter(|word| !word.is_empty());
+    words.collect()
+}
+
+/// A line that is answered ERROR in place of a meta command.
+fn without_meta(line: &[u8]) -> Vec<u8> {
+    const META: [&[u8]; 5] = [b"mg", b"md", b"ma", b"mn", b"me"];
+    let is_meta = words(line).first().is_some_and(|word| META.contains(word));
+    match (is_meta, line.ends_with(b"\n")) {
+        (true, true) => b"nonsense\r\n".to_vec(),
+        (true, false) => b"nonsense".to_vec(), // it goes on
+        _ => line.to_vec(),
+    }
+}
+
+/// The lines with an unknown command in place of each storage command behind blanks, and without its value; as many as
+/// there were.
+fn without_indented_values(lines: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let mut missing = 0;
+    let edited = lines.iter().map(|line| {
+        let (skipped, line) = line.split_at(missing.min(line.len()));
+        missing -= skipped.len();
+        let words = words(line);
+        let len = words
+            .get(4)
+            .and_then(|word| std::str::from_utf8(word).ok()?.parse::<usize>().ok());
+        match len {
+            Some(len) if line.starts_with(b" ") && line.ends_with(b"\n") && may_have_value(&words) => {
+                missing = len.saturating_add(2);
+                b"nonsense\r\n".to_vec()
+            }
+            _ => line.to_vec(),
+        }
+    });
+    edited.collect()
+}
+
+/// A line that is refused as magent refuses one with a NUL: its key is too long. And so is a retrieval with such a key:
+/// memcached may have touched the keys before it, and 1.6.45 says a line end in place of the error if noreply is behind.
+fn refused_whole(line: &[u8]) -> Vec<u8> {
+    const KEY_BYTES_MAX: usize = 250;
+    const NAMES: [&[u8]; 9] = [
+        b"get", b"gets", b"gat", b"gats", b"incr", b"decr", b"touch", b"delete", b"bget",
+    ];
+    let end = if line.ends_with(b"\n") { "\r\n" } else { "" };
+    let words = words(line);
+    let known = words.first().is_some_and(|word| NAMES.contains(word));
+    match known && (line.contains(&0) || words.iter().any(|word| word.len() > KEY_BYTES_MAX)) {
+        true => format!("get <x*251>{end}").into_bytes(),
+        false => line.to_vec(),
+    }
+}
+
+/// Longest line, but for get, that memcached reads on if its end is not there.
+const LINE_BYTES_MAX: usize = 2048;
+
+/// Whether a line, or what a value may have left of one, is too long for memcached to wait for its end.
+pub fn has_long_line(stream: &Stream) -> bool {
+    stream
+        .by_lines()
+        .0
+        .iter()
+        .any(|line| expand(line, |_, _| 0).len() > LINE_BYTES_MAX)
+}
+
+/// A long gat as a get, which memcached reads whatever its length: what it finds lives on as before. Of any other line
+/// the beginning, which is refused alike.
+fn without_long_line(line: &[u8]) -> Vec<u8> {
+    let words = words(line);
+    let end = if line.ends_with(b"\n") { &b"\r\n"[..] } else { b"" };
+    if expand(line, |_, _| 0).len() <= LINE_BYTES_MAX {
+        return line.to_vec();
+    }
+    match words.first() {
+        Some(name) if matches!(*name, b"get" | b"gets") => line.to_vec(),
+        Some(name) if matches!(*name, b"gat" | b"gats") && words.len() > 1 => {
+            let get = if *name == b"gat" { &b"get"[..] } else { b"gets" };
+            let words = [&[get], &words[2..]].concat();
+            [&words.join(&b' '), end].concat()
+        }
+        _ => [&expand(line, |_, _| 0)[..LINE_BYTES_MAX - 100], end].concat(),
+    }
+}
+
+/// Whether the n-th line may end the conversation if it is refused, and why.
+fn closes(n: usize, line: &[u8]) -> Option<Allowed> {
+    const BROWSERS: [&[u8]; 9] = [
+        b"GET", b"PUT", b"POST", b"DELETE", b"HEAD", b"OPTIONS", b"PATCH", b"TRACE", b"CONNECT",
+    ];
+    if n == 0 && line.starts_with(&[0x80]) {
+        return Some(Allowed::NoBinary);
+    }
+    // What stands for a unique is a number.
+    let line = expand(line, |_, _| 0);
+    let words = words(&line);
+    let ends_in_http = words.last().is_some_and(|word| word.starts_with(b"HTTP/"));
+    if ends_in_http || words.first().is_some_and(|word| BROWSERS.contains(word)) {
+        return Some(Allowed::ClosedForBrowser);
+    }
+    may_have_value(&words).then_some(Allowed::ClosedBeforeValue)
+}
+
+/// It has the name of a storage command, but for case and what surrounds it, or the form of one, or is one of Redis'.
+fn may_have_value(words: &[&[u8]]) -> bool {
+    const NAMES: [&str; 7] = ["set", "add", "replace", "append", "prepend", "cas", "ms"];
+    let Some(first) = words.first() else {
+        return false;
+    };
+    let letters = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    let name = first
+        .iter()
+        .skip_while(|byte| !letters(byte))
+        .take_while(|byte| letters(byte));
+    let name: Vec<u8> = name.map(u8::to_ascii_lowercase).collect();
+    let is_number = |word: &[u8]| {
+        let digits = word.strip_prefix(b"-").unwrap_or(word);
+        !digits.is_empty() && digits.iter().all(u8::is_ascii_digit)
+    };
+    NAMES.iter().any(|known| known.as_bytes() == name)
+        || matches!(first, [b'*' | b'$', len @ ..] if is_number(len))
+        || (words.len() >= 5 && words[2..5].iter().all(|word| is_number(word)))
+}

@@ -1,0 +1,111 @@
+//! One connection that is sent a stream piece by piece, and what comes back.
+
+use super::common::Client;
+use super::replies::Normal;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::AsRawFd;
+use std::time::{Duration, Instant};
+
+pub struct Conversation {
+    stream: TcpStream,
+    pub raw: Vec<u8>,
+    /// The other side has ended it.
+    pub ended: bool,
+}
+
+impl Conversation {
+    pub fn open(name: &str) -> Self {
+        let stream = Client::connect(name).stream().try_clone().expect("a file descriptor");
+        stream.set_nonblocking(true).expect("a socket");
+        Self {
+            stream,
+            raw: Vec::new(),
+            ended: false,
+        }
+    }
+
+    /// Sends bytes, and takes what comes meanwhile: who does not take its replies is not heard for ever.
+    pub fn send(&mut self, mut bytes: &[u8], patience: Duration) {
+        let deadline = Instant::now() + patience;
+        let len = bytes.len();
+        while !bytes.is_empty() && !self.ended && Instant::now() < deadline {
+            match self.stream.write(bytes) {
+                Ok(count) => bytes = &bytes[count..],
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.wait(libc::POLLIN | libc::POLLOUT, deadline);
+                    self.drain();
+                }
+                // Closed; what was said before may still be there.
+                Err(_) => return,
+            }
+        }
+        // What does not fit into the sockets at once; small things do, and asking would wait for a delayed acknowledgement.
+        const LARGE: usize = 64 << 10;
+        while len >= LARGE && self.is_on_its_way() && !self.ended && Instant::now() < deadline {
+            self.wait(libc::POLLIN, Instant::now() + Duration::from_millis(1));
+            self.drain();
+        }
+    }
+
+    /// Whether the other side's socket has not got all that was sent.
+    fn is_on_its_way(&self) -> bool {
+        let mut unsent: libc::c_int = 0;
+        // SAFETY: the number is valid for the call.
+        let result = unsafe { libc::ioctl(self.stream.as_raw_fd(), libc::TIOCOUTQ, &mut unsent) };
+        result == 0 && unsent > 0
+    }
+
+    /// Takes what is there.
+    pub fn drain(&mut self) {
+        let mut bytes = [0; 64 << 10];
+        while !self.ended {
+            match self.stream.read(&mut bytes) {
+                Ok(0) => self.ended = true,
+                Ok(count) => self.raw.extend_from_slice(&bytes[..count]),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(_) => self.ended = true,
+            }
+        }
+    }
+
+    /// Reads until the replies are as long as these, in their normal form, or there will be no more, or they differ.
+    pub fn read_like(&mut self, expected: &[u8], patience: Duration) -> Normal {
+        let deadline = Instant::now() + patience;
+        loop {
+            self.drain();
+            let normal = Normal::of(&self.raw);
+            let enough = normal.bytes.len() >= expected.len();
+            if enough || self.ended || Instant::now() >= deadline {
+                return normal;
+            }
+            self.wait(libc::POLLIN, deadline);
+        }
+    }
+
+    /// Reads to the end of the stream.
+    pub fn read_to_the_end(&mut self, patience: Duration) {
+        let deadline = Instant::now() + patience;
+        self.drain();
+        while !self.ended && Instant::now() < deadline {
+            self.wait(libc::POLLIN, deadline);
+            self.drain();
+        }
+    }
+
+    pub fn shutdown(&mut self) {
+        // Fails if the connection is closed already, which is as good.
+        let _ = self.stream.shutdown(Shutdown::Write);
+    }
+
+    fn wait(&self, events: i16, deadline: Instant) {
+        let left = deadline.saturating_duration_since(Instant::now()).as_millis();
+        let mut poll = libc::pollfd {
+            fd: self.stream.as_raw_fd(),
+            events,
+            revents: 0,
+        };
+        // SAFETY: one valid struct for the call.
+        unsafe { libc::poll(&mut poll, 1, left.min(1000) as i32 + 1) };
+    }
+}

@@ -1,0 +1,176 @@
+//! Whether a stream is answered alike, and the smallest one that is not.
+
+use super::allowed::{Allowed, candidates, has_long_line};
+use super::stream::{Stream, split_lines};
+use super::world::{End, World};
+use std::time::Duration;
+
+/// How often a difference is looked for again before it counts: a second that began in between is nobody's fault.
+const AGAIN: usize = 8;
+/// How often it has to be seen then.
+const ENOUGH: usize = 2;
+/// Streams that are tried to make one smaller.
+const TRIES_TO_SHRINK: usize = 400;
+
+/// What became of a stream.
+pub enum Verdict {
+    Same,
+    /// Different, as an entry of the list allows.
+    Allowed(Allowed),
+    Differs(String),
+}
+
+pub fn judge(world: &mut World, stream: &Stream) -> Verdict {
+    let truth = world.ask_bare(stream);
+    let mut seen = world.ask_magent(stream, &truth);
+    let Some(mut difference) = world.compare(&truth, &mut seen, true) else {
+        return Verdict::Same;
+    };
+    for candidate in candidates(stream) {
+        let truth = world.ask_bare(&candidate.stream);
+        for (allowed, truth) in candidate.outcomes(truth) {
+            match world.compare(&truth, &mut seen, false) {
+                None => return Verdict::Allowed(allowed),
+                Some(other) if !other.starts_with("replies") => {
+                    difference += &format!("\n      ({allowed:?}, but {other})");
+                }
+                Some(_) => {}
+            }
+        }
+    }
+    // What memcached would have answered behind such a line nobody can know.
+    let gave_up = truth.end == End::Closed && has_long_line(stream);
+    if gave_up && seen.replies.starts_with(&truth.replies) {
+        return Verdict::Allowed(Allowed::LongLine);
+    }
+    Verdict::Differs(difference)
+}
+
+impl World {
+    /// Prints what becomes of a stream, and of what it might be allowed to become.
+    pub fn tell(&mut self, stream: &Stream) {
+        let truth = self.ask_bare(stream);
+        let mut seen = self.ask_magent(stream, &truth);
+        println!("    memcached: {:?} \"{}\"", truth.end, truth.replies.escape_ascii());
+        println!("    magent: closed {} \"{}\"", seen.closed, seen.replies.escape_ascii());
+        println!("    {:?}", self.compare(&truth, &mut seen, true));
+        for candidate in candidates(stream) {
+            let truth = self.ask_bare(&candidate.stream);
+            println!("    {:?} {} -> {:?}", candidate.allowed, candidate.stream, truth.end);
+            for (allowed, truth) in candidate.outcomes(truth) {
+                println!("        {allowed:?} {:?}", self.compare(&truth, &mut seen, false));
+            }
+        }
+    }
+}
+
+/// The difference that a stream makes, if it makes it more than once.
+pub fn confirmed(world: &mut World, stream: &Stream) -> Option<String> {
+    let mut seen = 0;
+    for _ in 0..AGAIN {
+        if let Verdict::Differs(difference) = judge(world, stream) {
+            seen += 1;
+            if seen >= ENOUGH {
+                return Some(difference);
+            }
+        }
+    }
+    None
+}
+
+/// The smallest stream found that still differs: pieces joined, lines dropped, bytes dropped.
+pub fn shrunk(world: &mut World, stream: &Stream) -> Stream {
+    let patience = std::mem::replace(&mut world.patience, Duration::from_millis(150));
+    let mut shrink = Shrink {
+        world,
+        best: stream.clone(),
+        left: TRIES_TO_SHRINK,
+    };
+    shrink.run();
+    let best = shrink.best;
+    world.patience = patience;
+    best
+}
+
+struct Shrink<'a> {
+    world: &'a mut World,
+    best: Stream,
+    left: usize,
+}
+
+impl Shrink<'_> {
+    /// Takes the smaller stream if it differs as well.
+    fn take(&mut self, smaller: Stream) -> bool {
+        if self.left == 0 || smaller == self.best {
+            return false;
+        }
+        self.left -= 1;
+        let differs = |world: &mut World| matches!(judge(world, &smaller), Verdict::Differs(_));
+        let differs = differs(self.world) && differs(self.world);
+        if differs {
+            self.best = smaller;
+        }
+        differs
+    }
+
+    fn run(&mut self) {
+        self.take(Stream(vec![self.best.bytes()]));
+        self.take(self.best.by_lines());
+        loop {
+            let before = self.best.clone();
+            self.drop_parts(|stream| stream.0.clone(), Stream);
+            if self.best.0.len() == 1 {
+                self.drop_parts(
+                    |stream| split_lines(&stream.bytes()),
+                    |lines| Stream(vec![lines.concat()]),
+                );
+                self.drop_parts(
+                    |stream| stream.bytes().into_iter().map(|byte| vec![byte]).collect(),
+                    |bytes| Stream(vec![bytes.concat()]),
+                );
+            } else {
+                self.drop_bytes_of_pieces();
+            }
+            if self.best == before || self.left == 0 {
+                return;
+            }
+        }
+    }
+
+    /// Drops runs of parts, long ones first.
+    fn drop_parts(&mut self, parts: impl Fn(&Stream) -> Vec<Vec<u8>>, whole: impl Fn(Vec<Vec<u8>>) -> Stream) {
+        let mut run = parts(&self.best).len() / 2;
+        while run > 0 {
+            let mut at = 0;
+            loop {
+                let mut kept = parts(&self.best);
+                if at >= kept.len() {
+                    break;
+                }
+                kept.drain(at..kept.len().min(at + run));
+                if !self.take(whole(kept)) {
+                    at += run;
+                }
+            }
+            run /= 2;
+        }
+    }
+
+    fn drop_bytes_of_pieces(&mut self) {
+        for piece in 0..self.best.0.len() {
+            let mut run = self.best.0[piece].len() / 2;
+            while run > 0 {
+                let mut at = 0;
+                while at < self.best.0[piece].len() {
+                    let mut smaller = self.best.clone();
+                    let end = smaller.0[piece].len().min(at + run);
+                    smaller.0[piece].drain(at..end);
+                    if !self.take(smaller) {
+                        at += run;
+                    }
+                }
+                run /= 2;
+            }
+        }
+    }
+}

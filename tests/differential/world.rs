@@ -1,0 +1,284 @@
+//! A bare memcached, and a magent with memcacheds of the same version behind it; both are sent the same.
+
+use super::allowed::corrected;
+use super::common::{Client, Magent};
+use super::conversation::Conversation;
+use super::replies::Normal;
+use super::server::{Contents, Server, difference};
+use super::stream::{Stream, expand, needs_replies};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// Which of three memcacheds are primaries, and which backups.
+pub struct Layout {
+    pub name: &'static str,
+    primaries: &'static [usize],
+    backups: &'static [usize],
+}
+
+pub const LAYOUTS: [Layout; 5] = [
+    Layout {
+        name: "1+1",
+        primaries: &[0],
+        backups: &[1],
+    },
+    Layout {
+        name: "2+0",
+        primaries: &[0, 1],
+        backups: &[],
+    },
+    Layout {
+        name: "crossed",
+        primaries: &[0, 1],
+        backups: &[1, 0],
+    },
+    Layout {
+        name: "1+2",
+        primaries: &[0],
+        backups: &[1, 2],
+    },
+    Layout {
+        name: "2+1",
+        primaries: &[0, 1],
+        backups: &[2],
+    },
+];
+
+/// Sent behind every stream: who answers it has read all that came before as commands.
+const LAST: &[u8] = b"nonsense\r\nget the_last_one\r\n";
+const LAST_REPLY: &[u8] = b"ERROR\r\nEND\r\n";
+
+/// The replies to so many of it, where no line was unfinished before.
+pub fn last_replies(count: usize) -> Vec<u8> {
+    LAST_REPLY.repeat(count)
+}
+
+/// How many more of it are sent, at a time, where a value was announced that is longer than what came.
+const MORE: [usize; 3] = [2, 30, 500];
+
+/// How a bare memcached takes a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It goes on to answer. The number is how often the last line had to be sent.
+    Open(usize),
+    Closed,
+    /// It awaits a value that is longer than all that there is.
+    Awaits(usize),
+}
+
+#[derive(Clone)]
+pub struct Truth {
+    pub replies: Vec<u8>,
+    /// How long the replies were when this piece was sent.
+    pub lengths: Vec<usize>,
+    pub end: End,
+    pub contents: Contents,
+}
+
+/// What a client of magent saw, and what lies behind it.
+pub struct Seen {
+    pub replies: Vec<u8>,
+    /// The connection was closed by magent.
+    pub closed: bool,
+    /// What is wrong behind it: items that the two copies do not agree on.
+    torn: Option<String>,
+    contents: Contents,
+}
+
+pub struct World {
+    pub version: String,
+    pub layout: &'static Layout,
+    bare: Server,
+    servers: Vec<Server>,
+    magent: Magent,
+    bell: Client,
+    pub patience: Duration,
+}
+
+impl World {
+    pub fn new(version: &str, program: &PathBuf, layout: &'static Layout) -> Self {
+        // One thread, and no end to the requests in a row: so a reply on one connection tells that another is through.
+        let bare = Server::start(program, &["-t", "1", "-R", "1000000"]);
+        let count = 1 + layout.primaries.iter().chain(layout.backups).max().expect("a server");
+        let servers: Vec<Server> = (0..count).map(|_| Server::start(program, &["-t", "1"])).collect();
+        let named = |option, list: &[usize]| {
+            let names = list.iter().map(|&server| [option, servers[server].name.as_str()]);
+            names.collect::<Vec<_>>().concat()
+        };
+        let arguments = [named("-s", layout.primaries), named("-b", layout.backups)].concat();
+        let magent = Magent::start(&arguments);
+        magent.settle();
+        Self {
+            version: version.to_owned(),
+            layout,
+            bare,
+            bell: magent.client(),
+            servers,
+            magent,
+            patience: Duration::from_secs(3),
+        }
+    }
+
+    /// Waits until magent has read what came on other connections.
+    fn ring_magent(&mut self) {
+        self.bell.check("settled?\r\n", "ERROR\r\n");
+    }
+
+    /// What the bare memcached says, and holds afterwards.
+    pub fn ask_bare(&mut self, stream: &Stream) -> Truth {
+        self.bare.empty(flushes(stream));
+        let mut conversation = self.bare.open();
+        let mut lengths = Vec::new();
+        for piece in &stream.0 {
+            conversation.drain();
+            let normal = Normal::of(&conversation.raw);
+            lengths.push(corrected(&normal.bytes).len());
+            conversation.send(&expand(piece, |key, old| normal.unique(key, old)), self.patience);
+            self.bare.ring();
+        }
+        let end = self.find_end(&mut conversation);
+        if matches!(end, End::Awaits(_)) {
+            conversation.shutdown();
+            conversation.read_to_the_end(self.patience);
+        }
+        Truth {
+            replies: corrected(&Normal::of(&conversation.raw).bytes),
+            lengths,
+            end,
+            contents: self.bare.contents(),
+        }
+    }
+
+    fn find_end(&mut self, conversation: &mut Conversation) -> End {
+        let mut sent = 0;
+        for more in [&[1][..], &MORE].concat() {
+            conversation.drain();
+            let before = conversation.raw.len();
+            conversation.send(&LAST.repeat(more), self.patience);
+            sent += more;
+            self.bare.ring();
+            conversation.drain();
+            if conversation.ended {
+                return End::Closed;
+            }
+            if conversation.raw.len() > before && conversation.raw.ends_with(b"END\r\n") {
+                return End::Open(sent);
+            }
+        }
+        End::Awaits(sent)
+    }
+
+    /// What a client of magent sees that sends the same, and what is behind magent afterwards.
+    pub fn ask_magent(&mut self, stream: &Stream, truth: &Truth) -> Seen {
+        self.servers.iter_mut().for_each(|server| server.empty(flushes(stream)));
+        let mut conversation = Conversation::open(&self.magent.name);
+        let patience = self.patience;
+        for (piece, &length) in stream.0.iter().zip(&truth.lengths) {
+            let normal = match needs_replies(piece) {
+                true => conversation.read_like(&truth.replies[..length.min(truth.replies.len())], patience),
+                false => Normal::default(),
+            };
+            conversation.send(&expand(piece, |key, old| normal.unique(key, old)), patience);
+            self.ring_magent();
+        }
+        let sent = match truth.end {
+            End::Open(sent) | End::Awaits(sent) => sent,
+            End::Closed => 1,
+        };
+        conversation.send(&LAST.repeat(sent), patience);
+        let normal = match truth.end {
+            End::Open(_) | End::Awaits(_) => conversation.read_like(&truth.replies, patience),
+            End::Closed => {
+                conversation.read_to_the_end(patience);
+                Normal::of(&conversation.raw)
+            }
+        };
+        if normal.bytes != truth.replies || matches!(truth.end, End::Awaits(_)) {
+            // It may be about to close the connection. Where it is not, nobody can tell but by waiting.
+            conversation.read_to_the_end(Duration::from_millis(100));
+        }
+        let closed = conversation.ended;
+        conversation.shutdown();
+        conversation.read_to_the_end(patience);
+        let (contents, torn) = self.contents();
+        Seen {
+            replies: Normal::of(&conversation.raw).bytes,
+            closed,
+            torn,
+            contents,
+        }
+    }
+
+    /// What the servers behind magent hold together, and what they do not agree on.
+    fn contents(&mut self) -> (Contents, Option<String>) {
+        let each: Vec<Contents> = self.servers.iter_mut().map(Server::contents).collect();
+        let (mut all, mut torn) = (Contents::default(), None);
+        for farm in [self.layout.primaries, self.layout.backups] {
+            let mut held = Contents::default();
+            for &server in farm {
+                held.items.extend(each[server].items.clone());
+                held.since = each[server].since;
+            }
+            if farm == self.layout.primaries {
+                all = held;
+            } else if let Some(what) = difference(&all, &held).filter(|_| !farm.is_empty()) {
+                torn = torn.or(Some(format!("the two copies of {what}")));
+            }
+        }
+        let copies = if self.layout.backups.is_empty() { 1 } else { 2 };
+        let count: usize = each.iter().map(|server| server.items.len()).sum();
+        if torn.is_none() && count != copies * all.items.len() {
+            torn = Some(format!("{count} items for {} keys", all.items.len()));
+        }
+        (all, torn)
+    }
+
+    /// None if the client saw what it should, and the servers hold it; else what is different, in words.
+    /// What is still on its way to the servers is waited for, long if `waits`.
+    pub fn compare(&mut self, truth: &Truth, seen: &mut Seen, waits: bool) -> Option<String> {
+        if seen.replies != truth.replies {
+            let same = seen
+                .replies
+                .iter()
+                .zip(&truth.replies)
+                .take_while(|(a, b)| a == b)
+                .count();
+            let around = |bytes: &[u8]| {
+                let part = &bytes[same.saturating_sub(60)..bytes.len().min(same + 100)];
+                format!("{} bytes, ...{}", bytes.len(), part.escape_ascii())
+            };
+            return Some(format!(
+                "replies differ from byte {same} on\n      memcached: {}\n      magent:    {}",
+                around(&truth.replies),
+                around(&seen.replies)
+            ));
+        }
+        if seen.closed != (truth.end == End::Closed) {
+            return Some(format!(
+                "memcached: {:?}, magent has closed: {}",
+                truth.end, seen.closed
+            ));
+        }
+        self.compare_contents(&truth.contents, seen, waits)
+    }
+
+    fn compare_contents(&mut self, expected: &Contents, seen: &mut Seen, waits: bool) -> Option<String> {
+        let patience = if waits { self.patience } else { self.patience / 10 };
+        let deadline = Instant::now() + patience;
+        loop {
+            let difference =
+                difference(expected, &seen.contents).map(|what| format!("memcached and magent hold {what}"));
+            let difference = difference.or_else(|| seen.torn.clone());
+            if difference.is_none() || Instant::now() > deadline {
+                return difference;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+            (seen.contents, seen.torn) = self.contents();
+        }
+    }
+}
+
+/// Whether a flush is in a stream.
+fn flushes(stream: &Stream) -> bool {
+    stream.bytes().windows(5).any(|word| word == b"flush")
+}
