@@ -11,7 +11,7 @@ PACK = packaging/files | $(TAR) --transform='s,^,magent-$(VERSION)/,S' --null --
 
 # What counts is the cargo that is called, whatever else is installed. The commands of rustup look for the toolchain in
 # HOME, which debhelper and rpmbuild may hide; so its own directory is put in front.
-RUSTUP_CARGO := $(shell case "$$(realpath -q "$$(command -v cargo)")" in */rustup) rustup which cargo ;; esac)
+RUSTUP_CARGO := $(shell case "$$(realpath -q "$$(command -v cargo)")" in (*/rustup) rustup which cargo ;; esac)
 ifneq ($(RUSTUP_CARGO),)
 export PATH := $(patsubst %/,%,$(dir $(RUSTUP_CARGO))):$(PATH)
 endif
