@@ -47,7 +47,7 @@ fn print(text: &str) -> Result<(), String> {
 
 /// Says that a configuration is right, and what is strange about it.
 fn test(mut config: Config) -> Result<(), String> {
-    let mut names = Names::start(|| ()).map_err(while_doing("cannot look names up"))?;
+    let mut names = Names::new(|| ());
     let mut log = Log::standard_error();
     for warning in settle(&mut config, &mut names)? {
         log.write(libc::LOG_WARNING, format_args!("{warning}"));

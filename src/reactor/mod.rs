@@ -85,7 +85,7 @@ impl Answers {
         let waker = Arc::new(Waker::new(registry, ANSWERS)?);
         let woken = Arc::clone(&waker);
         // If it cannot be woken the loop comes to it with the next event.
-        let names = Names::start(move || drop(woken.wake()))?;
+        let names = Names::new(move || drop(woken.wake()));
         Ok(Self { names, waker })
     }
 }

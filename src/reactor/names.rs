@@ -7,6 +7,7 @@ use crate::words::Reason;
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -30,17 +31,34 @@ struct Host {
 
 /// The names of servers, and the thread that looks them up, one after the other.
 pub struct Names {
-    questions: Sender<String>,
+    /// Called after each answer.
+    wake: Arc<dyn Fn() + Send + Sync>,
+    /// Where the thread takes its questions from; None before the first one. Without names there is no thread: beside one
+    /// the C library guards every call of a system that may wait, and costs each request a hundred instructions.
+    questions: Option<Sender<String>>,
+    answered: Sender<(String, Answer)>,
     answers: Receiver<(String, Answer)>,
     hosts: HashMap<String, Host>,
 }
 
 impl Names {
-    /// Begins the thread, which calls `wake` after each answer. Signals that are blocked now stay so there, and the thread
-    /// is not there in a process that is forked later: the background comes first.
-    pub fn start(wake: impl Fn() + Send + 'static) -> io::Result<Self> {
-        let (questions, asked) = mpsc::channel::<String>();
+    /// Looks nothing up yet; `wake` is called after each answer.
+    pub fn new(wake: impl Fn() + Send + Sync + 'static) -> Self {
         let (answered, answers) = mpsc::channel();
+        Self {
+            wake: Arc::new(wake),
+            questions: None,
+            answered,
+            answers,
+            hosts: HashMap::new(),
+        }
+    }
+
+    /// Begins the thread. Signals that are blocked now stay so there, and the thread is not there in a process that is
+    /// forked later: the background comes first.
+    fn begin(&self) -> io::Result<Sender<String>> {
+        let (questions, asked) = mpsc::channel::<String>();
+        let (answered, wake) = (self.answered.clone(), Arc::clone(&self.wake));
         thread::Builder::new().name("names".to_owned()).spawn(move || {
             for host in asked {
                 let answer = look_up(&host);
@@ -50,19 +68,25 @@ impl Names {
                 wake();
             }
         })?;
-        Ok(Self {
-            questions,
-            answers,
-            hosts: HashMap::new(),
-        })
+        Ok(questions)
     }
 
     /// Asks for a host, unless the answer is still to come.
     pub fn ask(&mut self, host: &str) {
-        let known = self.hosts.entry(host.to_owned()).or_default();
-        if !known.asked {
-            known.asked = self.questions.send(host.to_owned()).is_ok();
+        if self.hosts.get(host).is_some_and(|known| known.asked) {
+            return;
         }
+        if self.questions.is_none() {
+            self.questions = self.begin().ok();
+        }
+        let questions = self.questions.as_ref();
+        let asked = questions.is_some_and(|questions| questions.send(host.to_owned()).is_ok());
+        if !asked {
+            // No thread to be had: that is an answer, too, and it is tried again like a name that is not known.
+            let answer = Err("no thread can be begun".to_owned());
+            let _ = self.answered.send((host.to_owned(), answer));
+        }
+        self.hosts.entry(host.to_owned()).or_default().asked = true;
     }
 
     /// Asks for all names of servers in these settings.
@@ -179,13 +203,9 @@ mod tests {
 
     fn names() -> (Names, Sender<(String, Answer)>, Receiver<String>) {
         let (questions, asked) = mpsc::channel();
-        let (answered, answers) = mpsc::channel();
-        let hosts = HashMap::new();
-        let names = Names {
-            questions,
-            answers,
-            hosts,
-        };
+        let mut names = Names::new(|| ());
+        names.questions = Some(questions);
+        let answered = names.answered.clone();
         (names, answered, asked)
     }
 
