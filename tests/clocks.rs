@@ -28,7 +28,7 @@ impl Ahead {
         );
         let seen = Arc::clone(&lines);
         let server = Fake::start_saying(Box::leak(stats.into_bytes().into_boxed_slice()), move |line| {
-            seen.lock().unwrap().push(line.to_owned());
+            seen.lock().unwrap_or_else(|broken| broken.into_inner()).push(line.to_owned());
             Some(match line.split(' ').next()? {
                 "set" | "add" | "replace" | "cas" => Vec::new(), // when its value has come
                 "touch" => b"TOUCHED\r\n".to_vec(),
@@ -36,6 +36,8 @@ impl Ahead {
                 "get" => b"END\r\n".to_vec(),
                 "flush_all" => b"OK\r\n".to_vec(),
                 "mg" => b"EN\r\n".to_vec(),
+                "delete" => b"DELETED\r\n".to_vec(),
+                "lru_crawler" => b"ERROR\r\n".to_vec(),
                 _ => b"STORED\r\n".to_vec(),
             })
         });
