@@ -28,7 +28,9 @@ impl Ahead {
         );
         let seen = Arc::clone(&lines);
         let server = Fake::start_saying(Box::leak(stats.into_bytes().into_boxed_slice()), move |line| {
-            seen.lock().unwrap_or_else(|broken| broken.into_inner()).push(line.to_owned());
+            seen.lock()
+                .unwrap_or_else(|broken| broken.into_inner())
+                .push(line.to_owned());
             Some(match line.split(' ').next()? {
                 "set" | "add" | "replace" | "cas" => Vec::new(), // when its value has come
                 "touch" => b"TOUCHED\r\n".to_vec(),

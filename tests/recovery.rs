@@ -284,6 +284,26 @@ fn a_server_that_returns_empty_is_filled_with_nobody_reading() {
     client.check("get key7\r\n", hit("key7", 7, "00007"));
 }
 
+/// Whatever a text command can name has two copies again.
+#[test]
+fn keys_with_control_bytes_are_filled_in_too() {
+    let mut two = Two::start(&[]);
+    let mut client = two.client();
+    let bytes = (1..b' ').filter(|&byte| byte != b'\n').chain([0x7f, 0x80, 0xff, b'%']);
+    let keys: Vec<Vec<u8>> = bytes.map(|byte| vec![b'k', byte, b'y']).collect();
+    for key in &keys {
+        client.check([b"set ", &key[..], b" 0 0 1\r\nx\r\n"].concat(), "STORED\r\n");
+    }
+    lose_memory(&two.magent, &mut two.primary);
+    wait_until_filled(&two.magent, &two.primary);
+    assert_eq!(number(&two.magent, &two.primary, "resync_items"), keys.len() as u64);
+    two.backup.kill();
+    for key in &keys {
+        let found = [b"VALUE ", &key[..], b" 0 1\r\nx\r\nEND\r\n"].concat();
+        client.check([b"get ", &key[..], b"\r\n"].concat(), &found);
+    }
+}
+
 /// magent keeps 200,000 keys of a list at a time.
 #[test]
 fn a_server_is_filled_with_more_items_than_a_list_may_have() {
