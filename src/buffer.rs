@@ -22,8 +22,6 @@ pub const BLOCK_BYTES: usize = 4096;
 pub const REFERENCE_MIN: usize = 1024;
 /// Idle blocks that the pool keeps for the next batch; those above are given back to the allocator.
 const IDLE_BLOCKS_MAX: usize = 256;
-/// First room of a gather.
-const GATHER_BYTES: usize = 64 << 10;
 /// Most pieces that one writev takes; Linux allows 1024, more than these are left for the next call.
 const IO_SLICES_MAX: usize = 64;
 
@@ -96,14 +94,12 @@ impl Pool {
         Slice { block, start: 0, len }
     }
 
-    /// An empty buffer that grows up to `bytes` or more. At first it has room for [`GATHER_BYTES`] at most, so that a
-    /// large value costs nothing by being announced.
-    pub fn gather(&self, bytes: usize) -> Gather {
-        let bytes = Vec::with_capacity(bytes.min(GATHER_BYTES));
-        self.0.charge(bytes.capacity());
+    /// An empty buffer for `expected` bytes, or more. It grows with what arrives: a value costs nothing by being announced.
+    pub fn gather(&self, expected: usize) -> Gather {
         Gather {
-            charged: bytes.capacity(),
-            bytes,
+            bytes: Vec::new(),
+            expected,
+            charged: 0,
             shared: Rc::clone(&self.0),
         }
     }
@@ -305,14 +301,26 @@ impl Chain {
 /// Bytes that arrive in pieces, until they are whole; counted by the pool.
 pub struct Gather {
     bytes: Vec<u8>,
+    expected: usize,
     charged: usize,
     shared: Rc<Shared>,
 }
 
 impl Gather {
     pub fn extend(&mut self, part: &[u8]) {
+        let needed = self.bytes.len() + part.len();
+        if needed > self.bytes.capacity() {
+            // Twice as much each time, but no more than what is to come.
+            let room = (2 * self.bytes.capacity()).clamp(needed, self.expected.max(needed));
+            self.bytes.reserve_exact(room - self.bytes.len());
+        }
         self.bytes.extend_from_slice(part);
         self.recount();
+    }
+
+    /// Bytes that it takes in memory.
+    pub fn capacity(&self) -> usize {
+        self.bytes.capacity()
     }
 
     pub fn bytes(&self) -> &[u8] {

@@ -15,6 +15,8 @@ use std::io::ErrorKind;
 
 /// Reads of one client in a row before the others get their turn.
 const READS_IN_A_ROW: usize = 8;
+/// Bytes of a read where there is no memory left.
+const SQUEEZED_READ_BYTES: usize = 4 << 10;
 
 /// The first byte of a connection whose client speaks the binary protocol (`protocol_binary.h`).
 const BINARY_MAGIC: u8 = 0x80;
@@ -59,6 +61,8 @@ pub struct Client<N: Net> {
     pub queue: VecDeque<usize>,
     /// The sum of the costs of what is in the queue.
     pub load: usize,
+    /// Bytes of replies that wait for an earlier one, and of values that wait to be merged.
+    pub replies: usize,
     /// How much its retrievals may ask for at a time.
     pub pace: Pace,
     /// The retrieval in the queue of which keys have not been asked for yet; there is never more than one.
@@ -74,6 +78,10 @@ pub struct Client<N: Net> {
     pub asked_s: u32,
     /// On the list of clients to go on with.
     resuming: bool,
+    /// On the list of those that hold much.
+    pub is_heavy: bool,
+    /// On the list of those that are read when there is memory again.
+    pub is_squeezed: bool,
 }
 
 impl<N: Net> Client<N> {
@@ -85,6 +93,7 @@ impl<N: Net> Client<N> {
             outgoing: Outgoing::Idle,
             queue: VecDeque::new(),
             load: 0,
+            replies: 0,
             pace,
             unasked: None,
             reads_of_any: 0,
@@ -93,6 +102,8 @@ impl<N: Net> Client<N> {
             readable: false,
             asked_s: (now_ms / 1000) as u32,
             resuming: false,
+            is_heavy: false,
+            is_squeezed: false,
         }
     }
 
@@ -115,21 +126,27 @@ impl<N: Net> Client<N> {
         }
     }
 
-    /// Whether another request of this client may begin.
-    fn may_begin(&self, limits: &Limits) -> bool {
+    /// Whether another request of this client may begin, where no client may have more than `share` bytes held for it. One
+    /// that has nothing in flight may always ask for something.
+    fn may_begin(&self, limits: &Limits, share: usize) -> bool {
+        let idle = self.queue.is_empty() && self.output.is_empty();
         self.stage == Stage::Open
             && self.queue.len() < limits.requests_in_flight
-            && self.load + self.output.len() < limits.client_bytes
+            && (self.load + self.output.len() + self.replies < share || idle)
             && self.pace.has_room()
+    }
+
+    /// Bytes of what it has sent and what is not a request yet.
+    fn input_bytes(&self) -> usize {
+        match &self.input {
+            Input::Line(gather) | Input::Paused(gather) | Input::Value { gather, .. } => gather.capacity(),
+            Input::Nothing | Input::Swallow { .. } => 0,
+        }
     }
 
     /// Bytes that closing this client would give back at once.
     pub fn footprint(&self) -> usize {
-        let input = match &self.input {
-            Input::Line(gather) | Input::Paused(gather) | Input::Value { gather, .. } => gather.len(),
-            Input::Nothing | Input::Swallow { .. } => 0,
-        };
-        input + self.output.len()
+        self.input_bytes() + self.output.len() + self.replies
     }
 }
 
@@ -152,13 +169,21 @@ impl<N: Net> Proxy<N> {
     /// Reads and handles what the client sent, as far as its limits allow.
     pub(super) fn read_client(&mut self, index: usize, to_the_end: bool, scratch: &mut [u8]) {
         for _ in 0..READS_IN_A_ROW {
+            let share = self.client_share();
             let Some(client) = self.clients.get_mut(index) else {
                 return;
             };
-            let hungry = client.may_begin(&self.settings.limits) && !matches!(client.input, Input::Paused(_));
+            let hungry = client.may_begin(&self.settings.limits, share) && !matches!(client.input, Input::Paused(_));
             if !client.readable || !hungry {
                 return;
             }
+            let room = match self.pool.in_use() < self.settings.memory_bytes_max {
+                true => scratch.len(),
+                // There is none for more of what has begun, and only for a little that is new.
+                false if client.input_bytes() > 0 => return self.squeeze(index),
+                false => SQUEEZED_READ_BYTES.min(scratch.len()),
+            };
+            let scratch = &mut scratch[..room];
             match self.net.read(&mut client.socket, scratch) {
                 Ok(0) => {
                     client.readable = false;
@@ -173,6 +198,7 @@ impl<N: Net> Proxy<N> {
                         return self.refuse_binary(index);
                     }
                     self.client_bytes(index, &scratch[..count]);
+                    self.note_weight(index);
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     client.readable = false;
@@ -281,8 +307,9 @@ impl<N: Net> Proxy<N> {
     }
 
     fn keep(&mut self, index: usize, gather: Gather) {
+        let share = self.client_share();
         let client = &mut self.clients[index];
-        if find_newline(gather.bytes()).is_some() || self.starting || !client.may_begin(&self.settings.limits) {
+        if find_newline(gather.bytes()).is_some() || self.starting || !client.may_begin(&self.settings.limits, share) {
             client.input = Input::Paused(gather);
         } else if request::may_continue(gather.bytes()) {
             client.input = Input::Line(gather);
@@ -294,7 +321,10 @@ impl<N: Net> Proxy<N> {
     /// Begins requests until the bytes, or the client's allowance, are used up. Returns how many bytes were used.
     fn begin_requests(&mut self, index: usize, bytes: &[u8]) -> usize {
         let mut at = 0;
-        while at < bytes.len() && !self.starting && self.clients[index].may_begin(&self.settings.limits) {
+        while at < bytes.len()
+            && !self.starting
+            && self.clients[index].may_begin(&self.settings.limits, self.client_share())
+        {
             match self.begin_request(index, &bytes[at..]) {
                 Step::Used(count) => at += count,
                 Step::Unfinished => break,
@@ -337,12 +367,13 @@ impl<N: Net> Proxy<N> {
 
     /// Puts a client on the list to go on with, if it was waiting for something that has come.
     pub(super) fn resume_if_possible(&mut self, index: usize) {
+        let share = self.client_share();
         let client = &mut self.clients[index];
         if client.stage == Stage::Barrier && client.queue.is_empty() {
             client.stage = Stage::Open;
         }
         let waits = client.readable || matches!(client.input, Input::Paused(_));
-        if waits && client.may_begin(&self.settings.limits) {
+        if waits && client.may_begin(&self.settings.limits, share) {
             self.resume_later(index);
         }
     }
@@ -357,11 +388,12 @@ impl<N: Net> Proxy<N> {
 
     /// Goes on with a client: first with what it has sent already, then with what its socket holds.
     pub(super) fn resume_client(&mut self, index: usize, scratch: &mut [u8]) {
+        let share = self.client_share();
         let Some(client) = self.clients.get_mut(index) else {
             return;
         };
         client.resuming = false;
-        if !client.may_begin(&self.settings.limits) {
+        if !client.may_begin(&self.settings.limits, share) {
             return;
         }
         match std::mem::take(&mut client.input) {
@@ -389,6 +421,7 @@ impl<N: Net> Proxy<N> {
             return self.close_client(index);
         }
         let front = client.queue.front().copied();
+        self.note_weight(index);
         self.resume_if_possible(index);
         if let Some(front) = front {
             self.continue_read(front);

@@ -11,6 +11,8 @@ pub struct Merge {
     /// Where small values are copied to, many in a block.
     blocks: Chain,
     values: Vec<(u16, Slice)>,
+    /// Of all values.
+    bytes: usize,
 }
 
 impl Merge {
@@ -20,7 +22,13 @@ impl Merge {
             Some(slice) => slice.clone(),
             None => self.blocks.push_whole(pool, &[bytes]),
         };
+        self.bytes += value.len();
         self.values.push((slot, value));
+    }
+
+    /// Bytes of all values.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// All values, by slot.

@@ -6,7 +6,7 @@
 //!
 //! | file | what it is for |
 //! | --- | --- |
-//! | `client` `pace` | reading requests, writing replies, a client's limits |
+//! | `client` `pace` `memory` | reading requests, writing replies, a client's limits, all clients' memory |
 //! | `dispatch` | from a request to the transaction that it begins |
 //! | `transaction` `overtake` | what is in progress; replies leave in the order asked |
 //! | `read` `merge` `touch` `write` `conditional` `broadcast` `repair` | the kinds of transaction |
@@ -35,6 +35,7 @@ mod layout;
 mod life;
 mod link;
 mod listing;
+mod memory;
 mod merge;
 mod missed;
 mod names;
@@ -60,12 +61,13 @@ mod write;
 
 use crate::buffer::Pool;
 use crate::protocol::dialect::Dialect;
-use crate::words::{Reason, Size};
+use crate::words::Reason;
 use client::Client;
 use conditional::Holds;
 use farm::Farm;
 use flush::DelayedFlush;
 use link::{Leg, Link};
+use memory::Tight;
 use net::{Level, Net, Readiness, Token};
 use overtake::KeysRead;
 use pace::Pace;
@@ -149,6 +151,7 @@ pub struct Proxy<N: Net> {
     bulk_done: Vec<usize>,
     /// A running average of what clients' values weigh.
     value_bytes: usize,
+    tight: Tight,
     /// The time of this batch, and of the start.
     now_ms: u64,
     started_ms: u64,
@@ -202,6 +205,7 @@ impl<N: Net> Proxy<N> {
             reads_to_go_on: Vec::new(),
             bulk_done: Vec::new(),
             value_bytes: 0,
+            tight: Tight::default(),
             now_ms,
             started_ms: now_ms,
             next_tick_ms: now_ms,
@@ -278,9 +282,7 @@ impl<N: Net> Proxy<N> {
             self.settle();
         }
         self.write_dirty();
-        if self.pool.in_use() > self.settings.memory_bytes_max {
-            self.shed();
-        }
+        self.keep_within_memory();
     }
 
     /// Lets the legs of dead links fail over, and what had to wait for that begin.
@@ -313,34 +315,15 @@ impl<N: Net> Proxy<N> {
     /// When `tick` is due, on the clock of [`Net::now_ms`]; None if there is nothing to wait for but events.
     pub fn deadline_ms(&self) -> Option<u64> {
         let more_to_read = !self.reads_to_go_on.is_empty() || !self.bulk_done.is_empty();
-        if !self.resuming.is_empty() || !self.reading.is_empty() || more_to_read || self.resync_may_read() {
+        if self.may_relax()
+            || !self.resuming.is_empty()
+            || !self.reading.is_empty()
+            || more_to_read
+            || self.resync_may_read()
+        {
             return Some(self.now_ms);
         }
         (self.next_tick_ms != u64::MAX).then_some(self.next_tick_ms)
-    }
-
-    /// Closes the clients that hold the most until they hold less than the limit together. What is on its way to servers
-    /// does not count: it leaves, or fails over, within the timeout, and closing its clients would not free it.
-    fn shed(&mut self) {
-        let held: usize = self.clients.iter().map(|(_, client)| client.footprint()).sum();
-        let mut excess = held.saturating_sub(self.settings.memory_bytes_max);
-        while excess > 0 {
-            let fattest = self.clients.iter().max_by_key(|(_, client)| client.footprint());
-            let Some((index, client)) = fattest.filter(|(_, client)| client.footprint() > 0) else {
-                return;
-            };
-            let held = client.footprint();
-            excess = excess.saturating_sub(held);
-            self.statistics.shed_connections += 1;
-            self.net.log(
-                Level::Warning,
-                format_args!(
-                    "client {index}: closed, it held {} when --max-memory was reached",
-                    Size(held as u64)
-                ),
-            );
-            self.close_client(index);
-        }
     }
 
     /// Ends the conversation with all clients: what they have asked is answered, including what waits in their sockets,

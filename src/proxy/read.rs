@@ -412,6 +412,7 @@ impl<N: Net> Proxy<N> {
             self.value_bytes = (self.value_bytes * 63 + bytes.len()) / 64;
         }
         let fallible = self.farm.has_backups();
+        let client = self.transactions[id].client;
         let pool = std::rc::Rc::clone(&self.pool);
         let read = self.read_mut(id);
         read.hits += 1;
@@ -423,7 +424,13 @@ impl<N: Net> Proxy<N> {
             .slots
             .get(leg.slots_start + (leg.passed as usize).saturating_sub(1));
         match (&mut read.merge, slot) {
-            (Some(merge), Some(&slot)) => merge.add(&pool, slot, bytes, slice),
+            (Some(merge), Some(&slot)) => {
+                if let Some(client) = client {
+                    merge.add(&pool, slot, bytes, slice);
+                    self.clients[client].replies += bytes.len();
+                    self.note_weight(client);
+                }
+            }
             _ => match slice {
                 Some(slice) => self.reply_slice(id, slice),
                 None => self.reply(id, bytes),
@@ -517,6 +524,9 @@ impl<N: Net> Proxy<N> {
         let read = self.read_mut(id);
         read.slots.clear();
         if let Some(merge) = read.merge.take() {
+            if let Some(client) = self.transactions[id].client {
+                self.clients[client].replies -= merge.bytes();
+            }
             for value in merge.into_values() {
                 self.reply_slice(id, &value);
             }
@@ -556,8 +566,9 @@ impl<N: Net> Proxy<N> {
         let Some(client) = transaction.client.filter(|_| transaction.legs == 0 && !read.queued) else {
             return;
         };
+        let held_max = self.client_share().min(self.settings.limits.portion_bytes);
         let client = &self.clients[client];
-        if client.queue.front() == Some(&id) && client.output.len() <= self.settings.limits.portion_bytes {
+        if client.queue.front() == Some(&id) && client.output.len() <= held_max {
             self.ask_portion(id);
         }
     }
@@ -566,7 +577,8 @@ impl<N: Net> Proxy<N> {
     pub(super) fn abandon_read(&mut self, id: usize) {
         if let Work::Read(_) = &self.transactions[id].work {
             self.discount_read(id);
-            self.read_mut(id).rest = None;
+            let read = self.read_mut(id);
+            (read.rest, read.merge) = (None, None);
             if self.transactions[id].legs == 0 {
                 self.transactions[id].work = Work::Answered;
             }

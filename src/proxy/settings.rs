@@ -76,8 +76,6 @@ pub struct Limits {
     pub bulk_bytes_min: usize,
     /// Bytes of such portions that one server is asked for at a time, or one portion: what others wait for at most.
     pub bulk_bytes: usize,
-    /// Bytes of keys remembered that a server missed, or lacks; when there are more, it is flushed, or filled whole.
-    pub missed_bytes: usize,
 }
 
 impl Default for Limits {
@@ -89,7 +87,6 @@ impl Default for Limits {
             portion_keys: 256,
             bulk_bytes_min: 64 << 10,
             bulk_bytes: 512 << 10,
-            missed_bytes: 4 << 20,
         }
     }
 }

@@ -14,9 +14,12 @@ use super::repair::Repair;
 use super::survey::Survey;
 use super::write::Write;
 use super::{Proxy, broadcast::Broadcast};
-use crate::buffer::{Chain, Slice};
+use crate::buffer::{BLOCK_BYTES, Chain, Pool, Slice};
 
 pub const NO_SERVER: &[u8] = b"SERVER_ERROR no server available\r\n";
+
+/// What a request in progress takes beside its bytes, with its legs, roughly.
+const TRANSACTION_BYTES: usize = 512;
 
 /// The bytes of a request on their way to a server.
 #[derive(Clone, Copy)]
@@ -104,9 +107,15 @@ impl Text {
     }
 }
 
+/// What a reply that waits takes in memory: however short it is, it has a block of its own.
+fn weight(reply: &Chain) -> usize {
+    if reply.is_empty() { 0 } else { reply.len() + BLOCK_BYTES }
+}
+
 impl<N: Net> Proxy<N> {
     /// Puts a new transaction at the end of its client's queue.
     pub(super) fn open(&mut self, client: usize, noreply: bool, cost: usize) -> usize {
+        let cost = cost + TRANSACTION_BYTES;
         let id = self.transactions.insert(Transaction::new(Some(client), noreply, cost));
         self.requested_ms = self.now_ms;
         let owner = &mut self.clients[client];
@@ -115,36 +124,31 @@ impl<N: Net> Proxy<N> {
         id
     }
 
-    /// Where the bytes of a reply go now; None if nobody wants them.
-    fn reply_chain(&mut self, id: usize) -> Option<&mut Chain> {
+    /// Lets `add` write to where the bytes of a reply go now; not at all if nobody wants them.
+    fn add_to_reply(&mut self, id: usize, add: impl FnOnce(&mut Chain, &Pool)) {
         let transaction = &mut self.transactions[id];
-        if transaction.noreply {
-            return None;
-        }
-        let index = transaction.client?;
+        let Some(index) = transaction.client.filter(|_| !transaction.noreply) else {
+            return;
+        };
         let client = &mut self.clients[index];
         if client.queue.front() == Some(&id) {
             client.mark_dirty(&mut self.dirty_clients, index);
-            Some(&mut client.output)
-        } else {
-            Some(&mut transaction.reply)
+            return add(&mut client.output, &self.pool);
         }
+        let before = weight(&transaction.reply);
+        add(&mut transaction.reply, &self.pool);
+        client.replies += weight(&transaction.reply) - before;
+        self.note_weight(index);
     }
 
     /// Adds to a transaction's reply.
     pub(super) fn reply(&mut self, id: usize, bytes: &[u8]) {
-        let pool = std::rc::Rc::clone(&self.pool);
-        if let Some(chain) = self.reply_chain(id) {
-            chain.push(&pool, bytes);
-        }
+        self.add_to_reply(id, |chain, pool| chain.push(pool, bytes));
     }
 
     /// Adds to a transaction's reply, a large slice without copying.
     pub(super) fn reply_slice(&mut self, id: usize, slice: &Slice) {
-        let pool = std::rc::Rc::clone(&self.pool);
-        if let Some(chain) = self.reply_chain(id) {
-            chain.push_slice(&pool, slice);
-        }
+        self.add_to_reply(id, |chain, pool| chain.push_slice(pool, slice));
     }
 
     /// Ends a transaction's reply with these bytes, and lets those out that waited for it.
@@ -163,6 +167,7 @@ impl<N: Net> Proxy<N> {
         while let Some(&front) = client.queue.front() {
             let transaction = &mut self.transactions[front];
             if !transaction.reply.is_empty() {
+                client.replies -= weight(&transaction.reply);
                 client.output.append(&self.pool, &mut transaction.reply);
                 client.mark_dirty(&mut self.dirty_clients, index);
             }

@@ -174,8 +174,20 @@ fn manners(random: &mut Random) -> Manners {
     }
 }
 
+/// Pipelines come to their end, gets of two keys are asked for in portions, and these wait for their turn.
+fn small() -> Limits {
+    Limits {
+        requests_in_flight: 4,
+        client_bytes: 4 << 10,
+        portion_bytes: 512,
+        portion_keys: 2,
+        bulk_bytes_min: 1,
+        bulk_bytes: 300,
+    }
+}
+
 impl Plan {
-    pub fn new(class: Class, random: &mut Random) -> Self {
+    pub fn new(class: Class, small_limits: bool, random: &mut Random) -> Self {
         let farms = farms(class, random);
         let count = farms
             .iter()
@@ -227,7 +239,7 @@ impl Plan {
                 miss,
                 item_bytes_max: magents_max,
                 memory_bytes_max: 64 << 20,
-                limits: Limits::default(),
+                limits: if small_limits { small() } else { Limits::default() },
             })
             .collect();
         let capacity = match class {

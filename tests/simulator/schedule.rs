@@ -39,9 +39,13 @@ pub struct Outcome {
     pub slowest_us: Us,
 }
 
+/// One seed in so many has a magent with small limits: what takes many requests or bytes elsewhere happens there too. It shares
+/// no factor with the number of classes.
+const SMALL_LIMITS_ONE_IN: u64 = 5;
+
 pub fn run(seed: u64, class: Class, verbosity: Verbosity) -> Outcome {
     let mut random = Random::new(seed);
-    let plan = Plan::new(class, &mut random);
+    let plan = Plan::new(class, matches!(seed % SMALL_LIMITS_ONE_IN, 0), &mut random);
     let mut simulation = Simulation::new(plan, random, verbosity);
     let broken = simulation.course().err();
     if let Some(broken) = &broken {

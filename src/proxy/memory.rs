@@ -1,0 +1,127 @@
+//! What clients may hold in memory together.
+//!
+//! The more is held the less a client may have more of ([`Proxy::client_share`]): it is not read from, and servers are not
+//! asked for it, until it has less. So a server that hangs, or clients that do not take their replies, bring memory near
+//! `--max-memory` and no further. A request that has been read is never put off where its client has nothing else in flight.
+//!
+//! Where there is none left, a value that has begun to arrive waits. But what waits for its client, and not for a server, may
+//! wait for ever: above the limit the clients that hold the most of that are closed. To find these nobody walks through all
+//! clients: whoever comes to hold much is put on a list.
+
+use super::Proxy;
+use super::net::{Level, Net};
+use crate::words::Size;
+use std::collections::VecDeque;
+
+/// What a client may always have: some requests, or a portion of small values.
+const SHARE_BYTES_MIN: usize = 8 << 10;
+/// A client may have one part in so many of what is left.
+const SHARE_OF_FREE: usize = 4;
+/// What is held of less than this counts as little.
+const HEAVY_BYTES: usize = 16 << 10;
+/// Where nothing could be given back, so long nobody looks again.
+const IN_VAIN_PAUSE_MS: u64 = 10;
+/// Clients that go on in a turn when there is memory again.
+const RELAXED_IN_A_TURN: usize = 16;
+
+/// Where memory is short.
+#[derive(Default)]
+pub struct Tight {
+    /// Clients that hold much, or have held much.
+    heavy: Vec<usize>,
+    /// Clients that are read when there is memory again. Some may be gone.
+    squeezed: VecDeque<usize>,
+    look_again_ms: u64,
+}
+
+impl<N: Net> Proxy<N> {
+    /// Bytes that may be held for one client: requests in flight, and replies that have come or are foreseen.
+    pub(super) fn client_share(&self) -> usize {
+        let free = self.settings.memory_bytes_max.saturating_sub(self.pool.in_use());
+        let share = (free / SHARE_OF_FREE).max(SHARE_BYTES_MIN);
+        share.min(self.settings.limits.client_bytes)
+    }
+
+    /// Notes a client that has come to hold much.
+    pub(super) fn note_weight(&mut self, index: usize) {
+        let client = &mut self.clients[index];
+        if !client.is_heavy && client.footprint() >= HEAVY_BYTES {
+            client.is_heavy = true;
+            self.tight.heavy.push(index);
+        }
+    }
+
+    /// Lets a client wait until there is memory again.
+    pub(super) fn squeeze(&mut self, index: usize) {
+        let client = &mut self.clients[index];
+        if !client.is_squeezed {
+            client.is_squeezed = true;
+            self.tight.squeezed.push_back(index);
+        }
+    }
+
+    /// Whether there is memory again for clients that wait for it.
+    pub(super) fn may_relax(&self) -> bool {
+        !self.tight.squeezed.is_empty() && self.pool.in_use() < self.settings.memory_bytes_max
+    }
+
+    /// After a batch: makes room where too much is held, and goes on with some of those that waited for room.
+    pub(super) fn keep_within_memory(&mut self) {
+        if self.pool.in_use() > self.settings.memory_bytes_max && self.now_ms >= self.tight.look_again_ms {
+            self.shed();
+        }
+        for _ in 0..RELAXED_IN_A_TURN {
+            if !self.may_relax() {
+                return;
+            }
+            let Some(index) = self.tight.squeezed.pop_front() else {
+                return;
+            };
+            if let Some(client) = self.clients.get_mut(index).filter(|client| client.is_squeezed) {
+                client.is_squeezed = false;
+                self.resume_later(index);
+            }
+        }
+    }
+
+    /// Closes the clients that hold the most until those that hold much hold less than the limit together. What is on its
+    /// way to servers does not count: it leaves, or fails over, within the timeout, and closing its clients would not free it.
+    fn shed(&mut self) {
+        let mut heavy = std::mem::take(&mut self.tight.heavy);
+        heavy.retain(|&index| {
+            let Some(client) = self.clients.get_mut(index) else {
+                return false;
+            };
+            client.is_heavy &= client.footprint() >= HEAVY_BYTES;
+            client.is_heavy
+        });
+        // An index may have been given to another client since.
+        heavy.sort_unstable_by_key(|&index| (std::cmp::Reverse(self.clients[index].footprint()), index));
+        heavy.dedup();
+        let held: usize = heavy.iter().map(|&index| self.clients[index].footprint()).sum();
+        let mut excess = held.saturating_sub(self.settings.memory_bytes_max);
+        if excess == 0 {
+            self.tight.look_again_ms = self.now_ms + IN_VAIN_PAUSE_MS;
+        }
+        let mut closed = 0;
+        for &index in &heavy {
+            if excess == 0 {
+                break;
+            }
+            let held = self.clients[index].footprint();
+            excess = excess.saturating_sub(held);
+            closed += 1;
+            self.statistics.shed_connections += 1;
+            self.net.log(
+                Level::Warning,
+                format_args!(
+                    "client {index}: closed, it held {} when --max-memory was reached",
+                    Size(held as u64)
+                ),
+            );
+            self.close_client(index);
+        }
+        heavy.drain(..closed);
+        self.tight.heavy.append(&mut heavy);
+    }
+}
