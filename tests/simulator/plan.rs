@@ -174,15 +174,15 @@ fn manners(random: &mut Random) -> Manners {
     }
 }
 
-/// Pipelines come to their end, gets of two keys are asked for in portions, and these wait for their turn.
+/// Pipelines come to their end, gets of a few keys are asked for in portions, and these wait for their turn.
 fn small() -> Limits {
     Limits {
         requests_in_flight: 4,
         client_bytes: 4 << 10,
-        portion_bytes: 512,
-        portion_keys: 2,
+        portion_bytes: 4 << 10,
+        portion_keys: 8,
         bulk_bytes_min: 1,
-        bulk_bytes: 300,
+        bulk_bytes: 1500,
     }
 }
 
