@@ -10,7 +10,8 @@
 //!   is on the partner, which is asked first meanwhile. It may have been cleaned by a magent of before, so it is not emptied.
 //!
 //! Neither where the partners held so few items at that time that they cannot have had what the server has: a machine that
-//! has rebooted starts an empty memcached and a magent that may not reach the other machine yet.
+//! has rebooted starts an empty memcached and a magent that may not reach the other machine yet. Nor, at the start, where both
+//! took items back: which of them has missed something since, nobody can tell.
 //!
 //! A memcached that took its items back counts them as stored in this life (`total_items`), though no command stored them,
 //! and goes on with its old uptime.
