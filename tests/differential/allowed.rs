@@ -67,6 +67,9 @@ const LAST_WORDS: [&str; 5] = [
     TOO_LARGE,
 ];
 
+/// Commands with a value.
+const STORAGE: [&[u8]; 6] = [b"set", b"add", b"replace", b"append", b"prepend", b"cas"];
+
 /// What a bare memcached is sent, and what becomes of its answer.
 pub struct Candidate {
     pub allowed: Allowed,
@@ -77,40 +80,49 @@ pub struct Candidate {
 
 /// All that magent might be allowed to make of a stream.
 pub fn candidates(stream: &Stream) -> Vec<Candidate> {
-    let plain = stream.by_lines().0;
-    let mut bases = vec![(Allowed::AsWithoutPipelining, plain.clone())];
-    let skipped = without_indented_values(&plain);
-    if skipped != plain {
-        bases.push((Allowed::SkippedValue, skipped));
+    let line = |bytes: Vec<u8>| Part { bytes, is_value: false };
+    let lines: Vec<Part> = stream.by_lines().0.into_iter().map(line).collect();
+    let parts = parts(stream);
+    let mut candidates = candidates_of(&lines);
+    if parts != lines {
+        candidates.extend(candidates_of(&parts));
     }
+    candidates
+}
+
+fn candidates_of(parts: &[Part]) -> Vec<Candidate> {
+    let plain: Vec<Vec<u8>> = parts.iter().map(|part| part.bytes.clone()).collect();
+    let mut bases = vec![(Allowed::AsWithoutPipelining, plain.clone())];
     for (allowed, instead) in [
-        (Allowed::NoMeta, without_meta as fn(&[u8]) -> Vec<u8>),
+        (Allowed::SkippedValue, without_indented_value as fn(&[u8]) -> Vec<u8>),
+        (Allowed::NoMeta, without_meta),
         (Allowed::LongLine, without_long_line),
         (Allowed::RefusedWhole, refused_whole),
     ] {
         let (_, lines) = bases.last().expect("the first");
-        let edited: Vec<Vec<u8>> = lines.iter().map(|line| instead(line)).collect();
+        let edited = lines.iter().zip(parts).map(|(line, part)| match part.is_value {
+            true => line.clone(),
+            false => instead(line),
+        });
+        let edited: Vec<Vec<u8>> = edited.collect();
         if edited != *lines {
             bases.push((allowed, edited));
         }
     }
     let mut candidates = Vec::new();
     for (allowed, lines) in bases {
-        let cuts = plain
-            .iter()
-            .enumerate()
-            .filter_map(|(n, line)| Some((n, closes(n, line)?)));
-        let cuts = cuts.take(CUTS_MAX).map(|(n, allowed)| Candidate {
-            allowed,
-            stream: Stream(lines[..n].to_vec()),
-            closes: true,
-        });
         candidates.push(Candidate {
             allowed,
             stream: Stream(lines.clone()),
             closes: false,
         });
-        candidates.extend(cuts);
+        let cuts = parts.iter().enumerate().filter(|(_, part)| !part.is_value);
+        let cuts = cuts.filter_map(|(n, part)| Some((n, closes(n, &part.bytes)?)));
+        candidates.extend(cuts.take(CUTS_MAX).map(|(n, allowed)| Candidate {
+            allowed,
+            stream: Stream(lines[..n].to_vec()),
+            closes: true,
+        }));
     }
     candidates
 }
@@ -183,38 +195,90 @@ fn without_meta(line: &[u8]) -> Vec<u8> {
     }
 }
 
-/// The lines with an unknown command in place of each storage command behind blanks, and without its value; as many as
-/// there were.
-fn without_indented_values(lines: &[Vec<u8>]) -> Vec<Vec<u8>> {
-    let mut missing = 0;
-    let edited = lines.iter().map(|line| {
-        let (skipped, line) = line.split_at(missing.min(line.len()));
-        missing -= skipped.len();
-        let words = words(line);
-        let len = words
-            .get(4)
-            .and_then(|word| std::str::from_utf8(word).ok()?.parse::<usize>().ok());
-        match len {
-            Some(len) if line.starts_with(b" ") && line.ends_with(b"\n") && may_have_value(&words) => {
-                missing = len.saturating_add(2);
-                b"nonsense\r\n".to_vec()
-            }
-            _ => line.to_vec(),
+/// In place of a storage command behind blanks an unknown command, and one that reads the value and does nothing with it.
+fn without_indented_value(line: &[u8]) -> Vec<u8> {
+    let words = words(line);
+    let len = words
+        .get(4)
+        .and_then(|word| std::str::from_utf8(word).ok()?.parse::<usize>().ok());
+    match len {
+        Some(len) if line.starts_with(b" ") && line.ends_with(b"\n") && may_have_value(&words) => {
+            let refused = if words.last() == Some(&&b"noreply"[..]) {
+                ""
+            } else {
+                "nonsense\r\n"
+            };
+            format!("{refused}append nobodys_key 0 0 {len} noreply\r\n").into_bytes()
         }
-    });
-    edited.collect()
+        _ => line.to_vec(),
+    }
+}
+
+/// A line, or a value, of which is known what it is.
+#[derive(Clone, PartialEq, Eq)]
+struct Part {
+    bytes: Vec<u8>,
+    is_value: bool,
+}
+
+/// The stream in lines and values, as far as lengths of values are beyond doubt.
+fn parts(stream: &Stream) -> Vec<Part> {
+    let bytes = stream.bytes();
+    let (mut parts, mut rest) = (Vec::new(), &bytes[..]);
+    while !rest.is_empty() {
+        let newline = rest.iter().position(|&byte| byte == b'\n');
+        let (line, behind) = rest.split_at(newline.map_or(rest.len(), |at| at + 1));
+        let (value, behind) = behind.split_at(value_bytes(line, behind));
+        for (bytes, is_value) in [(line, false), (value, true)] {
+            if !bytes.is_empty() {
+                let bytes = bytes.to_vec();
+                parts.push(Part { bytes, is_value });
+            }
+        }
+        rest = behind;
+    }
+    parts
+}
+
+/// How many of the bytes behind a line are its value, with the end of that; a stand-in for a value is one.
+fn value_bytes(line: &[u8], behind: &[u8]) -> usize {
+    let words = words(line);
+    let stores = words.first().is_some_and(|name| STORAGE.contains(name)) && !line.starts_with(b" ");
+    let Some(len) = words.get(4).filter(|_| stores) else {
+        return 0;
+    };
+    let stand_in = [b"<x*", *len, b">"].concat();
+    let len = std::str::from_utf8(len).ok().and_then(|len| len.parse::<usize>().ok());
+    match len {
+        Some(_) if behind.starts_with(&stand_in) => (stand_in.len() + 2).min(behind.len()),
+        Some(len) if len < behind.len() => (len + 2).min(behind.len()),
+        _ => 0,
+    }
 }
 
 /// A line that is refused as magent refuses one with a NUL: its key is too long. And so is a retrieval with such a key:
 /// memcached may have touched the keys before it, and 1.6.45 says a line end in place of the error if noreply is behind.
 fn refused_whole(line: &[u8]) -> Vec<u8> {
     const KEY_BYTES_MAX: usize = 250;
-    const NAMES: [&[u8]; 9] = [
-        b"get", b"gets", b"gat", b"gats", b"incr", b"decr", b"touch", b"delete", b"bget",
+    const NAMES: [&[u8]; 10] = [
+        b"get", b"gets", b"gat", b"gats", b"incr", b"decr", b"touch", b"delete", b"bget", b"stats",
     ];
     let end = if line.ends_with(b"\n") { "\r\n" } else { "" };
     let words = words(line);
     let known = words.first().is_some_and(|word| NAMES.contains(word));
+    let stores = words.first().is_some_and(|word| STORAGE.contains(word)) && line.contains(&0);
+    if let Some(len) = words
+        .get(4)
+        .and_then(|word| std::str::from_utf8(word).ok()?.parse::<usize>().ok())
+        .filter(|_| stores)
+    {
+        let refused = if words.last() == Some(&&b"noreply"[..]) {
+            ""
+        } else {
+            "get <x*251>\r\n"
+        };
+        return format!("{refused}append nobodys_key 0 0 {len} noreply\r\n").into_bytes();
+    }
     match known && (line.contains(&0) || words.iter().any(|word| word.len() > KEY_BYTES_MAX)) {
         true => format!("get <x*251>{end}").into_bytes(),
         false => line.to_vec(),
