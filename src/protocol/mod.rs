@@ -7,11 +7,12 @@
 //! result.
 //!
 //! The text protocol is memcached's `protocol.txt`; where that is silent, the behaviour of memcached 1.6.18 and of 1.6.45
-//! is the rule, and `tests/text_protocol.rs` and `tests/malformed.rs` compare byte for byte. The meta commands and the binary protocol will be two
-//! more files beside `request`, with the same [`request::Request`] as their result.
+//! is the rule, and `tests/text_protocol.rs` and `tests/differential.rs` compare byte for byte. The meta commands and the binary
+//! protocol will be two more files beside `request`, with the same [`request::Request`] as their result.
 
 mod admin;
 pub mod dialect;
+mod find;
 mod keyed;
 pub mod number;
 pub mod question;
@@ -21,6 +22,8 @@ pub mod response;
 mod storage;
 pub mod verb;
 pub mod words;
+
+pub use find::{find_byte, find_newline};
 
 /// Longest key in bytes (`KEY_MAX_LENGTH` of memcached).
 pub const KEY_BYTES_MAX: usize = 250;
@@ -40,23 +43,9 @@ pub fn is_key(word: &[u8]) -> bool {
     (1..=KEY_BYTES_MAX).contains(&word.len()) && !word.iter().any(ends)
 }
 
-/// The offset of the first newline, by the C library's fast search.
-pub fn find_newline(bytes: &[u8]) -> Option<usize> {
-    // Short lines are the rule, and for them a plain loop is faster than a call.
-    const NEAR: usize = 48;
-    let (near, far) = bytes.split_at(bytes.len().min(NEAR));
-    if let Some(at) = near.iter().position(|&byte| byte == b'\n') {
-        return Some(at);
-    }
-    // `skip_until` is the standard library's door to memchr; reading from a slice cannot fail.
-    let mut rest = far;
-    let skipped = std::io::BufRead::skip_until(&mut rest, b'\n').unwrap_or(0);
-    (skipped > 0 && far[skipped - 1] == b'\n').then(|| near.len() + skipped - 1)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{KEY_BYTES_MAX, find_newline, is_key};
+    use super::{KEY_BYTES_MAX, is_key};
 
     #[test]
     fn a_key_is_what_every_memcached_reads_as_one_word() {
@@ -72,18 +61,6 @@ mod tests {
         }
         for word in [&b""[..], b" ", b"a b", b"a\nb", b"a\0b", &[b'k'; KEY_BYTES_MAX + 1]] {
             assert!(!is_key(word), "{}", word.escape_ascii());
-        }
-    }
-
-    #[test]
-    fn a_newline_is_found_wherever_it_is() {
-        for len in [0, 1, 47, 48, 49, 500] {
-            assert_eq!(find_newline(&vec![b'x'; len]), None);
-            for at in 0..len {
-                let mut bytes = vec![b'x'; len];
-                bytes[at] = b'\n';
-                assert_eq!(find_newline(&bytes), Some(at));
-            }
         }
     }
 }

@@ -57,6 +57,13 @@ pub enum Question {
 impl Question {
     /// The question of a request; None if it is none that magent asks.
     pub fn of(request: &[u8]) -> Option<Self> {
+        // The ones that there are most of, as magent writes them.
+        if request.starts_with(b"get ") {
+            return Some(Self::Get);
+        }
+        if request.starts_with(b"set ") {
+            return Some(Self::Set);
+        }
         let start = request.iter().position(|&byte| byte != b' ')?;
         let request = &request[start..];
         let word_len = request.iter().position(|&byte| matches!(byte, b' ' | b'\r'))?;

@@ -21,7 +21,7 @@ pub use super::storage::storage_line;
 pub use super::verb::Verb;
 pub use super::words::Keys;
 use super::words::Words;
-use super::{KEY_BYTES_MAX, admin, find_newline, keyed};
+use super::{KEY_BYTES_MAX, admin, find_byte, find_newline, keyed};
 
 /// Lines with their ends that the new parser does not look into.
 const BYTES_MIN_NEW: usize = 4;
@@ -123,10 +123,7 @@ pub fn parse_as(dialect: Dialect, bytes: &[u8]) -> Option<(usize, Result<Request
 
 /// The old parser handles a line as a C string, and takes blanks before a command.
 fn parse_old(line: &[u8]) -> Result<Request<'_>, Refusal> {
-    let line = match line.contains(&0) {
-        true => line.split(|&byte| byte == 0).next().unwrap_or(&[]),
-        false => line,
-    };
+    let line = find_byte(line, 0).map_or(line, |end| &line[..end]);
     let mut words = Keys::of(line);
     match words.next().unwrap_or(&[]) {
         // What clients of old said; it is a get.
@@ -143,7 +140,7 @@ fn parse_new(line: &[u8]) -> Result<Request<'_>, Refusal> {
         return Err(refusal_of_indented(line));
     }
     let request = command(verb, line, words, Dialect::New)?;
-    if line.contains(&0) && request.keys_concerned().any(|key| key.contains(&0)) {
+    if find_byte(line, 0).is_some() && request.keys_concerned().any(|key| key.contains(&0)) {
         // A server of another version might take it for the end of the line.
         return Err(request.refused());
     }
@@ -194,9 +191,8 @@ fn command<'a>(verb: &[u8], line: &'a [u8], words: Keys<'a>, dialect: Dialect) -
 
 fn retrieval<'a>(verb: Verb, line: &'a [u8], keys: Keys<'a>, dialect: Dialect) -> Result<Request<'a>, Refusal> {
     let mut request = keyed_retrieval(verb, line, verb.name().len(), keys)?;
-    match keys.clone().next() {
-        Some(key) => request.key = key,
-        None => return Err(Refusal::too_short(dialect)),
+    if request.key_count == 0 {
+        return Err(Refusal::too_short(dialect));
     }
     if let Line::Rewritten(text) = &mut request.line {
         text.extend_from_slice(verb.name().as_bytes());
@@ -208,9 +204,13 @@ fn retrieval<'a>(verb: Verb, line: &'a [u8], keys: Keys<'a>, dialect: Dialect) -
 /// A retrieval whose keys stand behind `before` bytes, if one space is between all words. Else an empty line is begun, to
 /// be written anew.
 fn keyed_retrieval<'a>(verb: Verb, line: &'a [u8], before: usize, keys: Keys<'a>) -> Result<Request<'a>, Refusal> {
+    let mut first: &[u8] = &[];
     let mut key_count = 0;
     let mut len = before;
     for key in keys {
+        if key_count == 0 {
+            first = key;
+        }
         if key.len() > KEY_BYTES_MAX {
             return Err(Refusal::loud(BAD_FORMAT));
         }
@@ -221,7 +221,7 @@ fn keyed_retrieval<'a>(verb: Verb, line: &'a [u8], before: usize, keys: Keys<'a>
     Ok(Request {
         verb,
         noreply: false,
-        key: &[],
+        key: first,
         keys,
         key_count,
         flags: 0,
@@ -246,14 +246,12 @@ fn push_keys(text: &mut Vec<u8>, keys: Keys<'_>) {
 /// The old parser takes a gat without keys, the new one does not.
 fn get_and_touch<'a>(verb: Verb, line: &'a [u8], mut keys: Keys<'a>, dialect: Dialect) -> Result<Request<'a>, Refusal> {
     let token = keys.next().ok_or(Refusal::too_short(dialect))?;
-    let first = keys.clone().next();
-    if dialect == Dialect::New && first.is_none() {
+    if dialect == Dialect::New && keys.clone().next().is_none() {
         return Err(Refusal::too_short(dialect));
     }
     let exptime = dialect.exptime(token).ok_or(Refusal::loud(BAD_EXPTIME))?;
     let mut request = keyed_retrieval(verb, line, verb.name().len() + 1 + token.len(), keys)?;
     request.exptime = exptime;
-    request.key = first.unwrap_or(&[]);
     if !is_plain(token, exptime) && matches!(request.line, Line::Verbatim(_)) {
         request.line = Line::Rewritten(Vec::new());
     }

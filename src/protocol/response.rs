@@ -6,7 +6,7 @@
 //! What a memcached would not write is garbage, in the numbers too: who takes `-0` or `+5` for a length and is wrong takes
 //! a value for answers, or answers for a value.
 
-use super::{KEY_BYTES_MAX, find_newline};
+use super::{KEY_BYTES_MAX, find_byte, find_newline};
 
 /// Longest status line that a server sends: an error, or a line of `stats`. A longer one is garbage.
 pub const RESPONSE_LINE_BYTES_MAX: usize = 2048;
@@ -92,6 +92,9 @@ fn parse_line(line: &[u8]) -> Result<Response<'_>, Garbage> {
     if let Some(text) = line.strip_prefix(b"VALUE ") {
         return value(response, text);
     }
+    if line == b"END" {
+        return Ok(response);
+    }
     let word_len = line.iter().position(|&byte| byte == b' ').unwrap_or(line.len());
     let (word, alone) = (&line[..word_len], word_len == line.len());
     response.status = match word {
@@ -119,7 +122,7 @@ fn parse_line(line: &[u8]) -> Result<Response<'_>, Garbage> {
 
 /// `text` is what stands behind `VALUE `.
 fn value<'a>(mut response: Response<'a>, text: &'a [u8]) -> Result<Response<'a>, Garbage> {
-    let key_len = text.iter().position(|&byte| byte == b' ').ok_or(Garbage)?;
+    let key_len = find_byte(text, b' ').ok_or(Garbage)?;
     if !(1..=KEY_BYTES_MAX).contains(&key_len) {
         return Err(Garbage);
     }

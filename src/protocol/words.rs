@@ -1,6 +1,6 @@
 //! The words of a command line: what stands between spaces, any other bytes whatever they are.
 
-use super::KEY_BYTES_MAX;
+use super::{KEY_BYTES_MAX, find_byte};
 
 /// Words kept of a line; none but retrievals and stats have a use for more.
 pub const WORDS_KEPT: usize = 7;
@@ -27,7 +27,7 @@ impl<'a> Iterator for Keys<'a> {
     fn next(&mut self) -> Option<&'a [u8]> {
         let start = self.0.iter().position(|&byte| byte != b' ').unwrap_or(self.0.len());
         let text = &self.0[start..];
-        let end = text.iter().position(|&byte| byte == b' ').unwrap_or(text.len());
+        let end = find_byte(text, b' ').unwrap_or(text.len());
         self.0 = &text[end..];
         (end > 0).then(|| &text[..end])
     }
