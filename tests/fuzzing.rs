@@ -13,7 +13,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
 
 /// Changes of the corpus that are tried for each target.
-const MUTATIONS: u64 = 3000;
+const MUTATIONS: u64 = 2000;
 
 fn corpus(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
     if let Ok(input) = std::env::var("INPUT") {

@@ -16,7 +16,7 @@ use std::rc::Rc;
 const MEMORY_BYTES_MAX: usize = 256 << 10;
 /// What the proxy may hold: that, a turn's worth of what it has read, the blocks that it keeps for the next batch, and its
 /// tables.
-const HELD_BYTES_MAX: isize = 40 << 20;
+const HELD_BYTES_MAX: isize = 4 << 20;
 /// Virtual time after which everybody has an answer: every timeout and pause has passed several times.
 const DRAIN_MS: u64 = 60_000;
 const SCRATCH_BYTES: usize = 64 << 10;
