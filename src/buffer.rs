@@ -72,10 +72,10 @@ impl Pool {
     fn block(&self, bytes: usize) -> Rc<Block> {
         let charged = bytes.max(BLOCK_BYTES);
         self.0.charge(charged);
-        if charged == BLOCK_BYTES
-            && let Some(block) = self.0.idle.borrow_mut().pop()
-        {
-            return block;
+        if charged == BLOCK_BYTES {
+            if let Some(block) = self.0.idle.borrow_mut().pop() {
+                return block;
+            }
         }
         Rc::new(Block {
             bytes: AppendOnly::with_capacity(charged),
@@ -263,10 +263,10 @@ impl Chain {
 
     /// Hands the front of the chain to `write` as the pieces of one writev.
     pub fn with_io_slices<T>(&self, write: impl FnOnce(&[IoSlice<'_>]) -> T) -> T {
-        if let [only] = self.slices.as_slices().0
-            && self.slices.len() == 1
-        {
-            return write(&[IoSlice::new(only.bytes())]);
+        if let [only] = self.slices.as_slices().0 {
+            if self.slices.len() == 1 {
+                return write(&[IoSlice::new(only.bytes())]);
+            }
         }
         let mut pieces = [IoSlice::new(&[]); IO_SLICES_MAX];
         let mut count = 0;

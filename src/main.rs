@@ -154,10 +154,10 @@ impl Ground {
             }
             None => None,
         };
-        if let Some(account) = &config.account
-            && *account != sys::current_account()
-        {
-            sys::drop_privileges(account).map_err(while_doing("cannot become the user of -u and -g"))?;
+        if let Some(account) = &config.account {
+            if *account != sys::current_account() {
+                sys::drop_privileges(account).map_err(while_doing("cannot become the user of -u and -g"))?;
+            }
         }
         let poll = mio::Poll::new().map_err(while_doing("cannot watch connections"))?;
         let registry = poll.registry().try_clone();

@@ -319,11 +319,11 @@ impl Stage {
                 withheld.insert(socket, pipe.incoming.split_off(keep));
             }
         }
-        if ready.is_empty()
-            && let Some(deadline_ms) = self.proxy.deadline_ms()
-        {
-            let world = self.proxy.net();
-            world.now_ms = world.now_ms.max(deadline_ms);
+        if ready.is_empty() {
+            if let Some(deadline_ms) = self.proxy.deadline_ms() {
+                let world = self.proxy.net();
+                world.now_ms = world.now_ms.max(deadline_ms);
+            }
         }
         self.proxy.begin_batch();
         let readable = Readiness {

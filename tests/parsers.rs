@@ -231,15 +231,15 @@ proptest! {
     /// If a server read the length of a value otherwise, it would run the value as commands.
     #[test]
     fn the_length_of_a_value_is_beyond_doubt(dialect in dialect(), line in line()) {
-        if let Some((_, Ok(request))) = request::parse_as(dialect, &line)
-            && request.verb.is_storage()
-        {
+        if let Some((_, Ok(request))) = request::parse_as(dialect, &line) {
+        if request.verb.is_storage() {
             let words: Vec<&[u8]> = request.line.bytes().split(|&byte| byte == b' ').filter(|word| !word.is_empty()).collect();
             prop_assert_eq!(words[1], request.key);
             prop_assert!(words[1].len() <= KEY_BYTES_MAX);
             prop_assert_eq!(words[4].to_vec(), request.value_len.to_string().into_bytes());
             prop_assert_eq!(std::str::from_utf8(words[2]).unwrap().parse::<u32>(), Ok(request.flags));
             prop_assert_eq!(std::str::from_utf8(words[3]).unwrap().parse::<i32>().map(i64::from), Ok(request.exptime));
+        }
         }
     }
 

@@ -241,14 +241,14 @@ impl<N: Net> Proxy<N> {
                         false => self.decide_elsewhere(id, &conditional, conditional.failed_over),
                     };
                 }
-                if let (Some(second), Some(brought)) = (conditional.servers.1, conditional.failed_over)
-                    && !self.farm.servers[second].is_up()
-                {
-                    let key = conditional.key();
-                    let server = &mut self.farm.servers[second];
-                    server.missed_for_good(&key);
-                    if let Some(writes) = server.missed.of(&key).filter(|_| brought) {
-                        writes.stored_there = Some(stored);
+                if let (Some(second), Some(brought)) = (conditional.servers.1, conditional.failed_over) {
+                    if !self.farm.servers[second].is_up() {
+                        let key = conditional.key();
+                        let server = &mut self.farm.servers[second];
+                        server.missed_for_good(&key);
+                        if let Some(writes) = server.missed.of(&key).filter(|_| brought) {
+                            writes.stored_there = Some(stored);
+                        }
                     }
                 }
                 let text = Text::new(line);

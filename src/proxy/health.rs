@@ -59,8 +59,12 @@ impl<N: Net> Proxy<N> {
             return self.server_down(index, format_args!("cannot connect: {reason}"));
         }
         let cut_off = self.close_links(index);
-        let reason = format_args!("magent cannot open a connection: {reason}");
-        self.mark_down(index, cut_off, Cause::Magent, reason);
+        self.mark_down(
+            index,
+            cut_off,
+            Cause::Magent,
+            format_args!("magent cannot open a connection: {reason}"),
+        );
     }
 
     /// Where nobody listens any more the process has ended, and what it held is lost.
@@ -76,8 +80,12 @@ impl<N: Net> Proxy<N> {
         }
         let cut_off = self.set_links_aside(index);
         let timeout_ms = self.settings.timeout_ms;
-        let reason = format_args!("no answer within {timeout_ms} ms");
-        self.mark_down(index, cut_off, Cause::Server, reason);
+        self.mark_down(
+            index,
+            cut_off,
+            Cause::Server,
+            format_args!("no answer within {timeout_ms} ms"),
+        );
     }
 
     fn mark_down(&mut self, index: usize, cut_off: usize, cause: Cause, reason: fmt::Arguments<'_>) {
@@ -195,11 +203,11 @@ impl<N: Net> Proxy<N> {
                         server.name
                     ),
                 );
-                if server.links.len() > 1
-                    && let Health::Rejoining { step, .. } = &mut server.health
-                {
-                    *step = Rejoining::Flushing;
-                    return;
+                if server.links.len() > 1 {
+                    if let Health::Rejoining { step, .. } = &mut server.health {
+                        *step = Rejoining::Flushing;
+                        return;
+                    }
                 }
                 0
             }

@@ -59,7 +59,7 @@ impl Version {
     pub fn parse(text: &[u8]) -> Option<Self> {
         let mut numbers = text.splitn(3, |&byte| byte == b'.').map(|part| {
             let digits = part.iter().take_while(|byte| byte.is_ascii_digit()).count();
-            str::from_utf8(&part[..digits]).ok()?.parse().ok()
+            std::str::from_utf8(&part[..digits]).ok()?.parse().ok()
         });
         let major = numbers.next()??;
         let mut further = || numbers.next().flatten().unwrap_or(0);

@@ -121,13 +121,13 @@ impl Leg {
         let end = request.len() - LINE_END.len();
         let left = &request[self.cursor..end];
         // Mostly it is the next one.
-        if let [b' ', behind @ ..] = left
-            && let Some([] | [b' ', ..]) = behind.strip_prefix(key)
-        {
-            self.hits += 1;
-            self.passed += 1;
-            self.cursor += 1 + key.len();
-            return true;
+        if let [b' ', behind @ ..] = left {
+            if let Some([] | [b' ', ..]) = behind.strip_prefix(key) {
+                self.hits += 1;
+                self.passed += 1;
+                self.cursor += 1 + key.len();
+                return true;
+            }
         }
         let mut keys = Keys::of(left);
         let Some(skipped) = keys.by_ref().position(|candidate| candidate == key) else {

@@ -374,8 +374,15 @@ impl<N: Net> Proxy<N> {
             let slots_start = read.slots.len();
             read.slots.extend_from_slice(&share.slots);
             let purpose = Purpose::Read(share.ask.take().unwrap_or(Ask::First));
-            let (bytes, keys) = (Bytes::Parts(&[&share.text]), share.slots.len() as u32);
-            let leg = self.send(share.server, share.lane, purpose, id, bytes, keys);
+            let keys = share.slots.len() as u32;
+            let leg = self.send(
+                share.server,
+                share.lane,
+                purpose,
+                id,
+                Bytes::Parts(&[&share.text]),
+                keys,
+            );
             leg.cursor = share.header_len;
             leg.slots_start = slots_start;
             leg.foreseen_bytes = key_bytes * share.slots.len();
@@ -395,9 +402,11 @@ impl<N: Net> Proxy<N> {
         slice: Option<&Slice>,
     ) {
         let fallible = self.farm.has_backups();
-        if fallible && let Some(line) = unique::tag_line(self.farm.servers[server].tag(), response.line) {
-            let tagged = self.pool.copy(&[&line, b"\r\n", &bytes[line_len..]]);
-            return self.pass_value(server, leg, response.key, tagged.bytes(), None);
+        if fallible {
+            if let Some(line) = unique::tag_line(self.farm.servers[server].tag(), response.line) {
+                let tagged = self.pool.copy(&[&line, b"\r\n", &bytes[line_len..]]);
+                return self.pass_value(server, leg, response.key, tagged.bytes(), None);
+            }
         }
         self.pass_value(server, leg, response.key, bytes, slice);
     }
@@ -436,10 +445,10 @@ impl<N: Net> Proxy<N> {
                 None => self.reply(id, bytes),
             },
         }
-        if ask == Ask::SecondAfterMiss
-            && let Some(first) = self.farm.partner(key, server)
-        {
-            self.repair_later(server, first, key);
+        if ask == Ask::SecondAfterMiss {
+            if let Some(first) = self.farm.partner(key, server) {
+                self.repair_later(server, first, key);
+            }
         }
     }
 

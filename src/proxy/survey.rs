@@ -120,7 +120,9 @@ impl Survey {
 
     /// Takes a server's `STAT <name> <value>`; what is no text, or more than there is room for, is left out.
     fn take(&mut self, line: &[u8]) {
-        let text = line.strip_prefix(b"STAT ").and_then(|rest| str::from_utf8(rest).ok());
+        let text = line
+            .strip_prefix(b"STAT ")
+            .and_then(|rest| std::str::from_utf8(rest).ok());
         let Some((name, value)) = text.and_then(|text| text.split_once(' ')) else {
             return;
         };

@@ -80,13 +80,13 @@ impl<N: Net> Proxy<N> {
         for key in Keys::of(line).skip(2) {
             let partner = self.farm.partner(key, server);
             let absent = |&partner: &usize| !self.farm.servers[partner].is_up();
-            if let Some(partner) = partner.filter(absent)
-                && !self.farm.may_be_elsewhere(key, server)
-            {
-                let partner = &mut self.farm.servers[partner];
-                partner.missed_for_good(key);
-                if !found && partner.missed.of(key).is_some_and(|writes| writes.brought.is_some()) {
-                    partner.miss(key);
+            if let Some(partner) = partner.filter(absent) {
+                if !self.farm.may_be_elsewhere(key, server) {
+                    let partner = &mut self.farm.servers[partner];
+                    partner.missed_for_good(key);
+                    if !found && partner.missed.of(key).is_some_and(|writes| writes.brought.is_some()) {
+                        partner.miss(key);
+                    }
                 }
             }
         }

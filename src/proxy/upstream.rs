@@ -474,8 +474,10 @@ impl<N: Net> Proxy<N> {
                 let server = &mut self.farm.servers[server];
                 // What a failure of its own has left behind is not known.
                 server.heard_out &= !line.starts_with(b"SERVER_ERROR");
-                if fails_over && let Some(writes) = key_of(leg.request.bytes()).and_then(|key| server.missed.of(key)) {
-                    writes.stored_here = Some(status == Status::Stored);
+                if fails_over {
+                    if let Some(writes) = key_of(leg.request.bytes()).and_then(|key| server.missed.of(key)) {
+                        writes.stored_here = Some(status == Status::Stored);
+                    }
                 }
             }
         }

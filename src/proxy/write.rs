@@ -158,10 +158,10 @@ impl<N: Net> Proxy<N> {
                 None => sent = Some(leg.request.clone()),
             }
         }
-        if place.second.is_some()
-            && let Work::Write(write) = &mut self.transactions[id].work
-        {
-            write.request = sent.or(kept);
+        if place.second.is_some() {
+            if let Work::Write(write) = &mut self.transactions[id].work {
+                write.request = sent.or(kept);
+            }
         }
         self.ask_for_sizes(id, verb, key, place);
     }
@@ -223,14 +223,14 @@ impl<N: Net> Proxy<N> {
                     false => self.answer_write(id, &write),
                 }
             }
-        } else if !self.transactions[id].answered
-            && let Work::Write(write) = &self.transactions[id].work
-        {
-            // The other answer is still to come, but is not waited for.
-            let early = write.first.answer();
-            if let Some((status, text)) = early.map(|(status, text)| (status, Text::new(write.told(text)))) {
-                write.count(&mut self.statistics, status);
-                self.answer(id, text.bytes());
+        } else if !self.transactions[id].answered {
+            if let Work::Write(write) = &self.transactions[id].work {
+                // The other answer is still to come, but is not waited for.
+                let early = write.first.answer();
+                if let Some((status, text)) = early.map(|(status, text)| (status, Text::new(write.told(text)))) {
+                    write.count(&mut self.statistics, status);
+                    self.answer(id, text.bytes());
+                }
             }
         }
     }
@@ -257,24 +257,24 @@ impl<N: Net> Proxy<N> {
             return self.answer(id, NO_SERVER);
         };
         let alone = write.first.answer().is_none() || write.second.answer().is_none();
-        if let (true, Some(there), Some(request)) = (alone, there, &write.request)
-            && let Some(key) = key_of(request.bytes())
-        {
-            if is_negative(status) && write.elsewhere {
-                // It says no more than that the key is not here.
-                self.farm.servers[here].may_lack(key, there);
-                return self.answer(id, NO_SERVER);
-            }
-            if !is_negative(status) && copy.outcome() == Outcome::Settled {
-                if self.farm.servers[there].is_up() {
-                    // It has come back meanwhile, without this write, and may have been filled without it.
-                    write.count(&mut self.statistics, status);
-                    let reply = Some(Text::new(write.told(text)));
-                    return self.heal(here, there, key, Some(Waiting { write: id, reply }));
+        if let (true, Some(there), Some(request)) = (alone, there, &write.request) {
+            if let Some(key) = key_of(request.bytes()) {
+                if is_negative(status) && write.elsewhere {
+                    // It says no more than that the key is not here.
+                    self.farm.servers[here].may_lack(key, there);
+                    return self.answer(id, NO_SERVER);
                 }
-                if write.elsewhere {
-                    let brought = matches!(other, Copy::Lost { brought: true }) && copy.is_done_alike(write.verb);
-                    self.farm.servers[there].miss_with(key, Outcome::Settled, brought);
+                if !is_negative(status) && copy.outcome() == Outcome::Settled {
+                    if self.farm.servers[there].is_up() {
+                        // It has come back meanwhile, without this write, and may have been filled without it.
+                        write.count(&mut self.statistics, status);
+                        let reply = Some(Text::new(write.told(text)));
+                        return self.heal(here, there, key, Some(Waiting { write: id, reply }));
+                    }
+                    if write.elsewhere {
+                        let brought = matches!(other, Copy::Lost { brought: true }) && copy.is_done_alike(write.verb);
+                        self.farm.servers[there].miss_with(key, Outcome::Settled, brought);
+                    }
                 }
             }
         }
@@ -395,10 +395,10 @@ impl<N: Net> Proxy<N> {
 
     /// The partner was down when the write was sent.
     fn note_absent(&mut self, place: Place, key: &[u8]) {
-        if let Some(second) = place.second
-            && !self.farm.servers[second].is_up()
-        {
-            self.farm.miss_for_now(second, key, false);
+        if let Some(second) = place.second {
+            if !self.farm.servers[second].is_up() {
+                self.farm.miss_for_now(second, key, false);
+            }
         }
     }
 }

@@ -270,11 +270,11 @@ impl Reactor {
     }
 
     fn leave_if_handed_over(&mut self, scratch: &mut [u8]) {
-        if let Phase::HandingOver { until_ms } = self.phase
-            && self.proxy.net().now_ms() >= until_ms
-        {
-            self.close_listeners();
-            self.leave(scratch);
+        if let Phase::HandingOver { until_ms } = self.phase {
+            if self.proxy.net().now_ms() >= until_ms {
+                self.close_listeners();
+                self.leave(scratch);
+            }
         }
     }
 

@@ -20,16 +20,16 @@ pub fn find_user(user: &str) -> Option<Account> {
     // who reads a configuration asks, one at a time, and what is needed is copied before anything else is called.
     unsafe {
         let mut record = libc::getpwnam(c_name.as_ptr());
-        if record.is_null()
-            && let Ok(uid) = user.parse::<u32>()
-        {
-            record = libc::getpwuid(uid);
-            if record.is_null() {
-                return Some(Account {
-                    uid,
-                    gid: uid,
-                    name: None,
-                });
+        if record.is_null() {
+            if let Ok(uid) = user.parse::<u32>() {
+                record = libc::getpwuid(uid);
+                if record.is_null() {
+                    return Some(Account {
+                        uid,
+                        gid: uid,
+                        name: None,
+                    });
+                }
             }
         }
         if record.is_null() {

@@ -4,8 +4,8 @@ use super::check;
 use super::files::{Owner, open_plain};
 use std::fmt;
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
-use std::io::{self, PipeWriter, Read, Write};
-use std::os::fd::AsRawFd;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,7 @@ const PID_FILE_MODE: u32 = 0o644;
 
 /// Tells the process that the terminal waits for how the daemon's start went. If it is dropped without a word, that
 /// process ends with status 1.
-pub struct Launch(PipeWriter);
+pub struct Launch(File);
 
 impl Launch {
     /// The daemon serves: the waiting process ends with status 0.
@@ -33,7 +33,7 @@ impl Launch {
 /// the child says by [`Launch`], and ends.
 pub fn background() -> io::Result<Launch> {
     let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
-    let (mut reader, writer) = io::pipe()?;
+    let (mut reader, writer) = pipe()?;
     // SAFETY: there is one thread, so the child has all of the process; the others leave without running destructors
     // that would remove what the child uses. The second fork gives up the session's lead, so that no terminal is ever
     // acquired. The descriptors are open.
@@ -59,6 +59,17 @@ pub fn background() -> io::Result<Launch> {
     }
     std::env::set_current_dir("/")?;
     Ok(Launch(writer))
+}
+
+/// A pipe: the end to read from, and the one to write to. No program that is started inherits them.
+fn pipe() -> io::Result<(File, File)> {
+    let mut ends = [0; 2];
+    // SAFETY: the array has room for both descriptors, which are open and nobody else's when the call has succeeded.
+    let (reader, writer) = unsafe {
+        check(libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC))?;
+        (OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1]))
+    };
+    Ok((File::from(reader), File::from(writer)))
 }
 
 /// Raises the number of files that may be open to `wanted`, as far as the system lets us. Returns the number in force.

@@ -241,7 +241,7 @@ impl<'a> Client<'a> {
         };
         let plan = self.store("cas", n, "STORED", Some(unique));
         self.carry_out_or(n, plan, |stage, line| {
-            line == "EXISTS" && (!faults.is_multiple_of(2) || stage.faults() != faults)
+            line == "EXISTS" && (faults % 2 != 0 || stage.faults() != faults)
         });
     }
 

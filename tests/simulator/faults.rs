@@ -326,10 +326,10 @@ impl Simulation {
         for key in 0..self.plan.keys.len() {
             let servers = &self.plan.keys[key].servers;
             let partner = servers.iter().copied().find(|&other| other != server);
-            if let Some(partner) = partner.filter(|_| servers.contains(&server))
-                && !self.holds_current(partner, key)
-            {
-                self.checker.may_vanish(key);
+            if let Some(partner) = partner.filter(|_| servers.contains(&server)) {
+                if !self.holds_current(partner, key) {
+                    self.checker.may_vanish(key);
+                }
             }
         }
     }

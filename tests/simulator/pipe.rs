@@ -130,9 +130,7 @@ impl Pipe {
     /// Lets arrive what is due. True if anything did.
     pub fn arrive(&mut self, now: Us) -> bool {
         let mut any = false;
-        while let Some(&(time, flight)) = self.flights.front()
-            && time <= now
-        {
+        while let Some(&(_, flight)) = self.flights.front().filter(|flight| flight.0 <= now) {
             self.flights.pop_front();
             any = true;
             match flight {

@@ -104,11 +104,10 @@ impl Server {
             } else {
                 End::Closed
             };
-            if end == End::Reset
-                && network.random.one_in(2)
-                && let Some(connection) = network.connection(name)
-            {
-                connection.inward.lose_flights();
+            if end == End::Reset && network.random.one_in(2) {
+                if let Some(connection) = network.connection(name) {
+                    connection.inward.lose_flights();
+                }
             }
             network.peer_close(name, end);
         }
@@ -132,11 +131,11 @@ impl Server {
         let mut memcached = self.memcached.clone()?;
         let now_ms = self.clock_ms(network);
         for name in self.connections(network) {
-            if let Some(connection) = network.connection(name)
-                && !connection.forgotten
-            {
-                let number = connection.accepted.unwrap_or_else(|| memcached.connect());
-                memcached.input(number, &connection.outward.unread(), now_ms, &mut Vec::new());
+            if let Some(connection) = network.connection(name) {
+                if !connection.forgotten {
+                    let number = connection.accepted.unwrap_or_else(|| memcached.connect());
+                    memcached.input(number, &connection.outward.unread(), now_ms, &mut Vec::new());
+                }
             }
         }
         Some(memcached)
@@ -157,27 +156,27 @@ impl Server {
 
     /// One connection between it and a magent breaks for both.
     pub fn lose_connection(&mut self, network: &mut Network, name: Name) {
-        if let Some(connection) = network.connection(name)
-            && let Some(number) = connection.accepted.take()
-        {
-            connection.forgotten = true;
-            if let Some(memcached) = &mut self.memcached {
-                memcached.disconnect(number);
+        if let Some(connection) = network.connection(name) {
+            if let Some(number) = connection.accepted.take() {
+                connection.forgotten = true;
+                if let Some(memcached) = &mut self.memcached {
+                    memcached.disconnect(number);
+                }
+                network.peer_close(name, End::Reset);
             }
-            network.peer_close(name, End::Reset);
         }
     }
 
     /// Its idle limit, or an administrator, ends a connection in order.
     pub fn end_connection(&mut self, network: &mut Network, name: Name) {
-        if let Some(connection) = network.connection(name)
-            && let Some(number) = connection.accepted.take()
-        {
-            connection.forgotten = true;
-            if let Some(memcached) = &mut self.memcached {
-                memcached.disconnect(number);
+        if let Some(connection) = network.connection(name) {
+            if let Some(number) = connection.accepted.take() {
+                connection.forgotten = true;
+                if let Some(memcached) = &mut self.memcached {
+                    memcached.disconnect(number);
+                }
+                network.peer_close(name, End::Closed);
             }
-            network.peer_close(name, End::Closed);
         }
     }
 

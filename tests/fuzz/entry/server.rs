@@ -107,9 +107,10 @@ impl Server {
     /// So many bytes of what it has to say arrive.
     fn deliver(&mut self, wires: &mut Wires, wire: usize, mut most: usize) {
         let link = self.links.get_mut(&wire).expect("an open link");
-        while most > 0
-            && let Some(mut answer) = link.answers.pop_front()
-        {
+        while most > 0 {
+            let Some(mut answer) = link.answers.pop_front() else {
+                return;
+            };
             let rest = answer.split_off(most.min(answer.len()));
             most -= answer.len();
             wires.send(wire, &answer);

@@ -142,7 +142,7 @@ impl Connection {
                 Next::Abort => break Pause::Closed,
             }
             *commands += 1;
-            if *commands > COMMANDS_A_TURN && (*commands - 1).is_multiple_of(COMMANDS_A_TURN) {
+            if *commands > COMMANDS_A_TURN && (*commands - 1) % COMMANDS_A_TURN == 0 {
                 self.write(process, out);
             }
         };

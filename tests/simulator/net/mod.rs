@@ -210,12 +210,11 @@ impl Network {
     }
 
     fn remove_if_over(&mut self, name: Name) {
-        if let Some(connection) = self.connection(name)
-            && connection.peer_left
-            && connection.state == State::Left
-        {
-            self.connections[name.index] = None;
-            self.vacant.push(name.index);
+        if let Some(connection) = self.connection(name) {
+            if connection.peer_left && connection.state == State::Left {
+                self.connections[name.index] = None;
+                self.vacant.push(name.index);
+            }
         }
     }
 
@@ -368,13 +367,13 @@ impl Network {
         }
         let mut events = Vec::with_capacity(names.len());
         for name in names {
-            if let Some(connection) = self.connection(name)
-                && let Some(token) = connection.token
-            {
-                connection.queued = false;
-                let readiness = connection.readiness();
-                if readiness != Readiness::default() {
-                    events.push((token, readiness));
+            if let Some(connection) = self.connection(name) {
+                if let Some(token) = connection.token {
+                    connection.queued = false;
+                    let readiness = connection.readiness();
+                    if readiness != Readiness::default() {
+                        events.push((token, readiness));
+                    }
                 }
             }
         }
@@ -386,11 +385,12 @@ impl Network {
     pub fn magent_died(&mut self, magent: usize, silent: &[bool]) {
         self.ports[magent] = Port::default();
         for name in self.names(|connection| connection.magent == magent) {
-            if let Some(connection) = self.connection(name)
-                && let Peer::Server(server) = connection.peer
-                && silent[server]
-            {
-                connection.outward.lose_all();
+            if let Some(connection) = self.connection(name) {
+                if let Peer::Server(server) = connection.peer {
+                    if silent[server] {
+                        connection.outward.lose_all();
+                    }
+                }
             }
         }
         for name in self.names(|connection| connection.magent == magent && connection.state != State::Left) {
@@ -468,12 +468,11 @@ impl Network {
 
     /// The peer says something.
     pub fn peer_send(&mut self, name: Name, bytes: &[u8]) {
-        if let Some(connection) = self.connection(name)
-            && connection.state != State::Left
-            && !connection.peer_left
-        {
-            connection.backlog.extend_from_slice(bytes);
-            self.push_backlog(name);
+        if let Some(connection) = self.connection(name) {
+            if connection.state != State::Left && !connection.peer_left {
+                connection.backlog.extend_from_slice(bytes);
+                self.push_backlog(name);
+            }
         }
     }
 
@@ -545,10 +544,10 @@ impl Network {
         let (state, peer) = (connection.state, connection.peer);
         if state != State::Left {
             let weather = self.weather_of(false, peer);
-            if let Some(connection) = self.connections[name.index].as_mut()
-                && let Some(time) = connection.inward.send_end(end, now, &weather, &mut self.random)
-            {
-                self.at(time, Event::Arrive { name, inward: true });
+            if let Some(connection) = self.connections[name.index].as_mut() {
+                if let Some(time) = connection.inward.send_end(end, now, &weather, &mut self.random) {
+                    self.at(time, Event::Arrive { name, inward: true });
+                }
             }
         }
         self.remove_if_over(name);

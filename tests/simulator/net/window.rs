@@ -115,14 +115,14 @@ impl Net for SimulatedNet {
         connection
             .outward
             .send(&whole, now, &weather, &mut network.random, |time| times.push(time));
-        if network.trace.is_on()
-            && let Peer::Server(server) = peer
-        {
-            let line = Readable(&whole);
-            network.note(
-                format_args!("magent {}", self.magent),
-                format_args!("-> s{server} #{}  {line}", socket.0.index),
-            );
+        if network.trace.is_on() {
+            if let Peer::Server(server) = peer {
+                let line = Readable(&whole);
+                network.note(
+                    format_args!("magent {}", self.magent),
+                    format_args!("-> s{server} #{}  {line}", socket.0.index),
+                );
+            }
         }
         for time in times {
             network.at(
