@@ -279,7 +279,11 @@ fn refused_whole(line: &[u8]) -> Vec<u8> {
         };
         return format!("{refused}append nobodys_key 0 0 {len} noreply\r\n").into_bytes();
     }
-    match known && (line.contains(&0) || words.iter().any(|word| word.len() > KEY_BYTES_MAX)) {
+    let gets = words.first().is_some_and(|word| NAMES[..4].contains(word));
+    let has_long_key = gets && words.iter().any(|word| word.len() > KEY_BYTES_MAX);
+    let is_silent = !gets && words.last() == Some(&&b"noreply"[..]);
+    match (known && line.contains(&0)) || has_long_key {
+        true if is_silent => format!("delete <x*251> noreply{end}").into_bytes(),
         true => format!("get <x*251>{end}").into_bytes(),
         false => line.to_vec(),
     }

@@ -114,7 +114,8 @@ impl Generator {
             ),
             16 => format!("touch {key} {}{}\r\n", self.of(EXPTIMES), self.noreply()),
             17..=19 => format!("delete {key}{}{}\r\n", self.of("|||| 0"), self.noreply()),
-            20 if self.one_in(3) => format!("flush_all{}{}\r\n", self.of("| 0| -1| 100"), self.noreply()),
+            // No delay: it makes memcached forget the flush before it, and items come back, or do not.
+            20 if self.one_in(3) => format!("flush_all{}{}\r\n", self.of("| 0| -1"), self.noreply()),
             21 => format!(
                 "gets {key}\r\ncas {key} 0 {} 1 <cas {key}>{}\r\nc\r\n",
                 self.of(EXPTIMES),
