@@ -52,10 +52,21 @@ fn split(text: &str) -> Result<(&str, u16), String> {
             None => (text, None),
         }
     };
-    if host.is_empty() || host.contains(|c: char| c.is_whitespace() || c == '/') {
+    if host.is_empty() || host.contains(no_part_of_a_name) || is_bad_ipv4(host) {
         return Err("not an address (ip, host:port, [ipv6]:port or unix:/path)".to_owned());
     }
     Ok((host, port.map_or(Ok(DEFAULT_PORT), server_port)?))
+}
+
+/// A name that is not found counts as a server that is not there yet, so what cannot be a name is refused here.
+fn no_part_of_a_name(c: char) -> bool {
+    c.is_ascii() && !c.is_ascii_alphanumeric() && !matches!(c, '-' | '.' | '_' | ':')
+}
+
+/// Four numbers that are no IPv4 address, as in `10.0.0.300`.
+fn is_bad_ipv4(host: &str) -> bool {
+    let numbers = host.split('.').filter(|part| part.bytes().all(|byte| byte.is_ascii_digit()));
+    numbers.count() == 4 && host.split('.').count() == 4 && host.parse::<std::net::Ipv4Addr>().is_err()
 }
 
 fn server_port(text: &str) -> Result<u16, String> {
@@ -101,6 +112,18 @@ mod tests {
             ("10.0.0.1:", "port is not a number (1-65535)"),
             (":11211", "not an address (ip, host:port, [ipv6]:port or unix:/path)"),
             ("", "not an address (ip, host:port, [ipv6]:port or unix:/path)"),
+            (
+                "10.0.0.1;10.0.0.2",
+                "not an address (ip, host:port, [ipv6]:port or unix:/path)",
+            ),
+            (
+                "10.0.0.300",
+                "not an address (ip, host:port, [ipv6]:port or unix:/path)",
+            ),
+            (
+                "10.0.0.300:1",
+                "not an address (ip, host:port, [ipv6]:port or unix:/path)",
+            ),
             ("[::1", "missing ] behind the address"),
             ("[10.0.0.1]:1", "what is in [] must be an IPv6 address"),
             ("unix:relative", "a unix socket needs a full path (unix:/path)"),
