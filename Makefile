@@ -55,7 +55,7 @@ simulate:
 differential:
 	STREAMS=$(STREAMS) $(if $(SEED),SEED=$(SEED)) cargo test --locked --test differential -- --nocapture
 
-# The fuzz targets for MINUTES each, proxy the longest; `make fuzz TARGETS=proxy` runs one. See tests/fuzz/README.md.
+# The fuzz targets of TARGETS, which may be proxy, request and response, for MINUTES each. See tests/fuzz/README.md.
 fuzz:
 	MINUTES=$(MINUTES) tests/fuzz/run $(TARGETS)
 

@@ -230,7 +230,8 @@ fn every_statistic_is_in_the_manuals() {
 fn every_signal_and_variable_is_in_the_manuals() {
     assert!(signals().contains("SIGHUP"), "{:?}", signals());
     let sources = sources();
-    let variables = sources.iter().flat_map(|source| source.split("var_os(\"").skip(1));
+    let variables = sources.iter().flat_map(|source| source.split("env::var").skip(1));
+    let variables = variables.filter_map(|rest| rest.strip_prefix("_os").unwrap_or(rest).strip_prefix("(\""));
     let variables = names(variables.filter_map(|rest| rest.split('"').next()));
     for page in COMMAND {
         let text = read(page);

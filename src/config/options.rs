@@ -101,8 +101,8 @@ usage: magent -s SERVER [-s SERVER]... [-b SERVER]... [options]
   -f, --socket=PATH       unix socket to listen on, besides the port
       --socket-mode=MODE  permissions of that socket, octal (700)
       --reuse-port        share the port with other processes that do the same
-  -n, --maxconns=N        maximum number of clients (4096)
-  -i, --maxidle=N         most keep-alive links to one server (20)
+  -n, --maxconns=N        maximum number of client connections (4096)
+  -i, --maxidle=N         maximum number of connections kept to one server (20)
       --timeout=MS        a server that is silent for so long is down (500)
       --ack=all|primary   acknowledge a write when both copies are stored, or
                           when the primary's is (all)
@@ -121,8 +121,9 @@ usage: magent -s SERVER [-s SERVER]... [-b SERVER]... [options]
   -V, --version           show the version and exit
   -h, --help              show this help and exit
 
-example, on the first of two machines (see magent(8) for the second):
-  magent -s 192.168.36.54:11211 -b 192.168.36.189:11211 -p 12000
+example, the same on both of two machines (see magent(8), EXAMPLES):
+  magent -p 12000 -s 192.168.36.54 -s 192.168.36.189 \\
+                  -b 192.168.36.54 -b 192.168.36.189
 "
 }
 

@@ -358,7 +358,7 @@ impl<N: Net> Proxy<N> {
             self.net.log(
                 Level::Warning,
                 format_args!(
-                    "client {from}: binary protocol, connection closed ({count} so far); PHP: memcached.sess_binary_protocol = 0"
+                    "client {from}: binary protocol, connection closed ({count} so far); set it to the text protocol, PHP: memcached.sess_binary_protocol = 0"
                 ),
             );
         }

@@ -14,6 +14,7 @@
 //! | `flush` `clock` | a flush_all with a delay; servers whose clock is another |
 //! | `refusal` | what is too large, or finds no room |
 //! | `link` `upstream` | a connection to a server; sending, and understanding what comes back |
+//! | `net` `settings` | what the proxy asks of the world, and what it is told by the configuration |
 //! | `server` `health` `stale` `missed` `farm` `layout` | a server's state; going down, coming back, what it missed; which servers hold a key |
 //! | `names` | servers that were given by a host name |
 //! | `life` `past` `unique` | whether a server was started anew, what it may have from before; cas uniques that are good for one life of one server |
