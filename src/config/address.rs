@@ -65,7 +65,9 @@ fn no_part_of_a_name(c: char) -> bool {
 
 /// Four numbers that are no IPv4 address, as in `10.0.0.300`.
 fn is_bad_ipv4(host: &str) -> bool {
-    let numbers = host.split('.').filter(|part| part.bytes().all(|byte| byte.is_ascii_digit()));
+    let numbers = host
+        .split('.')
+        .filter(|part| part.bytes().all(|byte| byte.is_ascii_digit()));
     numbers.count() == 4 && host.split('.').count() == 4 && host.parse::<std::net::Ipv4Addr>().is_err()
 }
 
