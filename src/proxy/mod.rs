@@ -17,7 +17,7 @@
 //! | `net` `settings` | what the proxy asks of the world, and what it is told by the configuration |
 //! | `server` `health` `stale` `missed` `farm` `layout` | a server's state; going down, coming back, what it missed; which servers hold a key |
 //! | `names` | servers that were given by a host name |
-//! | `life` `past` `unique` | whether a server was started anew, what it may have from before; cas uniques that are good for one life of one server |
+//! | `life` `past` `unique` | whether a server was started anew, what it may have from before; cas uniques, each valid on one server until that is restarted |
 //! | `resync` `listing` | filling a server with what it lacks, from its partner's list of keys |
 //! | `statistics` `survey` | counters, and the replies to `stats`: magent's own, and what the servers say, added up |
 //!
