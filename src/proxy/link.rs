@@ -96,7 +96,28 @@ pub struct Leg {
     pub foreseen_bytes: usize,
 }
 
+/// What a value that came is a part of: what there is to know of the leg that it answers.
+#[derive(Clone, Copy)]
+pub struct Part {
+    pub transaction: usize,
+    pub purpose: Purpose,
+    /// Keys in the leg's request.
+    pub keys: u32,
+    /// Where among the retrieval's slots this value's own is.
+    pub slot: usize,
+}
+
 impl Leg {
+    /// What the value that was taken last is a part of.
+    pub fn part(&self) -> Part {
+        Part {
+            transaction: self.transaction,
+            purpose: self.purpose,
+            keys: self.keys,
+            slot: self.slots_start + (self.passed as usize).saturating_sub(1),
+        }
+    }
+
     /// A leg in this one's place that nobody waits for. Of a write that fails over it matters whether it stores here, too:
     /// it may be answered differently elsewhere.
     pub fn as_stale(&self) -> Leg {

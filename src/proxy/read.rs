@@ -7,7 +7,7 @@
 
 use super::Proxy;
 use super::dispatch::LINE_END;
-use super::link::{Ask, Leg, Purpose};
+use super::link::{Ask, Leg, Part, Purpose};
 use super::merge::Merge;
 use super::net::Net;
 use super::overtake::Counted;
@@ -394,7 +394,7 @@ impl<N: Net> Proxy<N> {
     /// A value came, of a key that was asked for; `slice` is the block that it alone stands in, where there is one.
     pub(super) fn read_value(
         &mut self,
-        leg: &Leg,
+        part: &Part,
         server: usize,
         response: &Response<'_>,
         line_len: usize,
@@ -405,15 +405,15 @@ impl<N: Net> Proxy<N> {
         if fallible {
             if let Some(line) = unique::tag_line(self.farm.servers[server].tag(), response.line) {
                 let tagged = self.pool.copy(&[&line, b"\r\n", &bytes[line_len..]]);
-                return self.pass_value(server, leg, response.key, tagged.bytes(), None);
+                return self.pass_value(server, part, response.key, tagged.bytes(), None);
             }
         }
-        self.pass_value(server, leg, response.key, bytes, slice);
+        self.pass_value(server, part, response.key, bytes, slice);
     }
 
-    fn pass_value(&mut self, server: usize, leg: &Leg, key: &[u8], bytes: &[u8], slice: Option<&Slice>) {
-        let id = leg.transaction;
-        let Purpose::Read(ask) = leg.purpose else {
+    fn pass_value(&mut self, server: usize, part: &Part, key: &[u8], bytes: &[u8], slice: Option<&Slice>) {
+        let id = part.transaction;
+        let Purpose::Read(ask) = part.purpose else {
             return;
         };
         if let Some(client) = self.transactions[id].client {
@@ -425,13 +425,11 @@ impl<N: Net> Proxy<N> {
         let pool = std::rc::Rc::clone(&self.pool);
         let read = self.read_mut(id);
         read.hits += 1;
-        if fallible && leg.keys > 1 && ask == Ask::First && !read.missed.slots.is_empty() {
+        if fallible && part.keys > 1 && ask == Ask::First && !read.missed.slots.is_empty() {
             // What the partner has of those comes first.
             read.merge.get_or_insert_default();
         }
-        let slot = read
-            .slots
-            .get(leg.slots_start + (leg.passed as usize).saturating_sub(1));
+        let slot = read.slots.get(part.slot);
         match (&mut read.merge, slot) {
             (Some(merge), Some(&slot)) => {
                 if let Some(client) = client {
@@ -453,8 +451,8 @@ impl<N: Net> Proxy<N> {
     }
 
     /// A value above the item limit came and was thrown away.
-    pub(super) fn read_oversized(&mut self, leg: &Leg) {
-        self.read_mut(leg.transaction).failure = Some(TOO_LARGE);
+    pub(super) fn read_oversized(&mut self, id: usize) {
+        self.read_mut(id).failure = Some(TOO_LARGE);
     }
 
     /// The last line of a server's answer to a retrieval.

@@ -2,7 +2,7 @@
 
 use super::Proxy;
 use super::dispatch::LINE_END;
-use super::link::{Arriving, Leg, Link, Outgoing, Purpose, write_out};
+use super::link::{Arriving, Leg, Link, Outgoing, Part, Purpose, write_out};
 use super::net::{Net, Readiness, Token};
 use super::transaction::{Bytes, Work};
 use super::write::key_of;
@@ -393,33 +393,35 @@ impl<N: Net> Proxy<N> {
         if !bytes.ends_with(LINE_END) {
             return Err(Garbage.into());
         }
-        let leg = self.take_value(index, response)?;
-        match leg.purpose {
-            Purpose::Read(_) => self.read_value(&leg, self.links[index].server, response, line_len, bytes, slice),
-            Purpose::RepairFetch => self.repair_value(leg.transaction, response, &bytes[line_len..]),
+        let part = self.take_value(index, response)?;
+        match part.purpose {
+            Purpose::Read(_) => {
+                let server = self.links[index].server;
+                self.read_value(&part, server, response, line_len, bytes, slice);
+            }
+            Purpose::RepairFetch => self.repair_value(part.transaction, response, &bytes[line_len..]),
             _ => {}
         }
-        self.value_done(index, leg, response.status);
         Ok(())
     }
 
     /// A value above the item limit begins; `missing` bytes of it are still to come.
     fn oversized_value(&mut self, index: usize, response: &Response<'_>, missing: usize) -> Result<(), Fault> {
-        let leg = self.take_value(index, response)?;
-        match leg.purpose {
-            Purpose::Read(_) => self.read_oversized(&leg),
-            Purpose::RepairFetch => self.repair_failed(leg.transaction),
+        let part = self.take_value(index, response)?;
+        match part.purpose {
+            Purpose::Read(_) => self.read_oversized(part.transaction),
+            Purpose::RepairFetch => self.repair_failed(part.transaction),
             _ => {}
         }
-        self.value_done(index, leg, response.status);
         if missing > 0 {
             self.links[index].arriving = Arriving::Oversized { missing };
         }
         Ok(())
     }
 
-    /// Gives the oldest leg of a link a value, if that is of a key which it asked for, and takes it off the link meanwhile.
-    fn take_value(&mut self, index: usize, response: &Response<'_>) -> Result<Leg, Fault> {
+    /// Gives the oldest leg of a link a value, if that is of a key which it asked for. More may come to the leg, which stays
+    /// on the link; only a meta value is a whole answer.
+    fn take_value(&mut self, index: usize, response: &Response<'_>) -> Result<Part, Fault> {
         let link = &mut self.links[index];
         let leg = link.pending.front_mut().ok_or(Garbage)?;
         let work = match leg.purpose {
@@ -433,18 +435,14 @@ impl<N: Net> Proxy<N> {
         if !fits {
             return Err(self.misfit(index, response));
         }
-        let leg = link.pending.pop_front().ok_or(Garbage)?;
-        if leg.purpose == Purpose::RepairFetch && response.status == Status::MetaValue {
-            self.transactions[leg.transaction].legs -= 1;
+        let part = leg.part();
+        if response.status == Status::MetaValue {
+            link.pending.pop_front();
+            if part.purpose == Purpose::RepairFetch {
+                self.transactions[part.transaction].legs -= 1;
+            }
         }
-        Ok(leg)
-    }
-
-    /// Puts a leg back to which more may come: only a meta value is a whole answer.
-    fn value_done(&mut self, index: usize, leg: Leg, status: Status) {
-        if status == Status::Value {
-            self.links[index].pending.push_front(leg);
-        }
+        Ok(part)
     }
 
     /// The last line of an answer has come: `line` with its end.
