@@ -87,7 +87,12 @@ pub fn is_plain(token: &[u8], number: i64) -> bool {
 
 /// The same for an unsigned number.
 pub fn is_plain_unsigned(token: &[u8], number: u64) -> bool {
-    Decimal::new(number).as_bytes() == token
+    // Read, not written and compared: to multiply is cheaper than to divide.
+    let digit = |byte: u8| Some(u64::from(byte.wrapping_sub(b'0'))).filter(|&digit| digit <= 9);
+    let value = token
+        .iter()
+        .try_fold(0_u64, |value, &byte| value.checked_mul(10)?.checked_add(digit(byte)?));
+    value == Some(number) && matches!(token, [b'0'] | [b'1'..=b'9', ..])
 }
 
 /// Digits of a number, for output without the formatting machinery.
