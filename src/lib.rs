@@ -7,11 +7,11 @@
 //! ```text
 //! main        command line -> Config -> background -> run
 //! config      options, one validated Config; every error names its source
-//! sys         the only room with unsafe: background, users, pid file, limits, signals, syslog; bytes to append to
-//! reactor     the only room with sockets, epoll and clocks: listeners, the poll loop, timers, names
+//! sys         the only room with unsafe: background, users, files, limits, signals, the log; bytes to append to
+//! reactor     the only room with sockets, epoll and clocks: listeners, the poll loop, timers, names, reloading
 //! proxy       the state machines: client, link, server, transaction, two copies, resync, statistics
 //! ring        modulo and ketama: key -> server
-//! protocol    bytes <-> meaning; no I/O, no allocation: requests, responses, numbers
+//! protocol    bytes <-> meaning; no I/O, no allocation: requests, answers and whether they fit, numbers
 //! buffer      the buffer chain, made of sys's bytes to append to
 //! words       errors of the system and amounts of memory in words
 //! ```

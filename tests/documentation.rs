@@ -1,5 +1,6 @@
 //! The documents tell of all that there is, and of nothing else: options, keys, signals, statistics and lines of the log
-//! are in the manuals of both languages; options in the help and in the READMEs; keys in the sample configuration.
+//! are in the manuals of both languages; options in the help and in the READMEs; keys in the sample configuration; files of
+//! the proxy in its map.
 
 mod common;
 
@@ -291,6 +292,22 @@ fn both_languages_tell_of_the_same() {
         }
         assert!(chinese_text.contains("服务器"), "{chinese} is not in Chinese");
     }
+}
+
+/// The table at the top of src/proxy/mod.rs.
+#[test]
+fn the_map_of_the_proxy_names_every_file_and_no_other() {
+    let map = read("src/proxy/mod.rs");
+    let rows = map
+        .lines()
+        .filter_map(|line| line.strip_prefix("//! |")?.split('|').next());
+    let named = names(rows.flat_map(|row| row.split('`').skip(1).step_by(2)));
+    let files = fs::read_dir(path("src/proxy")).expect("a directory").flatten();
+    let files = files.filter_map(|file| Some(file.file_name().to_str()?.strip_suffix(".rs")?.to_owned()));
+    let mut existing = names(files);
+    existing.remove("mod");
+    assert!(existing.contains("client"), "{existing:?}");
+    assert_documented("src/proxy/mod.rs", &named, &existing);
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Bytes to meaning and back, without I/O and without allocation on the common path.
 //!
 //! [`request`] reads what clients say, in the [`dialect`] of the memcached behind; its [`words`], its [`verb`], the numbers
-//! in it ([`number`]), and the [`refusal`] of what is no request. [`response`] reads what servers answer, and [`question`]
+//! in it ([`number`]), and the [`refusal`] of what is no request; `storage`, `keyed` and `admin` are its kinds of command, and
+//! `find` looks for bytes. [`response`] reads what servers answer, and [`question`]
 //! tells whether that fits what they were asked. Everything here is a pure function of the bytes at hand: a parser is given
 //! what has arrived so far and either understands a whole line or asks for more, so any split of the bytes gives the same
 //! result.

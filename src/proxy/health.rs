@@ -228,7 +228,7 @@ impl<N: Net> Proxy<N> {
             self.net.log(
                 Level::Notice,
                 format_args!(
-                    "server {name} is up again after {s}.{ms:03} s and {kept}; missed writes removed from it: {missed}"
+                    "server {name} is up again after {s}.{ms:03} s and {kept}; keys written without it and removed from it: {missed}"
                 ),
             );
             server.health = Health::Up;

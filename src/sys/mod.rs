@@ -1,8 +1,8 @@
 //! What the operating system is asked for beyond sockets, and what the borrow checker cannot see: the only room with
 //! `unsafe` in it.
 //!
-//! `append` is the buffer that `buffer` is built of; it depends on nothing. In the other files each function wraps one or a few calls of the C library, checks what they return, and gives an `io::Error` that the
-//! caller can put into a sentence.
+//! `append` is the buffer that `buffer` is built of; it depends on nothing. In the other files each function wraps one or
+//! a few calls of the C library, checks what they return, and gives an `io::Error` that the caller can put into a sentence.
 
 mod account;
 mod append;
