@@ -35,14 +35,23 @@ impl Dialect {
         }
     }
 
+    /// As much of a line as a number of a storage command is looked for in: the old parser has cut the line into words, the
+    /// new one reads over blanks as C does.
+    fn number_text(self, text: &[u8]) -> &[u8] {
+        match self {
+            Dialect::Old => text.split(|&byte| byte == b' ').next().unwrap_or(&[]),
+            Dialect::New => text,
+        }
+    }
+
     /// The exptime of a storage command. `text` begins with it.
     pub fn stored_exptime(self, text: &[u8]) -> Option<i64> {
-        signed(text).map(low_exptime)
+        signed(self.number_text(text)).map(low_exptime)
     }
 
     /// The flags of a storage command, of which memcached keeps the low 32 bits. `text` begins with them.
     pub fn flags(self, text: &[u8]) -> Option<u32> {
-        wrapping_unsigned(text).map(|flags| flags as u32)
+        wrapping_unsigned(self.number_text(text)).map(|flags| flags as u32)
     }
 
     /// Bytes of a data block, without its line end.

@@ -243,7 +243,7 @@ fn parts(stream: &Stream) -> Vec<Part> {
 /// How many of the bytes behind a line are its value, with the end of that; a stand-in for a value is one.
 fn value_bytes(line: &[u8], behind: &[u8]) -> usize {
     let words = words(line);
-    let stores = words.first().is_some_and(|name| STORAGE.contains(name)) && !line.starts_with(b" ");
+    let stores = words.first().is_some_and(|name| STORAGE.contains(name));
     let Some(len) = words.get(4).filter(|_| stores) else {
         return 0;
     };
@@ -322,20 +322,25 @@ fn without_long_line(line: &[u8]) -> Vec<u8> {
 
 /// Whether the n-th line may end the conversation if it is refused, and why.
 fn closes(n: usize, line: &[u8]) -> Option<Allowed> {
-    const BROWSERS: [&[u8]; 9] = [
-        b"GET", b"PUT", b"POST", b"DELETE", b"HEAD", b"OPTIONS", b"PATCH", b"TRACE", b"CONNECT",
-    ];
     if n == 0 && line.starts_with(&[0x80]) {
         return Some(Allowed::NoBinary);
     }
     // What stands for a unique is a number.
     let line = expand(line, |_, _| 0);
-    let words = words(&line);
+    // The old parser reads a line up to a NUL, the new one does not.
+    let beginning = line.split(|&byte| byte == 0).next().unwrap_or(&[]);
+    closes_by_words(&words(&line)).or_else(|| closes_by_words(&words(beginning)))
+}
+
+fn closes_by_words(words: &[&[u8]]) -> Option<Allowed> {
+    const BROWSERS: [&[u8]; 9] = [
+        b"GET", b"PUT", b"POST", b"DELETE", b"HEAD", b"OPTIONS", b"PATCH", b"TRACE", b"CONNECT",
+    ];
     let ends_in_http = words.last().is_some_and(|word| word.starts_with(b"HTTP/"));
     if ends_in_http || words.first().is_some_and(|word| BROWSERS.contains(word)) {
         return Some(Allowed::ClosedForBrowser);
     }
-    may_have_value(&words).then_some(Allowed::ClosedBeforeValue)
+    may_have_value(words).then_some(Allowed::ClosedBeforeValue)
 }
 
 /// It has the name of a storage command, but for case and what surrounds it, or the form of one, or is one of Redis'.
