@@ -54,6 +54,8 @@ pub struct Wires {
     pub wires: Vec<Wire>,
     pub now_ms: u64,
     events: Vec<usize>,
+    /// A client was closed because all of them held too much.
+    pub has_shed: bool,
     pub accepts: VecDeque<usize>,
 }
 
@@ -271,6 +273,7 @@ impl Net for FuzzNet {
 
     fn log(&mut self, level: Level, line: fmt::Arguments<'_>) {
         uncounted(|| {
+            self.0.borrow_mut().has_shed |= line.to_string().contains("--max-memory");
             if super::world::is_told() {
                 println!("        log: {level:?} {line}");
             }

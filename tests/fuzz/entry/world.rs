@@ -291,8 +291,10 @@ impl World {
 
     fn check_client(&self, client: usize) {
         let client = &self.clients[client];
-        // Where the proxy closed first, it was for a reason: its limits, a line too long.
-        let closed_on = self.wires.borrow().wires[client.wire].left_first;
+        // Where the proxy closed first, it was for a reason: its limits, a line too long. It may also be held against a client
+        // that has said goodbye how much there is to say to it.
+        let wires = self.wires.borrow();
+        let closed_on = wires.wires[client.wire].left_first || wires.has_shed;
         client.check_replies(closed_on);
     }
 }
