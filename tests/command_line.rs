@@ -524,7 +524,9 @@ fn d_and_v_stay_in_the_foreground() {
         // The process that answers is the one that was started.
         assert_eq!(client.stat("stats", "pid"), magent.id().to_string(), "{option}");
         if option.contains('v') {
-            eventually("it tells of clients", || magent.log().contains("client 0: connected"));
+            eventually("it tells of clients", || {
+                magent.log().contains("client 0: connected from 127.0.0.1:")
+            });
         } else {
             assert!(!magent.log().contains("connected"), "{}", magent.log());
         }

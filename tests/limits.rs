@@ -398,6 +398,8 @@ fn memory_stays_bounded_when_many_clients_do_not_read() {
     assert!(grown < 24 * MIB, "grown by {grown} bytes");
     others_are_served(&magent);
     assert!(good.stat("stats", "shed_connections").parse::<u32>().unwrap() > 0);
+    let told = |line: &str| line.contains(" from 127.0.0.1:") && line.contains("when --max-memory was reached");
+    eventually("the log says whom it closed", || magent.log().lines().any(told));
     // Whoever is served is served right, to the last byte that he gets.
     for client in &mut lazy {
         let got = client.rest_or(reply.len() * 20);

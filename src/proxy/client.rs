@@ -346,15 +346,20 @@ impl<N: Net> Proxy<N> {
         self.client_leaves(index);
     }
 
+    /// Where a client comes from, for the log.
+    pub(super) fn origin(&self, index: usize) -> String {
+        let peer = self.net.peer(&self.clients[index].socket);
+        peer.map_or("a unix socket".to_owned(), |address| address.to_string())
+    }
+
     /// A client of the binary protocol is told by the end of its connection, at once: it would wait for an answer for ever.
     /// The log says so for whoever looks after it, but not at every one of its attempts.
     fn refuse_binary(&mut self, index: usize) {
         self.binary_refused += 1;
         if self.now_ms >= self.binary_logged_ms + BINARY_LOG_PAUSE_MS || self.binary_refused == 1 {
             self.binary_logged_ms = self.now_ms;
-            let peer = self.net.peer(&self.clients[index].socket);
             let count = self.binary_refused;
-            let from = peer.map_or("a unix socket".to_owned(), |address| address.to_string());
+            let from = self.origin(index);
             self.net.log(
                 Level::Warning,
                 format_args!(

@@ -112,10 +112,11 @@ impl<N: Net> Proxy<N> {
             excess = excess.saturating_sub(held);
             closed += 1;
             self.statistics.shed_connections += 1;
+            let from = self.origin(index);
             self.net.log(
                 Level::Warning,
                 format_args!(
-                    "client {index}: closed, it held {} when --max-memory was reached",
+                    "client {index} from {from}: closed, it held {} when --max-memory was reached",
                     Size(held as u64)
                 ),
             );

@@ -246,7 +246,9 @@ impl<N: Net> Proxy<N> {
         let pace = Pace::new(&self.settings.limits, self.value_bytes);
         entry.insert(Client::new(socket, self.now_ms, pace));
         self.statistics.total_connections += 1;
-        self.net.log(Level::Info, format_args!("client {index}: connected"));
+        let from = self.origin(index);
+        self.net
+            .log(Level::Info, format_args!("client {index}: connected from {from}"));
     }
 
     /// Handles an event. `scratch` is where reads go; its content means nothing between calls.
