@@ -189,3 +189,33 @@ fn a_magent_that_starts_where_all_is_well_throws_nothing_away() {
         assert_eq!(magent.server_stat(server, "resync_items"), "0");
     }
 }
+
+/// memcached counts an item that it moves in its memory as stored once more, though no command stored it.
+#[test]
+fn a_server_that_has_moved_items_in_its_memory_has_taken_none_back() {
+    let (moved, partner) = (Memcached::start(), Memcached::start());
+    let value = "x".repeat(1000);
+    for server in [&moved, &partner] {
+        let mut client = server.client();
+        for key in 0..3000 {
+            client.check(format!("set key{key} 0 0 1000\r\n{value}\r\n"), "STORED\r\n");
+        }
+    }
+    let mut client = moved.client();
+    for key in (1..3000).step_by(2) {
+        client.check(format!("delete key{key}\r\n"), "DELETED\r\n");
+    }
+    client.check("set only 0 0 1\r\nx\r\n", "STORED\r\n");
+    let slabs = String::from_utf8(moved.ask("stats slabs\r\n").0).expect("text");
+    let class = slabs.lines().find_map(|line| {
+        let (class, pages) = line.strip_prefix("STAT ")?.split_once(":total_pages ")?;
+        (pages.parse::<u32>().ok()? > 1).then_some(class)
+    });
+    let class = class.expect("three megabytes have several pages");
+    client.check(format!("slabs reassign {class} 0\r\n"), "OK\r\n");
+    eventually("items have been moved", || moved.stat("slab_reassign_rescues") > 0);
+    assert!(moved.stat("total_items") > moved.stat("cmd_set"));
+    let magent = Magent::before(&[&moved], &[&partner], &[]);
+    magent.client().check("get only\r\n", hit("only", 0, "x"));
+    assert!(!magent.log().contains("from before"), "{}", magent.log());
+}

@@ -14,7 +14,8 @@
 //! took items back: which of them has missed something since, nobody can tell.
 //!
 //! A memcached that took its items back counts them as stored in this life (`total_items`), though no command stored them,
-//! and goes on with its old uptime.
+//! and goes on with its old uptime. An item that is moved in memory, or to a disk, is counted once more, so that this alone tells
+//! nothing; but more items than there were commands that can have stored one are of another life.
 
 use super::Proxy;
 use super::missed::Missed;
@@ -33,9 +34,9 @@ pub struct Holdings {
 }
 
 impl Holdings {
-    /// Whether items were there that no command of this life has stored.
+    /// Whether items are there that no command of this life has stored. After `stats reset` nobody can tell.
     fn has_restored(&self) -> bool {
-        self.items > 0 && self.stored > self.commands
+        self.stored >= self.items && self.items > self.commands
     }
 
     /// Whether servers that held so many items may have had a copy of all that this one has. Half is enough: items that have
@@ -120,8 +121,12 @@ mod tests {
             commands,
         };
         assert!(holdings(3, 3, 0).has_restored());
-        assert!(holdings(1, 4, 3).has_restored());
+        assert!(holdings(4, 7, 3).has_restored());
         assert!(!holdings(3, 3, 3).has_restored());
+        assert!(
+            !holdings(3, 9, 3).has_restored(),
+            "items are counted again when they are moved"
+        );
         assert!(!holdings(0, 3, 0).has_restored(), "nothing is left of them");
         assert!(!holdings(3, 0, 0).has_restored(), "after stats reset nobody can tell");
     }

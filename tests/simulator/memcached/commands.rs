@@ -258,7 +258,16 @@ fn count(session: &mut Session, up: bool, arguments: &[&[u8]]) -> Next {
     let Some(delta) = number::unsigned(arguments[1]) else {
         return session.say("CLIENT_ERROR invalid numeric delta argument");
     };
-    match session.process.items.count(key, up, delta, 0) {
+    let counted = session.process.items.count(key, up, delta, 0);
+    let counters = &mut session.process.counters;
+    match (&counted, up) {
+        (Counted::To { .. }, true) => counters.incr_hits += 1,
+        (Counted::To { .. }, false) => counters.decr_hits += 1,
+        (Counted::NotFound, true) => counters.incr_misses += 1,
+        (Counted::NotFound, false) => counters.decr_misses += 1,
+        _ => {}
+    }
+    match counted {
         Counted::To { value, .. } => session.say(&value.to_string()),
         Counted::NotANumber => session.say(NOT_A_NUMBER),
         Counted::NotFound => session.say("NOT_FOUND"),
@@ -354,6 +363,10 @@ fn stats(session: &mut Session, arguments: &[&[u8]]) -> Next {
     line("cmd_touch", &counters.cmd_touch);
     line("get_hits", &counters.get_hits);
     line("get_misses", &counters.get_misses);
+    line("incr_misses", &counters.incr_misses);
+    line("incr_hits", &counters.incr_hits);
+    line("decr_misses", &counters.decr_misses);
+    line("decr_hits", &counters.decr_hits);
     line("curr_items", &process.items.len());
     line("total_items", &process.items.stored_ever);
     line("evictions", &counters.evictions);

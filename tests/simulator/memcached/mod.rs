@@ -67,6 +67,10 @@ struct Counters {
     cmd_touch: u64,
     get_hits: u64,
     get_misses: u64,
+    incr_hits: u64,
+    incr_misses: u64,
+    decr_hits: u64,
+    decr_misses: u64,
     evictions: u64,
 }
 
