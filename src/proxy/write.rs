@@ -191,10 +191,34 @@ impl<N: Net> Proxy<N> {
             }
         };
         if let Some(server) = server.filter(|_| answered) {
-            write.epoch = self.farm.servers[server].epoch;
+            let epoch = std::mem::replace(&mut write.epoch, self.farm.servers[server].epoch);
+            if side == Side::Second {
+                self.doubt_absence(id, epoch);
+            }
             self.settle_missed(id, side);
         }
         self.write_step(id);
+    }
+
+    /// The first server answered in this epoch of its own that it does not have the key, and was lost since; the second has
+    /// the key, and now says what it did with it. Nothing is left of what the first said, and whoever reads sees what the
+    /// second has: so the second's answer is the reply, as if the first had been lost a moment earlier.
+    fn doubt_absence(&mut self, id: usize, epoch: u32) {
+        let told = self.transactions[id].answered;
+        let Work::Write(write) = &mut self.transactions[id].work else {
+            return;
+        };
+        let negative = |copy: &Copy| copy.answer().is_some_and(|(status, _)| is_negative(status));
+        let first = write.servers.0;
+        if told || !negative(&write.first) || negative(&write.second) || self.farm.servers[first].is_still(epoch) {
+            return;
+        }
+        write.first = Copy::Lost { brought: false };
+        if !self.farm.servers[first].is_up()
+            && let Some(key) = write.request.as_ref().and_then(|request| key_of(request.bytes()))
+        {
+            self.farm.miss_for_now(first, key, false);
+        }
     }
 
     /// Goes on when enough servers have answered: with the reply, or, when all have, with making them alike.
