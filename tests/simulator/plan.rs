@@ -245,7 +245,8 @@ impl Plan {
         let capacity = match class {
             // Copying must not take many turns here: see `weather`.
             Class::Crossed => 200_000,
-            Class::Refusing => *random.pick(&[2000, 20_000, 200_000]),
+            // Nor must values that are refused, for a dozen of them may be asked for in a row, and all of that is waited for.
+            Class::Refusing => *random.pick(&[10_000, 20_000, 200_000]),
             _ => *random.pick(&[300, 2000, 20_000, 200_000]),
         };
         let keys = keys(&settings, &farms, keeps, random);
