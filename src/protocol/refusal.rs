@@ -5,6 +5,7 @@
 //! most of these cases; magent ends the connection where it cannot tell where the next command begins.
 
 use super::dialect::Dialect;
+use super::find_byte;
 use super::words::Keys;
 
 pub const ERROR: &[u8] = b"ERROR\r\n";
@@ -94,6 +95,19 @@ impl Refusal {
             reply: ERROR,
             noreply,
             after,
+        }
+    }
+
+    /// The refusal where all of the line is looked at, whatever made magent refuse it: a command with too few words, or a NUL,
+    /// at which the old parser's line ends, must not let through what is refused without.
+    pub(super) fn of_whole_line(self, line: &[u8]) -> Self {
+        match self.after {
+            After::NextLine if ends_in_http(line) => Self::hang_up(),
+            After::NextLine if find_byte(line, 0).is_some() && may_announce_value(line) => Self {
+                after: After::Close,
+                ..self
+            },
+            _ => self,
         }
     }
 }

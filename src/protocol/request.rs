@@ -115,10 +115,14 @@ pub fn parse_as(dialect: Dialect, bytes: &[u8]) -> Option<(usize, Result<Request
     }
     let parsed = match dialect {
         Dialect::Old => parse_old(line),
-        Dialect::New if newline + 1 < BYTES_MIN_NEW => Err(Refusal::loud(BAD_FORMAT)),
+        Dialect::New if newline + 1 < BYTES_MIN_NEW => Err(Refusal {
+            reply: BAD_FORMAT,
+            noreply: false,
+            ..Refusal::of_unknown(line, dialect)
+        }),
         Dialect::New => parse_new(line),
     };
-    Some((newline + 1, parsed))
+    Some((newline + 1, parsed.map_err(|refusal| refusal.of_whole_line(line))))
 }
 
 /// The old parser handles a line as a C string, and takes blanks before a command.
