@@ -160,3 +160,58 @@ fn what_is_announced_and_not_sent_costs_nothing() {
     eventually("it is little", || magent.stat("buffer_bytes") < 500_000);
     assert!(!magent.log().contains(SHED), "nobody is closed");
 }
+
+/// A short reply that finds the socket full is not much, but what comes behind it is.
+#[test]
+fn large_replies_behind_a_full_socket_count() {
+    let server = Memcached::start();
+    let magent = Magent::before(&[&server], &[], &["--max-memory=1m"]);
+    let mut client = magent.client();
+    for (key, len) in [("short", 8000), ("large", 1_000_000)] {
+        client.check(format!("set {key} 0 0 {len}\r\n{}\r\n", "v".repeat(len)), "STORED\r\n");
+    }
+    let mut clients: Vec<Client> = (0..3).map(|_| magent.client()).collect();
+    for client in &mut clients {
+        // Until its socket takes no more.
+        let before = magent.stat("buffer_bytes");
+        let holds_some = || (0..3).all(|_| magent.stat("buffer_bytes") > before);
+        while !holds_some() {
+            client.send("get short\r\n");
+        }
+    }
+    for client in &mut clients {
+        client.send("get large\r\n");
+    }
+    eventually("who holds the most is closed", || magent.stat("shed_connections") > 0);
+    eventually("it is little again", || magent.stat("buffer_bytes") < 2 * MIB as u64);
+}
+
+/// Whoever has begun to send a value waits for memory. Where all of it is held by those who wait, and by little ones that are
+/// not worth closing, they must get on.
+#[test]
+fn clients_that_hold_all_memory_do_not_wait_for_each_other() {
+    let server = Memcached::start();
+    let magent = Magent::before(&[&server], &[], &["--max-memory=1m"]);
+    let begin = |request: String| {
+        let mut client = magent.client();
+        client.send(request);
+        client
+    };
+    let half = "v".repeat(50_000);
+    let mut large: Vec<Client> = (0..10)
+        .map(|n| begin(format!("set k{n} 0 0 100000\r\n{half}{}", &half[..49_000])))
+        .collect();
+    eventually("they hold much", || magent.stat("buffer_bytes") > 1_000_000);
+    let _small: Vec<Client> = (0..80).map(|_| begin(format!("get {}", "k ".repeat(450)))).collect();
+    eventually("there is no more", || magent.stat("buffer_bytes") > MIB as u64);
+    large.truncate(5); // the others are gone
+    for client in &mut large {
+        client.send(format!("{}\r\n", &half[..1000]));
+    }
+    for client in &mut large {
+        client.expect("STORED\r\n");
+    }
+    let mut other = magent.client();
+    other.check(format!("set k 0 0 50000\r\n{half}\r\n"), "STORED\r\n");
+    assert!(!magent.log().contains(SHED), "nobody is closed");
+}

@@ -82,6 +82,8 @@ pub struct Client<N: Net> {
     pub is_heavy: bool,
     /// On the list of those that are read when there is memory again.
     pub is_squeezed: bool,
+    /// It may be read from once though there is none.
+    pub may_go_beyond: bool,
 }
 
 impl<N: Net> Client<N> {
@@ -104,6 +106,7 @@ impl<N: Net> Client<N> {
             resuming: false,
             is_heavy: false,
             is_squeezed: false,
+            may_go_beyond: false,
         }
     }
 
@@ -177,7 +180,8 @@ impl<N: Net> Proxy<N> {
             if !client.readable || !hungry {
                 return;
             }
-            let room = match self.pool.in_use() < self.settings.memory_bytes_max {
+            let has_room = self.pool.in_use() < self.settings.memory_bytes_max;
+            let room = match std::mem::take(&mut client.may_go_beyond) || has_room {
                 true => scratch.len(),
                 // There is none for more of what has begun, and only for a little that is new.
                 false if client.input_bytes() > 0 => return self.squeeze(index),
@@ -368,6 +372,12 @@ impl<N: Net> Proxy<N> {
             );
         }
         self.client_leaves(index);
+    }
+
+    /// There is more to be written to a client.
+    pub(super) fn output_grew(&mut self, index: usize) {
+        self.clients[index].mark_dirty(&mut self.dirty_clients, index);
+        self.note_weight_if_blocked(index);
     }
 
     /// Puts a client on the list to go on with, if it was waiting for something that has come.

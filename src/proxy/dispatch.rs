@@ -206,7 +206,7 @@ impl<N: Net> Proxy<N> {
         let owner = &mut self.clients[client];
         if owner.queue.is_empty() {
             owner.output.push(&self.pool, reply);
-            owner.mark_dirty(&mut self.dirty_clients, client);
+            self.output_grew(client);
         } else {
             let id = self.open(client, noreply, reply.len());
             self.answer(id, reply);

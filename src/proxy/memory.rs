@@ -9,6 +9,7 @@
 //! clients: whoever comes to hold much is put on a list.
 
 use super::Proxy;
+use super::link::Outgoing;
 use super::net::{Level, Net};
 use crate::words::Size;
 use std::collections::VecDeque;
@@ -21,6 +22,8 @@ const SHARE_OF_FREE: usize = 4;
 const HEAVY_BYTES: usize = 16 << 10;
 /// Where nothing could be given back, so long nobody looks again.
 const IN_VAIN_PAUSE_MS: u64 = 10;
+/// Unless one part in so many of `--max-memory` has come since.
+const PARTS_MORE: usize = 8;
 /// Clients that go on in a turn when there is memory again.
 const RELAXED_IN_A_TURN: usize = 16;
 
@@ -32,6 +35,12 @@ pub struct Tight {
     /// Clients that are read when there is memory again. Some may be gone.
     squeezed: VecDeque<usize>,
     look_again_ms: u64,
+    /// Unless so much is held by then.
+    look_again_bytes: usize,
+    /// Since when there has been none left.
+    short_since_ms: Option<u64>,
+    /// When the next client may be read from in spite of that.
+    beyond_at_ms: u64,
 }
 
 impl<N: Net> Proxy<N> {
@@ -51,6 +60,13 @@ impl<N: Net> Proxy<N> {
         }
     }
 
+    /// The same where nothing will be written to it, which is when it is noted otherwise: its socket is full.
+    pub(super) fn note_weight_if_blocked(&mut self, index: usize) {
+        if self.clients[index].outgoing == Outgoing::Blocked {
+            self.note_weight(index);
+        }
+    }
+
     /// Lets a client wait until there is memory again.
     pub(super) fn squeeze(&mut self, index: usize) {
         let client = &mut self.clients[index];
@@ -67,9 +83,12 @@ impl<N: Net> Proxy<N> {
 
     /// After a batch: makes room where too much is held, and goes on with some of those that waited for room.
     pub(super) fn keep_within_memory(&mut self) {
-        if self.pool.in_use() > self.settings.memory_bytes_max && self.now_ms >= self.tight.look_again_ms {
+        let in_use = self.pool.in_use();
+        let in_vain = self.now_ms < self.tight.look_again_ms && in_use < self.tight.look_again_bytes;
+        if in_use > self.settings.memory_bytes_max && !in_vain {
             self.shed();
         }
+        self.let_one_go_beyond();
         for _ in 0..RELAXED_IN_A_TURN {
             if !self.may_relax() {
                 return;
@@ -80,6 +99,33 @@ impl<N: Net> Proxy<N> {
             if let Some(client) = self.clients.get_mut(index).filter(|client| client.is_squeezed) {
                 client.is_squeezed = false;
                 self.resume_later(index);
+            }
+        }
+    }
+
+    /// Reads from one of the clients that wait for memory in spite of the limit, if there has been none for longer than servers
+    /// may take: then it is these clients that have it, and some of them may never send the rest, or be gone. What they come to
+    /// hold by that is still shed.
+    fn let_one_go_beyond(&mut self) {
+        if self.pool.in_use() < self.settings.memory_bytes_max {
+            self.tight.short_since_ms = None;
+            return;
+        }
+        let since_ms = *self.tight.short_since_ms.get_or_insert(self.now_ms);
+        if self.tight.squeezed.is_empty() {
+            return;
+        }
+        let due_ms = (since_ms + self.settings.timeout_ms).max(self.tight.beyond_at_ms);
+        self.next_tick_ms = self.next_tick_ms.min(due_ms);
+        if self.now_ms < due_ms {
+            return;
+        }
+        self.tight.beyond_at_ms = self.now_ms + IN_VAIN_PAUSE_MS;
+        self.next_tick_ms = self.next_tick_ms.min(self.tight.beyond_at_ms);
+        while let Some(index) = self.tight.squeezed.pop_front() {
+            if let Some(client) = self.clients.get_mut(index).filter(|client| client.is_squeezed) {
+                (client.is_squeezed, client.may_go_beyond) = (false, true);
+                return self.resume_later(index);
             }
         }
     }
@@ -102,6 +148,7 @@ impl<N: Net> Proxy<N> {
         let mut excess = held.saturating_sub(self.settings.memory_bytes_max);
         if excess == 0 {
             self.tight.look_again_ms = self.now_ms + IN_VAIN_PAUSE_MS;
+            self.tight.look_again_bytes = self.pool.in_use() + self.settings.memory_bytes_max / PARTS_MORE;
         }
         let mut closed = 0;
         for &index in &heavy {

@@ -132,8 +132,8 @@ impl<N: Net> Proxy<N> {
         };
         let client = &mut self.clients[index];
         if client.queue.front() == Some(&id) {
-            client.mark_dirty(&mut self.dirty_clients, index);
-            return add(&mut client.output, &self.pool);
+            add(&mut client.output, &self.pool);
+            return self.output_grew(index);
         }
         let before = weight(&transaction.reply);
         add(&mut transaction.reply, &self.pool);
@@ -186,6 +186,7 @@ impl<N: Net> Proxy<N> {
             // Closing is the writer's business, even where the last reply was none.
             client.mark_dirty(&mut self.dirty_clients, index);
         }
+        self.note_weight_if_blocked(index);
         self.resume_if_possible(index);
         // The transaction that is in front now may have been waiting for that with the rest of a wide get.
         if let Some(&front) = self.clients[index].queue.front() {
