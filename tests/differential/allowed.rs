@@ -179,7 +179,8 @@ fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn words(line: &[u8]) -> Vec<&[u8]> {
-    let line = line.trim_ascii_end();
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
     let words = line.split(|&byte| byte == b' ').filter(|word| !word.is_empty());
     words.collect()
 }

@@ -58,6 +58,8 @@ pub type Item = (u32, Vec<u8>, i64);
 pub struct Contents {
     pub items: BTreeMap<Vec<u8>, Item>,
     pub since: i64,
+    /// Until it was asked.
+    pub until: i64,
 }
 
 pub fn unix_now() -> i64 {
@@ -161,6 +163,7 @@ impl Server {
         Contents {
             items,
             since: self.emptied,
+            until: unix_now(),
         }
     }
 
@@ -209,15 +212,16 @@ fn decoded(key: &str) -> Vec<u8> {
 }
 
 /// What is different, in words; none if nothing is. Times may be two seconds apart: a second may begin between two writes,
-/// and another in a copy. A life that was given in seconds began when the server was told.
+/// and another in a copy. A life that was given in seconds began at some time while the server was told things.
 pub fn difference(one: &Contents, other: &Contents) -> Option<String> {
     let keys: std::collections::BTreeSet<_> = one.items.keys().chain(other.items.keys()).collect();
     let near = |a: i64, b: i64| (a - b).abs() <= 2;
+    let took = (one.until - one.since).max(other.until - other.since);
     for key in keys {
         let (a, b) = (one.items.get(key), other.items.get(key));
         let same = match (a, b) {
             (Some(a), Some(b)) => {
-                let ends_alike = near(a.2, b.2) || near(a.2 - one.since, b.2 - other.since);
+                let ends_alike = near(a.2, b.2) || (a.2 - one.since - b.2 + other.since).abs() <= 2 + took;
                 let values_alike = without_padding(&a.1) == without_padding(&b.1);
                 a.0 == b.0 && values_alike && (a.2 < 0) == (b.2 < 0) && ends_alike
             }

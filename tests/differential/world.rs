@@ -229,7 +229,7 @@ impl World {
             let mut held = Contents::default();
             for &server in farm {
                 held.items.extend(each[server].items.clone());
-                held.since = each[server].since;
+                (held.since, held.until) = (each[server].since, each[server].until);
             }
             if farm == self.layout.primaries {
                 all = held;
