@@ -215,3 +215,30 @@ fn clients_that_hold_all_memory_do_not_wait_for_each_other() {
     other.check(format!("set k 0 0 50000\r\n{half}\r\n"), "STORED\r\n");
     assert!(!magent.log().contains(SHED), "nobody is closed");
 }
+
+/// Many requests in flight take room, which is not kept when they are answered.
+#[test]
+fn what_many_requests_took_is_given_back() {
+    let (one, other) = (Memcached::start(), Memcached::start());
+    let magent = Magent::before(&[&one, &other], &[], &["--timeout=60000"]);
+    let mut clients: Vec<Client> = (0..60).map(|_| magent.client()).collect();
+    let before = magent.resident_bytes();
+    one.stop();
+    other.stop();
+    for client in &mut clients {
+        client.send("version\r\n".repeat(1000));
+    }
+    eventually("all are in flight", || magent.stat("requests_in_flight") == 60_000);
+    let most = magent.resident_bytes().saturating_sub(before);
+    one.cont();
+    other.cont();
+    for client in &mut clients {
+        (0..1000).for_each(|_| assert!(client.line().starts_with("VERSION")));
+    }
+    let mut left = 0;
+    eventually("they are gone", || {
+        left = magent.resident_bytes().saturating_sub(before);
+        magent.stat("requests_in_flight") == 0
+    });
+    assert!(4 * left < most, "{left} bytes are left of {most}");
+}

@@ -208,3 +208,33 @@ fn a_new_client_is_not_given_many_values_before_their_size_is_known() {
     let most = asked.iter().map(|keys| keys.split(' ').count()).max();
     assert!(most <= Some(2), "{asked:?}");
 }
+
+/// Each asks the system about every connection, and goes on with the next when the others have had their turn.
+#[test]
+fn lists_of_connections_hold_up_nobody() {
+    let server = Memcached::start();
+    let magent = Magent::before(&[&server], &[], &[]);
+    let _others: Vec<Client> = (0..300).map(|_| magent.client()).collect();
+    let mut client = magent.client();
+    client.check("set k 0 0 1\r\nx\r\n", "STORED\r\n");
+    let one = cost_us(&magent, 5, |_| {
+        client.ask("stats conns\r\n");
+    });
+    let mut tries: Vec<f64> = (0..9)
+        .map(|_| {
+            let mut asking: Vec<Client> = (0..5).map(|_| magent.client()).collect();
+            for client in &mut asking {
+                client.send("stats conns\r\n".repeat(20));
+            }
+            let before = magent.processor_us();
+            client.check("get k\r\n", hit("k", 0, "x"));
+            (magent.processor_us() - before) as f64
+        })
+        .collect();
+    tries.sort_by(f64::total_cmp);
+    assert!(
+        tries[4] < 40.0 * one,
+        "a list costs {one} us, a get beside 100 {} us",
+        tries[4]
+    );
+}

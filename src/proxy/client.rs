@@ -331,6 +331,10 @@ impl<N: Net> Proxy<N> {
         {
             match self.begin_request(index, &bytes[at..]) {
                 Step::Used(count) => at += count,
+                Step::UsedTurn(count) => {
+                    self.resume_later(index);
+                    return at + count;
+                }
                 Step::Unfinished => break,
                 Step::Leave => {
                     self.client_leaves(index);

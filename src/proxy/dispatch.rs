@@ -12,6 +12,8 @@ use crate::protocol::request::{self, After, Refusal, Request, Verb};
 pub enum Step {
     /// So many of them are done with.
     Used(usize),
+    /// So many of them are done with, and took long enough: the client goes on after the others' turn.
+    UsedTurn(usize),
     /// They are the beginning of a request.
     Unfinished,
     /// The client said goodbye, or nobody can tell what it says next.
@@ -43,7 +45,10 @@ impl<N: Net> Proxy<N> {
             Verb::FlushAll | Verb::Stats if !self.clients[client].queue.is_empty() => {
                 return self.raise_barrier(client);
             }
-            Verb::Stats => self.begin_stats(client, &request),
+            Verb::Stats => {
+                self.begin_stats(client, &request);
+                return Step::UsedTurn(line_len);
+            }
             Verb::Verbosity => {
                 self.net.set_verbosity(request.number as u32);
                 self.answer_at_once(client, request.noreply, b"OK\r\n");

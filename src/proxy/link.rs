@@ -10,6 +10,8 @@ use crate::protocol::response::{Response, Status};
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 
+/// Legs that there is room for though nobody waits for an answer.
+const PENDING_ROOM_KEPT: usize = 1024;
 /// How often in a row magent's own lateness is an excuse for a server that does not answer.
 const EXCUSES_MAX: u32 = 3;
 
@@ -304,6 +306,13 @@ impl<N: Net> Link<N> {
     /// Whether something that was asked by then is unanswered.
     pub fn asked_before(&self, asked_ms: u64) -> bool {
         self.pending.front().is_some_and(|oldest| oldest.sent_ms <= asked_ms)
+    }
+
+    /// Gives room back that many at once have taken.
+    pub fn give_back_room(&mut self) {
+        if self.pending.is_empty() && self.pending.capacity() > 4 * PENDING_ROOM_KEPT {
+            self.pending.shrink_to(PENDING_ROOM_KEPT);
+        }
     }
 
     /// Notes a sign of life.

@@ -87,6 +87,8 @@ use unique::Tags;
 /// Links to one server worth having, decided by `make bench`: one. More links share fewer requests per system call, and
 /// one is nowhere near what a memcached can take; see `tests/bench/README.md`. `-i` may lower it, never raise it.
 pub const LINKS_WORTH_HAVING: usize = 1;
+/// Room for transactions that is kept though there are none.
+const TRANSACTIONS_ROOM_KEPT: usize = 8 << 10;
 /// What a client beyond `-n` is told.
 const OUT_OF_CONNECTION: &[u8] = b"SERVER_ERROR OUT OF CONNECTION\r\n";
 
@@ -286,6 +288,9 @@ impl<N: Net> Proxy<N> {
         }
         self.write_dirty();
         self.keep_within_memory();
+        if self.transactions.is_empty() && self.transactions.capacity() > TRANSACTIONS_ROOM_KEPT {
+            self.transactions = Slab::new();
+        }
     }
 
     /// Lets the legs of dead links fail over, and what had to wait for that begin.

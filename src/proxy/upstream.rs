@@ -289,6 +289,7 @@ impl<N: Net> Proxy<N> {
         // A server that answers is not silent, however long its queue. But lines of an introduction could come for ever:
         // the whole of it has the time that an answer has.
         let link = &mut self.links[index];
+        link.give_back_room();
         let oldest = link.pending.front().map(|leg| (leg.end, leg.purpose));
         if oldest != Some((oldest_before, Purpose::Probe)) {
             link.progressed(self.now_ms);
