@@ -112,6 +112,25 @@ fn an_introduction_that_never_ends_holds_clients_no_longer_than_the_timeout() {
     assert!(magent.log().contains("no answer within 300 ms"), "{}", magent.log());
 }
 
+/// Nor does a client's question for what the servers say of themselves.
+#[test]
+fn statistics_that_never_end_hold_clients_no_longer_than_the_timeout() {
+    let dripping = Fake::start_by(|stream, line| match line {
+        "stats settings" => loop {
+            stream.write_all(b"STAT a 1\r\n")?;
+            std::thread::sleep(Duration::from_millis(50));
+        },
+        "stats" => stream.write_all(AN_HOUR_OLD),
+        _ => stream.write_all(b"END\r\n"),
+    });
+    let magent = Magent::start(&["-s", &dripping.name, "--timeout=300"]);
+    let mut client = magent.client();
+    client.check("get k\r\n", "END\r\n");
+    assert!(client.ask("stats settings\r\n").contains("STAT "));
+    client.check("get k\r\n", NO_SERVER);
+    eventually("the log says so", || magent.log().contains("no answer within 300 ms"));
+}
+
 #[test]
 fn writes_behind_pipelined_reads_cost_what_either_does_alone() {
     let two = Two::start(&[]);

@@ -286,12 +286,13 @@ impl<N: Net> Proxy<N> {
                 }
             }
         }
-        // A server that answers is not silent, however long its queue. But lines of an introduction could come for ever:
-        // the whole of it has the time that an answer has.
+        // A server that answers is not silent, however long its queue. But lines of `stats` could come for ever: all of them
+        // have the time that an answer has.
         let link = &mut self.links[index];
         link.give_back_room();
         let oldest = link.pending.front().map(|leg| (leg.end, leg.purpose));
-        if oldest != Some((oldest_before, Purpose::Probe)) {
+        let goes_on = matches!(oldest, Some((end, Purpose::Probe | Purpose::Survey)) if end == oldest_before);
+        if !goes_on {
             link.progressed(self.now_ms);
         }
         let server = &mut self.farm.servers[link.server];
