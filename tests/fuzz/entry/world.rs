@@ -281,6 +281,15 @@ impl World {
             world.send(0, usize::MAX);
             world.settle();
         }
+        // What was sent at once may wait for more turns than what came in pieces.
+        let heard_len = |world: &Self| world.clients[0].heard.as_ref().map(Vec::len);
+        loop {
+            let before = heard_len(&world);
+            world.settle();
+            if heard_len(&world) == before {
+                break;
+            }
+        }
         let mut heard = world.clients[0].heard.clone().unwrap_or_default();
         if world.wires.borrow().wires[world.clients[0].wire].left {
             heard.extend_from_slice(b"(closed)");
