@@ -499,18 +499,20 @@ fn tools_see_the_farm_added_up() {
             &["1:used_chunks", "1:total_pages", "1:cmd_set", "total_malloced"],
         ),
     ] {
-        let farm = statistics(&mut client, request);
-        let each = servers
-            .each_ref()
-            .map(|server| statistics(&mut server.client(), request));
-        for name in names {
-            let number = |of: &BTreeMap<String, String>| -> u64 { of[*name].parse().expect("a number") };
-            assert_eq!(number(&farm), number(&each[0]) + number(&each[1]), "{request}: {name}");
-        }
-        assert!(
-            each.iter()
-                .all(|one| one.keys().all(|name| farm.contains_key(name) || request == "stats"))
-        );
+        let number = |of: &BTreeMap<String, String>, name: &str| -> u64 {
+            of.get(name).map_or(0, |value| value.parse().expect("a number"))
+        };
+        // A server that is late is left out; on a machine that stands still now and then it is asked again.
+        eventually(&format!("{request} shows both servers"), || {
+            let farm = statistics(&mut client, request);
+            let each = servers
+                .each_ref()
+                .map(|server| statistics(&mut server.client(), request));
+            let is_sum = |name: &&str| number(&farm, name) == number(&each[0], name) + number(&each[1], name);
+            let mut lines = each.iter().flat_map(BTreeMap::keys);
+            names.iter().all(|name| farm.contains_key(*name) && is_sum(name))
+                && (request == "stats" || lines.all(|name| farm.contains_key(name)))
+        });
     }
     assert_eq!(client.stat("stats", "curr_items"), "50");
     let slabs = statistics(&mut client, "stats slabs");
@@ -580,20 +582,20 @@ fn memcached_tool_shows_the_farm() {
         let words = |line: &str| line.split_whitespace().map(str::to_owned).collect();
         text.lines().map(words).collect()
     };
-    // Slab class, size of an item, age, pages, items on both servers.
-    let display = tool("display");
-    assert_eq!(display[1][..2], ["1", "96B"]);
-    assert_eq!(display[1][4], "40");
+    // Slab class, size of an item, age, pages, items on both servers. Who is late is left out, and is asked again.
+    eventually("the items of both servers are shown", || {
+        let display = tool("display");
+        display.len() == 2 && display[1][..2] == ["1", "96B"] && display[1][4] == "40"
+    });
     for (what, name, value) in [
         ("stats", "curr_items", "40"),
         ("stats", "limit_maxbytes", "134217728"),
         ("settings", "maxbytes", "134217728"),
         ("sizes", "sizes_status", "disabled"),
     ] {
-        assert!(
-            tool(what).contains(&vec![name.to_owned(), value.to_owned()]),
-            "{what}: {name} {value}"
-        );
+        eventually(&format!("{what} shows {name} {value}"), || {
+            tool(what).contains(&vec![name.to_owned(), value.to_owned()])
+        });
     }
     tool("dump"); // it ends
 }
