@@ -283,6 +283,13 @@ fn refused_whole(line: &[u8]) -> Vec<u8> {
     let gets = words.first().is_some_and(|word| NAMES[..4].contains(word));
     let has_long_key = gets && words.iter().any(|word| word.len() > KEY_BYTES_MAX);
     let is_silent = !gets && words.last() == Some(&&b"noreply"[..]);
+    // What is refused for its number is refused for that, in both.
+    let counts = matches!(words.first(), Some(&b"incr" | &b"decr" | &b"touch"));
+    let number = words.get(2).and_then(|word| std::str::from_utf8(word).ok());
+    let is_number = number.is_some_and(|text| text.parse::<u64>().is_ok() || text.parse::<i64>().is_ok());
+    if counts && !is_number {
+        return line.to_vec();
+    }
     match (known && line.contains(&0)) || has_long_key {
         true if is_silent => format!("delete <x*251> noreply{end}").into_bytes(),
         true => format!("get <x*251>{end}").into_bytes(),
