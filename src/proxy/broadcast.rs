@@ -11,6 +11,10 @@ use crate::protocol::response::{Response, Status};
 
 pub struct Broadcast {
     verb: Verb,
+    /// A flush_all without a delay.
+    flushes_now: bool,
+    /// Until when a flush waits for the end of a server's list, to be sent once more: see `flush`.
+    again_by_ms: Option<u64>,
     /// The answer so far: the first error, else the lowest version, else OK.
     best: Option<Text>,
     error: bool,
@@ -18,14 +22,21 @@ pub struct Broadcast {
 
 impl<N: Net> Proxy<N> {
     pub(super) fn start_broadcast(&mut self, id: usize, request: &Request<'_>) {
+        let flushes_now = request.verb == Verb::FlushAll && request.exptime <= 0;
         self.transactions[id].work = Work::Broadcast(Broadcast {
             verb: request.verb,
+            flushes_now,
+            again_by_ms: match flushes_now {
+                true => self.flush_again_by_ms(id),
+                false => None,
+            },
             best: None,
             error: false,
         });
         if request.verb == Verb::FlushAll {
             self.statistics.cmd_flush += 1;
-            self.flushes += u64::from(request.exptime <= 0);
+            self.flushes += u64::from(flushes_now);
+            self.flushes_under_way += usize::from(flushes_now);
             let delay_s = self.seconds_until(request.exptime);
             self.note_flush(delay_s);
         }
@@ -78,12 +89,45 @@ impl<N: Net> Proxy<N> {
         self.broadcast_step(id);
     }
 
+    /// Flushes all servers once more, if that waits for nothing now.
+    pub(super) fn flush_again(&mut self, id: usize) {
+        let listed = self.is_listed_in_passing();
+        let Work::Broadcast(broadcast) = &mut self.transactions[id].work else {
+            return;
+        };
+        match broadcast.again_by_ms {
+            Some(by_ms) if listed && self.now_ms < by_ms => {
+                self.next_tick_ms = self.next_tick_ms.min(by_ms);
+                self.flushes_to_repeat.push(id);
+                return;
+            }
+            _ => broadcast.again_by_ms = None,
+        }
+        self.flushes += 1;
+        for server in 0..self.farm.servers.len() {
+            if self.farm.servers[server].is_up() {
+                self.send(
+                    server,
+                    0,
+                    Purpose::Broadcast(server),
+                    id,
+                    Bytes::Parts(&[b"flush_all\r\n"]),
+                    0,
+                );
+            }
+        }
+        self.broadcast_step(id);
+    }
+
     fn broadcast_step(&mut self, id: usize) {
-        if self.transactions[id].legs > 0 {
+        let waits =
+            matches!(&self.transactions[id].work, Work::Broadcast(broadcast) if broadcast.again_by_ms.is_some());
+        if waits || self.transactions[id].legs > 0 {
             return;
         }
         let work = std::mem::replace(&mut self.transactions[id].work, Work::Answered);
         if let Work::Broadcast(broadcast) = work {
+            self.flushes_under_way -= usize::from(broadcast.flushes_now);
             let best = broadcast.best.as_ref().map_or(NO_SERVER, Text::bytes);
             self.answer(id, best);
         }

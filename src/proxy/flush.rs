@@ -1,6 +1,11 @@
-//! A `flush_all` that takes effect later.
+//! `flush_all`: what it needs beyond being told to every server.
 //!
-//! Every server that was there has been told the delay and counts for itself. One that was away, or has been started anew
+//! Since 1.6.25 a memcached goes through the items of the last two seconds to flush them, and passes over those that
+//! another of its threads has locked at that moment: the one that lists its keys, for one. What it passed over may be
+//! copied to its partner. So where a list comes, all servers are flushed once more when it has come to its end, which it
+//! does soon with nothing left to be listed.
+//!
+//! One with a delay takes effect later. Every server that was there has been told the delay and counts for itself. One that was away, or has been started anew
 //! or flushed since, knows nothing of it, and would keep what it is filled with. So the time is remembered: such a server
 //! *owes* the flush, and is flushed by magent when the time has come, or when it returns after that. Servers count whole
 //! seconds, each from its own start, so around that time one of them has flushed an item and another has not; nothing is
@@ -8,6 +13,7 @@
 //! counts.
 
 use super::Proxy;
+use super::life::Version;
 use super::link::Purpose;
 use super::missed::Missed;
 use super::net::Net;
@@ -75,6 +81,20 @@ impl<N: Net> Proxy<N> {
             self.next_tick_ms = self.next_tick_ms.min(until_ms);
         }
         pause.is_some()
+    }
+
+    /// A server is flushed that lists its keys at this moment: when it is to be flushed again at the latest.
+    pub(super) fn flush_again_by_ms(&mut self, id: usize) -> Option<u64> {
+        self.is_listed_in_passing().then(|| {
+            self.flushes_to_repeat.push(id);
+            self.now_ms + self.settings.timeout_ms
+        })
+    }
+
+    /// Whether a server lists its keys whose flush would pass over some of them.
+    pub(super) fn is_listed_in_passing(&self) -> bool {
+        let listed = self.listed_server().filter(|_| self.a_list_comes());
+        listed.is_some_and(|server| self.farm.servers[server].is_since(Version::FLUSHES_IN_PASSING))
     }
 
     /// Lets those who owe a flush have it when its time has come.

@@ -52,6 +52,8 @@ impl Version {
     pub const HAS_MGDUMP: Version = Version(1, 6, 19);
     /// Since this it can list its keys by its hash table.
     pub const LISTS_HASH: Version = Version(1, 6, 9);
+    /// Since this its `flush_all` passes over what another of its threads, its crawler perhaps, has locked at that moment.
+    pub const FLUSHES_IN_PASSING: Version = Version(1, 6, 25);
     /// Since this it reads command lines by its new parser.
     pub const PARSES_ANEW: Version = Version(1, 6, 40);
 

@@ -108,6 +108,9 @@ impl<N: Net> Proxy<N> {
         let Some(from) = self.listed_server() else {
             return;
         };
+        if self.flushes_under_way > 0 {
+            return self.list_later();
+        }
         let entry = self.links.vacant_entry();
         let index = entry.key();
         let socket = match self

@@ -126,6 +126,10 @@ pub struct Proxy<N: Net> {
     binary_logged_ms: u64,
     /// Times that all servers were flushed.
     flushes: u64,
+    /// Those that are not answered yet: no list is asked for meanwhile.
+    flushes_under_way: usize,
+    /// The transactions of those that are to be done once more.
+    flushes_to_repeat: Vec<usize>,
     delayed_flush: DelayedFlush,
     pool: Rc<Pool>,
     statistics: Statistics,
@@ -193,6 +197,8 @@ impl<N: Net> Proxy<N> {
             binary_refused: 0,
             binary_logged_ms: 0,
             flushes: 0,
+            flushes_under_way: 0,
+            flushes_to_repeat: Vec::new(),
             delayed_flush: DelayedFlush::default(),
             pool: Rc::new(Pool::new()),
             dirty_clients: Vec::new(),
@@ -275,6 +281,9 @@ impl<N: Net> Proxy<N> {
         self.settle();
         self.go_on_reading();
         self.resync_step(scratch);
+        for id in std::mem::take(&mut self.flushes_to_repeat) {
+            self.flush_again(id);
+        }
         for _ in 0..2 {
             self.write_dirty();
             let resuming = std::mem::take(&mut self.resuming);

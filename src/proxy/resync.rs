@@ -278,6 +278,12 @@ impl<N: Net> Proxy<N> {
         self.resync.as_ref().is_some_and(|resync| resync.keys.is_empty())
     }
 
+    /// Whether a list is on its way.
+    pub(super) fn a_list_comes(&self) -> bool {
+        let listing = self.resync.as_ref().and_then(|resync| resync.listing.as_ref());
+        listing.is_some_and(|listing| matches!(listing.state, State::Coming { .. }))
+    }
+
     pub(super) fn listing_mut(&mut self) -> Option<&mut Listing> {
         self.resync.as_mut().and_then(|resync| resync.listing.as_mut())
     }
