@@ -5,6 +5,7 @@
 
 use super::stream::{Stream, expand};
 use super::world::{End, Truth, last_replies};
+use magent::protocol::dialect::Dialect;
 
 /// What a client sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -249,50 +250,57 @@ fn value_bytes(line: &[u8], behind: &[u8]) -> usize {
         return 0;
     };
     let stand_in = [b"<x*", *len, b">"].concat();
-    let len = std::str::from_utf8(len).ok().and_then(|len| len.parse::<usize>().ok());
-    match len {
+    // What only the old parser takes is refused by the new one, and nothing is behind it then.
+    match Dialect::Old.value_len(len) {
         Some(_) if behind.starts_with(&stand_in) => (stand_in.len() + 2).min(behind.len()),
         Some(len) if len < behind.len() => (len + 2).min(behind.len()),
         _ => 0,
     }
 }
 
-/// A line that is refused as magent refuses one with a NUL: its key is too long. And so is a retrieval with such a key:
-/// memcached may have touched the keys before it, and 1.6.45 says a line end in place of the error if noreply is behind.
+/// A line that is refused as magent refuses one with a NUL in a key: its key is too long. And so is a retrieval with such a
+/// key: memcached may have touched the keys before it, and 1.6.45 says a line end in place of the error if noreply is
+/// behind. What is refused for something else, blanks in front or a number, is refused for that by both.
 fn refused_whole(line: &[u8]) -> Vec<u8> {
     const KEY_BYTES_MAX: usize = 250;
-    const NAMES: [&[u8]; 10] = [
-        b"get", b"gets", b"gat", b"gats", b"incr", b"decr", b"touch", b"delete", b"bget", b"stats",
-    ];
-    let end = if line.ends_with(b"\n") { "\r\n" } else { "" };
-    let words = words(line);
-    let known = words.first().is_some_and(|word| NAMES.contains(word));
-    let stores = words.first().is_some_and(|word| STORAGE.contains(word)) && line.contains(&0);
-    if let Some(len) = words
+    const RETRIEVALS: [&[u8]; 4] = [b"get", b"gets", b"gat", b"gats"];
+    const OTHERS: [&[u8]; 5] = [b"incr", b"decr", b"touch", b"delete", b"stats"];
+    // A line without its end goes on with what is sent behind every stream.
+    let (whole, end) = match line.ends_with(b"\n") {
+        true => (line.to_vec(), "\r\n"),
+        false => ([line, b"nonsense"].concat(), ""),
+    };
+    let words = words(&whole);
+    let Some(&name) = words.first() else {
+        return line.to_vec();
+    };
+    let is_silent = words.last() == Some(&&b"noreply"[..]);
+    let len = words
         .get(4)
-        .and_then(|word| std::str::from_utf8(word).ok()?.parse::<usize>().ok())
-        .filter(|_| stores)
-    {
-        let refused = if words.last() == Some(&&b"noreply"[..]) {
-            ""
-        } else {
-            "get <x*251>\r\n"
-        };
+        .and_then(|word| std::str::from_utf8(word).ok()?.parse::<usize>().ok());
+    if let Some(len) = len.filter(|_| STORAGE.contains(&name) && line.contains(&0)) {
+        let refused = if is_silent { "" } else { "get <x*251>\r\n" };
         return format!("{refused}append nobodys_key 0 0 {len} noreply\r\n").into_bytes();
     }
-    let gets = words.first().is_some_and(|word| NAMES[..4].contains(word));
-    let has_long_key = gets && words.iter().any(|word| word.len() > KEY_BYTES_MAX);
-    let is_silent = !gets && words.last() == Some(&&b"noreply"[..]);
-    // What is refused for its number is refused for that, in both.
-    let counts = matches!(words.first(), Some(&b"incr" | &b"decr" | &b"touch"));
-    let number = words.get(2).and_then(|word| std::str::from_utf8(word).ok());
-    let is_number = number.is_some_and(|text| text.parse::<u64>().is_ok() || text.parse::<i64>().is_ok());
-    if counts && !is_number {
-        return line.to_vec();
+    let before = whole.iter().take_while(|&&byte| byte == b' ').count();
+    let blanks = &whole[..before];
+    if RETRIEVALS.contains(&name) {
+        let (arguments, keys) = words.split_at(words.len().min(if name.starts_with(b"gat") { 2 } else { 1 }));
+        return match keys.iter().any(|key| key.len() > KEY_BYTES_MAX || key.contains(&0)) {
+            true => [blanks, &arguments.join(&b' '), b" <x*251>", end.as_bytes()].concat(),
+            false => line.to_vec(),
+        };
     }
-    match (known && line.contains(&0)) || has_long_key {
-        true if is_silent => format!("delete <x*251> noreply{end}").into_bytes(),
-        true => format!("get <x*251>{end}").into_bytes(),
+    let number = words.get(2);
+    let is_valid = match name {
+        b"incr" | b"decr" => number.is_some_and(|word| Dialect::New.number(word).is_some()),
+        b"touch" => number.is_some_and(|word| Dialect::New.exptime(word).is_some()),
+        _ => true,
+    };
+    let has_nul = words.get(1).is_some_and(|key| key.contains(&0));
+    match OTHERS.contains(&name) && has_nul && is_valid {
+        true if is_silent => [blanks, b"delete <x*251> noreply", end.as_bytes()].concat(),
+        true => [blanks, b"get <x*251>", end.as_bytes()].concat(),
         false => line.to_vec(),
     }
 }
