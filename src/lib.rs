@@ -9,7 +9,12 @@
 //! config      options, one validated Config; every error names its source
 //! sys         the only room with unsafe: background, users, files, limits, signals, the log; bytes to append to
 //! reactor     the only room with sockets, epoll and clocks: listeners, the poll loop, timers, names, reloading
-//! proxy       the state machines: client, link, server, transaction, two copies, resync, statistics
+//! proxy       the state machines, and the values that pass between them:
+//!   front       clients: requests, replies in the order asked, limits
+//!   replicate   one request on its way: reads, two copies, what may not overtake what
+//!   upstream    links to servers and the legs on them
+//!   fleet       servers: life, health, which of them hold a key, what each of them missed
+//!   copier      repair, resync, the list of a server's keys
 //! ring        modulo and ketama: key -> server
 //! protocol    bytes <-> meaning; no I/O, no allocation: requests, answers and whether they fit, numbers
 //! buffer      the buffer chain, made of sys's bytes to append to
@@ -26,9 +31,9 @@
 //!  client readable                                      server readable
 //!    read once into the reactor's scratch                 read once into the same scratch
 //!      parse requests             protocol::request         parse answers             protocol::response
-//!        key -> primary, backup   proxy::farm, ring           oldest leg of the link  proxy::upstream
-//!          transaction and legs   proxy::dispatch               its transaction       proxy::read, write, ...
-//!            bytes on each        proxy::upstream                 all legs in? reply  proxy::transaction
+//!        key -> primary, backup   fleet::farm, ring           oldest leg of the link  upstream::exchange
+//!          transaction and legs   front::dispatch               its transaction       replicate::read, write
+//!            bytes on each        upstream::exchange              all legs in? reply  front::transaction
 //!            link's chain                                         on the client's chain
 //!  ------- after the whole batch of events: one writev per connection with something to say (Proxy::flush) -------
 //! ```

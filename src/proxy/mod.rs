@@ -4,85 +4,51 @@
 //! events ([`Proxy::ready`]), asks it to write when a batch of events is done ([`Proxy::flush`]), and wakes it at
 //! [`Proxy::deadline_ms`] at the latest ([`Proxy::tick`]).
 //!
-//! | file | what it is for |
+//! | room | what it is for |
 //! | --- | --- |
-//! | `client` `pace` `memory` | reading requests, writing replies, a client's limits, all clients' memory |
-//! | `dispatch` | from a request to the transaction that it begins |
-//! | `transaction` `overtake` | what is in progress; replies leave in the order asked |
-//! | `read` `merge` `touch` `write` `conditional` `broadcast` `repair` | the kinds of transaction |
-//! | `padding` | numbers with blanks behind them, and what is appended to them |
-//! | `flush` `clock` | a flush_all with a delay; servers whose clock is another |
-//! | `refusal` | what is too large, or finds no room |
-//! | `link` `upstream` | a connection to a server; sending, and understanding what comes back |
+//! | `front` | clients: reading requests (`client`, `dispatch`), replies in the order asked (`transaction`), limits (`pace`, `memory`) |
+//! | `replicate` | one request on its way: `read` `merge` `touch` `write` `conditional` `broadcast` `survey`; what may not overtake what (`overtake`); what is refused (`refusal`); numbers with blanks behind them (`padding`) |
+//! | `upstream` | a connection to a server (`link`), sending and understanding what comes back (`exchange`), links of a server that fell silent (`stale`) |
+//! | `fleet` | servers: `server` `health` `missed`; which of them hold a key (`farm` `layout`); whether one was started anew, and what it may have from before (`life` `past` `unique`); host names (`names`); delayed flushes and other clocks (`flush` `clock`) |
+//! | `copier` | one key to its partner (`repair`), and all that a server lacks, from its partner's list of keys (`resync` `listing`) |
 //! | `net` `settings` | what the proxy asks of the world, and what it is told by the configuration |
-//! | `server` `health` `stale` `missed` `farm` `layout` | a server's state; going down, coming back, what it missed; which servers hold a key |
-//! | `names` | servers that were given by a host name |
-//! | `life` `past` `unique` | whether a server was started anew, what it may have from before; cas uniques, each valid on one server until that is restarted |
-//! | `resync` `listing` | filling a server with what it lacks, from its partner's list of keys |
-//! | `statistics` `survey` | counters, and the replies to `stats`: magent's own, and what the servers say, added up |
+//! | `statistics` | counters, and magent's own replies to `stats` |
 //!
 //! A leg that was cut off is not handled where its link died but put on a list and handled before the next flush, so a
 //! failure never surprises the code that happened to meet it.
 
-mod broadcast;
-mod client;
-mod clock;
-mod conditional;
-mod dispatch;
-mod farm;
-mod flush;
-mod health;
-mod layout;
-mod life;
-mod link;
-mod listing;
-mod memory;
-mod merge;
-mod missed;
-mod names;
+mod copier;
+mod fleet;
+mod front;
 pub mod net;
-mod overtake;
-mod pace;
-mod padding;
-mod past;
-mod read;
-mod refusal;
-mod repair;
-mod resync;
-mod server;
+mod replicate;
 pub mod settings;
-mod stale;
 mod statistics;
-mod survey;
-mod touch;
-mod transaction;
-mod unique;
 mod upstream;
-mod write;
 
 use crate::buffer::Pool;
 use crate::protocol::dialect::Dialect;
 use crate::words::Reason;
-use client::Client;
-use conditional::Holds;
-use farm::Farm;
-use flush::DelayedFlush;
-use link::{Leg, Link};
-use memory::Tight;
+use copier::repair::ReadRepairs;
+use copier::resync::Resync;
+use fleet::farm::Farm;
+use fleet::flush::DelayedFlush;
+use fleet::unique::Tags;
+use front::client::Client;
+use front::memory::Tight;
+use front::pace::Pace;
+use front::transaction::Transaction;
 use net::{Level, Net, Readiness, Token};
-use overtake::KeysRead;
-use pace::Pace;
-use read::Share;
-use repair::ReadRepairs;
-use resync::Resync;
+use replicate::conditional::Holds;
+use replicate::overtake::KeysRead;
+use replicate::read::Share;
 use settings::Settings;
 use slab::Slab;
 use statistics::Statistics;
 use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
-use transaction::Transaction;
-use unique::Tags;
+use upstream::link::{Leg, Link};
 
 /// Links to one server worth having, decided by `make bench`: one. More links share fewer requests per system call, and
 /// one is nowhere near what a memcached can take; see `tests/bench/README.md`. `-i` may lower it, never raise it.

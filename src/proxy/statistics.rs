@@ -3,12 +3,12 @@
 
 use super::Proxy;
 use super::net::Net;
-use super::server::{Health, Server};
 use super::settings::{Ack, Miss};
-use super::survey::Topic;
 use crate::protocol::number::unsigned;
 use crate::protocol::request::{self, Keys, Request, Verb};
 use crate::protocol::response::Status;
+use crate::proxy::fleet::server::{Health, Server};
+use crate::proxy::replicate::survey::Topic;
 use crate::ring::Distribution;
 use std::fmt::{Display, Write as _};
 use std::net::SocketAddr;

@@ -1,0 +1,79 @@
+//! The servers' clocks.
+//!
+//! An exptime above 30 days is a unix time, and a memcached compares it with its own clock. Where that is an hour ahead of the
+//! other server's, one copy expires an hour early, or at once. So each server is told such a time by its own clock, which
+//! its `stats` tell. Most clocks agree to the second, and lines go to all servers as they are.
+
+use crate::buffer::Slice;
+use crate::protocol::request::{self, Request, Verb};
+use crate::proxy::Proxy;
+use crate::proxy::front::transaction::Bytes;
+use crate::proxy::net::Net;
+
+/// memcached takes an exptime up to 30 days for relative and a larger one for a unix time.
+pub const RELATIVE_EXPTIME_MAX_S: i64 = 60 * 60 * 24 * 30;
+/// Clocks that differ by less are taken to agree: a memcached's own may be a second late.
+const DIFFERENCE_MIN_S: i64 = 2;
+/// An answer that took longer says little of the clock.
+const ANSWER_MAX_MS: u64 = 1000;
+
+impl<N: Net> Proxy<N> {
+    /// A server that was asked then has told its time.
+    pub(in crate::proxy) fn note_clock(&mut self, server: usize, time_s: i64, asked_ms: u64) {
+        if time_s <= 0 || self.now_ms > asked_ms + ANSWER_MAX_MS {
+            return;
+        }
+        let ahead_s = time_s.saturating_sub(self.net.unix_time_s() as i64);
+        let agree = ahead_s.unsigned_abs() < DIFFERENCE_MIN_S.unsigned_abs();
+        self.farm.servers[server].clock_ahead_s = if agree { 0 } else { ahead_s };
+    }
+
+    /// How many seconds there are until an exptime or a delay is over, by magent's own clock; None if it is none, or over.
+    pub(in crate::proxy) fn seconds_until(&self, exptime: i64) -> Option<u64> {
+        let left_s = match exptime {
+            ..=RELATIVE_EXPTIME_MAX_S => exptime,
+            unix_s => unix_s - self.net.unix_time_s() as i64,
+        };
+        u64::try_from(left_s).ok().filter(|&left_s| left_s > 0)
+    }
+
+    /// What to tell a server for an exptime that a client has given.
+    pub(in crate::proxy) fn exptime_on(&self, server: usize, exptime: i64) -> i64 {
+        match exptime {
+            ..=RELATIVE_EXPTIME_MAX_S => exptime,
+            unix_s => unix_s.saturating_add(self.farm.servers[server].clock_ahead_s),
+        }
+    }
+
+    /// A request as it goes to a server whose clock is another; None if it goes there as it is.
+    pub(in crate::proxy) fn by_clock_of(&self, server: usize, bytes: Bytes<'_>) -> Option<Slice> {
+        if self.farm.servers[server].clock_ahead_s == 0 {
+            return None;
+        }
+        let whole = self.whole(bytes);
+        let (line_len, Ok(request)) = request::parse(whole.bytes())? else {
+            return None;
+        };
+        let exptime = self.exptime_on(server, request.exptime);
+        let stores = matches!(request.verb, Verb::Set | Verb::Add | Verb::Replace | Verb::Cas);
+        let timed = stores || request.verb == Verb::Touch || request.verb.is_get_and_touch();
+        if !timed || exptime == request.exptime {
+            return None;
+        }
+        let line = match request.verb {
+            Verb::Touch => [b"touch ", request.key, b" ", exptime.to_string().as_bytes()].concat(),
+            verb if verb.is_get_and_touch() => {
+                [format!("{} {exptime}", verb.name()).as_bytes(), request.keys.rest()].concat()
+            }
+            verb => request::storage_line(
+                verb,
+                request.key,
+                &Request {
+                    exptime,
+                    ..request.clone()
+                },
+            ),
+        };
+        Some(self.pool.copy(&[&line, b"\r\n", &whole.bytes()[line_len..]]))
+    }
+}

@@ -1,0 +1,258 @@
+//! The two farms and their rings: which servers hold a key.
+
+use crate::proxy::fleet::layout::Layout;
+use crate::proxy::fleet::missed::Outcome;
+use crate::proxy::fleet::server::{Health, Server};
+use crate::proxy::net::Address;
+use crate::proxy::settings::{ServerName, Settings};
+use crate::ring::{KeyHash, Ring};
+use std::collections::BTreeSet;
+
+/// The servers that hold a key, in the order in which they are asked now, and the link of each that its commands use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Its word is the truth. The primary, unless that is down or lacks what the backup has. It is up if either is.
+    pub first: usize,
+    /// Its partner, up or not. None without a backup farm, or where it has no other server than the primary.
+    pub second: Option<usize>,
+    pub lane: usize,
+    /// Keys in one bucket are counted together.
+    pub bucket: u8,
+}
+
+/// What new settings have changed.
+pub struct Changes {
+    /// Servers that are named for the first time, or again.
+    pub added: Vec<usize>,
+    /// Servers that hold keys now that they did not hold before, each with the partner that holds them too.
+    pub gained: BTreeSet<(usize, usize)>,
+}
+
+/// All servers, each once, and how keys are spread over them.
+pub struct Farm {
+    pub servers: Vec<Server>,
+    layout: Layout,
+    lanes: usize,
+    /// For each server the others that hold second copies of its keys, or may.
+    partners: Vec<Vec<usize>>,
+}
+
+impl Farm {
+    /// `lanes` is the number of links that each server's keys are spread over, at least 1.
+    pub fn new(settings: &Settings, lanes: usize) -> Self {
+        let mut servers = Vec::new();
+        let layout = layout(&mut servers, settings, lanes);
+        let mut farm = Self {
+            servers,
+            layout,
+            lanes,
+            partners: Vec::new(),
+        };
+        farm.find_partners();
+        farm
+    }
+
+    /// Spreads keys by new settings. Servers keep their index and all that is known of them; those that the settings do
+    /// not name are retired.
+    pub fn reconfigure(&mut self, settings: &Settings) -> Changes {
+        let known = self.servers.len();
+        let layout = layout(&mut self.servers, settings, self.lanes);
+        let before = std::mem::replace(&mut self.layout, layout);
+        self.find_partners();
+        let used: BTreeSet<usize> = self.layout.servers().collect();
+        let mut added = Vec::new();
+        for (index, server) in self.servers.iter_mut().enumerate() {
+            let retired = server.health == Health::Retired;
+            server.lacks.retain(|lack| used.contains(&lack.from));
+            if !used.contains(&index) {
+                server.health = Health::Retired;
+                server.lacks.clear();
+            } else if retired || index >= known {
+                added.push(index);
+            }
+        }
+        let gained = self.layout.gained(&before);
+        Changes { added, gained }
+    }
+
+    /// Whether writes have a second copy to go to.
+    pub fn has_backups(&self) -> bool {
+        self.layout.backups.is_some()
+    }
+
+    fn owners(&self, key: &[u8]) -> (usize, Option<usize>, KeyHash) {
+        let hash = KeyHash::of(self.layout.distribution, key);
+        let (primary, backup) = self.layout.owners(hash);
+        (primary, backup, hash)
+    }
+
+    /// Where a key is to be read and written now.
+    pub fn place(&self, key: &[u8]) -> Place {
+        let (primary, backup, hash) = self.owners(key);
+        let (first, second) = match backup {
+            Some(backup) if self.backup_decides(primary, backup, key) => (backup, Some(primary)),
+            second => (primary, second),
+        };
+        Place {
+            first,
+            second,
+            lane: hash.lane(self.lanes),
+            bucket: hash.bucket(),
+        }
+    }
+
+    fn backup_decides(&self, primary: usize, backup: usize, key: &[u8]) -> bool {
+        let (p, b) = (&self.servers[primary], &self.servers[backup]);
+        if !b.is_up() || !p.is_up() {
+            return b.is_up();
+        }
+        if p.is_warm() {
+            return false;
+        }
+        let lacks = |server: &Server, partner| (server.lacks(key, partner), server.doubt());
+        lacks(p, backup) > lacks(b, primary)
+    }
+
+    /// Whether a server and its partner are the two that hold a key.
+    pub fn are_owners(&self, key: &[u8], one: usize, other: usize) -> bool {
+        let (primary, backup, _) = self.owners(key);
+        (primary, backup) == (one, Some(other)) || (primary, backup) == (other, Some(one))
+    }
+
+    /// The other server that holds a key.
+    pub fn partner(&self, key: &[u8], server: usize) -> Option<usize> {
+        match self.owners(key) {
+            (primary, backup, _) if primary == server => backup,
+            (primary, backup, _) => backup.filter(|&backup| backup == server).map(|_| primary),
+        }
+    }
+
+    /// Notes that a server has missed a write that its partner has not acknowledged, so far, but may if it is there.
+    pub fn miss_for_now(&mut self, server: usize, key: &[u8], brought: bool) {
+        let partner = self.partner(key, server);
+        let partner_is_up = partner.is_some_and(|partner| self.servers[partner].is_up());
+        let outcome = if partner_is_up { Outcome::Pending } else { Outcome::Open };
+        self.servers[server].miss_with(key, outcome, brought);
+    }
+
+    pub fn partners(&self, server: usize) -> Vec<usize> {
+        self.partners.get(server).cloned().unwrap_or_default()
+    }
+
+    /// Whether a miss on a server may only mean that it was never filled, and its partner cannot be asked. A partner
+    /// that has ended has nothing left to tell.
+    pub fn may_be_elsewhere(&self, key: &[u8], server: usize) -> bool {
+        let Some(partner) = self.partner(key, server) else {
+            return false;
+        };
+        let (here, there) = (&self.servers[server], &self.servers[partner]);
+        !there.is_up() && !there.gone && !self.is_filled(server, partner) && here.lacks(key, partner) > 0
+    }
+
+    /// Whether a server was filled from a partner, by a list that leaves nothing out: it has what there was.
+    pub fn is_filled(&self, server: usize, partner: usize) -> bool {
+        self.servers[partner].lists_hash && self.servers[server].is_filled_from(partner)
+    }
+
+    /// Whether a server lacks what its partner, which is up, may have of a key: a miss on it says nothing.
+    pub fn is_overruled(&self, key: &[u8], server: usize) -> bool {
+        self.partner(key, server).is_some_and(|partner| {
+            let (here, there) = (&self.servers[server], &self.servers[partner]);
+            there.is_up() && here.lacks(key, partner) > there.lacks(key, server)
+        })
+    }
+
+    /// Whether a miss on a server says nothing about a key, because its partner may have that: one that cannot be asked, or
+    /// that was not there to be asked when this server was.
+    pub fn knows_less(&self, key: &[u8], server: usize) -> bool {
+        self.is_overruled(key, server) || self.may_be_elsewhere(key, server)
+    }
+
+    /// Which servers hold keys together.
+    fn find_partners(&mut self) {
+        let mut partners = vec![BTreeSet::new(); self.servers.len()];
+        for (primary, backup) in self.layout.pairs() {
+            if let Some(backup) = backup {
+                partners[primary].insert(backup);
+                partners[backup].insert(primary);
+            }
+        }
+        self.partners = partners.into_iter().map(|set| set.into_iter().collect()).collect();
+    }
+}
+
+/// Both farms and their rings. A server that is in both, or known already, is one server: one set of links, one health.
+fn layout(servers: &mut Vec<Server>, settings: &Settings, lanes: usize) -> Layout {
+    let mut ring = |names: &[ServerName]| {
+        let mut index = |name: &ServerName| {
+            let Some(known) = servers.iter().position(|server| server.name.is_same(name)) else {
+                servers.push(Server::new(name.clone(), lanes));
+                return servers.len() - 1;
+            };
+            if servers[known].name.address == Address::Unresolved {
+                servers[known].name.address = name.address.clone(); // it has been found meanwhile
+            }
+            known
+        };
+        let indices: Vec<usize> = names.iter().map(&mut index).collect();
+        let hashed: Vec<_> = names.iter().map(|name| (name.host.clone(), name.port)).collect();
+        (Ring::new(settings.distribution, &hashed), indices)
+    };
+    Layout {
+        distribution: settings.distribution,
+        primaries: ring(&settings.primaries),
+        backups: (!settings.backups.is_empty()).then(|| ring(&settings.backups)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proxy::settings::{Ack, Miss};
+    use crate::ring::Distribution;
+
+    fn farm(primaries: &[&str], backups: &[&str], distribution: Distribution) -> Farm {
+        let names = |list: &[&str]| {
+            let name = |text: &&str| ServerName {
+                host: text.to_string(),
+                port: 11211,
+                address: Address::Tcp(format!("{text}:11211").parse().unwrap()),
+            };
+            list.iter().map(name).collect()
+        };
+        let settings = Settings {
+            primaries: names(primaries),
+            backups: names(backups),
+            distribution,
+            links_max: 1,
+            clients_max: 1,
+            timeout_ms: 1,
+            ack: Ack::All,
+            miss: Miss::Partner,
+            item_bytes_max: 1,
+            memory_bytes_max: 1,
+            limits: Default::default(),
+        };
+        Farm::new(&settings, 1)
+    }
+
+    #[test]
+    fn two_copies_are_never_on_one_server_when_there_are_two() {
+        let three = ["10.0.0.1", "10.0.0.2", "10.0.0.3"];
+        for distribution in [Distribution::Modulo, Distribution::Ketama] {
+            let farm = farm(&three, &three, distribution);
+            assert_eq!(farm.servers.len(), 3);
+            for key in 0..1000 {
+                let place = farm.place(format!("key{key}").as_bytes());
+                assert!(place.second.is_some_and(|second| second != place.first));
+            }
+        }
+    }
+
+    #[test]
+    fn a_server_alone_in_both_farms_has_no_partner() {
+        let farm = farm(&["10.0.0.1"], &["10.0.0.1"], Distribution::Modulo);
+        assert_eq!(farm.servers.len(), 1);
+        assert_eq!(farm.place(b"key").second, None);
+    }
+}

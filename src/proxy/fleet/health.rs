@@ -1,0 +1,508 @@
+//! Going down, being looked for, and coming back.
+
+use crate::protocol::response::{Garbage, Status};
+use crate::proxy::Proxy;
+use crate::proxy::fleet::missed::{Missed, Outcome, Unacknowledged};
+use crate::proxy::fleet::server::{
+    Cause, Health, KeySet, Lack, Lacking, PROBE_PAUSE_MAX_MS, PROBE_PAUSE_MIN_MS, Rejoining,
+};
+use crate::proxy::front::dispatch::deletion;
+use crate::proxy::front::transaction::Bytes;
+use crate::proxy::net::{Level, Net};
+use crate::proxy::replicate::write::key_of;
+use crate::proxy::settings::Settings;
+use crate::proxy::upstream::link::{Leg, Purpose};
+use crate::words::Reason;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::{self, ErrorKind};
+
+/// How long a server that answers on a new connection is waited for to answer on the old one, before that is given up. A
+/// server that wakes up gets to all its connections within moments.
+const DRAIN_MAX_MS: u64 = 2000;
+/// After so long without an answer a server's items are taken to be lost.
+const GIVEN_UP_MS: u64 = 10_000;
+/// A tick that comes later than this says nothing about the servers.
+const LATE_MAX_MS: u64 = 50;
+/// How often a server that returns looks whether its partners have answered.
+const COMPARE_PAUSE_MS: u64 = 2;
+/// How often a retired server is looked at until it is drained.
+const DRAIN_PAUSE_MS: u64 = 20;
+
+impl<N: Net> Proxy<N> {
+    /// A server cannot be used any more, for the reason given: its links are closed, and all that waited on them fails
+    /// over at once.
+    pub(in crate::proxy) fn server_down(&mut self, index: usize, reason: fmt::Arguments<'_>) {
+        let cut_off = self.close_links(index);
+        self.mark_down(index, cut_off, Cause::Server, reason);
+    }
+
+    /// Closes a server's links, and lets what waited on them fail over. Returns how many parts of requests that were.
+    fn close_links(&mut self, index: usize) -> usize {
+        let mut cut_off = 0;
+        for lane in &mut self.farm.servers[index].links {
+            if let Some(link) = lane.take() {
+                let link = self.links.remove(link);
+                cut_off += link.clients_waiting();
+                self.net.close(link.socket);
+                self.lost.extend(link.pending.into_iter().map(|leg| (index, leg)));
+            }
+        }
+        cut_off
+    }
+
+    /// A link could not be opened. Where magent itself lacks what that takes, the server is out of its reach all the same:
+    /// it misses writes, and must not be read from before they are made up for. But it has not failed, and it is looked
+    /// for again soon, however long that goes on.
+    pub(in crate::proxy) fn link_refused(&mut self, index: usize, error: &io::Error) {
+        let reason = Reason(error);
+        if error.kind() != ErrorKind::QuotaExceeded {
+            self.note_gone(index, error);
+            return self.server_down(index, format_args!("cannot connect: {reason}"));
+        }
+        let cut_off = self.close_links(index);
+        self.mark_down(
+            index,
+            cut_off,
+            Cause::Magent,
+            format_args!("magent cannot open a connection: {reason}"),
+        );
+    }
+
+    /// Where nobody listens any more the process has ended, and what it held is lost.
+    pub(in crate::proxy) fn note_gone(&mut self, index: usize, error: &io::Error) {
+        let nobody_listens = matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound);
+        self.farm.servers[index].gone |= nobody_listens;
+    }
+
+    /// A server let somebody wait too long.
+    fn server_silent(&mut self, index: usize) {
+        if self.farm.servers[index].is_up() {
+            self.farm.servers[index].counters.timeouts += 1;
+        }
+        let cut_off = self.set_links_aside(index);
+        let timeout_ms = self.settings.timeout_ms;
+        self.mark_down(
+            index,
+            cut_off,
+            Cause::Server,
+            format_args!("no answer within {timeout_ms} ms"),
+        );
+    }
+
+    fn mark_down(&mut self, index: usize, cut_off: usize, cause: Cause, reason: fmt::Arguments<'_>) {
+        let server = &mut self.farm.servers[index];
+        let (since_ms, pause_ms) = match server.health {
+            Health::Down { .. } | Health::Retired => return,
+            Health::Up => {
+                server.counters.failures += u64::from(cause == Cause::Server);
+                server.epoch += 1;
+                let name = &server.name;
+                self.net.log(
+                    Level::Warning,
+                    format_args!("server {name} is down: {reason}; requests failed over: {cut_off}"),
+                );
+                (self.now_ms, PROBE_PAUSE_MIN_MS)
+            }
+            Health::Rejoining { since_ms, pause_ms, .. } => match cause {
+                Cause::Server => (since_ms, (2 * pause_ms).min(PROBE_PAUSE_MAX_MS)),
+                Cause::Magent => (since_ms, PROBE_PAUSE_MIN_MS),
+            },
+        };
+        let probe_at_ms = self.now_ms + pause_ms;
+        server.health = Health::Down {
+            cause,
+            since_ms,
+            probe_at_ms,
+            pause_ms,
+        };
+        server.confirmed = false;
+        self.next_tick_ms = self.next_tick_ms.min(probe_at_ms);
+        self.break_off_resync(index, format_args!("server is down"));
+        self.end_start();
+    }
+
+    /// Begins a link with a question that every memcached answers at once, and that tells which life it is in.
+    pub(in crate::proxy) fn look_for(&mut self, index: usize) {
+        self.farm.servers[index].confirmed = false;
+        self.ask_for_life(index);
+    }
+
+    /// Asks a server which life it is in; one that does not answer is down.
+    pub(in crate::proxy) fn ask_for_life(&mut self, index: usize) {
+        self.send(index, 0, Purpose::Probe, 0, Bytes::Parts(&[b"stats\r\n"]), 0);
+    }
+
+    pub(in crate::proxy) fn probe_answered(&mut self, index: usize, leg: &Leg, status: Status) -> Result<(), Garbage> {
+        if status != Status::End {
+            return Err(Garbage); // too many connections, or no memcached at all
+        }
+        let reborn = self.introduced(index, leg.sent_ms);
+        self.end_start();
+        self.resync_wanted = true;
+        let until_ms = self.now_ms + DRAIN_MAX_MS;
+        let server = &mut self.farm.servers[index];
+        if reborn && server.is_up() {
+            let name = &server.name;
+            self.net.log(
+                Level::Warning,
+                format_args!("server {name} was restarted, and is empty"),
+            );
+        }
+        if reborn {
+            self.drop_stale_links(index); // nobody is left who could run what they brought
+        }
+        let server = &mut self.farm.servers[index];
+        if std::mem::take(&mut server.unheard) && !reborn {
+            self.look_again(index);
+            return Ok(());
+        }
+        let nothing_stale = server.stale_links.is_empty();
+        if let Health::Rejoining { step, .. } = &mut server.health {
+            *step = Rejoining::Draining { until_ms };
+            if nothing_stale {
+                self.rejoin(index);
+            } else {
+                self.next_tick_ms = self.next_tick_ms.min(until_ms);
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts off the return of a server to the next answer.
+    fn look_again(&mut self, index: usize) {
+        let health = &mut self.farm.servers[index].health;
+        if let Health::Rejoining { since_ms, pause_ms, .. } = *health {
+            let probe_at_ms = self.now_ms + PROBE_PAUSE_MIN_MS;
+            *health = Health::Down {
+                cause: Cause::Server,
+                since_ms,
+                probe_at_ms,
+                pause_ms,
+            };
+            self.next_tick_ms = self.next_tick_ms.min(probe_at_ms);
+        }
+    }
+
+    /// A server is there again. What it missed is deleted on it before anybody reads from it: the deletions go out on
+    /// the links that the keys' own commands use, so order does the rest. A flush_all has to be waited for where there
+    /// is more than one link.
+    pub(in crate::proxy) fn rejoin(&mut self, index: usize) {
+        if self.waits_for_partners(index) {
+            return;
+        }
+        let missed = match std::mem::take(&mut self.farm.servers[index].missed) {
+            Missed::Nothing => 0,
+            Missed::Everything => {
+                self.emptied(index, "server is flushed");
+                self.delayed_flush_forgotten(index);
+                self.send(index, 0, Purpose::Forget, 0, Bytes::Parts(&[b"flush_all\r\n"]), 0);
+                let server = &mut self.farm.servers[index];
+                self.net.log(
+                    Level::Notice,
+                    format_args!(
+                        "server {} answers again; it is flushed, because it may hold what is old",
+                        server.name
+                    ),
+                );
+                if server.links.len() > 1 {
+                    if let Health::Rejoining { step, .. } = &mut server.health {
+                        *step = Rejoining::Flushing;
+                        return;
+                    }
+                }
+                0
+            }
+            Missed::Keys { keys, .. } => self.forget(index, keys),
+        };
+        self.settle_what_others_missed(index);
+        self.settle_later(index);
+        let server = &mut self.farm.servers[index];
+        if let Health::Rejoining { since_ms, .. } = server.health {
+            let (name, away_ms) = (&server.name, self.now_ms - since_ms);
+            let (s, ms) = (away_ms / 1000, away_ms % 1000);
+            let lacks = |lack: &Lack| !matches!(lack.what, Lacking::Keys(_));
+            let kept = if std::mem::take(&mut server.lost_memory) || server.lacks.iter().any(lacks) {
+                "may lack items"
+            } else {
+                "kept its items"
+            };
+            self.net.log(
+                Level::Notice,
+                format_args!(
+                    "server {name} is up again after {s}.{ms:03} s and {kept}; keys written without it and removed from it: {missed}"
+                ),
+            );
+            server.health = Health::Up;
+        }
+    }
+
+    /// Whether a partner that is taken to be up, and may have done what this server missed, has left unanswered what it was
+    /// asked before, or now: whether it is there. It may be gone as well: then this server's copy is the one that is left.
+    fn waits_for_partners(&mut self, index: usize) -> bool {
+        let now_ms = self.now_ms;
+        let Health::Rejoining { step, .. } = &mut self.farm.servers[index].health else {
+            return false;
+        };
+        let (asked_ms, begins) = match *step {
+            Rejoining::Comparing { asked_ms } => (asked_ms, false),
+            _ => (now_ms, true),
+        };
+        *step = Rejoining::Comparing { asked_ms };
+        if begins {
+            let server = &self.farm.servers[index];
+            let depends = server.missed.is_undecided() || server.heard_out && server.missed.is_brought();
+            if !depends {
+                return false;
+            }
+            for partner in self.farm.partners(index) {
+                if self.farm.servers[partner].is_up() {
+                    self.ask_for_life(partner);
+                }
+            }
+        }
+        let silent = |&partner: &usize| {
+            let server = &self.farm.servers[partner];
+            let mut links = server.links.iter().flatten().map(|&link| &self.links[link]);
+            server.is_up() && links.any(|link| link.asked_before(asked_ms))
+        };
+        let unheard = !self.lost.is_empty() || self.farm.partners(index).iter().any(silent);
+        if unheard {
+            self.next_tick_ms = self.next_tick_ms.min(now_ms + COMPARE_PAUSE_MS);
+        }
+        unheard
+    }
+
+    /// Removes keys from a server, which then lacks those that its partners have. Returns how many.
+    ///
+    /// Where both servers of a key were gone before either had acknowledged a write, nobody was told of it, and the one
+    /// that returns first has the better claim: its copy stays, and it is the other that has missed the write. If both
+    /// were to forget, or the one that died with its memory were believed, the item would be lost while a copy lives. For
+    /// the same reason a server that hung keeps what it had been sent before and has done since, if its partner is lost.
+    fn forget(&mut self, index: usize, keys: BTreeMap<Box<[u8]>, Unacknowledged>) -> usize {
+        let mut lacking = BTreeMap::<usize, KeySet>::new();
+        let mut count = 0;
+        for (key, writes) in keys {
+            let partner = self.farm.partner(&key, index);
+            if let Some(partner) = partner {
+                let [here, there] = [index, partner].map(|server| &self.farm.servers[server]);
+                let filled = self.farm.is_filled(partner, index);
+                let alone = !there.is_up() || there.lacks(&key, index) > 0 && !filled;
+                let outcome = match alone && here.heard_out {
+                    true => writes.outcome_when_done(),
+                    false => writes.outcome(),
+                };
+                let better = match outcome {
+                    None => true,
+                    Some(Outcome::Settled) => false,
+                    // Its partner has been waited for. What was written since is made alike when that is answered.
+                    Some(Outcome::Pending | Outcome::Open) => alone,
+                };
+                let whole = match outcome {
+                    None => !here.is_suspect(partner),
+                    Some(_) => here.lacks(&key, partner) == 0 || here.is_filled_from(partner),
+                };
+                if better && whole {
+                    if outcome.is_some() && !there.is_up() {
+                        self.farm.servers[partner].miss(&key);
+                    }
+                    continue;
+                }
+            }
+            count += 1;
+            let lane = self.farm.place(&key).lane;
+            self.send(index, lane, Purpose::Forget, 0, Bytes::Parts(&deletion(&key)), 0);
+            if let Some(partner) = partner {
+                self.farm.servers[partner].lacks_no_more(&key, index);
+                lacking.entry(partner).or_default().insert(key);
+            }
+        }
+        for (partner, keys) in lacking {
+            self.farm.servers[index].add_lack(partner, Lacking::Keys(keys));
+        }
+        count
+    }
+
+    /// A server that is there again, with what it held, is believed: what its partners have missed, they have missed for
+    /// good.
+    fn settle_what_others_missed(&mut self, index: usize) {
+        for partner in self.farm.partners(index) {
+            let mut missed = std::mem::take(&mut self.farm.servers[partner].missed);
+            let server = &self.farm.servers[index];
+            missed
+                .settle_where(|key| self.farm.partner(key, partner) == Some(index) && server.lacks(key, partner) == 0);
+            self.farm.servers[partner].missed = missed;
+        }
+    }
+
+    /// A removal of what was missed is done. Until it is up, a server waits for this.
+    pub(in crate::proxy) fn forget_answered(&mut self, index: usize, leg: &Leg, status: Status) -> Result<(), Garbage> {
+        if status == Status::Error {
+            self.forget_lost(index, leg);
+            return Err(Garbage); // it cannot be told to forget, so it cannot be used
+        }
+        let health = &self.farm.servers[index].health;
+        if let Health::Rejoining {
+            step: Rejoining::Flushing,
+            ..
+        } = health
+        {
+            self.rejoin(index);
+        }
+        Ok(())
+    }
+
+    /// A removal did not come through: it is to be done when the server returns once more.
+    pub(in crate::proxy) fn forget_lost(&mut self, index: usize, leg: &Leg) {
+        let request = leg.request.bytes();
+        let missed = &mut self.farm.servers[index].missed;
+        match key_of(request) {
+            Some(key) => missed.add(key, Outcome::Settled, false),
+            None => *missed = Missed::Everything,
+        }
+    }
+
+    /// Does what is due: servers that let a request wait too long are down, and those that are down are looked for.
+    pub fn tick(&mut self) {
+        if self.now_ms < self.next_tick_ms {
+            return;
+        }
+        let timeout_ms = self.settings.timeout_ms;
+        let now_ms = self.now_ms;
+        let late_ms = now_ms - self.next_tick_ms;
+        let late = late_ms > LATE_MAX_MS;
+        if late {
+            // magent itself did not run, on a machine that was stopped or overloaded; nor did a server on it perhaps.
+            for (_, link) in &mut self.links {
+                link.excuse(late_ms + late_ms.min(timeout_ms));
+            }
+        }
+        // What else is due is put off as well, but not twice: it must be done at last where every tick is late.
+        self.tick_put_off = late && !self.tick_put_off;
+        if self.tick_put_off {
+            self.next_tick_ms = now_ms + late_ms.min(timeout_ms);
+            return;
+        }
+        let mut next_ms = u64::MAX;
+        let mut silent = Vec::new();
+        for (_, link) in &self.links {
+            match link.deadline_ms(timeout_ms) {
+                Some(deadline_ms) if deadline_ms <= now_ms => silent.push(link.server),
+                Some(deadline_ms) => next_ms = next_ms.min(deadline_ms),
+                None => {}
+            }
+        }
+        self.next_tick_ms = next_ms;
+        self.flush_tick();
+        self.listing_tick();
+        self.repairs_tick();
+        self.surveys_tick();
+        for server in silent {
+            self.server_silent(server);
+        }
+        for index in 0..self.farm.servers.len() {
+            match self.farm.servers[index].health {
+                Health::Down {
+                    since_ms,
+                    probe_at_ms,
+                    pause_ms,
+                    ..
+                } if probe_at_ms <= now_ms => {
+                    self.farm.servers[index].health = Health::Rejoining {
+                        since_ms,
+                        pause_ms,
+                        step: Rejoining::Probing,
+                    };
+                    self.want_name(index, since_ms);
+                    self.look_for(index);
+                }
+                Health::Down {
+                    cause,
+                    probe_at_ms,
+                    since_ms,
+                    ..
+                } => {
+                    // Where nobody has answered for so long, nobody waits for what it may still hold.
+                    self.farm.servers[index].gone |= cause == Cause::Server && since_ms + GIVEN_UP_MS <= now_ms;
+                    self.next_tick_ms = self.next_tick_ms.min(probe_at_ms);
+                }
+                Health::Retired => self.drain(index),
+                Health::Rejoining {
+                    step: Rejoining::Draining { until_ms },
+                    ..
+                } if until_ms <= now_ms => {
+                    self.drop_stale_links(index);
+                    self.farm.servers[index].unheard = true;
+                    self.look_again(index);
+                }
+                Health::Rejoining {
+                    step: Rejoining::Draining { until_ms },
+                    ..
+                } => self.next_tick_ms = self.next_tick_ms.min(until_ms),
+                Health::Rejoining {
+                    step: Rejoining::Comparing { .. },
+                    ..
+                } => self.rejoin(index),
+                Health::Up | Health::Rejoining { .. } => {}
+            }
+            match self.farm.servers[index].settles_ms {
+                Some(settles_ms) if settles_ms <= now_ms => self.settled(index),
+                Some(settles_ms) => self.next_tick_ms = self.next_tick_ms.min(settles_ms),
+                None => {}
+            }
+        }
+    }
+
+    /// Closes the links of a retired server once nobody waits on them.
+    fn drain(&mut self, index: usize) {
+        self.drop_stale_links(index);
+        for lane in &mut self.farm.servers[index].links {
+            match *lane {
+                Some(link) if self.links[link].pending.is_empty() => {
+                    *lane = None;
+                    let link = self.links.remove(link);
+                    self.net.close(link.socket);
+                }
+                Some(_) => self.next_tick_ms = self.next_tick_ms.min(self.now_ms + DRAIN_PAUSE_MS),
+                None => {}
+            }
+        }
+    }
+
+    /// Works by new settings from here on. Clients stay connected and servers that are in both keep their links; a new
+    /// server takes its keys at once, a removed one is drained.
+    pub fn reconfigure(&mut self, settings: Settings) {
+        let changes = self.farm.reconfigure(&settings);
+        self.learn_dialect();
+        self.settings = settings;
+        for index in changes.added {
+            let server = &mut self.farm.servers[index];
+            server.newcomer = server.life.is_none();
+            // It was one of ours and has missed all that was written since.
+            let was_retired = server.health == Health::Retired;
+            if was_retired {
+                server.missed = Missed::Everything;
+                server.health = Health::Rejoining {
+                    since_ms: self.now_ms,
+                    pause_ms: PROBE_PAUSE_MIN_MS,
+                    step: Rejoining::Probing,
+                };
+            }
+            self.look_for(index);
+            if was_retired {
+                // Behind that question, so that its keys need not wait for the answer.
+                self.rejoin(index);
+            }
+        }
+        for server in &mut self.farm.servers {
+            server.list_again();
+        }
+        for (index, partner) in changes.gained {
+            self.farm.servers[index].add_lack(partner, Lacking::Suspect);
+            self.settle_later(index);
+        }
+        self.break_off_resync_if_moved();
+        self.next_tick_ms = self.now_ms;
+        self.resync_wanted = true;
+    }
+}

@@ -1,0 +1,93 @@
+//! Servers that were given by a host name: where they are reached may change, but only while they are away.
+
+use crate::proxy::Proxy;
+use crate::proxy::fleet::server::{Health, PROBE_PAUSE_MIN_MS, Rejoining};
+use crate::proxy::net::{Address, Level, Net};
+use std::net::{IpAddr, SocketAddr};
+
+/// A server that has been away for so long may have been replaced by a machine with another address.
+const STAYS_AWAY_MS: u64 = 1000;
+
+impl<N: Net> Proxy<N> {
+    /// Wants the name of a server that is away to be looked up, if it was given by one and stays away.
+    pub(in crate::proxy) fn want_name(&mut self, index: usize, since_ms: u64) {
+        let name = &self.farm.servers[index].name;
+        let is_due = name.address == Address::Unresolved || since_ms + STAYS_AWAY_MS <= self.now_ms;
+        if is_due && name.is_by_name() && !self.wanted_names.contains(&name.host) {
+            self.wanted_names.push(name.host.clone());
+        }
+    }
+
+    /// The host names that are to be looked up, each answer to be given to [`Proxy::name_found`]; empty afterwards.
+    #[must_use]
+    pub fn take_wanted_names(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.wanted_names)
+    }
+
+    /// A host has these addresses. A server that is up keeps the one it is reached at; so does one whose name still has it.
+    pub fn name_found(&mut self, host: &str, found: &[IpAddr]) {
+        for index in 0..self.farm.servers.len() {
+            let server = &self.farm.servers[index];
+            let name = &server.name;
+            // One that has answered a probe is there.
+            let is_away = match server.health {
+                Health::Down { .. } => true,
+                Health::Rejoining { step, .. } => step == Rejoining::Probing,
+                Health::Up | Health::Retired => false,
+            };
+            if name.host != host || !name.is_by_name() || !is_away {
+                continue;
+            }
+            let has_it = matches!(name.address, Address::Tcp(address) if found.contains(&address.ip()));
+            let preferred = found.iter().find(|ip| ip.is_ipv4()).or(found.first());
+            if let Some(&ip) = preferred.filter(|_| !has_it) {
+                self.server_moves(index, SocketAddr::new(ip, name.port));
+            }
+        }
+    }
+
+    /// A server that is away is to be looked for at another address from now on.
+    fn server_moves(&mut self, index: usize, address: SocketAddr) {
+        let to = Address::Tcp(address);
+        if let Some(other) = self.farm.servers.iter().position(|other| other.name.address == to) {
+            // Two servers in one place would each run what one of them is to run once.
+            let already_told = self.farm.servers[index].is_elsewhere;
+            self.farm.servers[index].is_elsewhere = true;
+            if !already_told {
+                let (name, other) = (&self.farm.servers[index].name, &self.farm.servers[other].name);
+                self.net.log(
+                    Level::Error,
+                    format_args!("server {name} is not used: its host name leads to {address}, where {other} is"),
+                );
+            }
+            return;
+        }
+        // What was asked at the old address will not be answered.
+        self.server_down(index, format_args!("its host name has another address"));
+        if !self.farm.servers[index].stale_links.is_empty() {
+            self.drop_stale_links(index);
+            self.farm.servers[index].unheard = true;
+        }
+        let server = &mut self.farm.servers[index];
+        let name = &server.name;
+        match name.address {
+            Address::Tcp(before) => self.net.log(
+                Level::Notice,
+                format_args!("server {name} is looked for at {address} now, no longer at {before}"),
+            ),
+            _ => self.net.log(
+                Level::Notice,
+                format_args!("server {name} has been found: it is looked for at {address}"),
+            ),
+        }
+        server.name.address = to;
+        server.is_elsewhere = false;
+        if let Health::Down {
+            probe_at_ms, pause_ms, ..
+        } = &mut server.health
+        {
+            (*probe_at_ms, *pause_ms) = (self.now_ms, PROBE_PAUSE_MIN_MS);
+            self.next_tick_ms = self.now_ms;
+        }
+    }
+}

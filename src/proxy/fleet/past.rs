@@ -1,0 +1,143 @@
+//! What a server may hold from before this magent knew it.
+//!
+//! What a server missed while it was away is known to the magent that was there. Another one, started meanwhile, does not
+//! know, and a server that kept its items, or took them back from a memory file (`memcached -e`), would serve what is old
+//! and bring back what was deleted. So a server is suspect
+//!
+//! - that was away when this magent started, a partner was not, and that comes back with items from before. It is flushed
+//!   before anybody reads from it, and filled. Where no partner is there to fill it, it is believed until one is.
+//! - that has items of another life when this magent starts, while a partner has none such: each of its keys is made what it
+//!   is on the partner, which is asked first meanwhile. It may have been cleaned by a magent of before, so it is not emptied.
+//!
+//! Neither where the partners held so few items at that time that they cannot have had what the server has: a machine that
+//! has rebooted starts an empty memcached and a magent that may not reach the other machine yet. Nor, at the start, where both
+//! took items back: which of them has missed something since, nobody can tell.
+//!
+//! A memcached that took its items back counts them as stored in this life (`total_items`), though no command stored them,
+//! and goes on with its old uptime. An item that is moved in memory, or to a disk, is counted once more, so that this alone tells
+//! nothing; but more items than there were commands that can have stored one are of another life.
+
+use crate::proxy::Proxy;
+use crate::proxy::fleet::missed::Missed;
+use crate::proxy::fleet::server::Lacking;
+use crate::proxy::net::{Level, Net};
+
+/// What a server has said of its items.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Holdings {
+    /// `curr_items`.
+    pub items: u64,
+    /// `total_items`.
+    pub stored: u64,
+    /// Commands that may have stored one each; those that missed count too, because meta and binary ones may store then.
+    pub commands: u64,
+}
+
+impl Holdings {
+    /// Whether items are there that no command of this life has stored. After `stats reset` nobody can tell.
+    fn has_restored(&self) -> bool {
+        self.stored >= self.items && self.items > self.commands
+    }
+
+    /// Whether servers that held so many items may have had a copy of all that this one has. Half is enough: items that have
+    /// expired are counted until they are asked for.
+    fn may_all_be_on(&self, others: u64) -> bool {
+        others.saturating_mul(2) >= self.items
+    }
+}
+
+impl<N: Net> Proxy<N> {
+    /// This magent has seen all servers that are there: notes which, and what they hold.
+    pub(in crate::proxy) fn note_who_is_there(&mut self) {
+        for server in &mut self.farm.servers {
+            server.items_at_start = (server.is_up() && server.confirmed).then_some(server.holdings.items);
+        }
+    }
+
+    /// A server is seen for the first time that was away when this magent started. If it may have missed what its partners
+    /// were told it is to be flushed. Returns whether it may.
+    pub(in crate::proxy) fn suspect_who_was_away(&mut self, index: usize) -> bool {
+        let partners = self.farm.partners(index);
+        let servers = &self.farm.servers;
+        let witnesses = || {
+            partners
+                .iter()
+                .filter(|&&partner| servers[partner].items_at_start.is_some())
+        };
+        let held = witnesses().filter_map(|&partner| servers[partner].items_at_start).sum();
+        let server = &servers[index];
+        let is_older = server.born_ms.is_some_and(|born_ms| born_ms < self.started_ms as i64);
+        let suspect = is_older && server.holdings.items > 0 && held > 0 && server.holdings.may_all_be_on(held);
+        if !suspect {
+            return false;
+        }
+        let name = &server.name;
+        self.net.log(
+            Level::Warning,
+            format_args!("server {name} was away when magent started, and may hold what is old"),
+        );
+        if witnesses().any(|&partner| servers[partner].is_up()) {
+            self.farm.servers[index].missed = Missed::Everything;
+        } else {
+            let witnesses: Vec<usize> = witnesses().copied().collect();
+            for partner in witnesses {
+                self.farm.servers[index].add_lack(partner, Lacking::Suspect);
+            }
+        }
+        true
+    }
+
+    /// Whether one of two servers, both seen for the first time, took items back and the other did not. If so it is made
+    /// like that.
+    pub(in crate::proxy) fn suspect_who_was_restored(&mut self, one: usize, other: usize) -> bool {
+        let [first, second] = [one, other].map(|index| self.farm.servers[index].holdings);
+        let (restored, partner) = match (first.has_restored(), second.has_restored()) {
+            (true, false) if first.may_all_be_on(second.items) => (one, other),
+            (false, true) if second.may_all_be_on(first.items) => (other, one),
+            _ => return false,
+        };
+        self.farm.servers[restored].add_lack(partner, Lacking::Suspect);
+        self.settle_later(restored);
+        let (name, partner) = (&self.farm.servers[restored].name, &self.farm.servers[partner].name);
+        self.net.log(
+            Level::Notice,
+            format_args!(
+                "server {name} has items from before it was restarted; they are made what they are on {partner}"
+            ),
+        );
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn items_that_no_command_stored_were_taken_back() {
+        let holdings = |items, stored, commands| Holdings {
+            items,
+            stored,
+            commands,
+        };
+        assert!(holdings(3, 3, 0).has_restored());
+        assert!(holdings(4, 7, 3).has_restored());
+        assert!(!holdings(3, 3, 3).has_restored());
+        assert!(
+            !holdings(3, 9, 3).has_restored(),
+            "items are counted again when they are moved"
+        );
+        assert!(!holdings(0, 3, 0).has_restored(), "nothing is left of them");
+        assert!(!holdings(3, 0, 0).has_restored(), "after stats reset nobody can tell");
+    }
+
+    #[test]
+    fn a_server_that_has_more_than_its_partners_ever_had_is_not_suspect() {
+        let holdings = Holdings {
+            items: 100,
+            ..Holdings::default()
+        };
+        assert!(holdings.may_all_be_on(100) && holdings.may_all_be_on(50));
+        assert!(!holdings.may_all_be_on(49) && !holdings.may_all_be_on(0));
+    }
+}

@@ -1,0 +1,226 @@
+//! From a request to the transaction that it begins.
+
+use crate::buffer::Slice;
+use crate::protocol::request::{self, After, Refusal, Request, Verb};
+use crate::proxy::Proxy;
+use crate::proxy::fleet::life::Version;
+use crate::proxy::front::client::{Input, Stage};
+use crate::proxy::front::transaction::{Bytes, Work};
+use crate::proxy::net::{Level, Net};
+
+/// What became of the bytes at the front of a client's input.
+pub enum Step {
+    /// So many of them are done with.
+    Used(usize),
+    /// So many of them are done with, and took long enough: the client goes on after the others' turn.
+    UsedTurn(usize),
+    /// They are the beginning of a request.
+    Unfinished,
+    /// The client said goodbye, or nobody can tell what it says next.
+    Leave,
+}
+
+pub const LINE_END: &[u8] = b"\r\n";
+
+impl<N: Net> Proxy<N> {
+    /// Begins the request at the front of `bytes`. Where its data block is not all there, or refused, the client's
+    /// input is set to take the rest.
+    pub(in crate::proxy) fn begin_request(&mut self, client: usize, bytes: &[u8]) -> Step {
+        let Some((line_len, parsed)) = request::parse_as(self.dialect, bytes) else {
+            return Step::Unfinished;
+        };
+        let request = match parsed {
+            Ok(request) => request,
+            Err(refusal) => return self.refuse(client, &refusal, line_len, &bytes[line_len..]),
+        };
+        if self.clients[client].pace.keys_in_flight > 0 && self.would_overtake_read(client, &request) {
+            return self.raise_barrier(client);
+        }
+        if request.verb.is_storage() {
+            return Step::Used(line_len + self.begin_storage(client, &request, &bytes[line_len..]));
+        }
+        match request.verb {
+            Verb::Quit => return Step::Leave,
+            // These concern all that was asked before.
+            Verb::FlushAll | Verb::Stats if !self.clients[client].queue.is_empty() => {
+                return self.raise_barrier(client);
+            }
+            Verb::Stats => {
+                self.begin_stats(client, &request);
+                return Step::UsedTurn(line_len);
+            }
+            Verb::Verbosity => {
+                self.net.set_verbosity(request.number as u32);
+                self.answer_at_once(client, request.noreply, b"OK\r\n");
+            }
+            Verb::ListKeys => self.answer_at_once(client, false, self.list_end(request.key)),
+            Verb::FlushAll | Verb::Version | Verb::CacheMemlimit => {
+                let id = self.open(client, request.noreply, line_len);
+                if request.verb == Verb::FlushAll {
+                    self.clients[client].stage = Stage::Barrier;
+                }
+                self.start_broadcast(id, &request);
+            }
+            _ => {
+                let owner = &self.clients[client];
+                let keys = request.key_count.min(owner.pace.portion_keys(&self.settings.limits));
+                let foreseen = owner.pace.foreseen_bytes(keys);
+                let id = self.open(client, request.noreply, line_len + foreseen);
+                self.transactions[id].keys = keys;
+                self.clients[client].pace.keys_in_flight += keys;
+                self.begin_transaction(id, &request, Bytes::Parts(&[request.line.bytes(), LINE_END]));
+            }
+        }
+        Step::Used(line_len)
+    }
+
+    /// Answers a line that is no request, and sees to it that no value behind it is taken for commands.
+    fn refuse(&mut self, client: usize, refusal: &Refusal, line_len: usize, behind: &[u8]) -> Step {
+        self.answer_at_once(client, refusal.noreply, refusal.reply);
+        match refusal.after {
+            After::NextLine => Step::Used(line_len),
+            After::Swallow(len) => Step::Used(line_len + self.swallow(client, len, behind)),
+            After::Close => {
+                self.net.log(
+                    Level::Info,
+                    format_args!("client {client}: a refused line may have a value behind it, connection closed"),
+                );
+                Step::Leave
+            }
+        }
+    }
+
+    /// Throws away the next `len` bytes of a client's. Returns how many of `bytes` they are.
+    fn swallow(&mut self, client: usize, len: usize, bytes: &[u8]) -> usize {
+        let skipped = len.min(bytes.len());
+        if skipped < len {
+            let missing = len - skipped;
+            self.clients[client].input = Input::Swallow { missing };
+        }
+        skipped
+    }
+
+    /// Lets a request wait until all that the client asked before it is answered; its line is read again then.
+    pub(in crate::proxy) fn raise_barrier(&mut self, client: usize) -> Step {
+        let client = &mut self.clients[client];
+        if client.stage == Stage::Open {
+            client.stage = Stage::Barrier;
+        }
+        Step::Unfinished
+    }
+
+    /// Begins a storage command if its data block is all there, else arranges for the rest of the block to be gathered
+    /// or, if the item is too large, to be thrown away. Returns how many bytes of `block` are done with.
+    fn begin_storage(&mut self, client: usize, request: &Request<'_>, block: &[u8]) -> usize {
+        let block_len = request.value_len + LINE_END.len();
+        if request.value_len > self.settings.item_bytes_max {
+            self.statistics.store_too_large += 1;
+            self.refuse_large(client, request);
+            return self.swallow(client, block_len, block);
+        }
+        let line = request.line.bytes();
+        let Some(data) = block.get(..block_len) else {
+            let mut gather = self.pool.gather(line.len() + LINE_END.len() + block_len);
+            gather.extend(line);
+            gather.extend(LINE_END);
+            gather.extend(block);
+            self.clients[client].input = Input::Value {
+                gather,
+                missing: block_len - block.len(),
+                noreply: request.noreply,
+            };
+            return block.len();
+        };
+        self.begin_item(client, request, Bytes::Parts(&[line, LINE_END, data]), data);
+        block_len
+    }
+
+    /// Begins a storage command that was gathered whole, in the form in which it is forwarded.
+    pub(in crate::proxy) fn begin_gathered(&mut self, client: usize, item: Slice, noreply: bool) {
+        let bytes = item.bytes();
+        // The line was understood before it was gathered.
+        let Some((line_len, Ok(mut request))) = request::parse(bytes) else {
+            return;
+        };
+        request.noreply = noreply;
+        self.begin_item(client, &request, Bytes::Again(&item), &bytes[line_len..]);
+    }
+
+    fn begin_item(&mut self, client: usize, request: &Request<'_>, bytes: Bytes<'_>, data: &[u8]) {
+        if !data.ends_with(LINE_END) {
+            self.statistics.count_write(request.verb);
+            return self.answer_at_once(client, request.noreply, request::BAD_CHUNK);
+        }
+        let id = self.open(client, request.noreply, data.len() + request.key.len());
+        self.begin_transaction(id, request, bytes);
+    }
+
+    /// Too large an item. As in memcached, a set takes away what was there before, so that nobody reads it as new.
+    fn refuse_large(&mut self, client: usize, request: &Request<'_>) {
+        if request.verb != Verb::Set {
+            return self.answer_at_once(client, request.noreply, request::TOO_LARGE);
+        }
+        let id = self.open(client, request.noreply, request.key.len());
+        self.start_removal(id, request.key, request::TOO_LARGE);
+    }
+
+    /// Starts, or starts again after it had to wait, a transaction for a request with keys. `bytes` are what is sent.
+    pub(in crate::proxy) fn begin_transaction(&mut self, id: usize, request: &Request<'_>, bytes: Bytes<'_>) {
+        if self.must_wait(request) {
+            return self.wait(id, request, self.whole(bytes));
+        }
+        match request.verb {
+            Verb::Get | Verb::Gets | Verb::Gat | Verb::Gats => self.start_read(id, request, bytes),
+            Verb::Add | Verb::Replace | Verb::Cas if self.farm.has_backups() => {
+                self.start_conditional(id, request, bytes);
+            }
+            _ => self.start_write(id, request, bytes),
+        }
+    }
+
+    /// Starts a transaction that had to wait for its key.
+    pub(in crate::proxy) fn begin_again(&mut self, id: usize) {
+        let work = std::mem::replace(&mut self.transactions[id].work, Work::Answered);
+        let whole = match work {
+            Work::Waiting(whole) => whole,
+            Work::Repair(repair) => return self.start_waiting_repair(id, repair),
+            Work::Refused(refused) => return self.start_removal_again(id, refused),
+            _ => unreachable!("only what waits is in a hold's queue"),
+        };
+        let bytes = whole.bytes();
+        if let Some((_, Ok(request))) = request::parse(bytes) {
+            self.begin_transaction(id, &request, Bytes::Again(&whole));
+        }
+    }
+
+    /// The end of a list of keys that has none: magent lists nobody's keys, and a tool that asks waits for an end.
+    fn list_end(&self, form: &[u8]) -> &'static [u8] {
+        let mut servers = self.farm.servers.iter();
+        match form {
+            b"mgdump" if !servers.all(|server| server.is_since(Version::HAS_MGDUMP)) => request::ERROR,
+            b"mgdump" => b"EN\r\n",
+            _ => b"END\r\n",
+        }
+    }
+
+    /// Answers a request that needs no server, in its turn.
+    pub(in crate::proxy) fn answer_at_once(&mut self, client: usize, noreply: bool, reply: &[u8]) {
+        if noreply {
+            return;
+        }
+        let owner = &mut self.clients[client];
+        if owner.queue.is_empty() {
+            owner.output.push(&self.pool, reply);
+            self.output_grew(client);
+        } else {
+            let id = self.open(client, noreply, reply.len());
+            self.answer(id, reply);
+        }
+    }
+}
+
+/// The parts of a delete.
+pub fn deletion(key: &[u8]) -> [&[u8]; 4] {
+    let [command, key, argument] = request::deletion(key);
+    [command, key, argument, LINE_END]
+}

@@ -1,0 +1,234 @@
+//! A client's request in progress, and how replies leave in the order the client asked.
+//!
+//! A transaction is in its client's queue until its reply is complete and all before it have left; it lives on until its
+//! last leg is in, so no answer ever finds its transaction gone. Without a client (it closed, or the transaction is
+//! magent's own) what would be a reply is dropped.
+
+use crate::buffer::{BLOCK_BYTES, Chain, Pool, Slice};
+use crate::proxy::Proxy;
+use crate::proxy::copier::repair::Repair;
+use crate::proxy::front::client::Stage;
+use crate::proxy::net::Net;
+use crate::proxy::replicate::broadcast::Broadcast;
+use crate::proxy::replicate::conditional::Conditional;
+use crate::proxy::replicate::read::Read;
+use crate::proxy::replicate::refusal::Refused;
+use crate::proxy::replicate::survey::Survey;
+use crate::proxy::replicate::write::Write;
+use crate::proxy::upstream::link::{Leg, Purpose};
+
+pub const NO_SERVER: &[u8] = b"SERVER_ERROR no server available\r\n";
+
+/// What a request in progress takes beside its bytes, with its legs, roughly.
+const TRANSACTION_BYTES: usize = 512;
+
+/// The bytes of a request on their way to a server.
+#[derive(Clone, Copy)]
+pub enum Bytes<'a> {
+    /// To be copied, one part after the other.
+    Parts(&'a [&'a [u8]]),
+    /// Already in a block.
+    Again(&'a Slice),
+}
+
+/// What a transaction is doing.
+pub enum Work {
+    /// Nothing any more: the reply is complete.
+    Answered,
+    /// Held up by another write to the same key. The slice is the whole request.
+    Waiting(Slice),
+    /// The same, of a set that was refused: what it was to replace goes.
+    Refused(Refused),
+    Read(Read),
+    Write(Write),
+    Conditional(Conditional),
+    Broadcast(Broadcast),
+    Survey(Survey),
+    Repair(Repair),
+    /// A write whose second copy is being made like the first, before its reply is given.
+    Healing,
+}
+
+pub struct Transaction {
+    /// The client whose queue this is in.
+    pub client: Option<usize>,
+    pub noreply: bool,
+    /// Keys that a retrieval asks for at a time; 0 for everything else.
+    pub keys: usize,
+    /// The reply is complete.
+    pub answered: bool,
+    /// Legs whose answer has not come.
+    pub legs: u32,
+    /// Bytes that the request, and the reply as far as it can be foreseen, weigh on the client's allowance.
+    pub cost: usize,
+    /// The reply, while an earlier one has still to leave.
+    pub reply: Chain,
+    pub work: Work,
+}
+
+impl Transaction {
+    pub fn new(client: Option<usize>, noreply: bool, cost: usize) -> Self {
+        Self {
+            client,
+            noreply,
+            keys: 0,
+            answered: false,
+            legs: 0,
+            cost,
+            reply: Chain::new(),
+            work: Work::Answered,
+        }
+    }
+}
+
+/// An answer line kept for later: short ones, which nearly all are, without allocation.
+#[derive(Clone)]
+pub enum Text {
+    Short(u8, [u8; 30]),
+    Long(Box<[u8]>),
+}
+
+impl Text {
+    pub fn new(line: &[u8]) -> Self {
+        let mut short = [0; 30];
+        match short.get_mut(..line.len()) {
+            Some(room) => {
+                room.copy_from_slice(line);
+                Text::Short(line.len() as u8, short)
+            }
+            None => Text::Long(line.into()),
+        }
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Text::Short(len, bytes) => &bytes[..usize::from(*len)],
+            Text::Long(bytes) => bytes,
+        }
+    }
+}
+
+/// What a reply that waits takes in memory: however short it is, it has a block of its own.
+fn weight(reply: &Chain) -> usize {
+    if reply.is_empty() { 0 } else { reply.len() + BLOCK_BYTES }
+}
+
+impl<N: Net> Proxy<N> {
+    /// Puts a new transaction at the end of its client's queue.
+    pub(in crate::proxy) fn open(&mut self, client: usize, noreply: bool, cost: usize) -> usize {
+        let cost = cost + TRANSACTION_BYTES;
+        let id = self.transactions.insert(Transaction::new(Some(client), noreply, cost));
+        self.requested_ms = self.now_ms;
+        let owner = &mut self.clients[client];
+        owner.queue.push_back(id);
+        owner.load += cost;
+        id
+    }
+
+    /// Lets `add` write to where the bytes of a reply go now; not at all if nobody wants them.
+    fn add_to_reply(&mut self, id: usize, add: impl FnOnce(&mut Chain, &Pool)) {
+        let transaction = &mut self.transactions[id];
+        let Some(index) = transaction.client.filter(|_| !transaction.noreply) else {
+            return;
+        };
+        let client = &mut self.clients[index];
+        if client.queue.front() == Some(&id) {
+            add(&mut client.output, &self.pool);
+            return self.output_grew(index);
+        }
+        let before = weight(&transaction.reply);
+        add(&mut transaction.reply, &self.pool);
+        client.replies += weight(&transaction.reply) - before;
+        self.note_weight(index);
+    }
+
+    /// Adds to a transaction's reply.
+    pub(in crate::proxy) fn reply(&mut self, id: usize, bytes: &[u8]) {
+        self.add_to_reply(id, |chain, pool| chain.push(pool, bytes));
+    }
+
+    /// Adds to a transaction's reply, a large slice without copying.
+    pub(in crate::proxy) fn reply_slice(&mut self, id: usize, slice: &Slice) {
+        self.add_to_reply(id, |chain, pool| chain.push_slice(pool, slice));
+    }
+
+    /// Ends a transaction's reply with these bytes, and lets those out that waited for it.
+    pub(in crate::proxy) fn answer(&mut self, id: usize, bytes: &[u8]) {
+        self.reply(id, bytes);
+        self.transactions[id].answered = true;
+        if let Some(client) = self.transactions[id].client {
+            self.release_replies(client);
+        }
+        self.end_if_over(id);
+    }
+
+    /// Moves what is complete at the front of a client's queue out of it.
+    fn release_replies(&mut self, index: usize) {
+        let client = &mut self.clients[index];
+        while let Some(&front) = client.queue.front() {
+            let transaction = &mut self.transactions[front];
+            if !transaction.reply.is_empty() {
+                client.replies -= weight(&transaction.reply);
+                client.output.append(&self.pool, &mut transaction.reply);
+                client.mark_dirty(&mut self.dirty_clients, index);
+            }
+            if !transaction.answered {
+                break;
+            }
+            client.queue.pop_front();
+            client.load -= transaction.cost;
+            client.pace.answered(&self.settings.limits, transaction.keys);
+            transaction.client = None;
+            if transaction.legs == 0 && matches!(transaction.work, Work::Answered) {
+                self.transactions.remove(front);
+            }
+        }
+        if client.stage == Stage::Leaving && client.queue.is_empty() {
+            // Closing is the writer's business, even where the last reply was none.
+            client.mark_dirty(&mut self.dirty_clients, index);
+        }
+        self.note_weight_if_blocked(index);
+        self.resume_if_possible(index);
+        // The transaction that is in front now may have been waiting for that with the rest of a wide get.
+        if let Some(&front) = self.clients[index].queue.front() {
+            self.continue_read(front);
+        }
+    }
+
+    /// Removes a transaction that nobody waits for any more, neither a client nor a leg.
+    pub(in crate::proxy) fn end_if_over(&mut self, id: usize) {
+        let Some(transaction) = self.transactions.get(id) else {
+            return;
+        };
+        let over = matches!(transaction.work, Work::Answered);
+        if over && transaction.legs == 0 && transaction.client.is_none() {
+            self.transactions.remove(id);
+        }
+    }
+
+    /// A leg was cut off: its link died before the answer came. The legs of one transaction fail over one by one.
+    pub(in crate::proxy) fn leg_lost(&mut self, server: usize, leg: Leg) {
+        match leg.purpose {
+            Purpose::Stale { .. } => return,
+            Purpose::Probe => {
+                // What was said so far is not to be completed by another answer.
+                self.farm.servers[server].introduction = Default::default();
+                return;
+            }
+            Purpose::Forget => return self.forget_lost(server, &leg),
+            _ => self.transactions[leg.transaction].legs -= 1,
+        }
+        let id = leg.transaction;
+        match leg.purpose {
+            Purpose::Read(ask) => self.read_lost(server, id, ask, &leg),
+            Purpose::Shadow => self.shadow_done(server, &leg, None),
+            Purpose::Write(side) => self.write_lost(id, side, leg.brought),
+            Purpose::Size(side) => self.size_answered(id, side, None),
+            Purpose::Conditional(side) => self.conditional_lost(id, side, leg.brought),
+            Purpose::Broadcast(server) => self.broadcast_answer(id, server, None),
+            Purpose::Survey => self.survey_step(id),
+            Purpose::RepairFetch | Purpose::RepairCheck | Purpose::RepairStore => self.repair_lost(id, leg.brought),
+            Purpose::Probe | Purpose::Forget | Purpose::Stale { .. } => {}
+        }
+    }
+}

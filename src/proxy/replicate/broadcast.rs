@@ -1,0 +1,158 @@
+//! Commands that all servers get: flush_all, cache_memlimit, and version to find the lowest.
+
+use crate::protocol::request::{Request, Verb};
+use crate::protocol::response::{Response, Status};
+use crate::proxy::Proxy;
+use crate::proxy::fleet::clock::RELATIVE_EXPTIME_MAX_S;
+use crate::proxy::fleet::server::Health;
+use crate::proxy::front::transaction::{Bytes, NO_SERVER, Text, Work};
+use crate::proxy::net::Net;
+use crate::proxy::upstream::link::Purpose;
+
+pub struct Broadcast {
+    verb: Verb,
+    /// A flush_all without a delay.
+    flushes_now: bool,
+    /// Until when a flush waits for the end of a server's list, to be sent once more: see `flush`.
+    again_by_ms: Option<u64>,
+    /// The answer so far: the first error, else the lowest version, else OK.
+    best: Option<Text>,
+    error: bool,
+}
+
+impl<N: Net> Proxy<N> {
+    pub(in crate::proxy) fn start_broadcast(&mut self, id: usize, request: &Request<'_>) {
+        let flushes_now = request.verb == Verb::FlushAll && request.exptime <= 0;
+        self.transactions[id].work = Work::Broadcast(Broadcast {
+            verb: request.verb,
+            flushes_now,
+            again_by_ms: match flushes_now {
+                true => self.flush_again_by_ms(id),
+                false => None,
+            },
+            best: None,
+            error: false,
+        });
+        if request.verb == Verb::FlushAll {
+            self.statistics.cmd_flush += 1;
+            self.flushes += u64::from(flushes_now);
+            self.flushes_under_way += usize::from(flushes_now);
+            let delay_s = self.seconds_until(request.exptime);
+            self.note_flush(delay_s);
+        }
+        let line: &[u8] = match request.verb {
+            Verb::FlushAll | Verb::CacheMemlimit => request.line.bytes(),
+            _ => b"version",
+        };
+        for server in 0..self.farm.servers.len() {
+            if self.farm.servers[server].health == Health::Retired {
+                continue;
+            }
+            if self.farm.servers[server].is_up() {
+                let own = match request.verb {
+                    Verb::FlushAll if request.exptime > RELATIVE_EXPTIME_MAX_S => {
+                        format!("flush_all {}", self.exptime_on(server, request.exptime)).into_bytes()
+                    }
+                    _ => line.to_vec(),
+                };
+                let parts = [&own, &b"\r\n"[..]];
+                self.send(server, 0, Purpose::Broadcast(server), id, Bytes::Parts(&parts), 0);
+            } else if request.verb == Verb::FlushAll {
+                self.flush_missed(server);
+            }
+        }
+        self.broadcast_step(id);
+    }
+
+    /// A server answered, or did not.
+    pub(in crate::proxy) fn broadcast_answer(&mut self, id: usize, server: usize, answer: Option<&Response<'_>>) {
+        let Work::Broadcast(broadcast) = &mut self.transactions[id].work else {
+            unreachable!("a broadcast's leg belongs to a broadcast");
+        };
+        match answer {
+            Some(response) => {
+                let line = response.line;
+                let better = match &broadcast.best {
+                    _ if broadcast.error => false,
+                    _ if response.status == Status::Error => true,
+                    None => true,
+                    Some(best) => broadcast.verb == Verb::Version && is_lower(line, best.bytes()),
+                };
+                broadcast.error |= response.status == Status::Error;
+                if better {
+                    broadcast.best = Some(Text::new(&[line, b"\r\n"].concat()));
+                }
+            }
+            None if broadcast.verb == Verb::FlushAll => self.flush_missed(server),
+            None => {}
+        }
+        self.broadcast_step(id);
+    }
+
+    /// Flushes all servers once more, if that waits for nothing now.
+    pub(in crate::proxy) fn flush_again(&mut self, id: usize) {
+        let listed = self.is_listed_in_passing();
+        let Work::Broadcast(broadcast) = &mut self.transactions[id].work else {
+            return;
+        };
+        match broadcast.again_by_ms {
+            Some(by_ms) if listed && self.now_ms < by_ms => {
+                self.next_tick_ms = self.next_tick_ms.min(by_ms);
+                self.flushes_to_repeat.push(id);
+                return;
+            }
+            _ => broadcast.again_by_ms = None,
+        }
+        self.flushes += 1;
+        for server in 0..self.farm.servers.len() {
+            if self.farm.servers[server].is_up() {
+                self.send(
+                    server,
+                    0,
+                    Purpose::Broadcast(server),
+                    id,
+                    Bytes::Parts(&[b"flush_all\r\n"]),
+                    0,
+                );
+            }
+        }
+        self.broadcast_step(id);
+    }
+
+    fn broadcast_step(&mut self, id: usize) {
+        let waits =
+            matches!(&self.transactions[id].work, Work::Broadcast(broadcast) if broadcast.again_by_ms.is_some());
+        if waits || self.transactions[id].legs > 0 {
+            return;
+        }
+        let work = std::mem::replace(&mut self.transactions[id].work, Work::Answered);
+        if let Work::Broadcast(broadcast) = work {
+            self.flushes_under_way -= usize::from(broadcast.flushes_now);
+            let best = broadcast.best.as_ref().map_or(NO_SERVER, Text::bytes);
+            self.answer(id, best);
+        }
+    }
+}
+
+/// Whether version line `a` names a lower version than `b`, number by number.
+fn is_lower(a: &[u8], b: &[u8]) -> bool {
+    let numbers = |line: &[u8]| -> Vec<u64> {
+        line.split(|byte| !byte.is_ascii_digit())
+            .filter(|digits| !digits.is_empty())
+            .map(|digits| crate::protocol::number::unsigned(digits).unwrap_or(u64::MAX))
+            .collect()
+    };
+    numbers(a) < numbers(b)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_lower;
+
+    #[test]
+    fn versions_are_compared_number_by_number() {
+        assert!(is_lower(b"VERSION 1.4.31", b"VERSION 1.6.18"));
+        assert!(is_lower(b"VERSION 1.6.9", b"VERSION 1.6.18"));
+        assert!(!is_lower(b"VERSION 1.6.18", b"VERSION 1.6.18"));
+    }
+}

@@ -1,0 +1,83 @@
+//! Numbers that a memcached has padded.
+//!
+//! An incr or decr whose result is no longer than the value is done in place, the rest filled with blanks; if somebody is
+//! reading the item just then, it is replaced by one without (`do_add_delta` in memcached.c). So the two copies of one
+//! number may be `9` and `9 `, as two memcacheds would have them. To a reader, and to the next incr, they are the same.
+//! But what is appended stands behind the blanks, so an append or prepend is followed by a question for the size, to
+//! both servers, on the link that brought it. Where the sizes differ the second copy is made like the first. Nothing is
+//! remembered for that, so it does not matter which magent counted, or when.
+
+use crate::protocol::number::unsigned;
+use crate::protocol::request::Verb;
+use crate::protocol::response::{Response, Status};
+use crate::proxy::Proxy;
+use crate::proxy::fleet::farm::Place;
+use crate::proxy::front::transaction::{Bytes, Work};
+use crate::proxy::net::Net;
+use crate::proxy::upstream::link::{Purpose, Side};
+
+/// The sizes of both copies of a value, as far as they are asked for and known.
+#[derive(Default)]
+pub struct Sizes {
+    pending: u8,
+    first: Option<u64>,
+    second: Option<u64>,
+}
+
+impl Sizes {
+    pub fn are_pending(&self) -> bool {
+        self.pending > 0
+    }
+
+    pub fn differ(&self) -> bool {
+        matches!((self.first, self.second), (Some(first), Some(second)) if first != second)
+    }
+
+    /// Lets the other server decide.
+    pub fn turn(&mut self) {
+        std::mem::swap(&mut self.first, &mut self.second);
+    }
+}
+
+impl<N: Net> Proxy<N> {
+    /// Asks both servers for the size of what an append or prepend, on its way to both, leaves.
+    pub(in crate::proxy) fn ask_for_sizes(&mut self, id: usize, verb: Verb, key: &[u8], place: Place) {
+        let appends = matches!(verb, Verb::Append | Verb::Prepend);
+        let Some(second) = place.second.filter(|_| appends) else {
+            return;
+        };
+        let servers = [(place.first, Side::First), (second, Side::Second)];
+        let answers = |&(server, _): &(usize, Side)| {
+            let server = &self.farm.servers[server];
+            server.is_up() && server.has_meta
+        };
+        if !servers.iter().all(answers) {
+            return;
+        }
+        if let Work::Write(write) = &mut self.transactions[id].work {
+            write.sizes.pending = 2;
+        }
+        for (server, side) in servers {
+            let parts: [&[u8]; 3] = [b"mg ", key, b" s k\r\n"];
+            self.send(server, place.lane, Purpose::Size(side), id, Bytes::Parts(&parts), 0);
+        }
+    }
+
+    /// A server has told a size, or nothing (`None`: it was cut off).
+    pub(in crate::proxy) fn size_answered(&mut self, id: usize, side: Side, response: Option<&Response<'_>>) {
+        let Work::Write(write) = &mut self.transactions[id].work else {
+            unreachable!("a size's leg belongs to a write");
+        };
+        // What is HD now was OK before 1.6.10.
+        let size = response
+            .filter(|response| matches!(response.status, Status::MetaHit | Status::Ok))
+            .and_then(|response| response.meta_flag(b's'))
+            .and_then(unsigned);
+        write.sizes.pending -= 1;
+        match side {
+            Side::First => write.sizes.first = size,
+            Side::Second => write.sizes.second = size,
+        }
+        self.write_step(id);
+    }
+}

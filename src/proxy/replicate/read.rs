@@ -1,0 +1,668 @@
+//! Retrievals: get, gets, gat, gats.
+//!
+//! A key is asked of the server that decides about it ([`Place::first`](crate::proxy::fleet::farm::Place)). What that does not have, or
+//! cannot answer because it went down, is asked of its partner. A retrieval of many keys is split into one per server, and
+//! a wide one is sent in portions, the next when the client has taken what came before, so that a client that reads slowly
+//! costs little memory.
+
+use crate::buffer::Slice;
+use crate::protocol::SERVER_LINE_BYTES_MAX;
+use crate::protocol::request::{Keys, Request, TOO_LARGE, Verb};
+use crate::protocol::response::{Response, Status};
+use crate::proxy::Proxy;
+use crate::proxy::fleet::unique;
+use crate::proxy::front::dispatch::LINE_END;
+use crate::proxy::front::transaction::{Bytes, NO_SERVER, Work};
+use crate::proxy::net::Net;
+use crate::proxy::replicate::merge::Merge;
+use crate::proxy::replicate::overtake::Counted;
+use crate::proxy::settings::Miss;
+use crate::proxy::upstream::link::{Ask, Leg, Part, Purpose};
+use std::borrow::Cow;
+
+/// Times that a server which may lack a key is asked for it again, while a write to it is on its way to both servers; one
+/// takes as long as the other.
+const AGAIN_MAX: u8 = 16;
+
+/// Whether the partner of a server that does not have a key is to be asked for it.
+enum Worth {
+    Now,
+    /// Not while it may have what the server that decides is refusing just then.
+    Later,
+    Never,
+}
+
+pub struct Read {
+    pub verb: Verb,
+    exptime: i64,
+    keys: usize,
+    hits: usize,
+    /// The request, where there is one key and backups.
+    only: Option<Slice>,
+    /// Times that servers were asked for what was not there.
+    again: u8,
+    /// Of a gat: some server has done its part of it.
+    pub touched: bool,
+    /// It found all that it asked for there.
+    pub touched_all: bool,
+    /// The slots of the keys of all legs of this portion, leg by leg; see `merge`.
+    slots: Vec<u16>,
+    /// The values that have to wait for others.
+    merge: Option<Merge>,
+    /// Keys that the server asked first turned out not to have while its answer came, until that answer is complete.
+    missed: Wanted,
+    /// What the client is told in place of END.
+    pub failure: Option<&'static [u8]>,
+    /// Keys that have not been asked for.
+    rest: Option<Slice>,
+    /// Keys of the portion that was asked for last.
+    portion: usize,
+    /// It is among those that wait for a server.
+    queued: bool,
+    /// It has waited, and may be asked for before those that still wait.
+    has_turn: bool,
+    pub counted: Counted,
+}
+
+/// Keys to ask for elsewhere: each with a space before it, and their slots.
+#[derive(Default)]
+struct Wanted {
+    text: Vec<u8>,
+    slots: Vec<u16>,
+}
+
+/// The request to one server, while a retrieval is being split.
+#[derive(Default)]
+pub struct Share {
+    server: usize,
+    lane: usize,
+    ask: Option<Ask>,
+    text: Vec<u8>,
+    header_len: usize,
+    slots: Vec<u16>,
+}
+
+impl Read {
+    /// Whether the key is, or may be, one of those asked for.
+    pub fn may_concern(&self, key: &[u8]) -> bool {
+        match &self.only {
+            Some(request) => only_key(request.bytes()) == key,
+            None => true,
+        }
+    }
+
+    /// Gives a leg a value of `key`, if it asked for one that may still come. Keys that it asked for before did not come.
+    pub fn take_value(&mut self, leg: &mut Leg, key: &[u8]) -> bool {
+        let (slots, slots_start, missed) = (&self.slots, leg.slots_start, &mut self.missed);
+        leg.take_value(key, |key, place| {
+            missed.text.push(b' ');
+            missed.text.extend_from_slice(key);
+            missed.slots.extend(slots.get(slots_start + place as usize));
+        })
+    }
+
+    fn header(&self) -> Vec<u8> {
+        let name = self.verb.name();
+        match self.verb.is_get_and_touch() {
+            true => format!("{name} {}", self.exptime).into_bytes(),
+            false => name.as_bytes().to_vec(),
+        }
+    }
+}
+
+impl<N: Net> Proxy<N> {
+    pub(in crate::proxy) fn read_mut(&mut self, id: usize) -> &mut Read {
+        match &mut self.transactions[id].work {
+            Work::Read(read) => read,
+            _ => unreachable!("a retrieval's leg belongs to a retrieval"),
+        }
+    }
+
+    /// What a request for keys of a retrieval begins with where it goes to this server; usually that.
+    fn header_for<'a>(&mut self, id: usize, server: usize, usual: &'a [u8]) -> Cow<'a, [u8]> {
+        let Read { verb, exptime, .. } = *self.read_mut(id);
+        let own = self.exptime_on(server, exptime);
+        match verb.is_get_and_touch() && own != exptime {
+            true => format!("{} {own}", verb.name()).into_bytes().into(),
+            false => usual.into(),
+        }
+    }
+
+    pub(in crate::proxy) fn start_read(&mut self, id: usize, request: &Request<'_>, bytes: Bytes<'_>) {
+        match request.verb.is_get_and_touch() {
+            true => self.statistics.cmd_touch += request.key_count as u64,
+            false => self.statistics.cmd_get += request.key_count as u64,
+        }
+        if request.key_count == 0 {
+            return self.answer(id, b"END\r\n"); // a gat without keys
+        }
+        self.transactions[id].work = Work::Read(Read {
+            verb: request.verb,
+            exptime: request.exptime,
+            keys: request.key_count,
+            hits: 0,
+            only: None,
+            again: 0,
+            touched: false,
+            touched_all: false,
+            slots: Vec::new(),
+            merge: None,
+            missed: Wanted::default(),
+            failure: None,
+            rest: None,
+            portion: 0,
+            queued: false,
+            has_turn: false,
+            counted: Counted::Not,
+        });
+        if request.key_count > 1 {
+            return self.start_portions(id, request);
+        }
+        let place = self.farm.place(request.key);
+        let foreseen_bytes = self.bulk_bytes_of(id, 1);
+        if foreseen_bytes > 0
+            && self.farm.servers[place.first]
+                .bulk
+                .is_full(&self.settings.limits, foreseen_bytes)
+        {
+            return self.start_portions(id, request);
+        }
+        if !self.farm.servers[place.first].is_up() {
+            self.read_mut(id).failure = Some(NO_SERVER);
+            return self.read_step(id);
+        }
+        let timed = self.by_clock_of(place.first, bytes);
+        let bytes = timed.as_ref().map_or(bytes, Bytes::Again);
+        let leg = self.send(place.first, place.lane, Purpose::Read(Ask::First), id, bytes, 1);
+        leg.foreseen_bytes = foreseen_bytes;
+        let sent = leg.request.clone();
+        self.farm.servers[place.first].bulk.foreseen_bytes += foreseen_bytes;
+        if place.second.is_some() {
+            self.read_mut(id).only = Some(sent);
+        }
+        self.count_read(id, place.second.map(|_| request.key));
+        self.shadow(id, request.key, request.exptime, request.verb, place);
+    }
+
+    /// Begins a retrieval that is asked for in portions.
+    fn start_portions(&mut self, id: usize, request: &Request<'_>) {
+        self.count_read(id, None);
+        self.read_mut(id).rest = Some(self.pool.copy(&[request.keys.rest()]));
+        if let Some(client) = self.transactions[id].client {
+            self.clients[client].unasked = Some(id);
+        }
+        self.ask_portion(id);
+    }
+
+    /// What the values of so many keys are foreseen to come to if that is much, else 0.
+    fn bulk_bytes_of(&self, id: usize, keys: usize) -> usize {
+        let foreseen = |client: usize| self.clients[client].pace.foreseen_bytes(keys);
+        let bytes = self.transactions[id].client.map_or(0, foreseen);
+        if bytes < self.settings.limits.bulk_bytes_min {
+            0
+        } else {
+            bytes
+        }
+    }
+
+    /// Asks the servers for the first of the keys that have not been asked for. A large portion ends where a server has to
+    /// be waited for, and waits for that if it would be empty. Where no server is up for any of its keys, the next portion's
+    /// turn is another one.
+    fn ask_portion(&mut self, id: usize) {
+        let Some(text) = self.read_mut(id).rest.take() else {
+            return;
+        };
+        let has_turn = std::mem::take(&mut self.read_mut(id).has_turn);
+        let Read { verb, exptime, .. } = *self.read_mut(id);
+        let header = self.read_mut(id).header();
+        let client = self.transactions[id].client;
+        let portion_keys = client.map_or(1, |client| {
+            self.clients[client].pace.portion_keys(&self.settings.limits)
+        });
+        let key_bytes = self.bulk_bytes_of(id, portion_keys) / portion_keys;
+        let mut shares = std::mem::take(&mut self.shares);
+        let mut used = 0;
+        let mut waits_for = None;
+        let mut keys = Keys::of(text.bytes());
+        let mut asked = 0;
+        for slot in 0..portion_keys as u16 {
+            let before = keys;
+            let Some(key) = keys.next() else {
+                break;
+            };
+            let place = self.farm.place(key);
+            let server = &self.farm.servers[place.first];
+            if !server.is_up() {
+                self.read_mut(id).failure = Some(NO_SERVER);
+                continue;
+            }
+            let bytes = key_bytes * (1 + usize::from(slot));
+            let waits = match has_turn {
+                true => server.bulk.is_full(&self.settings.limits, bytes),
+                false => server.bulk.is_taken(&self.settings.limits, bytes),
+            };
+            if key_bytes > 0 && waits {
+                (keys, waits_for) = (before, Some(place.first));
+                break;
+            }
+            let target = (place.first, place.lane, Ask::First);
+            let header = self.header_for(id, place.first, &header);
+            add_to_share(&mut shares, &mut used, target, &header, key, slot);
+            self.shadow(id, key, exptime, verb, place);
+            asked += 1;
+        }
+        self.read_mut(id).portion = asked;
+        if used > 1 {
+            self.read_mut(id).merge = Some(Merge::default());
+        }
+        let rest = keys.rest();
+        let has_rest = Keys::of(rest).next().is_some();
+        if has_rest {
+            self.read_mut(id).rest = Some(text.part(text.len() - rest.len(), rest.len()));
+        } else if let Some(client) = client {
+            self.clients[client].unasked = None;
+        }
+        self.send_shares(id, shares, used, key_bytes);
+        match waits_for {
+            _ if used > 0 || !has_rest => self.read_step(id),
+            Some(server) => self.wait_for_turn(id, server),
+            None => self.reads_to_go_on.push(id),
+        }
+    }
+
+    /// Lets a retrieval wait for a server's turn. What is behind others of its client has its turn when these are answered.
+    fn wait_for_turn(&mut self, id: usize, server: usize) {
+        let is_next = |client: usize| self.clients[client].queue.front() == Some(&id);
+        if self.transactions[id].client.is_some_and(is_next) {
+            self.read_mut(id).queued = true;
+            self.farm.servers[server].bulk.waiting.push_back(id);
+        }
+    }
+
+    /// A large portion, or a single large value, has come or will not come.
+    fn bulk_came(&mut self, server: usize, leg: &Leg) {
+        if leg.foreseen_bytes > 0 {
+            let bulk = &mut self.farm.servers[server].bulk;
+            bulk.foreseen_bytes -= leg.foreseen_bytes;
+            if !bulk.waiting.is_empty() {
+                self.bulk_done.push(server);
+            }
+        }
+    }
+
+    /// Goes on with retrievals that have waited for their turn.
+    pub(in crate::proxy) fn go_on_reading(&mut self) {
+        for id in std::mem::take(&mut self.reads_to_go_on) {
+            self.continue_read(id);
+        }
+        for server in std::mem::take(&mut self.bulk_done) {
+            // Each of them may come to wait again.
+            for _ in 0..self.farm.servers[server].bulk.waiting.len() {
+                let bulk = &mut self.farm.servers[server].bulk;
+                if bulk.is_full(&self.settings.limits, 1) {
+                    break;
+                }
+                let Some(id) = bulk.waiting.pop_front() else {
+                    break;
+                };
+                if let Some(Work::Read(read)) = self.transactions.get_mut(id).map(|transaction| &mut transaction.work) {
+                    (read.queued, read.has_turn) = (false, true);
+                }
+                self.continue_read(id);
+            }
+        }
+    }
+
+    /// Asks the partners of `server` for keys that it did not have or could not tell.
+    fn ask_partners(&mut self, id: usize, server: usize, wanted: &Wanted, ask: Ask) {
+        let header = self.read_mut(id).header();
+        let mut shares = std::mem::take(&mut self.shares);
+        let mut used = 0;
+        for (key, &slot) in Keys::of(&wanted.text).zip(&wanted.slots) {
+            let lane = self.farm.place(key).lane;
+            let partner = self.farm.partner(key, server);
+            match partner.filter(|&partner| self.farm.servers[partner].is_up()) {
+                Some(partner) if ask == Ask::AfterLoss => {
+                    let header = self.header_for(id, partner, &header);
+                    add_to_share(&mut shares, &mut used, (partner, lane, ask), &header, key, slot);
+                }
+                Some(partner) => {
+                    let again = self.read_mut(id).again;
+                    let target = match self.is_worth_asking(key, server, partner) {
+                        Worth::Now => (partner, lane, ask),
+                        Worth::Later if again == AGAIN_MAX => (partner, lane, ask),
+                        Worth::Later => (server, lane, Ask::First),
+                        Worth::Never => continue,
+                    };
+                    let header = self.header_for(id, target.0, &header);
+                    add_to_share(&mut shares, &mut used, target, &header, key, slot);
+                }
+                // A server that is alive and does not have the key: that is an answer, unless it was never filled.
+                None if ask == Ask::SecondAfterMiss && !self.farm.may_be_elsewhere(key, server) => {}
+                None => self.read_mut(id).failure = Some(NO_SERVER),
+            }
+        }
+        let read = self.read_mut(id);
+        read.again = (read.again + 1).min(AGAIN_MAX);
+        if read.keys > 1 {
+            read.merge.get_or_insert_default();
+        }
+        self.send_shares(id, shares, used, 0);
+    }
+
+    /// Whether a partner may have what a server does not. One that is only being filled, or may still have what another
+    /// magent is about to remove from it, has nothing to add.
+    fn is_worth_asking(&self, key: &[u8], server: usize, partner: usize) -> Worth {
+        let (here, there) = (&self.farm.servers[server], &self.farm.servers[partner]);
+        let unsure = here.lacks(key, partner) > 0 || here.doubt() > 0;
+        let sound = there.lacks(key, server) == 0 && there.doubt() == 0;
+        // What the partner has while a write is on its way may be what the server asked first refused.
+        let at_rest = !self.holds.is_held(key) && self.writes[usize::from(self.farm.place(key).bucket)] == 0;
+        match (unsure, at_rest) {
+            (true, false) if here.is_up() => Worth::Later,
+            (true, _) => Worth::Now,
+            (false, true) if sound && self.settings.miss == Miss::Partner => Worth::Now,
+            (false, _) => Worth::Never,
+        }
+    }
+
+    /// Sends what was split; `key_bytes` is what a key's value is foreseen to weigh where that matters, else 0.
+    fn send_shares(&mut self, id: usize, mut shares: Vec<Share>, used: usize, key_bytes: usize) {
+        for share in &mut shares[..used] {
+            share.text.extend_from_slice(LINE_END);
+            let read = self.read_mut(id);
+            let slots_start = read.slots.len();
+            read.slots.extend_from_slice(&share.slots);
+            let purpose = Purpose::Read(share.ask.take().unwrap_or(Ask::First));
+            let keys = share.slots.len() as u32;
+            let leg = self.send(
+                share.server,
+                share.lane,
+                purpose,
+                id,
+                Bytes::Parts(&[&share.text]),
+                keys,
+            );
+            leg.cursor = share.header_len;
+            leg.slots_start = slots_start;
+            leg.foreseen_bytes = key_bytes * share.slots.len();
+            self.farm.servers[share.server].bulk.foreseen_bytes += key_bytes * share.slots.len();
+        }
+        self.shares = shares;
+    }
+
+    /// A value came, of a key that was asked for; `slice` is the block that it alone stands in, where there is one.
+    pub(in crate::proxy) fn read_value(
+        &mut self,
+        part: &Part,
+        server: usize,
+        response: &Response<'_>,
+        line_len: usize,
+        bytes: &[u8],
+        slice: Option<&Slice>,
+    ) {
+        let fallible = self.farm.has_backups();
+        if fallible {
+            if let Some(line) = unique::tag_line(self.farm.servers[server].tag(), response.line) {
+                let tagged = self.pool.copy(&[&line, b"\r\n", &bytes[line_len..]]);
+                return self.pass_value(server, part, response.key, tagged.bytes(), None);
+            }
+        }
+        self.pass_value(server, part, response.key, bytes, slice);
+    }
+
+    fn pass_value(&mut self, server: usize, part: &Part, key: &[u8], bytes: &[u8], slice: Option<&Slice>) {
+        let id = part.transaction;
+        let Purpose::Read(ask) = part.purpose else {
+            return;
+        };
+        if let Some(client) = self.transactions[id].client {
+            self.clients[client].pace.value_came(&self.settings.limits, bytes.len());
+            self.value_bytes = (self.value_bytes * 63 + bytes.len()) / 64;
+        }
+        let fallible = self.farm.has_backups();
+        let client = self.transactions[id].client;
+        let pool = std::rc::Rc::clone(&self.pool);
+        let read = self.read_mut(id);
+        read.hits += 1;
+        if fallible && part.keys > 1 && ask == Ask::First && !read.missed.slots.is_empty() {
+            // What the partner has of those comes first.
+            read.merge.get_or_insert_default();
+        }
+        let slot = read.slots.get(part.slot);
+        match (&mut read.merge, slot) {
+            (Some(merge), Some(&slot)) => {
+                if let Some(client) = client {
+                    merge.add(&pool, slot, bytes, slice);
+                    self.clients[client].replies += bytes.len();
+                    self.note_weight(client);
+                }
+            }
+            _ => match slice {
+                Some(slice) => self.reply_slice(id, slice),
+                None => self.reply(id, bytes),
+            },
+        }
+        if ask == Ask::SecondAfterMiss {
+            if let Some(first) = self.farm.partner(key, server) {
+                self.repair_later(server, first, key);
+            }
+        }
+    }
+
+    /// A value above the item limit came and was thrown away.
+    pub(in crate::proxy) fn read_oversized(&mut self, id: usize) {
+        self.read_mut(id).failure = Some(TOO_LARGE);
+    }
+
+    /// The last line of a server's answer to a retrieval.
+    pub(in crate::proxy) fn read_end(&mut self, server: usize, ask: Ask, leg: &Leg, status: Status) {
+        let id = leg.transaction;
+        if status != Status::End {
+            self.read_lost(server, id, ask, leg);
+            return;
+        }
+        self.bulk_came(server, leg);
+        if self.read_mut(id).verb.is_get_and_touch() && self.farm.has_backups() {
+            self.touch_done(id, server, leg);
+        }
+        if leg.hits < leg.keys && self.farm.has_backups() {
+            let read = self.read_mut(id);
+            let mut missed = std::mem::take(&mut read.missed);
+            missed.add(unanswered(leg, &read.slots));
+            match ask {
+                Ask::First if self.read_mut(id).verb.is_get_and_touch() => {
+                    match Keys::of(&missed.text).any(|key| self.farm.is_overruled(key, server)) {
+                        // It was started anew, which was not known when it was asked.
+                        true => self.ask_partners(id, server, &missed, Ask::AfterLoss),
+                        false => self.touch_missed(id, server, &missed.text),
+                    }
+                }
+                Ask::First => self.ask_partners(id, server, &missed, Ask::SecondAfterMiss),
+                Ask::AfterLoss => {
+                    if Keys::of(&missed.text).any(|key| self.farm.knows_less(key, server)) {
+                        self.read_mut(id).failure = Some(NO_SERVER);
+                    }
+                }
+                Ask::SecondAfterMiss => {}
+            }
+        }
+        self.read_step(id);
+    }
+
+    /// A server died, or failed, before it had answered for all keys.
+    pub(in crate::proxy) fn read_lost(&mut self, server: usize, id: usize, ask: Ask, leg: &Leg) {
+        self.bulk_came(server, leg);
+        match ask {
+            Ask::First => {
+                let read = self.read_mut(id);
+                let missed = std::mem::take(&mut read.missed);
+                let open = unanswered(leg, &read.slots);
+                if !missed.text.is_empty() && self.read_mut(id).verb.is_get_and_touch() {
+                    self.touch_missed(id, server, &missed.text);
+                } else if !missed.text.is_empty() {
+                    self.ask_partners(id, server, &missed, Ask::SecondAfterMiss);
+                }
+                if leg.keys > leg.hits {
+                    self.ask_partners(id, server, &open, Ask::AfterLoss);
+                    self.miss_touch(id, server, &open.text);
+                }
+            }
+            Ask::AfterLoss => self.read_mut(id).failure = Some(NO_SERVER),
+            Ask::SecondAfterMiss => {
+                let open = unanswered(leg, &self.read_mut(id).slots);
+                let elsewhere = Keys::of(&open.text).any(|key| {
+                    let first = self.farm.partner(key, server);
+                    first.is_some_and(|first| self.farm.may_be_elsewhere(key, first))
+                });
+                if elsewhere {
+                    self.read_mut(id).failure = Some(NO_SERVER);
+                }
+            }
+        }
+        self.read_step(id);
+    }
+
+    /// Goes on when no leg is out: with the next portion, or with the last line of the reply.
+    pub(in crate::proxy) fn read_step(&mut self, id: usize) {
+        if self.transactions[id].legs > 0 {
+            return;
+        }
+        let read = self.read_mut(id);
+        read.slots.clear();
+        if let Some(merge) = read.merge.take() {
+            if let Some(client) = self.transactions[id].client {
+                self.clients[client].replies -= merge.bytes();
+            }
+            for value in merge.into_values() {
+                self.reply_slice(id, &value);
+            }
+        }
+        let read = self.read_mut(id);
+        if read.rest.is_some() {
+            let keys = std::mem::take(&mut read.portion);
+            if let Some(client) = self.transactions[id].client {
+                self.clients[client].pace.portion_answered(keys);
+            }
+            return self.continue_read(id);
+        }
+        let hits = read.hits.min(read.keys) as u64;
+        let misses = read.keys as u64 - hits;
+        let last = read.failure.unwrap_or(b"END\r\n");
+        if read.verb.is_get_and_touch() {
+            self.statistics.touch_hits += hits;
+            self.statistics.touch_misses += misses;
+        } else {
+            self.statistics.get_hits += hits;
+            self.statistics.get_misses += misses;
+        }
+        self.discount_read(id);
+        self.transactions[id].work = Work::Answered;
+        self.answer(id, last);
+    }
+
+    /// Sends the next portion of a retrieval if its client has taken the replies so far, and it does not wait for a server's
+    /// turn.
+    pub(in crate::proxy) fn continue_read(&mut self, id: usize) {
+        let Some(transaction) = self.transactions.get_mut(id) else {
+            return;
+        };
+        let Work::Read(read) = &mut transaction.work else {
+            return;
+        };
+        let Some(client) = transaction.client.filter(|_| transaction.legs == 0 && !read.queued) else {
+            return;
+        };
+        let held_max = self.client_share().min(self.settings.limits.portion_bytes);
+        let client = &self.clients[client];
+        if client.queue.front() == Some(&id) && client.output.len() <= held_max {
+            self.ask_portion(id);
+        }
+    }
+
+    /// The client is gone: what has not been asked for is not asked for any more.
+    pub(in crate::proxy) fn abandon_read(&mut self, id: usize) {
+        if let Work::Read(_) = &self.transactions[id].work {
+            self.discount_read(id);
+            let read = self.read_mut(id);
+            (read.rest, read.merge) = (None, None);
+            if self.transactions[id].legs == 0 {
+                self.transactions[id].work = Work::Answered;
+            }
+        }
+    }
+}
+
+impl Wanted {
+    fn add(&mut self, other: Wanted) {
+        self.text.extend_from_slice(&other.text);
+        self.slots.extend_from_slice(&other.slots);
+    }
+}
+
+/// The keys of a leg for which no value has come and none can come before another's.
+fn unanswered(leg: &Leg, slots: &[u16]) -> Wanted {
+    let request = leg.request.bytes();
+    let line = &request[..request.len() - 2];
+    if leg.keys > 1 {
+        let (start, end) = (
+            leg.slots_start + leg.passed as usize,
+            leg.slots_start + leg.keys as usize,
+        );
+        return Wanted {
+            text: line[leg.cursor..].to_vec(),
+            slots: slots.get(start..end).unwrap_or(&[]).to_vec(),
+        };
+    }
+    if leg.hits > 0 {
+        return Wanted::default();
+    }
+    Wanted {
+        text: [b" ", only_key(line)].concat(),
+        slots: vec![slots.get(leg.slots_start).copied().unwrap_or(0)],
+    }
+}
+
+/// The key of a retrieval of one key, which is forwarded as it came: the key is its last word.
+fn only_key(request: &[u8]) -> &[u8] {
+    let line = request.strip_suffix(b"\r\n").unwrap_or(request);
+    Keys::of(line).last().unwrap_or(&[])
+}
+
+/// Adds a key to the share of its server, lane and reason, which is begun if it is the first.
+fn add_to_share(
+    shares: &mut Vec<Share>,
+    used: &mut usize,
+    (server, lane, ask): (usize, usize, Ask),
+    header: &[u8],
+    key: &[u8],
+    slot: u16,
+) {
+    // A get may be as long as it likes, a server closes the connection on which a long gat is not there in one piece.
+    let len_max = if header.starts_with(b"gat") {
+        SERVER_LINE_BYTES_MAX
+    } else {
+        usize::MAX
+    };
+    let same = |share: &Share| {
+        let has_room = share.text.len() + 1 + key.len() + LINE_END.len() <= len_max;
+        has_room && share.server == server && share.lane == lane && share.ask == Some(ask)
+    };
+    let at = shares[..*used].iter().position(same).unwrap_or_else(|| {
+        if *used == shares.len() {
+            shares.push(Share::default());
+        }
+        let share = &mut shares[*used];
+        (share.server, share.lane, share.ask) = (server, lane, Some(ask));
+        share.slots.clear();
+        share.text.clear();
+        share.text.extend_from_slice(header);
+        share.header_len = header.len();
+        *used += 1;
+        *used - 1
+    });
+    let share = &mut shares[at];
+    share.text.push(b' ');
+    share.text.extend_from_slice(key);
+    share.slots.push(slot);
+}

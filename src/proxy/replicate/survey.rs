@@ -1,0 +1,333 @@
+//! `stats` about the farm: what the servers say of themselves, added up under memcached's names.
+//!
+//! Each server that is up is asked the same `stats`, and the lines that come back are combined name by name ([`combine`]).
+//! magent's own lines go first and win over the servers' lines of the same name: its clients, their commands and its times are
+//! what a client sees of the farm, while items, bytes and evictions are the servers'. A server that does not answer at once
+//! is left out: monitoring is wanted most while something hangs.
+
+use crate::protocol::request::Request;
+use crate::proxy::Proxy;
+use crate::proxy::front::transaction::{Bytes, Work};
+use crate::proxy::net::Net;
+use crate::proxy::statistics;
+use crate::proxy::upstream::link::Purpose;
+use std::collections::HashMap;
+
+/// Surveys in progress at a time; each may hold as much as [`NAMES_MAX`] lines.
+const SURVEYS_MAX: usize = 16;
+/// How long a client's `stats` waits for servers.
+const PATIENCE_MS: u64 = 100;
+/// Names kept of one survey. `stats sizes` has the most: one for every 32 bytes of a size up to 1 MiB.
+const NAMES_MAX: usize = 33_000;
+/// What a client is told while there are [`SURVEYS_MAX`].
+const TOO_MANY: &[u8] = b"SERVER_ERROR too many stats requests at a time\r\n";
+
+/// Which `stats` the servers are asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Topic {
+    General,
+    Items,
+    Slabs,
+    Sizes,
+    Settings,
+}
+
+impl Topic {
+    /// The topic of an argument to `stats`; None if magent answers that alone, or not at all.
+    pub fn of(argument: &[u8]) -> Option<Self> {
+        Some(match argument {
+            b"" => Topic::General,
+            b"items" => Topic::Items,
+            b"slabs" => Topic::Slabs,
+            b"sizes" => Topic::Sizes,
+            b"settings" => Topic::Settings,
+            _ => return None,
+        })
+    }
+
+    fn command(self) -> &'static [u8] {
+        match self {
+            Topic::General => b"stats\r\n",
+            Topic::Items => b"stats items\r\n",
+            Topic::Slabs => b"stats slabs\r\n",
+            Topic::Sizes => b"stats sizes\r\n",
+            Topic::Settings => b"stats settings\r\n",
+        }
+    }
+
+    /// Names whose values magent has to give whatever the servers say, because tools divide by them or expect them.
+    fn expected(self) -> &'static [&'static str] {
+        match self {
+            Topic::General => &["curr_items", "total_items", "bytes", "evictions", "limit_maxbytes"],
+            Topic::Slabs => &["active_slabs", "total_malloced"],
+            Topic::Items | Topic::Sizes | Topic::Settings => &[],
+        }
+    }
+
+    /// Whether a server's line is about the server's process rather than about what it stores.
+    fn is_private(self, name: &str) -> bool {
+        const PROCESS: [&str; 4] = ["response_obj_", "read_buf_", "auth_", "rusage_"];
+        const GENERAL: [&str; 16] = [
+            "pid",
+            "uptime",
+            "time",
+            "version",
+            "libevent",
+            "pointer_size",
+            "max_connections",
+            "curr_connections",
+            "total_connections",
+            "rejected_connections",
+            "connection_structures",
+            "reserved_fds",
+            "listen_disabled_num",
+            "time_in_listen_disabled_us",
+            "conn_yields",
+            "cmd_meta",
+        ];
+        const SETTINGS: [&str; 6] = ["tcpport", "udpport", "inter", "domain_socket", "umask", "oldest"];
+        match self {
+            Topic::General => GENERAL.contains(&name) || PROCESS.iter().any(|prefix| name.starts_with(prefix)),
+            Topic::Settings => SETTINGS.contains(&name),
+            Topic::Items | Topic::Slabs | Topic::Sizes => false,
+        }
+    }
+}
+
+/// A `stats` request that the servers are being asked about.
+pub struct Survey {
+    topic: Topic,
+    until_ms: u64,
+    /// In the order in which they were first said.
+    lines: Vec<(Box<str>, Box<str>)>,
+    /// Where each name stands in `lines`.
+    places: HashMap<Box<str>, usize>,
+}
+
+impl Survey {
+    fn new(topic: Topic, until_ms: u64) -> Self {
+        let mut survey = Self {
+            topic,
+            until_ms,
+            lines: Vec::new(),
+            places: HashMap::new(),
+        };
+        for name in topic.expected() {
+            survey.say(name, "0");
+        }
+        survey
+    }
+
+    /// Takes a server's `STAT <name> <value>`; what is no text, or more than there is room for, is left out.
+    fn take(&mut self, line: &[u8]) {
+        let text = line
+            .strip_prefix(b"STAT ")
+            .and_then(|rest| std::str::from_utf8(rest).ok());
+        let Some((name, value)) = text.and_then(|text| text.split_once(' ')) else {
+            return;
+        };
+        if !self.topic.is_private(name) {
+            self.say(name, value);
+        }
+    }
+
+    fn say(&mut self, name: &str, value: &str) {
+        if let Some(&place) = self.places.get(name) {
+            let known = &mut self.lines[place].1;
+            if let Some(both) = combine(self.topic, name, known, value) {
+                *known = both.to_string().into();
+            }
+        } else if self.lines.len() < NAMES_MAX {
+            self.places.insert(name.into(), self.lines.len());
+            self.lines.push((name.into(), value.into()));
+        }
+    }
+}
+
+/// What two servers' values of one name come to: their sum, or the greater where a sum means nothing. None keeps what the
+/// first one said: words, and settings, which are the same on all servers of a farm that is set up well.
+fn combine(topic: Topic, name: &str, one: &str, other: &str) -> Option<u64> {
+    let (one, other): (u64, u64) = (one.parse().ok()?, other.parse().ok()?);
+    if topic == Topic::Settings && name != "maxbytes" {
+        return None;
+    }
+    const GREATER: [&str; 9] = [
+        "chunk_size",
+        "chunks_per_page",
+        "active_slabs",
+        "evicted_time",
+        "hash_power_level",
+        "hash_is_expanding",
+        "lru_crawler_running",
+        "slab_reassign_running",
+        "accepting_conns",
+    ];
+    let last = name.rsplit(':').next().unwrap_or(name);
+    let greater = GREATER.contains(&last) || last == "age" || last.starts_with("age_");
+    Some(if greater {
+        one.max(other)
+    } else {
+        one.saturating_add(other)
+    })
+}
+
+impl<N: Net> Proxy<N> {
+    /// Asks all servers that are up, and answers once each has said all that it says, is lost, or is silent for too long.
+    pub(in crate::proxy) fn start_survey(&mut self, client: usize, topic: Topic) {
+        if self.surveys.len() >= SURVEYS_MAX {
+            return self.answer_at_once(client, false, TOO_MANY);
+        }
+        let until_ms = self.now_ms + PATIENCE_MS;
+        self.next_tick_ms = self.next_tick_ms.min(until_ms);
+        let id = self.open(client, false, topic.command().len());
+        self.surveys.push(id);
+        self.transactions[id].work = Work::Survey(Survey::new(topic, until_ms));
+        for server in 0..self.farm.servers.len() {
+            if self.farm.servers[server].is_up() {
+                let parts = [topic.command()];
+                self.send(server, 0, Purpose::Survey, id, Bytes::Parts(&parts), 0);
+            }
+        }
+        self.survey_step(id);
+    }
+
+    /// A line of a server's answer; the leg stays until its end.
+    pub(in crate::proxy) fn survey_line(&mut self, id: usize, line: &[u8]) {
+        if let Work::Survey(survey) = &mut self.transactions[id].work {
+            survey.take(line);
+        }
+    }
+
+    /// A server has said all that it says, refused, or is lost: what the others say stands.
+    pub(in crate::proxy) fn survey_step(&mut self, id: usize) {
+        if self.transactions[id].legs > 0 {
+            return;
+        }
+        match self.transactions[id].work {
+            Work::Survey(_) => self.end_survey(id),
+            _ => self.end_if_over(id), // answered without this server
+        }
+    }
+
+    fn end_survey(&mut self, id: usize) {
+        let work = std::mem::replace(&mut self.transactions[id].work, Work::Answered);
+        if let Work::Survey(survey) = work {
+            let reply = statistics::survey_reply(self, survey.topic, &survey.lines);
+            self.surveys.retain(|&other| other != id);
+            self.answer(id, &reply);
+        }
+    }
+
+    /// Answers without the servers that are silent.
+    pub(in crate::proxy) fn surveys_tick(&mut self) {
+        for id in self.surveys.clone() {
+            let Work::Survey(survey) = &self.transactions[id].work else {
+                continue;
+            };
+            if survey.until_ms <= self.now_ms {
+                self.end_survey(id);
+            } else {
+                self.next_tick_ms = self.next_tick_ms.min(survey.until_ms);
+            }
+        }
+    }
+
+    /// `stats` with what follows it.
+    pub(in crate::proxy) fn begin_stats(&mut self, client: usize, request: &Request<'_>) {
+        match Topic::of(request.key) {
+            Some(topic) => self.start_survey(client, topic),
+            None => {
+                let reply = statistics::reply(self, request);
+                self.answer_at_once(client, false, &reply);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn combined(topic: Topic, servers: &[&[&str]]) -> Vec<String> {
+        let mut survey = Survey::new(topic, 0);
+        for line in servers.iter().copied().flatten() {
+            survey.take(format!("STAT {line}").as_bytes());
+        }
+        let lines = survey.lines.iter();
+        lines.map(|(name, value)| format!("{name} {value}")).collect()
+    }
+
+    #[test]
+    fn what_servers_store_is_added_up_and_what_cannot_be_added_is_the_greater() {
+        let one = ["items:1:number 5", "items:1:age 30", "items:1:evicted 1"];
+        let two = ["items:1:number 7", "items:1:age 20", "items:9:number 1"];
+        assert_eq!(
+            combined(Topic::Items, &[&one, &two]),
+            [
+                "items:1:number 12",
+                "items:1:age 30",
+                "items:1:evicted 1",
+                "items:9:number 1"
+            ]
+        );
+        let one = [
+            "1:chunk_size 96",
+            "1:used_chunks 3",
+            "active_slabs 1",
+            "total_malloced 10",
+        ];
+        assert_eq!(
+            combined(Topic::Slabs, &[&one, &one]),
+            [
+                "active_slabs 1",
+                "total_malloced 20",
+                "1:chunk_size 96",
+                "1:used_chunks 6"
+            ]
+        );
+    }
+
+    #[test]
+    fn what_concerns_a_servers_process_is_left_out() {
+        let server = [
+            "pid 7",
+            "curr_items 2",
+            "rusage_user 0.1",
+            "limit_maxbytes 64",
+            "read_buf_oom 0",
+        ];
+        assert_eq!(
+            combined(Topic::General, &[&server, &server]),
+            [
+                "curr_items 4",
+                "total_items 0",
+                "bytes 0",
+                "evictions 0",
+                "limit_maxbytes 128"
+            ]
+        );
+    }
+
+    #[test]
+    fn settings_are_those_of_one_server_but_for_the_memory() {
+        let server = ["maxbytes 64", "tcpport 1", "growth_factor 1.25", "hot_lru_pct 20"];
+        assert_eq!(
+            combined(Topic::Settings, &[&server, &server]),
+            ["maxbytes 128", "growth_factor 1.25", "hot_lru_pct 20"]
+        );
+    }
+
+    #[test]
+    fn numbers_and_names_that_a_server_makes_up_are_bounded() {
+        let lines = [format!("bytes {}", u64::MAX), format!("bytes {}", u64::MAX)];
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        assert!(combined(Topic::General, &[&lines]).contains(&format!("bytes {}", u64::MAX)));
+        let mut survey = Survey::new(Topic::Sizes, 0);
+        for size in 0..2 * NAMES_MAX {
+            survey.take(format!("STAT {size} 1").as_bytes());
+        }
+        assert_eq!(survey.lines.len(), NAMES_MAX);
+        survey.take(b"STAT \xff 1");
+        survey.take(b"nothing");
+    }
+}

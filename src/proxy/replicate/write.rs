@@ -1,0 +1,451 @@
+//! Writes that both copies get at once: set, append, prepend, incr, decr, touch, delete; and every write without backups.
+//!
+//! The reply is that of the server that decides ([`Place::first`](crate::proxy::fleet::farm::Place)), or its partner's own when that was
+//! lost. With `--ack=all` it is given when every leg is in, so that an acknowledged write survives the death of either
+//! server. A copy that did not acknowledge what its partner did has missed the write, and is rid of the key before anybody
+//! reads from it again. Where the two answer differently, the second copy is made like the first before the client is
+//! told; so is that of a server that was away when the write was sent and is back when it is answered.
+
+use crate::buffer::Slice;
+use crate::protocol::find_newline;
+use crate::protocol::request::{Keys, Request, Verb};
+use crate::protocol::response::Status;
+use crate::proxy::Proxy;
+use crate::proxy::copier::repair::Waiting;
+use crate::proxy::fleet::farm::Place;
+use crate::proxy::fleet::missed::Outcome;
+use crate::proxy::front::transaction::{Bytes, NO_SERVER, Text, Work};
+use crate::proxy::net::Net;
+use crate::proxy::replicate::padding::Sizes;
+use crate::proxy::settings::Ack;
+use crate::proxy::statistics::Statistics;
+use crate::proxy::upstream::link::{Purpose, Side};
+
+/// One of the two legs.
+enum Copy {
+    /// No such server, or it is down.
+    Absent,
+    Pending,
+    Answered(Status, Text),
+    Lost {
+        /// It lay in the server's socket when that fell silent.
+        brought: bool,
+    },
+}
+
+impl Copy {
+    fn is_pending(&self) -> bool {
+        matches!(self, Copy::Pending)
+    }
+
+    fn answer(&self) -> Option<(Status, &[u8])> {
+        match self {
+            Copy::Answered(status, text) => Some((*status, text.bytes())),
+            _ => None,
+        }
+    }
+
+    /// Whether a partner that does the same, from the same state, or from having nothing, is left with nothing else.
+    fn is_done_alike(&self, verb: Verb) -> bool {
+        self.answer()
+            .is_some_and(|(status, _)| status != Status::Error && (verb == Verb::Delete || !is_negative(status)))
+    }
+
+    /// What this answer means to a partner that missed the write. What the client did wrong changed nothing.
+    fn outcome(&self) -> Outcome {
+        match self.answer() {
+            Some((Status::Error, text)) if text.starts_with(b"CLIENT_ERROR") => Outcome::Open,
+            _ => Outcome::Settled,
+        }
+    }
+}
+
+pub struct Write {
+    verb: Verb,
+    /// The server whose answer counts, and its partner.
+    servers: (usize, Option<usize>),
+    bucket: u8,
+    first: Copy,
+    second: Copy,
+    /// The epoch of the server that answered last.
+    epoch: u32,
+    /// That it is not on the first may only mean that the second, which cannot be reached, has it.
+    elsewhere: bool,
+    /// What was sent; kept where a second copy makes it worth knowing.
+    request: Option<Slice>,
+    /// What the client is told, whatever the servers say.
+    reply: Option<&'static [u8]>,
+    /// Of what an append or prepend has left.
+    pub sizes: Sizes,
+}
+
+impl Write {
+    /// What the client is told where a server answered this.
+    fn told<'a>(&self, text: &'a [u8]) -> &'a [u8] {
+        self.reply.unwrap_or(text)
+    }
+
+    /// Lets the other server decide.
+    fn turn(&mut self) {
+        if let Some(second) = &mut self.servers.1 {
+            std::mem::swap(&mut self.servers.0, second);
+            std::mem::swap(&mut self.first, &mut self.second);
+            self.sizes.turn();
+        }
+    }
+
+    /// Counts what the client asked for; it did not ask for a removal that has a reply of its own.
+    fn count(&self, statistics: &mut Statistics, status: Status) {
+        if self.reply.is_none() {
+            statistics.count_outcome(self.verb, status);
+        }
+    }
+}
+
+impl<N: Net> Proxy<N> {
+    pub(in crate::proxy) fn start_write(&mut self, id: usize, request: &Request<'_>, bytes: Bytes<'_>) {
+        self.statistics.count_write(request.verb);
+        self.write_both(id, request.verb, request.key, bytes, None);
+    }
+
+    pub(in crate::proxy) fn write_both(
+        &mut self,
+        id: usize,
+        verb: Verb,
+        key: &[u8],
+        bytes: Bytes<'_>,
+        reply: Option<&'static [u8]>,
+    ) {
+        let place = self.farm.place(key);
+        let up = |server: &usize| self.farm.servers[*server].is_up();
+        let first = Some(place.first).filter(up);
+        let second = place.second.filter(up);
+        if first.is_none() {
+            return self.answer(id, NO_SERVER);
+        }
+        let elsewhere = verb != Verb::Set && self.farm.may_be_elsewhere(key, place.first);
+        if !elsewhere {
+            self.note_absent(place, key);
+        }
+        let state = |server: Option<usize>| if server.is_some() { Copy::Pending } else { Copy::Absent };
+        self.transactions[id].work = Work::Write(Write {
+            verb,
+            servers: (place.first, place.second),
+            bucket: place.bucket,
+            first: state(first),
+            second: state(second),
+            epoch: 0,
+            elsewhere,
+            request: None,
+            reply,
+            sizes: Sizes::default(),
+        });
+        self.writes[usize::from(place.bucket)] += 1;
+        let (mut sent, mut kept): (Option<Slice>, Option<Slice>) = (None, None);
+        for (server, side) in [(first, Side::First), (second, Side::Second)] {
+            let Some(server) = server else {
+                continue;
+            };
+            let timed = self.by_clock_of(server, bytes);
+            let bytes = match &timed {
+                Some(timed) => Bytes::Again(timed),
+                None => sent.as_ref().map_or(bytes, Bytes::Again),
+            };
+            let leg = self.send(server, place.lane, Purpose::Write(side), id, bytes, 0);
+            // What the other server gets is the same, unless this one has another clock.
+            match timed {
+                Some(timed) => kept = Some(timed),
+                None => sent = Some(leg.request.clone()),
+            }
+        }
+        if place.second.is_some() {
+            if let Work::Write(write) = &mut self.transactions[id].work {
+                write.request = sent.or(kept);
+            }
+        }
+        self.ask_for_sizes(id, verb, key, place);
+    }
+
+    pub(in crate::proxy) fn write_answer(&mut self, id: usize, side: Side, status: Status, line: &[u8]) {
+        self.write_copy(id, side, Copy::Answered(status, Text::new(line)));
+    }
+
+    pub(in crate::proxy) fn write_lost(&mut self, id: usize, side: Side, brought: bool) {
+        self.note_missed(id, side, brought);
+        self.write_copy(id, side, Copy::Lost { brought });
+    }
+
+    fn write_copy(&mut self, id: usize, side: Side, copy: Copy) {
+        let Work::Write(write) = &mut self.transactions[id].work else {
+            unreachable!("a write's leg belongs to a write");
+        };
+        let answered = copy.answer().is_some();
+        let server = match side {
+            Side::First => {
+                write.first = copy;
+                Some(write.servers.0)
+            }
+            Side::Second => {
+                write.second = copy;
+                write.servers.1
+            }
+        };
+        if let Some(server) = server.filter(|_| answered) {
+            let epoch = std::mem::replace(&mut write.epoch, self.farm.servers[server].epoch);
+            if side == Side::Second {
+                self.doubt_absence(id, epoch);
+            }
+            self.settle_missed(id, side);
+        }
+        self.write_step(id);
+    }
+
+    /// The first server answered in this epoch of its own that it does not have the key, and was lost since; the second has
+    /// the key, and now says what it did with it. Nothing is left of what the first said, and whoever reads sees what the
+    /// second has: so the second's answer is the reply, as if the first had been lost a moment earlier.
+    fn doubt_absence(&mut self, id: usize, epoch: u32) {
+        let told = self.transactions[id].answered;
+        let Work::Write(write) = &mut self.transactions[id].work else {
+            return;
+        };
+        let negative = |copy: &Copy| copy.answer().is_some_and(|(status, _)| is_negative(status));
+        let first = write.servers.0;
+        if told || !negative(&write.first) || negative(&write.second) || self.farm.servers[first].is_still(epoch) {
+            return;
+        }
+        write.first = Copy::Lost { brought: false };
+        if !self.farm.servers[first].is_up()
+            && let Some(key) = write.request.as_ref().and_then(|request| key_of(request.bytes()))
+        {
+            self.farm.miss_for_now(first, key, false);
+        }
+    }
+
+    /// Goes on when enough servers have answered: with the reply, or, when all have, with making them alike.
+    pub(in crate::proxy) fn write_step(&mut self, id: usize) {
+        let Work::Write(write) = &self.transactions[id].work else {
+            return;
+        };
+        let all = !write.first.is_pending() && !write.second.is_pending() && !write.sizes.are_pending();
+        let first_answered = write.first.answer().is_some();
+        let enough = all || (self.settings.ack == Ack::Primary && first_answered && !self.is_overruled(write));
+        if !enough {
+            return;
+        }
+        if all {
+            let work = std::mem::replace(&mut self.transactions[id].work, Work::Answered);
+            let Work::Write(mut write) = work else {
+                return;
+            };
+            if self.is_overruled(&write) {
+                write.turn();
+            }
+            self.writes[usize::from(write.bucket)] -= 1;
+            if !self.heal_if_different(id, &write) {
+                match self.transactions[id].answered {
+                    true => self.end_if_over(id),
+                    false => self.answer_write(id, &write),
+                }
+            }
+        } else if !self.transactions[id].answered {
+            if let Work::Write(write) = &self.transactions[id].work {
+                // The other answer is still to come, but is not waited for.
+                let early = write.first.answer();
+                if let Some((status, text)) = early.map(|(status, text)| (status, Text::new(write.told(text)))) {
+                    write.count(&mut self.statistics, status);
+                    self.answer(id, text.bytes());
+                }
+            }
+        }
+    }
+
+    /// Whether the first server only does not find the key because it was started anew, which was not known when it was
+    /// asked.
+    fn is_overruled(&self, write: &Write) -> bool {
+        let Some(request) = &write.request else {
+            return false;
+        };
+        let negative = write.first.answer().is_some_and(|(status, _)| is_negative(status));
+        negative
+            && !matches!(write.second, Copy::Absent | Copy::Lost { .. })
+            && key_of(request.bytes()).is_some_and(|key| self.farm.is_overruled(key, write.servers.0))
+    }
+
+    /// Answers by the server that decides, or by the only one that said anything.
+    fn answer_write(&mut self, id: usize, write: &Write) {
+        let (copy, here, other, there) = match (&write.first, write.servers) {
+            (Copy::Answered(..), (first, second)) => (&write.first, first, &write.second, second),
+            (_, (first, second)) => (&write.second, second.unwrap_or(first), &write.first, Some(first)),
+        };
+        let Some((status, text)) = copy.answer() else {
+            return self.answer(id, NO_SERVER);
+        };
+        let alone = write.first.answer().is_none() || write.second.answer().is_none();
+        if let (true, Some(there), Some(request)) = (alone, there, &write.request) {
+            if let Some(key) = key_of(request.bytes()) {
+                if is_negative(status) && write.elsewhere {
+                    // It says no more than that the key is not here.
+                    self.farm.servers[here].may_lack(key, there);
+                    return self.answer(id, NO_SERVER);
+                }
+                if !is_negative(status) && copy.outcome() == Outcome::Settled {
+                    if self.farm.servers[there].is_up() {
+                        // It has come back meanwhile, without this write, and may have been filled without it.
+                        write.count(&mut self.statistics, status);
+                        let reply = Some(Text::new(write.told(text)));
+                        return self.heal(here, there, key, Some(Waiting { write: id, reply }));
+                    }
+                    if write.elsewhere {
+                        let brought = matches!(other, Copy::Lost { brought: true }) && copy.is_done_alike(write.verb);
+                        self.farm.servers[there].miss_with(key, Outcome::Settled, brought);
+                    }
+                }
+            }
+        }
+        write.count(&mut self.statistics, status);
+        self.answer(id, write.told(text));
+    }
+
+    /// Where the two servers answered differently, begins to make the second copy like the first, and leaves the reply to
+    /// that. Returns whether it did.
+    fn heal_if_different(&mut self, id: usize, write: &Write) -> bool {
+        let (Some((status, text)), Some(answer), Some(request)) =
+            (write.first.answer(), write.second.answer(), &write.request)
+        else {
+            return false;
+        };
+        let (first, Some(second)) = write.servers else {
+            return false;
+        };
+        if agree(write.verb, (status, text), answer) && !write.sizes.differ() {
+            return false;
+        }
+        let request = request.bytes();
+        let Some(key) = key_of(request) else {
+            return false;
+        };
+        let cold = self.farm.servers[second].lacks(key, first) > 0;
+        if cold && is_negative(answer.0) {
+            return false; // it is not there yet, and will be copied
+        }
+        let unanswered = !self.transactions[id].answered;
+        let reply = unanswered.then(|| Text::new(write.told(text)));
+        if unanswered {
+            write.count(&mut self.statistics, status);
+        }
+        self.heal(first, second, key, Some(Waiting { write: id, reply }));
+        true
+    }
+
+    /// A leg was cut off: its server has missed the write, unless it is the only one that may have it.
+    fn note_missed(&mut self, id: usize, side: Side, brought: bool) {
+        let told = self.transactions[id].answered;
+        let Work::Write(write) = &mut self.transactions[id].work else {
+            return;
+        };
+        let (Some(request), (first, Some(second))) = (&write.request, write.servers) else {
+            return;
+        };
+        let (lost, partner, partners_copy) = match side {
+            Side::First => (first, second, &mut write.second),
+            Side::Second => (second, first, &mut write.first),
+        };
+        let (missed, known, brought) = match partners_copy {
+            Copy::Pending => (lost, None, brought),
+            Copy::Answered(..) if told || self.farm.servers[partner].is_still(write.epoch) => {
+                let alike = partners_copy.is_done_alike(write.verb);
+                (lost, Some(partners_copy.outcome()), brought && alike)
+            }
+            // It acknowledged, and was lost since, perhaps with its memory: that is no acknowledgement.
+            Copy::Answered(..) => {
+                *partners_copy = Copy::Lost { brought: false };
+                (lost, Some(Outcome::Open), brought)
+            }
+            // It has come back since, without this.
+            Copy::Absent | Copy::Lost { .. } if self.farm.servers[partner].is_up() => {
+                (lost, Some(Outcome::Open), brought)
+            }
+            Copy::Absent => (partner, None, false),
+            Copy::Lost { brought } => (partner, None, *brought),
+        };
+        if let Some(key) = key_of(request.bytes()) {
+            // A partner that was never filled with it cannot tell whether it was there; see what it says.
+            if write.verb != Verb::Set && missed == lost && self.farm.servers[partner].lacks(key, lost) > 0 {
+                write.elsewhere = true;
+            } else {
+                match known {
+                    Some(Outcome::Settled) if matches!(write.verb, Verb::Set | Verb::Delete) => {
+                        self.farm.servers[missed].miss_anew(key, brought);
+                    }
+                    Some(outcome) => self.farm.servers[missed].miss_with(key, outcome, brought),
+                    None => self.farm.miss_for_now(missed, key, brought),
+                }
+            }
+        }
+    }
+
+    /// A server answered: if its partner did not get the write, it has missed it for good, unless it was none.
+    fn settle_missed(&mut self, id: usize, side: Side) {
+        let Work::Write(write) = &mut self.transactions[id].work else {
+            return;
+        };
+        let (Some(request), (first, Some(second))) = (&write.request, write.servers) else {
+            return;
+        };
+        let (copy, server, partner, partners_copy) = match side {
+            Side::First => (&write.first, first, second, &write.second),
+            Side::Second => (&write.second, second, first, &write.first),
+        };
+        let brought = match partners_copy {
+            Copy::Absent => false,
+            Copy::Lost { brought } => *brought,
+            Copy::Pending | Copy::Answered(..) => return,
+        };
+        let request = request.bytes();
+        let Some(key) = key_of(request) else {
+            return;
+        };
+        // Where the item may be elsewhere, what this one says is not the last word; nor if it turned out only now that it
+        // was started anew.
+        let here = copy.answer().is_some_and(|(status, _)| !is_negative(status));
+        write.elsewhere |= !here && self.farm.may_be_elsewhere(key, server);
+        let outcome = if write.elsewhere { Outcome::Open } else { copy.outcome() };
+        let missed = &mut self.farm.servers[partner].missed;
+        let noted = missed.settle(key, outcome, brought);
+        if noted && brought && outcome == Outcome::Settled && !copy.is_done_alike(write.verb) {
+            missed.add(key, outcome, false);
+        }
+    }
+
+    /// The partner was down when the write was sent.
+    fn note_absent(&mut self, place: Place, key: &[u8]) {
+        if let Some(second) = place.second {
+            if !self.farm.servers[second].is_up() {
+                self.farm.miss_for_now(second, key, false);
+            }
+        }
+    }
+}
+
+/// Whether an answer says that the key is not there.
+fn is_negative(status: Status) -> bool {
+    matches!(status, Status::NotFound | Status::NotStored)
+}
+
+/// Whether two answers to a write leave both servers with the same.
+fn agree(verb: Verb, one: (Status, &[u8]), other: (Status, &[u8])) -> bool {
+    match (one.0, other.0) {
+        (Status::Deleted | Status::NotFound, Status::Deleted | Status::NotFound) if verb == Verb::Delete => true,
+        // What a failure of the server's own leaves behind is not known.
+        (Status::Error, Status::Error) => one.1 == other.1 && one.1.starts_with(b"CLIENT_ERROR"),
+        (Status::Number, Status::Number) => one.1 == other.1,
+        (one, other) => one == other,
+    }
+}
+
+/// The key of a forwarded write: the second word of its line.
+pub fn key_of(request: &[u8]) -> Option<&[u8]> {
+    // A carriage return may be part of the key; only the last one before the newline is not.
+    let line = &request[..find_newline(request)?];
+    Keys::of(line.strip_suffix(b"\r").unwrap_or(line)).nth(1)
+}

@@ -1,0 +1,486 @@
+//! Sending to servers, and understanding what comes back.
+
+use crate::buffer::{Gather, Slice};
+use crate::protocol::find_newline;
+use crate::protocol::question::Question;
+use crate::protocol::response::{self, Garbage, Response, Status};
+use crate::proxy::Proxy;
+use crate::proxy::front::dispatch::LINE_END;
+use crate::proxy::front::transaction::{Bytes, Work};
+use crate::proxy::net::{Net, Readiness, Token};
+use crate::proxy::replicate::write::key_of;
+use crate::proxy::upstream::link::{Arriving, Leg, Link, Outgoing, Part, Purpose, write_out};
+use crate::words::Reason;
+use std::fmt;
+use std::io::ErrorKind;
+
+/// Reads of one link in a row before the others get their turn.
+const READS_IN_A_ROW: usize = 16;
+/// Bytes of an answer that does not fit that the log shows.
+const SHOWN_MAX: usize = 60;
+
+/// Why what came from a server cannot be used, and what comes next cannot either.
+enum Fault {
+    Garbage,
+    /// It is an answer, but not to what was asked.
+    Misfit(String),
+}
+
+impl From<Garbage> for Fault {
+    fn from(Garbage: Garbage) -> Self {
+        Fault::Garbage
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fault::Garbage => f.write_str("it does not speak memcached's protocol"),
+            Fault::Misfit(what) => f.write_str(what),
+        }
+    }
+}
+
+impl<N: Net> Proxy<N> {
+    /// Puts a leg on the link that `lane` of a server uses, opening it if need be. If it cannot be opened the leg is
+    /// lost like any other whose link dies. `keys` is how many keys a retrieval asks for.
+    pub(in crate::proxy) fn send(
+        &mut self,
+        server: usize,
+        lane: usize,
+        purpose: Purpose,
+        transaction: usize,
+        bytes: Bytes<'_>,
+        keys: u32,
+    ) -> &mut Leg {
+        if purpose.has_transaction() {
+            self.transactions[transaction].legs += 1;
+        }
+        self.farm.servers[server].counters.requests += 1;
+        let link = self.link(server, lane);
+        let (request, end) = match (link, bytes) {
+            (Some(index), bytes) => self.links[index].put(&self.pool, bytes),
+            (None, Bytes::Parts(parts)) => (self.pool.copy(parts), 0),
+            (None, Bytes::Again(slice)) => (slice.clone(), 0),
+        };
+        let leg = Leg {
+            transaction,
+            purpose,
+            question: Question::of(request.bytes()),
+            request,
+            sent_ms: self.now_ms,
+            brought: false,
+            end,
+            keys,
+            hits: 0,
+            passed: 0,
+            cursor: 0,
+            slots_start: 0,
+            foreseen_bytes: 0,
+        };
+        let Some(index) = link else {
+            self.lost.push_back((server, leg));
+            return &mut self.lost.back_mut().expect("just pushed").1;
+        };
+        self.next_tick_ms = self.next_tick_ms.min(self.now_ms + self.settings.timeout_ms);
+        let link = &mut self.links[index];
+        if link.outgoing == Outgoing::Idle {
+            link.outgoing = Outgoing::Dirty;
+            self.dirty_links.push(index);
+        }
+        link.pending.push_back(leg);
+        link.pending.back_mut().expect("just pushed")
+    }
+
+    /// The link of a server's lane. None if it cannot be opened; the server is down once the batch settles.
+    fn link(&mut self, server: usize, lane: usize) -> Option<usize> {
+        if let Some(index) = self.farm.servers[server].links[lane] {
+            return Some(index);
+        }
+        let entry = self.links.vacant_entry();
+        let index = entry.key();
+        let address = &self.farm.servers[server].name.address;
+        match self.net.connect(address, Token::Link(index)) {
+            Ok(socket) => {
+                entry.insert(Link::new(socket, server));
+                self.farm.servers[server].links[lane] = Some(index);
+                Some(index)
+            }
+            Err(error) => {
+                // Not here: whoever sends may be in the middle of this server's answers.
+                self.unreachable.push((server, error));
+                None
+            }
+        }
+    }
+
+    pub(in crate::proxy) fn write_link(&mut self, index: usize) {
+        let Some(link) = self.links.get_mut(index) else {
+            return;
+        };
+        if link.outgoing != Outgoing::Dirty {
+            return; // put on the list before its slot was given to this link, which may be one that lists keys
+        }
+        link.outgoing = Outgoing::Idle;
+        match write_out(&mut self.net, &mut link.socket, &mut link.output) {
+            Ok(_) if link.output.is_empty() => {}
+            Ok(_) => link.outgoing = Outgoing::Blocked,
+            // Not connected yet: an event says when.
+            Err(error) if error.kind() == ErrorKind::NotConnected => link.outgoing = Outgoing::Blocked,
+            Err(error) => {
+                self.note_gone(self.links[index].server, &error);
+                self.link_failed(index, format_args!("{}", Reason(&error)));
+            }
+        }
+    }
+
+    /// Writes on after the socket was full.
+    fn unblock_link(&mut self, index: usize) {
+        let link = &mut self.links[index];
+        let before = link.output.len();
+        link.outgoing = Outgoing::Dirty;
+        self.write_link(index);
+        if let Some(link) = self.links.get_mut(index) {
+            let written = before.saturating_sub(link.output.len());
+            if written > 0 {
+                link.wrote_after_waiting(self.now_ms, written);
+            }
+        }
+    }
+
+    pub(in crate::proxy) fn link_ready(&mut self, index: usize, readiness: Readiness, scratch: &mut [u8]) {
+        let Some(link) = self.links.get(index) else {
+            return; // a late event of a link that is gone
+        };
+        if link.lists {
+            return self.listing_ready(index, readiness);
+        }
+        if readiness.writable && link.outgoing == Outgoing::Blocked {
+            self.unblock_link(index);
+        }
+        if readiness.readable || readiness.closed {
+            self.read_link(index, readiness.closed, scratch);
+        }
+    }
+
+    /// Reads on where the others got their turn before all was read.
+    pub(in crate::proxy) fn read_on(&mut self, index: usize, scratch: &mut [u8]) {
+        match self.links.get(index) {
+            Some(link) if link.lists => self.listing_readable(index),
+            _ => self.read_link(index, true, scratch),
+        }
+    }
+
+    /// Reads and handles what a server sent, some of it now and the rest after the others' turn.
+    pub(in crate::proxy) fn read_link(&mut self, index: usize, to_the_end: bool, scratch: &mut [u8]) {
+        for _ in 0..READS_IN_A_ROW {
+            let Some(link) = self.links.get_mut(index) else {
+                return;
+            };
+            match self.net.read(&mut link.socket, scratch) {
+                Ok(0) => return self.link_ended(index, format_args!("it closed the connection")),
+                Ok(count) => {
+                    if let Err(fault) = self.link_bytes(index, &scratch[..count]) {
+                        // What lies in its socket it may still run, after what it is sent on the next link.
+                        let server = self.links[index].server;
+                        self.farm.servers[server].unheard = true;
+                        return self.link_failed(index, format_args!("{fault}"));
+                    }
+                    if self.links[index].aside && self.links[index].pending.is_empty() {
+                        return self.stale_link_over(index);
+                    }
+                    // A short read means drained, unless the event said that the stream has ended behind it.
+                    if count < scratch.len() && !to_the_end {
+                        return;
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => {
+                    self.note_gone(self.links[index].server, &error);
+                    return self.link_ended(index, format_args!("{}", Reason(&error)));
+                }
+            }
+        }
+        self.reading.push(index);
+    }
+
+    /// The server ended a connection. If nobody waited for anything on it, that may be an idle limit of the server's, and
+    /// it is asked on a new connection whether it is there; requests that come meanwhile wait behind that question.
+    fn link_ended(&mut self, index: usize, reason: fmt::Arguments<'_>) {
+        let link = &self.links[index];
+        let (server, idle) = (link.server, link.pending.is_empty());
+        if !idle || link.aside || !self.farm.servers[server].is_up() {
+            return self.link_failed(index, reason);
+        }
+        for lane in &mut self.farm.servers[server].links {
+            if *lane == Some(index) {
+                *lane = None;
+            }
+        }
+        let link = self.links.remove(index);
+        self.net.close(link.socket);
+        self.look_for(server);
+    }
+
+    /// A link can not be used any more: the server is down, unless the link was set aside before.
+    fn link_failed(&mut self, index: usize, reason: fmt::Arguments<'_>) {
+        match self.links[index].aside {
+            true => self.stale_link_over(index),
+            false => self.server_down(self.links[index].server, reason),
+        }
+    }
+
+    /// Handles what was read from a link. The link is still there when this returns.
+    fn link_bytes(&mut self, index: usize, mut bytes: &[u8]) -> Result<(), Fault> {
+        let oldest_before = self.links[index].pending.front().map_or(0, |leg| leg.end);
+        while !bytes.is_empty() {
+            let link = &mut self.links[index];
+            match std::mem::take(&mut link.arriving) {
+                Arriving::Nothing => {
+                    let used = self.answers(index, bytes)?;
+                    let rest = &bytes[used..];
+                    if !rest.is_empty() {
+                        let mut gather = self.pool.gather(rest.len());
+                        gather.extend(rest);
+                        self.links[index].arriving = Arriving::Line(gather);
+                    }
+                    break;
+                }
+                Arriving::Line(mut gather) => {
+                    let line_end = find_newline(bytes).map_or(bytes.len(), |newline| newline + 1);
+                    let (part, rest) = bytes.split_at(line_end);
+                    gather.extend(part);
+                    bytes = rest;
+                    let used = self.answers(index, gather.bytes())?;
+                    if used < gather.len() {
+                        self.links[index].arriving = Arriving::Line(gather);
+                    }
+                }
+                Arriving::Value {
+                    mut gather,
+                    line_len,
+                    missing,
+                } => {
+                    let (part, rest) = bytes.split_at(missing.min(bytes.len()));
+                    gather.extend(part);
+                    bytes = rest;
+                    let missing = missing - part.len();
+                    if missing == 0 {
+                        self.gathered_value(index, gather, line_len)?;
+                    } else {
+                        self.links[index].arriving = Arriving::Value {
+                            gather,
+                            line_len,
+                            missing,
+                        };
+                    }
+                }
+                Arriving::Oversized { missing } => {
+                    let skipped = missing.min(bytes.len());
+                    bytes = &bytes[skipped..];
+                    if skipped < missing {
+                        let missing = missing - skipped;
+                        link.arriving = Arriving::Oversized { missing };
+                    }
+                }
+            }
+        }
+        // A server that answers is not silent, however long its queue. But lines of `stats` could come for ever: all of them
+        // have the time that an answer has.
+        let link = &mut self.links[index];
+        link.give_back_room();
+        let oldest = link.pending.front().map(|leg| (leg.end, leg.purpose));
+        let goes_on = matches!(oldest, Some((end, Purpose::Probe | Purpose::Survey)) if end == oldest_before);
+        if !goes_on {
+            link.progressed(self.now_ms);
+        }
+        let server = &mut self.farm.servers[link.server];
+        if server.confirmed {
+            server.acquaintance.heard_ms = self.now_ms;
+        }
+        Ok(())
+    }
+
+    /// Handles the whole answers at the front of `bytes`. Returns how many bytes they are; where a value has begun that
+    /// is not all there, all bytes are taken.
+    fn answers(&mut self, index: usize, bytes: &[u8]) -> Result<usize, Fault> {
+        let mut at = 0;
+        while at < bytes.len() {
+            let Some(parsed) = response::parse(&bytes[at..]) else {
+                break;
+            };
+            let (line_len, response) = parsed?;
+            if !self.links[index].is_answer(&response) {
+                return Err(self.misfit(index, &response));
+            }
+            if response.status == Status::Stat {
+                self.introduction_line(index, response.line)?;
+                at += line_len;
+                continue;
+            }
+            let Some(value_len) = response.value_len else {
+                let link = &mut self.links[index];
+                let leg = link.pending.pop_front().ok_or(Garbage)?;
+                let server = link.server;
+                self.answered(server, leg, &response, &bytes[at..at + line_len])?;
+                at += line_len;
+                continue;
+            };
+            let total = line_len + value_len + LINE_END.len();
+            if value_len > self.settings.item_bytes_max {
+                let skipped = total.min(bytes.len() - at);
+                self.oversized_value(index, &response, total - skipped)?;
+                at += skipped;
+            } else if let Some(whole) = bytes.get(at..at + total) {
+                self.whole_value(index, &response, line_len, whole, None)?;
+                at += total;
+            } else {
+                let mut gather = self.pool.gather(total);
+                gather.extend(&bytes[at..]);
+                self.links[index].arriving = Arriving::Value {
+                    missing: total - gather.len(),
+                    gather,
+                    line_len,
+                };
+                return Ok(bytes.len());
+            }
+        }
+        Ok(at)
+    }
+
+    /// A line of the answer to `stats`; the leg stays until its end.
+    fn introduction_line(&mut self, index: usize, line: &[u8]) -> Result<(), Garbage> {
+        let link = &self.links[index];
+        let asked = link.pending.front().map(|leg| (leg.purpose, leg.transaction));
+        match asked {
+            Some((Purpose::Probe, _)) => self.farm.servers[link.server].introduction.take(line),
+            Some((Purpose::Survey, transaction)) => self.survey_line(transaction, line),
+            Some((Purpose::Stale { .. }, _)) => {}
+            _ => return Err(Garbage),
+        }
+        Ok(())
+    }
+
+    /// What is wrong with an answer that is none to the oldest question.
+    fn misfit(&self, index: usize, response: &Response<'_>) -> Fault {
+        let show = |line: &[u8]| line[..line.len().min(SHOWN_MAX)].escape_ascii().to_string();
+        let said = show(response.line);
+        Fault::Misfit(match self.links[index].pending.front() {
+            Some(leg) => {
+                let request = leg.request.bytes();
+                let line = &request[..find_newline(request).unwrap_or(0)];
+                format!("it answered {said:?} to {:?}", show(line.trim_ascii_end()))
+            }
+            None => format!("it said {said:?}, and had not been asked anything"),
+        })
+    }
+
+    fn gathered_value(&mut self, index: usize, gather: Gather, line_len: usize) -> Result<(), Fault> {
+        let slice = gather.freeze();
+        let bytes = slice.bytes();
+        let (_, response) = response::parse(bytes).ok_or(Garbage)??;
+        self.whole_value(index, &response, line_len, bytes, Some(&slice))
+    }
+
+    /// A value has come: the line, the data block and its end.
+    fn whole_value(
+        &mut self,
+        index: usize,
+        response: &Response<'_>,
+        line_len: usize,
+        bytes: &[u8],
+        slice: Option<&Slice>,
+    ) -> Result<(), Fault> {
+        if !bytes.ends_with(LINE_END) {
+            return Err(Garbage.into());
+        }
+        let part = self.take_value(index, response)?;
+        match part.purpose {
+            Purpose::Read(_) => {
+                let server = self.links[index].server;
+                self.read_value(&part, server, response, line_len, bytes, slice);
+            }
+            Purpose::RepairFetch => self.repair_value(part.transaction, response, &bytes[line_len..]),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// A value above the item limit begins; `missing` bytes of it are still to come.
+    fn oversized_value(&mut self, index: usize, response: &Response<'_>, missing: usize) -> Result<(), Fault> {
+        let part = self.take_value(index, response)?;
+        match part.purpose {
+            Purpose::Read(_) => self.read_oversized(part.transaction),
+            Purpose::RepairFetch => self.repair_failed(part.transaction),
+            _ => {}
+        }
+        if missing > 0 {
+            self.links[index].arriving = Arriving::Oversized { missing };
+        }
+        Ok(())
+    }
+
+    /// Gives the oldest leg of a link a value, if that is of a key which it asked for. More may come to the leg, which stays
+    /// on the link; only a meta value is a whole answer.
+    fn take_value(&mut self, index: usize, response: &Response<'_>) -> Result<Part, Fault> {
+        let link = &mut self.links[index];
+        let leg = link.pending.front_mut().ok_or(Garbage)?;
+        let work = match leg.purpose {
+            Purpose::Read(_) if self.farm.has_backups() => &mut self.transactions[leg.transaction].work,
+            _ => &mut Work::Answered,
+        };
+        let fits = match work {
+            Work::Read(read) => read.take_value(leg, response.key),
+            _ => leg.take_value(response.key, |_, _| {}),
+        };
+        if !fits {
+            return Err(self.misfit(index, response));
+        }
+        let part = leg.part();
+        if response.status == Status::MetaValue {
+            link.pending.pop_front();
+            if part.purpose == Purpose::RepairFetch {
+                self.transactions[part.transaction].legs -= 1;
+            }
+        }
+        Ok(part)
+    }
+
+    /// The last line of an answer has come: `line` with its end.
+    fn answered(&mut self, server: usize, leg: Leg, response: &Response<'_>, line: &[u8]) -> Result<(), Garbage> {
+        let status = response.status;
+        if status == Status::Error {
+            self.farm.servers[server].counters.errors += 1;
+        }
+        let id = leg.transaction;
+        if leg.purpose.has_transaction() {
+            self.transactions[id].legs -= 1;
+        }
+        match leg.purpose {
+            Purpose::Read(ask) => self.read_end(server, ask, &leg, status),
+            Purpose::Shadow => self.shadow_done(server, &leg, Some(status)),
+            Purpose::Write(side) => self.write_answer(id, side, status, line),
+            Purpose::Size(side) => self.size_answered(id, side, Some(response)),
+            Purpose::Conditional(_) => self.conditional_answer(id, status, line),
+            Purpose::Broadcast(server) => self.broadcast_answer(id, server, Some(response)),
+            Purpose::Survey => self.survey_step(id),
+            Purpose::RepairFetch | Purpose::RepairCheck | Purpose::RepairStore => {
+                self.repair_answer(id, server, leg.purpose, response);
+            }
+            Purpose::Probe => return self.probe_answered(server, &leg, status),
+            Purpose::Forget => return self.forget_answered(server, &leg, status),
+            Purpose::Stale { fails_over } => {
+                let server = &mut self.farm.servers[server];
+                // What a failure of its own has left behind is not known.
+                server.heard_out &= !line.starts_with(b"SERVER_ERROR");
+                if fails_over {
+                    if let Some(writes) = key_of(leg.request.bytes()).and_then(|key| server.missed.of(key)) {
+                        writes.stored_here = Some(status == Status::Stored);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}

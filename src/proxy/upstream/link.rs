@@ -1,0 +1,373 @@
+//! One connection to a server, shared by all clients: what is to be sent, and who waits for which answer.
+
+use crate::buffer::{Chain, Gather, Pool, Slice};
+use crate::protocol::question::Question;
+use crate::protocol::request::Keys;
+use crate::protocol::response::{Response, Status};
+use crate::proxy::front::dispatch::LINE_END;
+use crate::proxy::front::transaction::Bytes;
+use crate::proxy::net::Net;
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind};
+
+/// Legs that there is room for though nobody waits for an answer.
+const PENDING_ROOM_KEPT: usize = 1024;
+/// How often in a row magent's own lateness is an excuse for a server that does not answer.
+const EXCUSES_MAX: u32 = 3;
+
+/// What an answer is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Keys of a retrieval.
+    Read(Ask),
+    /// The touch that keeps the second copy in step with a gat.
+    Shadow,
+    /// A write that both copies get alike.
+    Write(Side),
+    /// How large the value is that an append or prepend left.
+    Size(Side),
+    /// A write that depends on one server's state, and the set that follows it to its partner.
+    Conditional(Side),
+    /// A command that all servers get; the number is the server's.
+    Broadcast(usize),
+    /// What the server says of itself, for a client.
+    Survey,
+    /// The item that a repair is to copy.
+    RepairFetch,
+    /// Whether the other server has it already.
+    RepairCheck,
+    /// The copy.
+    RepairStore,
+    /// Is the server there, and in which life?
+    Probe,
+    /// The removal of what a server missed while it was away.
+    Forget,
+    /// Nobody any more: it was given up before the answer came.
+    Stale {
+        /// It was sent elsewhere since, to be decided there.
+        fails_over: bool,
+    },
+}
+
+impl Purpose {
+    /// Whether a transaction waits for the answer.
+    pub fn has_transaction(self) -> bool {
+        !matches!(self, Purpose::Probe | Purpose::Forget | Purpose::Stale { .. })
+    }
+}
+
+/// Why a server is asked for a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// Its word is the truth.
+    First,
+    /// It is the partner of that one, which does not have the key.
+    SecondAfterMiss,
+    /// The one that was asked first was lost.
+    AfterLoss,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    First,
+    Second,
+}
+
+/// The part of a transaction that was sent to one server.
+pub struct Leg {
+    /// The transaction's index; of no meaning for the server's own legs (Probe, Forget).
+    pub transaction: usize,
+    pub purpose: Purpose,
+    /// What was sent, to be sent elsewhere if the link dies.
+    pub request: Slice,
+    /// What that asks for.
+    pub question: Option<Question>,
+    pub sent_ms: u64,
+    /// It lay in the server's socket when that fell silent: the server may still do it.
+    pub brought: bool,
+    /// How far the link's output had been filled when this leg was on it, in bytes since the link was opened.
+    pub end: u64,
+    /// Of a retrieval: keys in the request, values that came, keys passed over or answered, where in the request the
+    /// others begin, and where among the retrieval's slots its own do.
+    pub keys: u32,
+    pub hits: u32,
+    pub passed: u32,
+    pub cursor: usize,
+    pub slots_start: usize,
+    /// Of a large portion of a retrieval: the bytes that its values were foreseen to come to, else 0.
+    pub foreseen_bytes: usize,
+}
+
+/// What a value that came is a part of: what there is to know of the leg that it answers.
+#[derive(Clone, Copy)]
+pub struct Part {
+    pub transaction: usize,
+    pub purpose: Purpose,
+    /// Keys in the leg's request.
+    pub keys: u32,
+    /// Where among the retrieval's slots this value's own is.
+    pub slot: usize,
+}
+
+impl Leg {
+    /// What the value that was taken last is a part of.
+    pub fn part(&self) -> Part {
+        Part {
+            transaction: self.transaction,
+            purpose: self.purpose,
+            keys: self.keys,
+            slot: self.slots_start + (self.passed as usize).saturating_sub(1),
+        }
+    }
+
+    /// A leg in this one's place that nobody waits for. Of a write that fails over it matters whether it stores here, too:
+    /// it may be answered differently elsewhere.
+    pub fn as_stale(&self) -> Leg {
+        let fails_over = self.purpose == Purpose::Conditional(Side::First);
+        Leg {
+            purpose: Purpose::Stale { fails_over },
+            request: self.request.clone(),
+            ..*self
+        }
+    }
+
+    /// Takes a value of `key`: moves the cursor behind that key. The keys before it were asked for and did not come: they
+    /// are given to `missing`, with their places among the keys asked for. False, and nothing is changed, if none of the
+    /// keys for which a value may still come is this one.
+    pub fn take_value(&mut self, key: &[u8], mut missing: impl FnMut(&[u8], u32)) -> bool {
+        if self.keys <= 1 {
+            let fits = self.hits == 0 && self.is_only_key(key);
+            self.hits += u32::from(fits);
+            return fits;
+        }
+        let request = self.request.bytes();
+        let end = request.len() - LINE_END.len();
+        let left = &request[self.cursor..end];
+        // Mostly it is the next one.
+        if let [b' ', behind @ ..] = left {
+            if let Some([] | [b' ', ..]) = behind.strip_prefix(key) {
+                self.hits += 1;
+                self.passed += 1;
+                self.cursor += 1 + key.len();
+                return true;
+            }
+        }
+        let mut keys = Keys::of(left);
+        let Some(skipped) = keys.by_ref().position(|candidate| candidate == key) else {
+            return false;
+        };
+        for (candidate, place) in Keys::of(left).take(skipped).zip(self.passed..) {
+            missing(candidate, place);
+        }
+        self.hits += 1;
+        self.passed += skipped as u32 + 1;
+        self.cursor = end - keys.rest().len();
+        true
+    }
+
+    /// Whether the key that a server says it looked at is the one that it was to look at. Before memcached 1.6.10 it does not
+    /// say of what it does not have.
+    fn is_looked_at(&self, response: &Response<'_>) -> bool {
+        match response.meta_flag(b'k') {
+            Some(key) => self.is_only_key(key),
+            None => matches!(response.status, Status::MetaMiss | Status::Error),
+        }
+    }
+
+    /// Whether a request for one key is for this one, in one comparison where it is written as magent writes it.
+    fn is_only_key(&self, key: &[u8]) -> bool {
+        let request = self.request.bytes();
+        let line = request.strip_suffix(LINE_END).unwrap_or(request);
+        match line.strip_suffix(key) {
+            Some([.., b' ']) => true,
+            _ => self.only_key() == key,
+        }
+    }
+
+    /// The key of a request for one.
+    pub fn only_key(&self) -> &[u8] {
+        let request = self.request.bytes();
+        let line = request.strip_suffix(LINE_END).unwrap_or(request);
+        let mut words = Keys::of(line);
+        let key = match self.question {
+            Some(Question::MetaGet | Question::MetaLook | Question::MetaDelete) => words.nth(1),
+            _ => words.last(),
+        };
+        key.unwrap_or(&[])
+    }
+}
+
+/// What has arrived from the server and is not yet an answer.
+#[derive(Default)]
+pub enum Arriving {
+    #[default]
+    Nothing,
+    /// A line without its end.
+    Line(Gather),
+    /// A value that is `missing` bytes short; the line is in front of it.
+    Value {
+        gather: Gather,
+        line_len: usize,
+        missing: usize,
+    },
+    /// A value above the item limit, thrown away; bytes still to come.
+    Oversized { missing: usize },
+}
+
+/// The state of a connection's outgoing side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outgoing {
+    /// Nothing to write.
+    Idle,
+    /// On the list of what is written after this batch of events.
+    Dirty,
+    /// The socket took less than it was given: an event will say when it takes more.
+    Blocked,
+}
+
+pub struct Link<N: Net> {
+    pub socket: N::Socket,
+    pub server: usize,
+    pub output: Chain,
+    pub outgoing: Outgoing,
+    /// The server fell silent on it; see `stale`.
+    pub aside: bool,
+    /// It lists the server's keys; see `listing`.
+    pub lists: bool,
+    /// In the order sent, which is the order of the answers.
+    pub pending: VecDeque<Leg>,
+    pub arriving: Arriving,
+    /// Bytes put on `output` since the link was opened.
+    pub queued: u64,
+    /// When something last came from the server, or more of the oldest leg's request could be written.
+    progress_ms: u64,
+    /// Time since then in which magent itself did not run, and how often that was.
+    excused_ms: u64,
+    excuses: u32,
+}
+
+impl<N: Net> Link<N> {
+    pub fn new(socket: N::Socket, server: usize) -> Self {
+        Self {
+            socket,
+            server,
+            output: Chain::new(),
+            outgoing: Outgoing::Idle,
+            aside: false,
+            lists: false,
+            pending: VecDeque::new(),
+            arriving: Arriving::Nothing,
+            queued: 0,
+            progress_ms: 0,
+            excused_ms: 0,
+            excuses: 0,
+        }
+    }
+
+    /// Puts a request on the way out. Returns the piece that it stands in, and where the output ends behind it.
+    pub fn put(&mut self, pool: &Pool, bytes: Bytes<'_>) -> (Slice, u64) {
+        let slice = match bytes {
+            Bytes::Parts(parts) => self.output.push_whole(pool, parts),
+            Bytes::Again(slice) => {
+                self.output.push_slice(pool, slice);
+                slice.clone()
+            }
+        };
+        self.queued += slice.len() as u64;
+        (slice, self.queued)
+    }
+
+    /// Bytes that have been written since the link was opened.
+    pub fn written(&self) -> u64 {
+        self.queued - self.output.len() as u64
+    }
+
+    /// Whether an answer may be the oldest leg's: of the right kind, and not there before the server can have read what it
+    /// was asked. An error may be answered as soon as the line has begun.
+    pub fn is_answer(&self, response: &Response<'_>) -> bool {
+        let Some(leg) = self.pending.front() else {
+            return false;
+        };
+        let sent = match response.status {
+            Status::Error => leg.end < self.written() + leg.request.len() as u64,
+            _ => leg.end <= self.written(),
+        };
+        sent && leg.question.is_some_and(|question| {
+            question.is_answered_by(response) && (question != Question::MetaLook || leg.is_looked_at(response))
+        })
+    }
+
+    /// When the oldest leg's patience ends; None while nobody waits.
+    pub fn deadline_ms(&self, timeout_ms: u64) -> Option<u64> {
+        let oldest = self.pending.front().filter(|_| !self.aside)?;
+        Some(oldest.sent_ms.max(self.progress_ms) + timeout_ms + self.excused_ms)
+    }
+
+    /// Whether something that was asked by then is unanswered.
+    pub fn asked_before(&self, asked_ms: u64) -> bool {
+        self.pending.front().is_some_and(|oldest| oldest.sent_ms <= asked_ms)
+    }
+
+    /// Gives room back that many at once have taken.
+    pub fn give_back_room(&mut self) {
+        if self.pending.is_empty() && self.pending.capacity() > 4 * PENDING_ROOM_KEPT {
+            self.pending.shrink_to(PENDING_ROOM_KEPT);
+        }
+    }
+
+    /// Notes a sign of life.
+    pub fn progressed(&mut self, now_ms: u64) {
+        self.progress_ms = now_ms;
+        (self.excused_ms, self.excuses) = (0, 0);
+    }
+
+    /// Gives a server that somebody waits for so much more time, a few times until it next says something: where magent
+    /// is always late, a server that hangs must be found all the same.
+    pub fn excuse(&mut self, more_ms: u64) {
+        if !self.pending.is_empty() && self.excuses < EXCUSES_MAX {
+            self.excuses += 1;
+            self.excused_ms += more_ms;
+        }
+    }
+
+    /// How many parts of clients' requests are still to be answered on it.
+    pub fn clients_waiting(&self) -> usize {
+        let asked = |leg: &&Leg| leg.purpose.has_transaction();
+        self.pending.iter().filter(asked).count()
+    }
+
+    /// Notes that bytes of the output were written at `now_ms` after having had to wait. That counts as a sign of life
+    /// only while the oldest leg's own request is not out yet: a server that hangs goes on taking bytes until its
+    /// socket is full.
+    pub fn wrote_after_waiting(&mut self, now_ms: u64, count: usize) {
+        let before = self.written() - count as u64;
+        if self.pending.front().is_some_and(|leg| leg.end > before) {
+            self.progressed(now_ms);
+        }
+    }
+}
+
+/// Writes as much of `chain` as the socket takes, and says how many bytes that were; what is left waits for an event.
+pub fn write_out<N: Net>(net: &mut N, socket: &mut N::Socket, chain: &mut Chain) -> io::Result<usize> {
+    let mut written = 0;
+    while !chain.is_empty() {
+        let (offered, result) = chain.with_io_slices(|pieces| {
+            let offered: usize = pieces.iter().map(|piece| piece.len()).sum();
+            (offered, net.write(socket, pieces))
+        });
+        match result {
+            Ok(count) => {
+                chain.consume(count);
+                written += count;
+                // Short is full: no second call just to be told so.
+                if count < offered {
+                    break;
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(written)
+}
