@@ -298,15 +298,20 @@ fn both_languages_tell_of_the_same() {
 #[test]
 fn the_map_of_the_proxy_names_every_file_and_no_other() {
     let map = read("src/proxy/mod.rs");
-    let rows = map
-        .lines()
-        .filter_map(|line| line.strip_prefix("//! |")?.split('|').next());
+    let rows = map.lines().filter_map(|line| line.strip_prefix("//! |"));
     let named = names(rows.flat_map(|row| row.split('`').skip(1).step_by(2)));
-    let files = fs::read_dir(path("src/proxy")).expect("a directory").flatten();
-    let files = files.filter_map(|file| Some(file.file_name().to_str()?.strip_suffix(".rs")?.to_owned()));
+    let list = |room: &Path| fs::read_dir(room).expect("a directory").flatten();
+    let rooms = list(Path::new(&path("src/proxy"))).filter(|file| file.path().is_dir());
+    let files = rooms
+        .flat_map(|room| list(&room.path()))
+        .chain(list(Path::new(&path("src/proxy"))));
+    let files = files.filter_map(|file| Some(file.file_name().to_str()?.trim_end_matches(".rs").to_owned()));
     let mut existing = names(files);
     existing.remove("mod");
-    assert!(existing.contains("client"), "{existing:?}");
+    assert!(
+        existing.contains("client") && existing.contains("front"),
+        "{existing:?}"
+    );
     assert_documented("src/proxy/mod.rs", &named, &existing);
 }
 
