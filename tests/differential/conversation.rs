@@ -7,6 +7,13 @@ use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
+/// How much a client was told: what its replies come to in their normal form, and how many uniques are in them.
+#[derive(Clone, Copy)]
+pub struct Told {
+    pub bytes: usize,
+    pub uniques: usize,
+}
+
 pub struct Conversation {
     stream: TcpStream,
     pub raw: Vec<u8>,
@@ -69,13 +76,14 @@ impl Conversation {
         }
     }
 
-    /// Reads until the replies are as long as these, in their normal form, or there will be no more, or they differ.
-    pub fn read_like(&mut self, expected: &[u8], patience: Duration) -> Normal {
+    /// Reads until as much is told, or there will be no more. An error that only one of two says makes the replies longer:
+    /// not before the uniques are there is what they are for.
+    pub fn read_to(&mut self, told: Told, patience: Duration) -> Normal {
         let deadline = Instant::now() + patience;
         loop {
             self.drain();
             let normal = Normal::of(&self.raw);
-            let enough = normal.bytes.len() >= expected.len();
+            let enough = normal.bytes.len() >= told.bytes && normal.uniques_told() >= told.uniques;
             if enough || self.ended || Instant::now() >= deadline {
                 return normal;
             }

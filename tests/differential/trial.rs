@@ -1,7 +1,7 @@
 //! Whether a stream is answered alike, and the smallest one that is not.
 
 use super::allowed::{Allowed, candidates, has_long_line};
-use super::stream::{Stream, split_lines};
+use super::stream::{Stream, needs_replies, split_lines};
 use super::world::{End, Truth, World};
 use std::time::Duration;
 
@@ -125,7 +125,10 @@ impl Shrink<'_> {
     }
 
     fn run(&mut self) {
-        self.take(Stream(vec![self.best.bytes()]));
+        // Uniques that are asked for in the same piece would be unknown.
+        if !needs_replies(&self.best.bytes()) {
+            self.take(Stream(vec![self.best.bytes()]));
+        }
         self.take(self.best.by_lines());
         loop {
             let before = self.best.clone();
