@@ -3,7 +3,7 @@
 //! Each is checked against a bare memcached too: it is sent what magent makes of the stream, and answers what magent's
 //! client has to see.
 
-use super::stream::{Stream, expand};
+use super::stream::{Stream, expand, split_lines};
 use super::world::{End, Truth, last_replies};
 use magent::protocol::dialect::Dialect;
 
@@ -115,18 +115,26 @@ fn candidates_of(parts: &[Part]) -> Vec<Candidate> {
             bases.push((allowed, edited));
         }
     }
+    // What stands for one line may be two: each is read by itself, so that no reply is held back for a value to come.
+    let stream = |lines: &[Vec<u8>]| {
+        let pieces = lines.iter().zip(parts).map(|(line, part)| match part.is_value {
+            true => vec![line.clone()],
+            false => split_lines(line),
+        });
+        Stream(pieces.flatten().collect())
+    };
     let mut candidates = Vec::new();
     for (allowed, lines) in bases {
         candidates.push(Candidate {
             allowed,
-            stream: Stream(lines.clone()),
+            stream: stream(&lines),
             closes: false,
         });
         let cuts = parts.iter().enumerate().filter(|(_, part)| !part.is_value);
         let cuts = cuts.filter_map(|(n, part)| Some((n, closes(n, &part.bytes)?)));
         candidates.extend(cuts.take(CUTS_MAX).map(|(n, allowed)| Candidate {
             allowed,
-            stream: Stream(lines[..n].to_vec()),
+            stream: stream(&lines[..n]),
             closes: true,
         }));
     }
@@ -213,20 +221,37 @@ fn without_beginning_of_word(line: &[u8]) -> Vec<u8> {
     }
 }
 
+/// What a line without its end goes on with: it is sent behind every stream.
+const BEHIND: &[u8] = b"nonsense";
+
+/// The line as memcached comes to read it, what of it is sent behind the stream, and how its stand-in has to end.
+fn whole(line: &[u8]) -> (Vec<u8>, usize, &'static str) {
+    match line.ends_with(b"\n") {
+        true => (line.to_vec(), 0, "\r\n"),
+        false => ([line, BEHIND].concat(), BEHIND.len() + 2, ""),
+    }
+}
+
+fn number(word: &[u8]) -> Option<usize> {
+    std::str::from_utf8(word).ok()?.parse().ok()
+}
+
 /// In place of a storage command behind blanks an unknown command, and one that reads the value and does nothing with it.
 fn without_indented_value(line: &[u8]) -> Vec<u8> {
-    let words = words(line);
-    let len = words
-        .get(4)
-        .and_then(|word| std::str::from_utf8(word).ok()?.parse::<usize>().ok());
-    match len {
-        Some(len) if line.starts_with(b" ") && line.ends_with(b"\n") && may_have_value(&words) => {
+    let (whole, behind, _) = whole(line);
+    let words = words(&whole);
+    match words.get(4).and_then(|word| number(word)) {
+        Some(len) if line.starts_with(b" ") && may_have_value(&words) => {
             let refused = if words.last() == Some(&&b"noreply"[..]) {
                 ""
             } else {
                 "nonsense\r\n"
             };
-            format!("{refused}append nobodys_key 0 0 {len} noreply\r\n").into_bytes()
+            format!(
+                "{refused}append nobodys_key 0 0 {} noreply\r\n",
+                behind.saturating_add(len)
+            )
+            .into_bytes()
         }
         _ => line.to_vec(),
     }
@@ -281,20 +306,15 @@ fn refused_whole(line: &[u8]) -> Vec<u8> {
     const KEY_BYTES_MAX: usize = 250;
     const RETRIEVALS: [&[u8]; 4] = [b"get", b"gets", b"gat", b"gats"];
     const OTHERS: [&[u8]; 5] = [b"incr", b"decr", b"touch", b"delete", b"stats"];
-    // A line without its end goes on with what is sent behind every stream.
-    let (whole, end) = match line.ends_with(b"\n") {
-        true => (line.to_vec(), "\r\n"),
-        false => ([line, b"nonsense"].concat(), ""),
-    };
+    let (whole, _, end) = whole(line);
     let words = words(&whole);
     let Some(&name) = words.first() else {
         return line.to_vec();
     };
     let is_silent = words.last() == Some(&&b"noreply"[..]);
-    let len = words
-        .get(4)
-        .and_then(|word| std::str::from_utf8(word).ok()?.parse::<usize>().ok());
-    if let Some(len) = len.filter(|_| STORAGE.contains(&name) && line.contains(&0)) {
+    let has_nul = words.get(1).is_some_and(|key| key.contains(&0));
+    let len = words.get(4).and_then(|word| number(word));
+    if let Some(len) = len.filter(|_| STORAGE.contains(&name) && has_nul) {
         let refused = if is_silent { "" } else { "get <x*251>\r\n" };
         return format!("{refused}append nobodys_key 0 0 {len} noreply\r\n").into_bytes();
     }
@@ -302,18 +322,18 @@ fn refused_whole(line: &[u8]) -> Vec<u8> {
     let blanks = &whole[..before];
     if RETRIEVALS.contains(&name) {
         let (arguments, keys) = words.split_at(words.len().min(if name.starts_with(b"gat") { 2 } else { 1 }));
-        return match keys.iter().any(|key| key.len() > KEY_BYTES_MAX || key.contains(&0)) {
+        let is_refused = |key: &&[u8]| expand(key, |_, _| 0).len() > KEY_BYTES_MAX || key.contains(&0);
+        return match keys.iter().any(is_refused) {
             true => [blanks, &arguments.join(&b' '), b" <x*251>", end.as_bytes()].concat(),
             false => line.to_vec(),
         };
     }
-    let number = words.get(2);
+    let argument = words.get(2);
     let is_valid = match name {
-        b"incr" | b"decr" => number.is_some_and(|word| Dialect::New.number(word).is_some()),
-        b"touch" => number.is_some_and(|word| Dialect::New.exptime(word).is_some()),
+        b"incr" | b"decr" => argument.is_some_and(|word| Dialect::New.number(word).is_some()),
+        b"touch" => argument.is_some_and(|word| Dialect::New.exptime(word).is_some()),
         _ => true,
     };
-    let has_nul = words.get(1).is_some_and(|key| key.contains(&0));
     match OTHERS.contains(&name) && has_nul && is_valid {
         true if is_silent => [blanks, b"delete <x*251> noreply", end.as_bytes()].concat(),
         true => [blanks, b"get <x*251>", end.as_bytes()].concat(),
