@@ -1,9 +1,11 @@
 //! magent: the command line, then the background, then the event loop.
 
 use magent::config::{self, Command, Config, ConfigError};
+use magent::proxy::control::Reloaded;
+use magent::proxy::service::Service;
 use magent::proxy::settings::Settings;
 use magent::proxy::{LINKS_WORTH_HAVING, Proxy};
-use magent::reactor::{self, Answers, Listener, Names, Reactor, Reload, Reloaded, World};
+use magent::reactor::{self, Answers, Listen, Listener, Names, Process, Reactor, Reload, World};
 use magent::sys::{self, Log, PidFile, Signals};
 use magent::words::Reason;
 use std::fmt::Display;
@@ -216,17 +218,18 @@ fn serve(
         answers,
         warnings: _,
     } = ground;
-    let world = World::new(registry, log, config.verbosity);
-    let proxy = Proxy::new(world, config.settings.clone());
+    let (verbosity, settings) = (config.verbosity, config.settings.clone());
     let reload: Reload = Arc::new(move || reload(&config, granted, read_again()));
-    let mut reactor = Reactor::new(poll, proxy, listeners, signals, answers, reload, pid_file)
-        .map_err(while_doing("cannot watch listeners"))?;
+    let process = Process::new(listeners, answers, reload, pid_file);
+    let world = World::new(registry, log, verbosity, process);
+    let service = Service::new(Proxy::new(world, settings));
+    let mut reactor = Reactor::new(poll, service, signals).map_err(while_doing("cannot watch listeners"))?;
     sys::notify_manager("READY=1");
     reactor.run().map_err(while_doing("cannot wait for events"))
 }
 
 /// What a new reading of the configuration changes, beside the one that magent was started with.
-fn reload(started: &Config, granted: u64, read: Result<Command, ConfigError>) -> Result<Reloaded, String> {
+fn reload(started: &Config, granted: u64, read: Result<Command, ConfigError>) -> Result<Reloaded<Listen>, String> {
     let new = match read {
         Ok(Command::Run(config)) => config,
         Ok(_) => return Err("not a configuration to run with".to_owned()),

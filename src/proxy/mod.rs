@@ -12,16 +12,19 @@
 //! | `fleet` | servers: `server` `health` `missed`; which of them hold a key (`farm` `layout`); whether one was started anew, and what it may have from before (`life` `past` `unique`); host names (`names`); delayed flushes and other clocks (`flush` `clock`) |
 //! | `copier` | one key to its partner (`repair`), and all that a server lacks, from its partner's list of keys (`resync` `listing`) |
 //! | `net` `settings` | what the proxy asks of the world, and what it is told by the configuration |
+//! | `service` `control` | magent as a process: letting clients in, reloading, ending; what that asks of the world |
 //! | `statistics` | counters, and magent's own replies to stats |
 //!
 //! A leg that was cut off is not handled where its link died but put on a list and handled before the next flush, so a
 //! failure never surprises the code that happened to meet it.
 
+pub mod control;
 mod copier;
 mod fleet;
 mod front;
 pub mod net;
 mod replicate;
+pub mod service;
 pub mod settings;
 mod statistics;
 mod upstream;

@@ -1,6 +1,7 @@
 //! The world as the proxy sees it: mio's sockets, the system's clocks, the log.
 
 use super::CONNECTIONS;
+use super::process::Process;
 use crate::proxy::net::{Address, Level, Net, Token};
 use crate::sys::{self, Log};
 use crate::words::Reason;
@@ -25,21 +26,23 @@ type Ends = (SocketAddr, SocketAddr);
 
 /// What there is one of: the registry of the poll, the clock, the log, and which connections are links.
 pub struct World {
-    registry: Registry,
+    pub(super) registry: Registry,
+    pub(super) process: Process,
     started: Instant,
-    log: Log,
+    pub(super) log: Log,
     verbosity: u32,
     /// A descriptor has been closed since this was last asked.
-    freed: bool,
+    pub(super) freed: bool,
     links: HashSet<Ends>,
     /// It has been told that one of these servers is magent itself.
     told_of_itself: bool,
 }
 
 impl World {
-    pub fn new(registry: Registry, log: Log, verbosity: u32) -> Self {
+    pub fn new(registry: Registry, log: Log, verbosity: u32, process: Process) -> Self {
         Self {
             registry,
+            process,
             started: Instant::now(),
             log,
             verbosity,
@@ -66,14 +69,6 @@ impl World {
             );
         }
         is_own
-    }
-
-    pub(super) fn reopen_log(&mut self) -> io::Result<()> {
-        self.log.reopen()
-    }
-
-    pub(super) fn take_freed(&mut self) -> bool {
-        std::mem::take(&mut self.freed)
     }
 }
 

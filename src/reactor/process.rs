@@ -1,0 +1,292 @@
+//! The process as magent's service sees it: listeners, the configuration, names, the service manager.
+//!
+//! What may block has a thread of its own, whose answer is an event: looking names up (`names`), and reading the
+//! configuration again, which may wait for the file, for the users that it names, for the address to listen on.
+
+use super::{LISTENERS, Listen, Listener, Names, Socket, World, check};
+use crate::proxy::control::{Accepted, Control, Found, Reloaded, State};
+use crate::proxy::settings::Settings;
+use crate::sys::{self, PidFile};
+use crate::words::Reason;
+use mio::{Registry, Waker};
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, TryRecvError};
+use std::thread;
+
+/// A new reading of the configuration; the error is one line.
+type Reading = Result<Reloaded<Listen>, String>;
+/// Reads the configuration again.
+pub type Reload = Arc<dyn Fn() -> Reading + Send + Sync>;
+
+/// What comes from other threads, and what wakes the loop for it.
+pub struct Answers {
+    pub names: Names,
+    waker: Arc<Waker>,
+}
+
+impl Answers {
+    /// Begins the thread that looks names up.
+    pub fn new(registry: &Registry) -> io::Result<Self> {
+        let waker = Arc::new(Waker::new(registry, super::ANSWERS)?);
+        let woken = Arc::clone(&waker);
+        // If it cannot be woken the loop comes to it with the next event.
+        let names = Names::new(move || drop(woken.wake()));
+        Ok(Self { names, waker })
+    }
+}
+
+/// What there is of the process beside connections.
+pub struct Process {
+    listeners: Vec<Listener>,
+    /// Accepted where nobody listens any more.
+    accepted: VecDeque<(Socket, Option<SocketAddr>)>,
+    answers: Answers,
+    reload: Reload,
+    reading: Option<Receiver<Reading>>,
+    /// A thread may have answered.
+    answered: bool,
+    /// Its time is that of the last reload that was taken over.
+    pid_file: Option<PidFile>,
+}
+
+impl Process {
+    /// The listeners are not watched yet.
+    pub fn new(listeners: Vec<Listener>, answers: Answers, reload: Reload, pid_file: Option<PidFile>) -> Self {
+        Self {
+            listeners,
+            accepted: VecDeque::new(),
+            answers,
+            reload,
+            reading: None,
+            answered: false,
+            pid_file,
+        }
+    }
+
+    /// Begins to watch the listeners.
+    pub(super) fn watch(&mut self, registry: &Registry) -> io::Result<()> {
+        let mut listeners = self.listeners.iter_mut();
+        listeners.try_for_each(|listener| listener.register(registry, LISTENERS))
+    }
+
+    /// There may be somebody to accept; which listener it was is told by accepting.
+    pub(super) fn listeners_ready(&mut self) {
+        for listener in &mut self.listeners {
+            listener.ready = true;
+        }
+    }
+
+    pub(super) fn threads_answered(&mut self) {
+        self.answered = true;
+    }
+
+    /// Closes these, and keeps who has connected there, whom closing would turn away.
+    fn close(&mut self, listeners: Vec<Listener>) {
+        for listener in listeners {
+            for _ in 0..sys::BACKLOG {
+                match listener.accept() {
+                    Ok(accepted) => self.accepted.push_back(accepted),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock || is_exhaustion(&error) => break,
+                    // The client was gone before it was accepted.
+                    Err(_) => {}
+                }
+            }
+        }
+    }
+
+    /// Lets the listeners whose place is wanted be as wanted there, all of them or none.
+    fn adjust(&mut self, wanted: &[Listen]) -> Result<(), String> {
+        let mut before: Vec<(usize, Listen)> = Vec::new();
+        for (index, listener) in self.listeners.iter_mut().enumerate() {
+            let Some(listen) = wanted.iter().find(|listen| listener.is_at(listen)) else {
+                continue;
+            };
+            let old = listener.name().clone();
+            if let Err(error) = listener.adjust(listen) {
+                for (index, old) in before {
+                    // It was so a moment ago; what cannot be undone is said by the line of the error.
+                    let _ = self.listeners[index].adjust(&old);
+                }
+                return Err(format!("cannot change how {listen} is listened on: {}", Reason(&error)));
+            }
+            before.push((index, old));
+        }
+        Ok(())
+    }
+
+    fn listen_beside(&self, listen: &Listen, registry: &Registry) -> Result<Listener, String> {
+        let bound = Listener::bind_beside(listen, &self.listeners);
+        let mut listener = bound.map_err(|error| format!("cannot listen on {listen}: {}", Reason(&error)))?;
+        let registered = listener.register(registry, LISTENERS);
+        registered.map_err(|error| format!("cannot watch {listen}: {}", Reason(&error)))?;
+        Ok(listener)
+    }
+
+    /// The next connection of these listeners.
+    fn accept_here(&mut self) -> Accepted<(Socket, Option<SocketAddr>)> {
+        for listener in self.listeners.iter_mut().filter(|listener| listener.ready) {
+            match listener.accept() {
+                Ok(accepted) => return Accepted::Client(accepted),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => listener.ready = false,
+                Err(error) if is_exhaustion(&error) => {
+                    return Accepted::Exhausted(format!("{listener}: cannot accept: {}", Reason(&error)));
+                }
+                // The client was gone before it was accepted.
+                Err(_) => return Accepted::Gone,
+            }
+        }
+        Accepted::Nobody
+    }
+}
+
+impl Control for World {
+    type Listen = Listen;
+
+    fn accept(&mut self) -> Accepted<Socket> {
+        let accepted = match self.process.accepted.pop_front() {
+            Some(accepted) => Accepted::Client(accepted),
+            None => self.process.accept_here(),
+        };
+        match accepted {
+            // magent's own: requests would go round for ever.
+            Accepted::Client((socket, Some(from))) if self.is_own_link(&socket, from) => Accepted::Gone,
+            Accepted::Client((socket, _)) => Accepted::Client(socket),
+            Accepted::Gone => Accepted::Gone,
+            Accepted::Nobody => Accepted::Nobody,
+            Accepted::Exhausted(line) => Accepted::Exhausted(line),
+        }
+    }
+
+    fn may_accept(&self) -> bool {
+        !self.process.accepted.is_empty() || self.process.listeners.iter().any(|listener| listener.ready)
+    }
+
+    fn take_freed(&mut self) -> bool {
+        std::mem::take(&mut self.freed)
+    }
+
+    /// Where the place is the same the listener is: what root has bound could not be bound again.
+    fn listen_on(&mut self, wanted: &[Listen]) -> Result<(), String> {
+        let process = &mut self.process;
+        let mut added = Vec::new();
+        for listen in wanted {
+            if !process.listeners.iter().any(|listener| listener.is_at(listen)) {
+                added.push(process.listen_beside(listen, &self.registry)?);
+            }
+        }
+        process.adjust(wanted)?;
+        for listener in &added {
+            self.log
+                .write(libc::LOG_NOTICE, format_args!("listening on {listener}"));
+        }
+        let (kept, outgoing) = std::mem::take(&mut process.listeners)
+            .into_iter()
+            .partition(|listener| wanted.contains(listener.name()));
+        process.close(outgoing);
+        process.listeners = kept;
+        process.listeners.extend(added);
+        Ok(())
+    }
+
+    fn stop_listening(&mut self) -> bool {
+        let (shared, own) = std::mem::take(&mut self.process.listeners)
+            .into_iter()
+            .partition::<Vec<_>, _>(Listener::is_shared);
+        self.process.close(own);
+        for listener in &shared {
+            // A packet filter on this one socket, because a program that chooses among all on the port (socket(7),
+            // SO_ATTACH_REUSEPORT_CBPF) would have to know the number of this one, and would outlive it if we are
+            // killed. Without the filter we go on: at worst a connection begun in the last moment is reset.
+            let _ = listener.begin_no_more();
+        }
+        self.process.listeners = shared;
+        !self.process.listeners.is_empty()
+    }
+
+    fn close_listeners(&mut self) {
+        let listeners = std::mem::take(&mut self.process.listeners);
+        self.process.close(listeners);
+    }
+
+    fn read_configuration(&mut self) -> io::Result<()> {
+        let (reload, waker) = (
+            Arc::clone(&self.process.reload),
+            Arc::clone(&self.process.answers.waker),
+        );
+        let (read, reading) = mpsc::channel();
+        thread::Builder::new().name("reload".to_owned()).spawn(move || {
+            // Nobody takes it where magent ends meanwhile, and if it cannot be woken it takes it at its next event.
+            let _ = read.send(reload());
+            let _ = waker.wake();
+        })?;
+        self.process.reading = Some(reading);
+        Ok(())
+    }
+
+    fn take_configuration(&mut self) -> Option<Reading> {
+        let read = match self.process.reading.as_ref()?.try_recv() {
+            Err(TryRecvError::Empty) => return None,
+            Err(TryRecvError::Disconnected) => Err("the thread that reads it has ended".to_owned()),
+            Ok(read) => read,
+        };
+        self.process.reading = None;
+        Some(read)
+    }
+
+    fn check(&mut self, settings: &Settings, listen: &[Listen]) -> Result<Vec<String>, String> {
+        check(settings, listen)
+    }
+
+    fn look_up(&mut self, host: &str) {
+        self.process.answers.names.ask(host);
+    }
+
+    fn names_are_answered(&self, settings: &Settings) -> bool {
+        self.process.answers.names.are_answered(settings)
+    }
+
+    fn fill_names_in(&mut self, settings: &mut Settings) -> Vec<String> {
+        self.process.answers.names.fill_in(settings)
+    }
+
+    fn take_name(&mut self) -> Option<Found> {
+        if !self.process.answered {
+            return None;
+        }
+        let taken = self.process.answers.names.take();
+        self.process.answered = taken.is_some();
+        taken.map(|(host, addresses, warning)| Found {
+            host,
+            addresses,
+            warning,
+        })
+    }
+
+    fn reopen_log(&mut self) -> io::Result<()> {
+        self.log.reopen()
+    }
+
+    fn tell(&mut self, state: State) {
+        match state {
+            State::Reloading => {
+                sys::notify_manager(&format!("RELOADING=1\nMONOTONIC_USEC={}", sys::monotonic_us()));
+            }
+            State::Reloaded { changed } => {
+                if let Some(pid_file) = self.process.pid_file.as_ref().filter(|_| changed) {
+                    pid_file.renew();
+                }
+                sys::notify_manager("READY=1");
+            }
+            State::Ending => sys::notify_manager("STOPPING=1"),
+        }
+    }
+}
+
+/// Whether accepting failed because something ran out, so that trying on at once would fail the same way.
+fn is_exhaustion(error: &io::Error) -> bool {
+    let exhaustion = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM];
+    error.raw_os_error().is_some_and(|code| exhaustion.contains(&code))
+}
