@@ -1,10 +1,10 @@
 //! magent: the command line, then the background, then the event loop.
 
 use magent::config::{self, Command, Config, ConfigError};
+use magent::proxy::Proxy;
 use magent::proxy::control::Reloaded;
 use magent::proxy::service::Service;
 use magent::proxy::settings::Settings;
-use magent::proxy::{LINKS_WORTH_HAVING, Proxy};
 use magent::reactor::{self, Answers, Listen, Listener, Names, Process, Reactor, Reload, World};
 use magent::sys::{self, Log, PidFile, Signals};
 use magent::words::Reason;
@@ -184,8 +184,8 @@ fn descriptors(settings: &Settings) -> u64 {
 
 fn beside_clients(settings: &Settings) -> u64 {
     let servers = (settings.primaries.len() + settings.backups.len()) as u64;
-    // Twice, because a server that fell silent is looked for while its old links are still open.
-    servers * 2 * settings.links_max.min(LINKS_WORTH_HAVING) as u64 + DESCRIPTORS_RESERVED
+    // Twice, because a server that fell silent is looked for while its old link is still open.
+    servers * 2 + DESCRIPTORS_RESERVED
 }
 
 /// Lowers the number of clients to what the descriptors allow: clients must never take those that the links to servers
@@ -241,7 +241,6 @@ fn reload(started: &Config, granted: u64, read: Result<Command, ConfigError>) ->
         ("the background", new.background != started.background),
         ("the pid file", new.pid_file != started.pid_file),
         ("the log directory", new.log_dir != started.log_dir),
-        ("maxidle", new.settings.links_max != started.settings.links_max),
     ] {
         if changed {
             warnings.push(format!("{what} cannot be changed while magent runs: restart it"));

@@ -50,21 +50,9 @@ impl KeyHash {
         self.ketama != 0
     }
 
-    /// Which of `lanes` equal links a key uses: other bits than those that chose the server. `lanes` is at least 1.
-    pub fn lane(self, lanes: usize) -> usize {
-        if lanes == 1 {
-            return 0;
-        }
-        (self.mixed() >> 16) as usize % lanes
-    }
-
-    /// One of 256 classes of keys.
+    /// One of 256 classes of keys: other bits than those that chose the server.
     pub fn bucket(self) -> u8 {
-        (self.mixed() >> 24) as u8
-    }
-
-    fn mixed(self) -> u32 {
-        (self.djb ^ self.ketama).wrapping_mul(0x9E37_79B1)
+        ((self.djb ^ self.ketama).wrapping_mul(0x9E37_79B1) >> 24) as u8
     }
 }
 

@@ -697,12 +697,12 @@ fn what_cannot_change_is_said() {
     let mut client = magent.magent.client();
     let files = scratch();
     let mut lines = format!(
-        "{}pidfile = {}\nlogdir = {}\nmaxidle = 3\n",
+        "{}pidfile = {}\nlogdir = {}\n",
         masters(&[&server]),
         files.path("magent.pid"),
         files.path(".")
     );
-    let mut unchangeable = vec!["the pid file", "the log directory", "maxidle"];
+    let mut unchangeable = vec!["the pid file", "the log directory"];
     if is_root() {
         lines += "user = nobody\n";
         unchangeable.push("the user and group");

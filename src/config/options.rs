@@ -102,7 +102,7 @@ usage: magent -s SERVER [-s SERVER]... [-b SERVER]... [options]
       --socket-mode=MODE  permissions of that socket, octal (700)
       --reuse-port        share the port with other processes that do the same
   -n, --maxconns=N        maximum number of client connections (4096)
-  -i, --maxidle=N         maximum number of connections kept to one server (20)
+  -i, --maxidle=N         accepted from old command lines; changes nothing (20)
       --timeout=MS        a server that is silent for so long is down (500)
       --ack=all|primary   acknowledge a write when both copies are stored, or
                           when the primary's is (all)

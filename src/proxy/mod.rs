@@ -53,9 +53,6 @@ use std::io;
 use std::rc::Rc;
 use upstream::link::{Leg, Link};
 
-/// Links to one server worth having, decided by `make bench`: one. More links share fewer requests per system call, and
-/// one is nowhere near what a memcached can take; see `tests/bench/README.md`. `-i` may lower it, never raise it.
-pub const LINKS_WORTH_HAVING: usize = 1;
 /// Room for transactions that is kept though there are none.
 const TRANSACTIONS_ROOM_KEPT: usize = 8 << 10;
 /// What a client beyond `-n` is told.
@@ -141,11 +138,10 @@ pub struct Proxy<N: Net> {
 
 impl<N: Net> Proxy<N> {
     pub fn new(net: N, settings: Settings) -> Self {
-        let lanes = settings.links_max.min(LINKS_WORTH_HAVING);
         let now_ms = net.now_ms();
         Self {
             starting: !settings.backups.is_empty(),
-            farm: Farm::new(&settings, lanes),
+            farm: Farm::new(&settings),
             statistics: Statistics::new(now_ms),
             net,
             settings,

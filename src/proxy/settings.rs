@@ -98,7 +98,7 @@ pub struct Settings {
     pub primaries: Vec<ServerName>,
     pub backups: Vec<ServerName>,
     pub distribution: Distribution,
-    /// Connections to one server, 1 to 1000.
+    /// What `-i` says, 1 to 1000, for `stats settings`. There is one link to a server.
     pub links_max: usize,
     /// Connections of clients.
     pub clients_max: usize,

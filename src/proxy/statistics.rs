@@ -231,11 +231,10 @@ fn servers<N: Net>(proxy: &Proxy<N>) -> Vec<u8> {
     for server in in_use(proxy) {
         let name = &server.name;
         let mut add = |what: &str, value: &dyn Display| lines.add(&format!("{name}:{what}"), value);
-        let links = server.links.iter().flatten();
-        let pending: usize = links.clone().map(|&link| proxy.links[link].pending.len()).sum();
+        let pending = server.link.map_or(0, |link| proxy.links[link].pending.len());
         let counters = &server.counters;
         add("state", &server.state());
-        add("links", &links.count());
+        add("links", &u8::from(server.link.is_some()));
         add("pending", &pending);
         add("requests", &counters.requests);
         add("errors", &counters.errors);

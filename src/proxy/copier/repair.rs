@@ -240,9 +240,8 @@ impl<N: Net> Proxy<N> {
             _ => repair.to,
         };
         let key = repair.key.clone();
-        let lane = self.farm.place(&key).lane;
         let parts: [&[u8]; 3] = [b"mg ", &key, b" t k\r\n"];
-        self.send(server, lane, Purpose::RepairCheck, id, Bytes::Parts(&parts), 0);
+        self.send(server, Purpose::RepairCheck, id, Bytes::Parts(&parts), 0);
     }
 
     fn fetch(&mut self, id: usize) {
@@ -258,13 +257,12 @@ impl<N: Net> Proxy<N> {
             }
         );
         let (from, key) = (repair.from, repair.key.clone());
-        let lane = self.farm.place(&key).lane;
         let parts: [&[u8]; 3] = match (self.farm.servers[from].has_meta, listed) {
             (true, _) => [b"mg ", &key, b" t f c k v\r\n"],
             (false, true) => [b"get ", &key, LINE_END],
             (false, false) => return self.repair_failed(id),
         };
-        self.send(from, lane, Purpose::RepairFetch, id, Bytes::Parts(&parts), 0);
+        self.send(from, Purpose::RepairFetch, id, Bytes::Parts(&parts), 0);
     }
 
     /// The item came: `data` is its value with the line end.
@@ -309,17 +307,15 @@ impl<N: Net> Proxy<N> {
         let exptime = self.exptime_on(to, exptime);
         let numbers = format!(" {flags} {exptime} {bytes}\r\n");
         let line = [verb, &key, numbers.as_bytes()].concat();
-        let lane = self.farm.place(&key).lane;
-        self.send(to, lane, Purpose::RepairStore, id, Bytes::Parts(&[&line, data]), 0);
+        self.send(to, Purpose::RepairStore, id, Bytes::Parts(&[&line, data]), 0);
         if unique.is_some() {
             self.ask_for_unique(id, to, &key);
         }
     }
 
     fn ask_for_unique(&mut self, id: usize, server: usize, key: &[u8]) {
-        let lane = self.farm.place(key).lane;
         let parts: [&[u8]; 3] = [b"mg ", key, b" c k\r\n"];
-        self.send(server, lane, Purpose::RepairCheck, id, Bytes::Parts(&parts), 0);
+        self.send(server, Purpose::RepairCheck, id, Bytes::Parts(&parts), 0);
     }
 
     /// An answer that is no value.
@@ -471,13 +467,12 @@ impl<N: Net> Proxy<N> {
             self.farm.servers[to].miss(&key);
             return self.repair_over(id);
         }
-        let lane = self.farm.place(&key).lane;
         let unique = copy.map(|unique| unique.to_string());
         let parts: &[&[u8]] = match &unique {
             Some(unique) => &[b"md ", &key, b" C", unique.as_bytes(), LINE_END],
             None => &deletion(&key),
         };
-        self.send(to, lane, Purpose::RepairStore, id, Bytes::Parts(parts), 0);
+        self.send(to, Purpose::RepairStore, id, Bytes::Parts(parts), 0);
     }
 
     pub(in crate::proxy) fn repair_over(&mut self, id: usize) {

@@ -8,14 +8,13 @@ use crate::proxy::settings::{ServerName, Settings};
 use crate::ring::{KeyHash, Ring};
 use std::collections::BTreeSet;
 
-/// The servers that hold a key, in the order in which they are asked now, and the link of each that its commands use.
+/// The servers that hold a key, in the order in which they are asked now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
     /// Its word is the truth. The primary, unless that is down or lacks what the backup has. It is up if either is.
     pub first: usize,
     /// Its partner, up or not. None without a backup farm, or where it has no other server than the primary.
     pub second: Option<usize>,
-    pub lane: usize,
     /// Keys in one bucket are counted together.
     pub bucket: u8,
 }
@@ -32,20 +31,17 @@ pub struct Changes {
 pub struct Farm {
     pub servers: Vec<Server>,
     layout: Layout,
-    lanes: usize,
     /// For each server the others that hold second copies of its keys, or may.
     partners: Vec<Vec<usize>>,
 }
 
 impl Farm {
-    /// `lanes` is the number of links that each server's keys are spread over, at least 1.
-    pub fn new(settings: &Settings, lanes: usize) -> Self {
+    pub fn new(settings: &Settings) -> Self {
         let mut servers = Vec::new();
-        let layout = layout(&mut servers, settings, lanes);
+        let layout = layout(&mut servers, settings);
         let mut farm = Self {
             servers,
             layout,
-            lanes,
             partners: Vec::new(),
         };
         farm.find_partners();
@@ -56,7 +52,7 @@ impl Farm {
     /// not name are retired.
     pub fn reconfigure(&mut self, settings: &Settings) -> Changes {
         let known = self.servers.len();
-        let layout = layout(&mut self.servers, settings, self.lanes);
+        let layout = layout(&mut self.servers, settings);
         let before = std::mem::replace(&mut self.layout, layout);
         self.find_partners();
         let used: BTreeSet<usize> = self.layout.servers().collect();
@@ -96,7 +92,6 @@ impl Farm {
         Place {
             first,
             second,
-            lane: hash.lane(self.lanes),
             bucket: hash.bucket(),
         }
     }
@@ -182,11 +177,11 @@ impl Farm {
 }
 
 /// Both farms and their rings. A server that is in both, or known already, is one server: one set of links, one health.
-fn layout(servers: &mut Vec<Server>, settings: &Settings, lanes: usize) -> Layout {
+fn layout(servers: &mut Vec<Server>, settings: &Settings) -> Layout {
     let mut ring = |names: &[ServerName]| {
         let mut index = |name: &ServerName| {
             let Some(known) = servers.iter().position(|server| server.name.is_same(name)) else {
-                servers.push(Server::new(name.clone(), lanes));
+                servers.push(Server::new(name.clone()));
                 return servers.len() - 1;
             };
             if servers[known].name.address == Address::Unresolved {
@@ -233,7 +228,7 @@ mod tests {
             memory_bytes_max: 1,
             limits: Default::default(),
         };
-        Farm::new(&settings, 1)
+        Farm::new(&settings)
     }
 
     #[test]

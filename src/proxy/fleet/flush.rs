@@ -117,9 +117,7 @@ impl<N: Net> Proxy<N> {
             }
             if server.is_up() {
                 self.emptied(index, "server is flushed");
-                for lane in 0..self.farm.servers[index].links.len() {
-                    self.send(index, lane, Purpose::Forget, 0, Bytes::Parts(&[b"flush_all\r\n"]), 0);
-                }
+                self.send(index, Purpose::Forget, 0, Bytes::Parts(&[b"flush_all\r\n"]), 0);
             } else {
                 server.missed = Missed::Everything;
             }

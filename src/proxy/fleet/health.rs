@@ -30,24 +30,22 @@ const COMPARE_PAUSE_MS: u64 = 2;
 const DRAIN_PAUSE_MS: u64 = 20;
 
 impl<N: Net> Proxy<N> {
-    /// A server cannot be used any more, for the reason given: its links are closed, and all that waited on them fails
-    /// over at once.
+    /// A server cannot be used any more, for the reason given: its link is closed, and all that waited on it fails over
+    /// at once.
     pub(in crate::proxy) fn server_down(&mut self, index: usize, reason: fmt::Arguments<'_>) {
-        let cut_off = self.close_links(index);
+        let cut_off = self.close_link(index);
         self.mark_down(index, cut_off, Cause::Server, reason);
     }
 
-    /// Closes a server's links, and lets what waited on them fail over. Returns how many parts of requests that were.
-    fn close_links(&mut self, index: usize) -> usize {
-        let mut cut_off = 0;
-        for lane in &mut self.farm.servers[index].links {
-            if let Some(link) = lane.take() {
-                let link = self.links.remove(link);
-                cut_off += link.clients_waiting();
-                self.net.close(link.socket);
-                self.lost.extend(link.pending.into_iter().map(|leg| (index, leg)));
-            }
-        }
+    /// Closes a server's link, and lets what waited on it fail over. Returns how many parts of requests that were.
+    fn close_link(&mut self, index: usize) -> usize {
+        let Some(link) = self.farm.servers[index].link.take() else {
+            return 0;
+        };
+        let link = self.links.remove(link);
+        let cut_off = link.clients_waiting();
+        self.net.close(link.socket);
+        self.lost.extend(link.pending.into_iter().map(|leg| (index, leg)));
         cut_off
     }
 
@@ -60,7 +58,7 @@ impl<N: Net> Proxy<N> {
             self.note_gone(index, error);
             return self.server_down(index, format_args!("cannot connect: {reason}"));
         }
-        let cut_off = self.close_links(index);
+        let cut_off = self.close_link(index);
         self.mark_down(
             index,
             cut_off,
@@ -80,7 +78,7 @@ impl<N: Net> Proxy<N> {
         if self.farm.servers[index].is_up() {
             self.farm.servers[index].counters.timeouts += 1;
         }
-        let cut_off = self.set_links_aside(index);
+        let cut_off = self.set_link_aside(index);
         let timeout_ms = self.settings.timeout_ms;
         self.mark_down(
             index,
@@ -130,7 +128,7 @@ impl<N: Net> Proxy<N> {
 
     /// Asks a server which life it is in; one that does not answer is down.
     pub(in crate::proxy) fn ask_for_life(&mut self, index: usize) {
-        self.send(index, 0, Purpose::Probe, 0, Bytes::Parts(&[b"stats\r\n"]), 0);
+        self.send(index, Purpose::Probe, 0, Bytes::Parts(&[b"stats\r\n"]), 0);
     }
 
     pub(in crate::proxy) fn probe_answered(&mut self, index: usize, leg: &Leg, status: Status) -> Result<(), Garbage> {
@@ -185,8 +183,7 @@ impl<N: Net> Proxy<N> {
     }
 
     /// A server is there again. What it missed is deleted on it before anybody reads from it: the deletions go out on
-    /// the links that the keys' own commands use, so order does the rest. A flush_all has to be waited for where there
-    /// is more than one link.
+    /// the link that clients' commands use, so order does the rest.
     pub(in crate::proxy) fn rejoin(&mut self, index: usize) {
         if self.waits_for_partners(index) {
             return;
@@ -196,7 +193,7 @@ impl<N: Net> Proxy<N> {
             Missed::Everything => {
                 self.emptied(index, "server is flushed");
                 self.delayed_flush_forgotten(index);
-                self.send(index, 0, Purpose::Forget, 0, Bytes::Parts(&[b"flush_all\r\n"]), 0);
+                self.send(index, Purpose::Forget, 0, Bytes::Parts(&[b"flush_all\r\n"]), 0);
                 let server = &mut self.farm.servers[index];
                 self.net.log(
                     Level::Notice,
@@ -205,12 +202,6 @@ impl<N: Net> Proxy<N> {
                         server.name
                     ),
                 );
-                if server.links.len() > 1 {
-                    if let Health::Rejoining { step, .. } = &mut server.health {
-                        *step = Rejoining::Flushing;
-                        return;
-                    }
-                }
                 0
             }
             Missed::Keys { keys, .. } => self.forget(index, keys),
@@ -263,8 +254,7 @@ impl<N: Net> Proxy<N> {
         }
         let silent = |&partner: &usize| {
             let server = &self.farm.servers[partner];
-            let mut links = server.links.iter().flatten().map(|&link| &self.links[link]);
-            server.is_up() && links.any(|link| link.asked_before(asked_ms))
+            server.is_up() && server.link.is_some_and(|link| self.links[link].asked_before(asked_ms))
         };
         let unheard = !self.lost.is_empty() || self.farm.partners(index).iter().any(silent);
         if unheard {
@@ -310,8 +300,7 @@ impl<N: Net> Proxy<N> {
                 }
             }
             count += 1;
-            let lane = self.farm.place(&key).lane;
-            self.send(index, lane, Purpose::Forget, 0, Bytes::Parts(&deletion(&key)), 0);
+            self.send(index, Purpose::Forget, 0, Bytes::Parts(&deletion(&key)), 0);
             if let Some(partner) = partner {
                 self.farm.servers[partner].lacks_no_more(&key, index);
                 lacking.entry(partner).or_default().insert(key);
@@ -335,19 +324,11 @@ impl<N: Net> Proxy<N> {
         }
     }
 
-    /// A removal of what was missed is done. Until it is up, a server waits for this.
+    /// A removal of what was missed is done.
     pub(in crate::proxy) fn forget_answered(&mut self, index: usize, leg: &Leg, status: Status) -> Result<(), Garbage> {
         if status == Status::Error {
             self.forget_lost(index, leg);
             return Err(Garbage); // it cannot be told to forget, so it cannot be used
-        }
-        let health = &self.farm.servers[index].health;
-        if let Health::Rejoining {
-            step: Rejoining::Flushing,
-            ..
-        } = health
-        {
-            self.rejoin(index);
         }
         Ok(())
     }
@@ -453,19 +434,18 @@ impl<N: Net> Proxy<N> {
         }
     }
 
-    /// Closes the links of a retired server once nobody waits on them.
+    /// Closes the link of a retired server once nobody waits on it.
     fn drain(&mut self, index: usize) {
         self.drop_stale_links(index);
-        for lane in &mut self.farm.servers[index].links {
-            match *lane {
-                Some(link) if self.links[link].pending.is_empty() => {
-                    *lane = None;
-                    let link = self.links.remove(link);
-                    self.net.close(link.socket);
-                }
-                Some(_) => self.next_tick_ms = self.next_tick_ms.min(self.now_ms + DRAIN_PAUSE_MS),
-                None => {}
-            }
+        let Some(link) = self.farm.servers[index].link else {
+            return;
+        };
+        if self.links[link].pending.is_empty() {
+            self.farm.servers[index].link = None;
+            let link = self.links.remove(link);
+            self.net.close(link.socket);
+        } else {
+            self.next_tick_ms = self.next_tick_ms.min(self.now_ms + DRAIN_PAUSE_MS);
         }
     }
 

@@ -4,9 +4,9 @@
 //!          link lost, refused, silent past the timeout
 //!   Up --------------------------------------------------> Down
 //!    ^                                                      |  probe due: connect, say "stats"
-//!    |  deletions of the missed keys are on their way,      v
-//!    |  or its flush_all is done                        Rejoining --> Down again, with a longer pause
-//!    +------------------------------------- Probing -> Draining -> Comparing -> Flushing
+//!    |  deletions of the missed keys, or its flush_all,     v
+//!    |  are on their way                                Rejoining --> Down again, with a longer pause
+//!    +------------------------------------- Probing -> Draining -> Comparing
 //! ```
 //! At start a server is taken to be up, so that a request that comes first waits for the connection rather than being
 //! refused; a server that is not there says so at once.
@@ -62,8 +62,6 @@ pub enum Rejoining {
     /// It has nothing left to say; now for its partners to answer what they had been asked by the time given, lest they
     /// are believed about writes that it missed when they are gone too, and not yet found out.
     Comparing { asked_ms: u64 },
-    /// The end of its flush_all.
-    Flushing,
 }
 
 /// What a server may lack that one of its partners has.
@@ -145,8 +143,8 @@ pub struct Server {
     pub health: Health,
     /// Counts the times that it went down or turned out to have been started anew.
     pub epoch: u32,
-    /// The open link of each lane: an index into the proxy's slab of links.
-    pub links: Vec<Option<usize>>,
+    /// The open link: an index into the proxy's slab of links.
+    pub link: Option<usize>,
     /// Links from before it fell silent, with answers still to come.
     pub stale_links: Vec<usize>,
     /// Such links were given up, though what they brought may still be run. It must answer twice more, with a pause
@@ -245,12 +243,12 @@ pub struct Counters {
 }
 
 impl Server {
-    pub fn new(name: ServerName, lanes: usize) -> Self {
+    pub fn new(name: ServerName) -> Self {
         Self {
             name,
             health: Health::Up,
             epoch: 0,
-            links: vec![None; lanes],
+            link: None,
             stale_links: Vec::new(),
             unheard: false,
             heard_out: false,
@@ -444,14 +442,11 @@ mod tests {
             let writes = server.missed.of(b"a").expect("it was missed");
             (writes.outcome(), writes.outcome_when_done())
         };
-        let mut server = Server::new(
-            ServerName {
-                host: "10.0.0.1".to_owned(),
-                port: 11211,
-                address: crate::proxy::net::Address::Tcp("10.0.0.1:11211".parse().unwrap()),
-            },
-            1,
-        );
+        let mut server = Server::new(ServerName {
+            host: "10.0.0.1".to_owned(),
+            port: 11211,
+            address: crate::proxy::net::Address::Tcp("10.0.0.1:11211".parse().unwrap()),
+        });
         server.miss_with(b"a", Outcome::Pending, true);
         assert!(server.missed.is_undecided() && server.missed.is_brought());
         server.missed.settle(b"a", Outcome::Settled, true);

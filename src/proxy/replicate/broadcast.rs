@@ -56,7 +56,7 @@ impl<N: Net> Proxy<N> {
                     _ => line.to_vec(),
                 };
                 let parts = [&own, &b"\r\n"[..]];
-                self.send(server, 0, Purpose::Broadcast(server), id, Bytes::Parts(&parts), 0);
+                self.send(server, Purpose::Broadcast(server), id, Bytes::Parts(&parts), 0);
             } else if request.verb == Verb::FlushAll {
                 self.flush_missed(server);
             }
@@ -108,7 +108,6 @@ impl<N: Net> Proxy<N> {
             if self.farm.servers[server].is_up() {
                 self.send(
                     server,
-                    0,
                     Purpose::Broadcast(server),
                     id,
                     Bytes::Parts(&[b"flush_all\r\n"]),

@@ -59,7 +59,6 @@ pub struct Conditional {
     verb: Verb,
     /// The server that decides, and its partner.
     servers: (usize, Option<usize>),
-    lane: usize,
     /// The whole request, by the client's clock and with its own unique.
     request: Slice,
     /// The proxy's count of flushes when it was sent: one that came since has flushed what was stored.
@@ -160,16 +159,15 @@ impl<N: Net> Proxy<N> {
             let whole = self.whole(bytes);
             let data = &whole.bytes()[whole.len() - request.value_len - LINE_END.len()..];
             let parts: [&[u8]; 3] = [&line, LINE_END, data];
-            self.send(place.first, place.lane, purpose, id, Bytes::Parts(&parts), 0);
+            self.send(place.first, purpose, id, Bytes::Parts(&parts), 0);
             whole
         } else {
-            let leg = self.send(place.first, place.lane, purpose, id, bytes, 0);
+            let leg = self.send(place.first, purpose, id, bytes, 0);
             leg.request.clone()
         };
         self.transactions[id].work = Work::Conditional(Conditional {
             verb: request.verb,
             servers: (place.first, place.second),
-            lane: place.lane,
             request: kept,
             flushes: self.flushes,
             failed_over,
@@ -376,13 +374,13 @@ impl<N: Net> Proxy<N> {
         );
         let parts: [&[u8]; 3] = [&line, LINE_END, &whole[line_len..]];
         let purpose = Purpose::Conditional(Side::Second);
-        self.send(second, conditional.lane, purpose, id, Bytes::Parts(&parts), 0);
+        self.send(second, purpose, id, Bytes::Parts(&parts), 0);
     }
 
     fn remove_from_second(&mut self, id: usize, second: usize, conditional: &Conditional) {
         let key = conditional.key();
         let purpose = Purpose::Conditional(Side::Second);
-        self.send(second, conditional.lane, purpose, id, Bytes::Parts(&deletion(&key)), 0);
+        self.send(second, purpose, id, Bytes::Parts(&deletion(&key)), 0);
     }
 
     /// Undoes an add where the item may be on the partner.
@@ -390,7 +388,6 @@ impl<N: Net> Proxy<N> {
         let key = conditional.key();
         self.send(
             conditional.servers.0,
-            conditional.lane,
             Purpose::Forget,
             0,
             Bytes::Parts(&deletion(&key)),

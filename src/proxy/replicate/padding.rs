@@ -59,7 +59,7 @@ impl<N: Net> Proxy<N> {
         }
         for (server, side) in servers {
             let parts: [&[u8]; 3] = [b"mg ", key, b" s k\r\n"];
-            self.send(server, place.lane, Purpose::Size(side), id, Bytes::Parts(&parts), 0);
+            self.send(server, Purpose::Size(side), id, Bytes::Parts(&parts), 0);
         }
     }
 

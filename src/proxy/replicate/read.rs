@@ -75,7 +75,6 @@ struct Wanted {
 #[derive(Default)]
 pub struct Share {
     server: usize,
-    lane: usize,
     ask: Option<Ask>,
     text: Vec<u8>,
     header_len: usize,
@@ -173,7 +172,7 @@ impl<N: Net> Proxy<N> {
         }
         let timed = self.by_clock_of(place.first, bytes);
         let bytes = timed.as_ref().map_or(bytes, Bytes::Again);
-        let leg = self.send(place.first, place.lane, Purpose::Read(Ask::First), id, bytes, 1);
+        let leg = self.send(place.first, Purpose::Read(Ask::First), id, bytes, 1);
         leg.foreseen_bytes = foreseen_bytes;
         let sent = leg.request.clone();
         self.farm.servers[place.first].bulk.foreseen_bytes += foreseen_bytes;
@@ -245,7 +244,7 @@ impl<N: Net> Proxy<N> {
                 (keys, waits_for) = (before, Some(place.first));
                 break;
             }
-            let target = (place.first, place.lane, Ask::First);
+            let target = (place.first, Ask::First);
             let header = self.header_for(id, place.first, &header);
             add_to_share(&mut shares, &mut used, target, &header, key, slot);
             self.shadow(id, key, exptime, verb, place);
@@ -319,19 +318,18 @@ impl<N: Net> Proxy<N> {
         let mut shares = std::mem::take(&mut self.shares);
         let mut used = 0;
         for (key, &slot) in Keys::of(&wanted.text).zip(&wanted.slots) {
-            let lane = self.farm.place(key).lane;
             let partner = self.farm.partner(key, server);
             match partner.filter(|&partner| self.farm.servers[partner].is_up()) {
                 Some(partner) if ask == Ask::AfterLoss => {
                     let header = self.header_for(id, partner, &header);
-                    add_to_share(&mut shares, &mut used, (partner, lane, ask), &header, key, slot);
+                    add_to_share(&mut shares, &mut used, (partner, ask), &header, key, slot);
                 }
                 Some(partner) => {
                     let again = self.read_mut(id).again;
                     let target = match self.is_worth_asking(key, server, partner) {
-                        Worth::Now => (partner, lane, ask),
-                        Worth::Later if again == AGAIN_MAX => (partner, lane, ask),
-                        Worth::Later => (server, lane, Ask::First),
+                        Worth::Now => (partner, ask),
+                        Worth::Later if again == AGAIN_MAX => (partner, ask),
+                        Worth::Later => (server, Ask::First),
                         Worth::Never => continue,
                     };
                     let header = self.header_for(id, target.0, &header);
@@ -375,14 +373,7 @@ impl<N: Net> Proxy<N> {
             read.slots.extend_from_slice(&share.slots);
             let purpose = Purpose::Read(share.ask.take().unwrap_or(Ask::First));
             let keys = share.slots.len() as u32;
-            let leg = self.send(
-                share.server,
-                share.lane,
-                purpose,
-                id,
-                Bytes::Parts(&[&share.text]),
-                keys,
-            );
+            let leg = self.send(share.server, purpose, id, Bytes::Parts(&[&share.text]), keys);
             leg.cursor = share.header_len;
             leg.slots_start = slots_start;
             leg.foreseen_bytes = key_bytes * share.slots.len();
@@ -629,11 +620,11 @@ fn only_key(request: &[u8]) -> &[u8] {
     Keys::of(line).last().unwrap_or(&[])
 }
 
-/// Adds a key to the share of its server, lane and reason, which is begun if it is the first.
+/// Adds a key to the share of its server and reason, which is begun if it is the first.
 fn add_to_share(
     shares: &mut Vec<Share>,
     used: &mut usize,
-    (server, lane, ask): (usize, usize, Ask),
+    (server, ask): (usize, Ask),
     header: &[u8],
     key: &[u8],
     slot: u16,
@@ -646,14 +637,14 @@ fn add_to_share(
     };
     let same = |share: &Share| {
         let has_room = share.text.len() + 1 + key.len() + LINE_END.len() <= len_max;
-        has_room && share.server == server && share.lane == lane && share.ask == Some(ask)
+        has_room && share.server == server && share.ask == Some(ask)
     };
     let at = shares[..*used].iter().position(same).unwrap_or_else(|| {
         if *used == shares.len() {
             shares.push(Share::default());
         }
         let share = &mut shares[*used];
-        (share.server, share.lane, share.ask) = (server, lane, Some(ask));
+        (share.server, share.ask) = (server, Some(ask));
         share.slots.clear();
         share.text.clear();
         share.text.extend_from_slice(header);

@@ -185,7 +185,7 @@ impl<N: Net> Proxy<N> {
         for server in 0..self.farm.servers.len() {
             if self.farm.servers[server].is_up() {
                 let parts = [topic.command()];
-                self.send(server, 0, Purpose::Survey, id, Bytes::Parts(&parts), 0);
+                self.send(server, Purpose::Survey, id, Bytes::Parts(&parts), 0);
             }
         }
         self.survey_step(id);

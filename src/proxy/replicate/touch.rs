@@ -31,7 +31,7 @@ impl<N: Net> Proxy<N> {
             // Nobody waits for it.
             Ack::Primary => self.transactions.insert(Transaction::new(None, true, 0)),
         };
-        self.send(second, place.lane, Purpose::Shadow, id, Bytes::Parts(&parts), 1);
+        self.send(second, Purpose::Shadow, id, Bytes::Parts(&parts), 1);
     }
 
     /// The second server's touch is done, or was cut off and counts as a missed write. Where that server had nothing to

@@ -151,7 +151,7 @@ impl<N: Net> Proxy<N> {
                 Some(timed) => Bytes::Again(timed),
                 None => sent.as_ref().map_or(bytes, Bytes::Again),
             };
-            let leg = self.send(server, place.lane, Purpose::Write(side), id, bytes, 0);
+            let leg = self.send(server, Purpose::Write(side), id, bytes, 0);
             // What the other server gets is the same, unless this one has another clock.
             match timed {
                 Some(timed) => kept = Some(timed),

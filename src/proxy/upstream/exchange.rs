@@ -42,12 +42,11 @@ impl fmt::Display for Fault {
 }
 
 impl<N: Net> Proxy<N> {
-    /// Puts a leg on the link that `lane` of a server uses, opening it if need be. If it cannot be opened the leg is
-    /// lost like any other whose link dies. `keys` is how many keys a retrieval asks for.
+    /// Puts a leg on the link of a server, opening it if need be. If it cannot be opened the leg is lost like any other
+    /// whose link dies. `keys` is how many keys a retrieval asks for.
     pub(in crate::proxy) fn send(
         &mut self,
         server: usize,
-        lane: usize,
         purpose: Purpose,
         transaction: usize,
         bytes: Bytes<'_>,
@@ -57,7 +56,7 @@ impl<N: Net> Proxy<N> {
             self.transactions[transaction].legs += 1;
         }
         self.farm.servers[server].counters.requests += 1;
-        let link = self.link(server, lane);
+        let link = self.link(server);
         let (request, end) = match (link, bytes) {
             (Some(index), bytes) => self.links[index].put(&self.pool, bytes),
             (None, Bytes::Parts(parts)) => (self.pool.copy(parts), 0),
@@ -92,10 +91,10 @@ impl<N: Net> Proxy<N> {
         link.pending.back_mut().expect("just pushed")
     }
 
-    /// The link of a server's lane. None if it cannot be opened; the server is down once the batch settles.
-    fn link(&mut self, server: usize, lane: usize) -> Option<usize> {
-        if let Some(index) = self.farm.servers[server].links[lane] {
-            return Some(index);
+    /// The link of a server. None if it cannot be opened; the server is down once the batch settles.
+    fn link(&mut self, server: usize) -> Option<usize> {
+        if let index @ Some(_) = self.farm.servers[server].link {
+            return index;
         }
         let entry = self.links.vacant_entry();
         let index = entry.key();
@@ -103,7 +102,7 @@ impl<N: Net> Proxy<N> {
         match self.net.connect(address, Token::Link(index)) {
             Ok(socket) => {
                 entry.insert(Link::new(socket, server));
-                self.farm.servers[server].links[lane] = Some(index);
+                self.farm.servers[server].link = Some(index);
                 Some(index)
             }
             Err(error) => {
@@ -213,10 +212,8 @@ impl<N: Net> Proxy<N> {
         if !idle || link.aside || !self.farm.servers[server].is_up() {
             return self.link_failed(index, reason);
         }
-        for lane in &mut self.farm.servers[server].links {
-            if *lane == Some(index) {
-                *lane = None;
-            }
+        if self.farm.servers[server].link == Some(index) {
+            self.farm.servers[server].link = None;
         }
         let link = self.links.remove(index);
         self.net.close(link.socket);

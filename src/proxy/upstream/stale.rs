@@ -16,40 +16,37 @@ use crate::proxy::net::Net;
 use crate::proxy::upstream::link::{Leg, Outgoing, Purpose};
 
 impl<N: Net> Proxy<N> {
-    /// Puts the links of a server that fell silent aside; all that waited on them fails over. Returns how many requests
+    /// Puts the link of a server that fell silent aside; all that waited on it fails over. Returns how many requests
     /// those were.
-    pub(in crate::proxy) fn set_links_aside(&mut self, server: usize) -> usize {
-        let mut cut_off = 0;
+    pub(in crate::proxy) fn set_link_aside(&mut self, server: usize) -> usize {
         if self.farm.servers[server].is_up() {
             self.farm.servers[server].heard_out = true;
         }
-        for lane in 0..self.farm.servers[server].links.len() {
-            let Some(index) = self.farm.servers[server].links[lane].take() else {
-                continue;
-            };
-            let link = &mut self.links[index];
-            cut_off += link.clients_waiting();
-            let written = link.written();
-            link.output.clear();
-            link.outgoing = Outgoing::Idle;
-            link.aside = true;
-            // What was not sent, or not in full, is never run; a probe changes nothing, but is answered before what
-            // stands behind it.
-            let last = link
-                .pending
-                .iter()
-                .rposition(|leg| leg.end <= written && leg.purpose != Purpose::Probe);
-            let awaited = last.map_or(0, |last| last + 1);
-            let kept = link.pending.iter().take(awaited).map(Leg::as_stale).collect();
-            let mut lost = std::mem::replace(&mut link.pending, kept);
-            lost.iter_mut().take(awaited).for_each(|leg| leg.brought = true);
-            self.lost.extend(lost.into_iter().map(|leg| (server, leg)));
-            if link.pending.is_empty() {
-                let link = self.links.remove(index);
-                self.net.close(link.socket);
-            } else {
-                self.farm.servers[server].stale_links.push(index);
-            }
+        let Some(index) = self.farm.servers[server].link.take() else {
+            return 0;
+        };
+        let link = &mut self.links[index];
+        let cut_off = link.clients_waiting();
+        let written = link.written();
+        link.output.clear();
+        link.outgoing = Outgoing::Idle;
+        link.aside = true;
+        // What was not sent, or not in full, is never run; a probe changes nothing, but is answered before what
+        // stands behind it.
+        let last = link
+            .pending
+            .iter()
+            .rposition(|leg| leg.end <= written && leg.purpose != Purpose::Probe);
+        let awaited = last.map_or(0, |last| last + 1);
+        let kept = link.pending.iter().take(awaited).map(Leg::as_stale).collect();
+        let mut lost = std::mem::replace(&mut link.pending, kept);
+        lost.iter_mut().take(awaited).for_each(|leg| leg.brought = true);
+        self.lost.extend(lost.into_iter().map(|leg| (server, leg)));
+        if link.pending.is_empty() {
+            let link = self.links.remove(index);
+            self.net.close(link.socket);
+        } else {
+            self.farm.servers[server].stale_links.push(index);
         }
         cut_off
     }
