@@ -11,8 +11,8 @@
 //! | `upstream` | a connection to a server (`link`), sending and understanding what comes back (`exchange`), links of a server that fell silent (`stale`) |
 //! | `fleet` | servers: `server` `health` `missed`; which of them hold a key (`farm` `layout`); whether one was started anew, and what it may have from before (`life` `past` `unique`); host names (`names`); delayed flushes and other clocks (`flush` `clock`) |
 //! | `copier` | one key to its partner (`repair`), and all that a server lacks, from its partner's list of keys (`resync` `listing`) |
-//! | `net` `settings` | what the proxy asks of the world, and what it is told by the configuration |
 //! | `service` `control` | magent as a process: letting clients in, reloading, ending; what that asks of the world |
+//! | `net` `settings` `limits` | what the proxy asks of the world, what it is told by the configuration, and the bounds that nobody tells it |
 //! | `statistics` | counters, and magent's own replies to stats |
 //!
 //! A leg that was cut off is not handled where its link died but put on a list and handled before the next flush, so a
@@ -22,6 +22,7 @@ pub mod control;
 mod copier;
 mod fleet;
 mod front;
+pub mod limits;
 pub mod net;
 mod replicate;
 pub mod service;
@@ -53,8 +54,6 @@ use std::io;
 use std::rc::Rc;
 use upstream::link::{Leg, Link};
 
-/// Room for transactions that is kept though there are none.
-const TRANSACTIONS_ROOM_KEPT: usize = 8 << 10;
 /// What a client beyond `-n` is told.
 const OUT_OF_CONNECTION: &[u8] = b"SERVER_ERROR OUT OF CONNECTION\r\n";
 
@@ -143,6 +142,7 @@ impl<N: Net> Proxy<N> {
             starting: !settings.backups.is_empty(),
             farm: Farm::new(&settings),
             statistics: Statistics::new(now_ms),
+            keys_read: KeysRead::new(settings.limits.read_counts),
             net,
             settings,
             clients: Slab::new(),
@@ -175,7 +175,6 @@ impl<N: Net> Proxy<N> {
             put_off: Vec::new(),
             shares: Vec::new(),
             wanted_names: Vec::new(),
-            keys_read: KeysRead::default(),
             reads_to_go_on: Vec::new(),
             bulk_done: Vec::new(),
             value_bytes: 0,
@@ -262,7 +261,7 @@ impl<N: Net> Proxy<N> {
         }
         self.write_dirty();
         self.keep_within_memory();
-        if self.transactions.is_empty() && self.transactions.capacity() > TRANSACTIONS_ROOM_KEPT {
+        if self.transactions.is_empty() && self.transactions.capacity() > self.settings.limits.transactions_kept {
             self.transactions = Slab::new();
         }
     }

@@ -17,13 +17,9 @@ use crate::proxy::net::Net;
 use crate::proxy::upstream::link::Purpose;
 use std::collections::{BTreeSet, VecDeque};
 
-/// Repairs in progress at a time, beside those of a resync; what is not repaired now is repaired when it is read again.
-const REPAIRS_MAX: usize = 64;
 /// A key that was read on one server only is copied after this. If another magent is about to delete it on both, that
 /// has come to its end by then.
 const READ_REPAIR_DELAY_MS: u64 = 1000;
-/// Keys that wait for that.
-const READ_REPAIRS_MAX: usize = 1024;
 
 pub struct Repair {
     key: Box<[u8]>,
@@ -114,7 +110,7 @@ impl<N: Net> Proxy<N> {
     /// Notes a key that was found on one of its servers and not on the other.
     pub(in crate::proxy) fn repair_later(&mut self, from: usize, to: usize, key: &[u8]) {
         let repairs = &mut self.read_repairs;
-        if repairs.due.len() < READ_REPAIRS_MAX && !repairs.keys.contains(key) {
+        if repairs.due.len() < self.settings.limits.read_repairs && !repairs.keys.contains(key) {
             let due_ms = self.now_ms + READ_REPAIR_DELAY_MS;
             repairs.keys.insert(key.into());
             repairs.due.push_back((due_ms, from, to, key.into()));
@@ -140,7 +136,8 @@ impl<N: Net> Proxy<N> {
     fn repair_read(&mut self, from: usize, to: usize, key: &[u8]) {
         let [source, target] = [from, to].map(|index| &self.farm.servers[index]);
         let possible = source.is_up() && source.has_meta && target.is_up() && self.farm.partner(key, from) == Some(to);
-        if !possible || self.repairs >= REPAIRS_MAX || self.holds.is_held(key) || self.flush_forbids_copying() {
+        let full = self.repairs >= self.settings.limits.repairs;
+        if !possible || full || self.holds.is_held(key) || self.flush_forbids_copying() {
             return;
         }
         // While a write is on its way to both, what is on `from` may be what `to` is refusing.
@@ -162,7 +159,7 @@ impl<N: Net> Proxy<N> {
     pub(in crate::proxy) fn heal_if_room(&mut self, from: usize, to: usize, key: &[u8]) {
         let servers = &self.farm.servers;
         let possible = servers[from].is_up() && servers[to].is_up() && servers[to].lacks(key, from) == 0;
-        if possible && self.repairs < REPAIRS_MAX {
+        if possible && self.repairs < self.settings.limits.repairs {
             self.heal(from, to, key, None);
         }
     }

@@ -181,7 +181,7 @@ fn layout(servers: &mut Vec<Server>, settings: &Settings) -> Layout {
     let mut ring = |names: &[ServerName]| {
         let mut index = |name: &ServerName| {
             let Some(known) = servers.iter().position(|server| server.name.is_same(name)) else {
-                servers.push(Server::new(name.clone()));
+                servers.push(Server::new(name.clone(), &settings.limits));
                 return servers.len() - 1;
             };
             if servers[known].name.address == Address::Unresolved {

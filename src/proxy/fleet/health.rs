@@ -338,7 +338,7 @@ impl<N: Net> Proxy<N> {
         let request = leg.request.bytes();
         let missed = &mut self.farm.servers[index].missed;
         match key_of(request) {
-            Some(key) => missed.add(key, Outcome::Settled, false),
+            Some(key) => missed.add(key, Outcome::Settled, false, self.settings.limits.missed_bytes),
             None => *missed = Missed::Everything,
         }
     }

@@ -14,9 +14,10 @@
 //! A server that is up may still lack items that its partners have ([`Lack`]); see `resync`.
 
 use crate::proxy::fleet::life::{Acquaintance, Introduction, Life, Version};
-use crate::proxy::fleet::missed::{MISSED_BYTES_MAX, MISSED_KEY_OVERHEAD, Missed, Outcome};
+use crate::proxy::fleet::missed::{MISSED_KEY_OVERHEAD, Missed, Outcome};
 use crate::proxy::fleet::past::Holdings;
-use crate::proxy::settings::{Limits, ServerName};
+use crate::proxy::limits::Limits;
+use crate::proxy::settings::ServerName;
 use std::collections::{BTreeSet, VecDeque};
 
 /// The first pause between a server going down and the probe that looks for it.
@@ -153,6 +154,9 @@ pub struct Server {
     /// Whether it has done all that it had been sent on such links, as far as it has answered.
     pub heard_out: bool,
     pub missed: Missed,
+    /// Bounds of what is remembered of such keys, and of those that it lacks of one partner's.
+    missed_bytes_max: usize,
+    lacking_bytes_max: usize,
     /// It does not know of the flush_all that is still to come.
     pub owes_flush: bool,
     /// What it may lack, a partner at most once.
@@ -243,7 +247,7 @@ pub struct Counters {
 }
 
 impl Server {
-    pub fn new(name: ServerName) -> Self {
+    pub fn new(name: ServerName, limits: &Limits) -> Self {
         Self {
             name,
             health: Health::Up,
@@ -253,6 +257,8 @@ impl Server {
             unheard: false,
             heard_out: false,
             missed: Missed::Nothing,
+            missed_bytes_max: limits.missed_bytes,
+            lacking_bytes_max: limits.lacking_bytes,
             owes_flush: false,
             lacks: Vec::new(),
             settles_ms: None,
@@ -341,7 +347,7 @@ impl Server {
         match (&mut lack.what, what) {
             (Lacking::Keys(old), Lacking::Keys(new)) => {
                 old.absorb(new);
-                if old.bytes > MISSED_BYTES_MAX {
+                if old.bytes > self.lacking_bytes_max {
                     lack.what = Lacking::Everything;
                 }
             }
@@ -411,7 +417,7 @@ impl Server {
     /// `brought`: it lay in its socket when it fell silent.
     pub fn miss_with(&mut self, key: &[u8], outcome: Outcome, brought: bool) {
         self.counters.missed += 1;
-        self.missed.add(key, outcome, brought);
+        self.missed.add(key, outcome, brought, self.missed_bytes_max);
     }
 
     /// Notes that it has missed a write that its partner acknowledged, and that leaves nothing of what was there. Writes
@@ -442,11 +448,14 @@ mod tests {
             let writes = server.missed.of(b"a").expect("it was missed");
             (writes.outcome(), writes.outcome_when_done())
         };
-        let mut server = Server::new(ServerName {
-            host: "10.0.0.1".to_owned(),
-            port: 11211,
-            address: crate::proxy::net::Address::Tcp("10.0.0.1:11211".parse().unwrap()),
-        });
+        let mut server = Server::new(
+            ServerName {
+                host: "10.0.0.1".to_owned(),
+                port: 11211,
+                address: crate::proxy::net::Address::Tcp("10.0.0.1:11211".parse().unwrap()),
+            },
+            &Limits::default(),
+        );
         server.miss_with(b"a", Outcome::Pending, true);
         assert!(server.missed.is_undecided() && server.missed.is_brought());
         server.missed.settle(b"a", Outcome::Settled, true);

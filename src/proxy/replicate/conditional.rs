@@ -21,9 +21,6 @@ use crate::proxy::settings::Ack;
 use crate::proxy::upstream::link::{Purpose, Side};
 use std::collections::{HashMap, VecDeque};
 
-/// Keys of a get that are looked up before it begins.
-const KEYS_LOOKED_AT_MAX: usize = 1024;
-
 /// Keys with a write in progress that others must wait for, and the transactions that do.
 #[derive(Default)]
 pub struct Holds(HashMap<Box<[u8]>, VecDeque<usize>>);
@@ -87,7 +84,7 @@ impl<N: Net> Proxy<N> {
     /// come before writes that have not begun, and what follows of it is asked for later anyway.
     fn barred_key<'a>(&self, request: &Request<'a>) -> Option<&'a [u8]> {
         let most = match request.verb {
-            Verb::Get | Verb::Gets => KEYS_LOOKED_AT_MAX,
+            Verb::Get | Verb::Gets => self.settings.limits.keys_looked_at,
             _ => usize::MAX,
         };
         let mut first = request.keys_concerned().take(most);

@@ -9,9 +9,6 @@ use crate::proxy::Proxy;
 use crate::proxy::front::transaction::Work;
 use crate::proxy::net::Net;
 
-/// Counts in the table; a power of two.
-const SLOTS: usize = 1 << 14;
-
 /// How a retrieval in progress is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Counted {
@@ -26,14 +23,13 @@ pub enum Counted {
 /// How many retrievals in progress have a key, by a hash of the key and the client. Keys may share a count.
 pub struct KeysRead(Box<[u16]>);
 
-impl Default for KeysRead {
-    fn default() -> Self {
-        Self(vec![0; SLOTS].into_boxed_slice())
-    }
-}
-
 impl KeysRead {
-    fn slot(client: usize, key: &[u8]) -> u16 {
+    /// A table of so many counts, 1 to 65,536.
+    pub fn new(counts: usize) -> Self {
+        Self(vec![0; counts].into_boxed_slice())
+    }
+
+    fn slot(&self, client: usize, key: &[u8]) -> u16 {
         const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
         let mut hash = (client as u64 + 1).wrapping_mul(FACTOR);
         for part in key.chunks(8) {
@@ -42,13 +38,13 @@ impl KeysRead {
             hash = (hash ^ u64::from_le_bytes(word)).wrapping_mul(FACTOR);
             hash ^= hash >> 29;
         }
-        (hash >> 40) as u16 % SLOTS as u16
+        ((hash >> 40) % self.0.len() as u64) as u16
     }
 
     /// Counts one more. A count that is full, which takes as many requests as a hundred busy clients have, is left as it is:
     /// the retrieval is to be counted otherwise.
     pub fn add(&mut self, client: usize, key: &[u8]) -> Counted {
-        let slot = Self::slot(client, key);
+        let slot = self.slot(client, key);
         match self.0[usize::from(slot)].checked_add(1) {
             Some(count) => {
                 self.0[usize::from(slot)] = count;
@@ -63,7 +59,7 @@ impl KeysRead {
     }
 
     fn may_have(&self, client: usize, key: &[u8]) -> bool {
-        self.0[usize::from(Self::slot(client, key))] > 0
+        self.0[usize::from(self.slot(client, key))] > 0
     }
 }
 
@@ -125,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_key_is_found_as_long_as_it_is_counted() {
-        let mut keys = KeysRead::default();
+        let mut keys = KeysRead::new(1 << 14);
         let counted = [keys.add(1, b"a"), keys.add(1, b"a")];
         keys.add(2, b"a longer key than that");
         assert!(keys.may_have(1, b"a") && keys.may_have(2, b"a longer key than that"));

@@ -20,10 +20,6 @@ use crate::proxy::settings::Miss;
 use crate::proxy::upstream::link::{Ask, Leg, Part, Purpose};
 use std::borrow::Cow;
 
-/// Times that a server which may lack a key is asked for it again, while a write to it is on its way to both servers; one
-/// takes as long as the other.
-const AGAIN_MAX: u8 = 16;
-
 /// Whether the partner of a server that does not have a key is to be asked for it.
 enum Worth {
     Now,
@@ -325,10 +321,11 @@ impl<N: Net> Proxy<N> {
                     add_to_share(&mut shares, &mut used, (partner, ask), &header, key, slot);
                 }
                 Some(partner) => {
+                    let again_max = self.settings.limits.reads_again;
                     let again = self.read_mut(id).again;
                     let target = match self.is_worth_asking(key, server, partner) {
                         Worth::Now => (partner, ask),
-                        Worth::Later if again == AGAIN_MAX => (partner, ask),
+                        Worth::Later if again == again_max => (partner, ask),
                         Worth::Later => (server, Ask::First),
                         Worth::Never => continue,
                     };
@@ -340,8 +337,9 @@ impl<N: Net> Proxy<N> {
                 None => self.read_mut(id).failure = Some(NO_SERVER),
             }
         }
+        let again_max = self.settings.limits.reads_again;
         let read = self.read_mut(id);
-        read.again = (read.again + 1).min(AGAIN_MAX);
+        read.again = (read.again + 1).min(again_max);
         if read.keys > 1 {
             read.merge.get_or_insert_default();
         }

@@ -413,7 +413,7 @@ impl<N: Net> Proxy<N> {
         let missed = &mut self.farm.servers[partner].missed;
         let noted = missed.settle(key, outcome, brought);
         if noted && brought && outcome == Outcome::Settled && !copy.is_done_alike(write.verb) {
-            missed.add(key, outcome, false);
+            missed.add(key, outcome, false, self.settings.limits.missed_bytes);
         }
     }
 

@@ -14,8 +14,6 @@ use crate::words::Reason;
 use std::fmt;
 use std::io::ErrorKind;
 
-/// Reads of one link in a row before the others get their turn.
-const READS_IN_A_ROW: usize = 16;
 /// Bytes of an answer that does not fit that the log shows.
 const SHOWN_MAX: usize = 60;
 
@@ -172,7 +170,7 @@ impl<N: Net> Proxy<N> {
 
     /// Reads and handles what a server sent, some of it now and the rest after the others' turn.
     pub(in crate::proxy) fn read_link(&mut self, index: usize, to_the_end: bool, scratch: &mut [u8]) {
-        for _ in 0..READS_IN_A_ROW {
+        for _ in 0..self.settings.limits.link_reads {
             let Some(link) = self.links.get_mut(index) else {
                 return;
             };
@@ -286,7 +284,7 @@ impl<N: Net> Proxy<N> {
         // A server that answers is not silent, however long its queue. But lines of `stats` could come for ever: all of them
         // have the time that an answer has.
         let link = &mut self.links[index];
-        link.give_back_room();
+        link.give_back_room(self.settings.limits.legs_kept);
         let oldest = link.pending.front().map(|leg| (leg.end, leg.purpose));
         let goes_on = matches!(oldest, Some((end, Purpose::Probe | Purpose::Survey)) if end == oldest_before);
         if !goes_on {

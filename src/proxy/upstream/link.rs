@@ -10,8 +10,6 @@ use crate::proxy::net::Net;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 
-/// Legs that there is room for though nobody waits for an answer.
-const PENDING_ROOM_KEPT: usize = 1024;
 /// How often in a row magent's own lateness is an excuse for a server that does not answer.
 const EXCUSES_MAX: u32 = 3;
 
@@ -308,10 +306,10 @@ impl<N: Net> Link<N> {
         self.pending.front().is_some_and(|oldest| oldest.sent_ms <= asked_ms)
     }
 
-    /// Gives room back that many at once have taken.
-    pub fn give_back_room(&mut self) {
-        if self.pending.is_empty() && self.pending.capacity() > 4 * PENDING_ROOM_KEPT {
-            self.pending.shrink_to(PENDING_ROOM_KEPT);
+    /// Gives room back that many at once have taken, but for that of so many legs.
+    pub fn give_back_room(&mut self, legs_kept: usize) {
+        if self.pending.is_empty() && self.pending.capacity() > 4 * legs_kept {
+            self.pending.shrink_to(legs_kept);
         }
     }
 
