@@ -146,13 +146,13 @@ pub struct Server {
     pub epoch: u32,
     /// The open link: an index into the proxy's slab of links.
     pub link: Option<usize>,
-    /// Links from before it fell silent, with answers still to come.
-    pub stale_links: Vec<usize>,
+    /// Links in quarantine, with answers still to come; see `quarantine`.
+    pub quarantined: Vec<usize>,
     /// Such links were given up, though what they brought may still be run. It must answer twice more, with a pause
     /// between: then it has got to all that had come before.
-    pub unheard: bool,
+    pub quarantine_given_up: bool,
     /// Whether it has done all that it had been sent on such links, as far as it has answered.
-    pub heard_out: bool,
+    pub drained: bool,
     pub missed: Missed,
     /// Bounds of what is remembered of such keys, and of those that it lacks of one partner's.
     missed_bytes_max: usize,
@@ -253,9 +253,9 @@ impl Server {
             health: Health::Up,
             epoch: 0,
             link: None,
-            stale_links: Vec::new(),
-            unheard: false,
-            heard_out: false,
+            quarantined: Vec::new(),
+            quarantine_given_up: false,
+            drained: false,
             missed: Missed::Nothing,
             missed_bytes_max: limits.missed_bytes,
             lacking_bytes_max: limits.lacking_bytes,

@@ -176,7 +176,7 @@ impl<N: Net> Proxy<N> {
             self.read_mut(id).only = Some(sent);
         }
         self.count_read(id, place.second.map(|_| request.key));
-        self.shadow(id, request.key, request.exptime, request.verb, place);
+        self.mirror_touch(id, request.key, request.exptime, request.verb, place);
     }
 
     /// Begins a retrieval that is asked for in portions.
@@ -243,7 +243,7 @@ impl<N: Net> Proxy<N> {
             let target = (place.first, Ask::First);
             let header = self.header_for(id, place.first, &header);
             add_to_share(&mut shares, &mut used, target, &header, key, slot);
-            self.shadow(id, key, exptime, verb, place);
+            self.mirror_touch(id, key, exptime, verb, place);
             asked += 1;
         }
         self.read_mut(id).portion = asked;

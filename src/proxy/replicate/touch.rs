@@ -13,7 +13,7 @@ use crate::proxy::upstream::link::{Leg, Purpose};
 
 impl<N: Net> Proxy<N> {
     /// A gat changes the second copy too: a touch does that without sending the value a second time.
-    pub(in crate::proxy) fn shadow(&mut self, id: usize, key: &[u8], exptime: i64, verb: Verb, place: Place) {
+    pub(in crate::proxy) fn mirror_touch(&mut self, id: usize, key: &[u8], exptime: i64, verb: Verb, place: Place) {
         let Some(second) = place.second.filter(|_| verb.is_get_and_touch()) else {
             return;
         };
@@ -31,18 +31,18 @@ impl<N: Net> Proxy<N> {
             // Nobody waits for it.
             Ack::Primary => self.transactions.insert(Transaction::new(None, true, 0)),
         };
-        self.send(second, Purpose::Shadow, id, Bytes::Parts(&parts), 1);
+        self.send(second, Purpose::MirrorTouch, id, Bytes::Parts(&parts), 1);
     }
 
     /// The second server's touch is done, or was cut off and counts as a missed write. Where that server had nothing to
     /// touch, its partner may have.
-    pub(in crate::proxy) fn shadow_done(&mut self, server: usize, leg: &Leg, status: Option<Status>) {
+    pub(in crate::proxy) fn mirror_touch_done(&mut self, server: usize, leg: &Leg, status: Option<Status>) {
         let (touched, found) = match &self.transactions[leg.transaction].work {
             Work::Read(read) => (read.touched, read.touched_all),
             _ => (true, false),
         };
         // One that finds something to touch where its partner did not has another item.
-        let brought = leg.brought && (found || !touched);
+        let brought = leg.delivered && (found || !touched);
         let request = leg.request.bytes();
         if let Some(key) = Keys::of(request).nth(1) {
             match (status, self.farm.partner(key, server)) {

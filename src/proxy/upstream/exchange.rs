@@ -66,7 +66,7 @@ impl<N: Net> Proxy<N> {
             question: Question::of(request.bytes()),
             request,
             sent_ms: self.now_ms,
-            brought: false,
+            delivered: false,
             end,
             keys,
             hits: 0,
@@ -180,11 +180,11 @@ impl<N: Net> Proxy<N> {
                     if let Err(fault) = self.link_bytes(index, &scratch[..count]) {
                         // What lies in its socket it may still run, after what it is sent on the next link.
                         let server = self.links[index].server;
-                        self.farm.servers[server].unheard = true;
+                        self.farm.servers[server].quarantine_given_up = true;
                         return self.link_failed(index, format_args!("{fault}"));
                     }
-                    if self.links[index].aside && self.links[index].pending.is_empty() {
-                        return self.stale_link_over(index);
+                    if self.links[index].quarantined && self.links[index].pending.is_empty() {
+                        return self.quarantine_over(index);
                     }
                     // A short read means drained, unless the event said that the stream has ended behind it.
                     if count < scratch.len() && !to_the_end {
@@ -207,7 +207,7 @@ impl<N: Net> Proxy<N> {
     fn link_ended(&mut self, index: usize, reason: fmt::Arguments<'_>) {
         let link = &self.links[index];
         let (server, idle) = (link.server, link.pending.is_empty());
-        if !idle || link.aside || !self.farm.servers[server].is_up() {
+        if !idle || link.quarantined || !self.farm.servers[server].is_up() {
             return self.link_failed(index, reason);
         }
         if self.farm.servers[server].link == Some(index) {
@@ -218,10 +218,10 @@ impl<N: Net> Proxy<N> {
         self.look_for(server);
     }
 
-    /// A link can not be used any more: the server is down, unless the link was set aside before.
+    /// A link can not be used any more: the server is down, unless the link was in quarantine.
     fn link_failed(&mut self, index: usize, reason: fmt::Arguments<'_>) {
-        match self.links[index].aside {
-            true => self.stale_link_over(index),
+        match self.links[index].quarantined {
+            true => self.quarantine_over(index),
             false => self.server_down(self.links[index].server, reason),
         }
     }
@@ -351,7 +351,7 @@ impl<N: Net> Proxy<N> {
         match asked {
             Some((Purpose::Probe, _)) => self.farm.servers[link.server].introduction.take(line),
             Some((Purpose::Survey, transaction)) => self.survey_line(transaction, line),
-            Some((Purpose::Stale { .. }, _)) => {}
+            Some((Purpose::GivenUp { .. }, _)) => {}
             _ => return Err(Garbage),
         }
         Ok(())
@@ -454,7 +454,7 @@ impl<N: Net> Proxy<N> {
         }
         match leg.purpose {
             Purpose::Read(ask) => self.read_end(server, ask, &leg, status),
-            Purpose::Shadow => self.shadow_done(server, &leg, Some(status)),
+            Purpose::MirrorTouch => self.mirror_touch_done(server, &leg, Some(status)),
             Purpose::Write(side) => self.write_answer(id, side, status, line),
             Purpose::Size(side) => self.size_answered(id, side, Some(response)),
             Purpose::Conditional(_) => self.conditional_answer(id, status, line),
@@ -465,10 +465,10 @@ impl<N: Net> Proxy<N> {
             }
             Purpose::Probe => return self.probe_answered(server, &leg, status),
             Purpose::Forget => return self.forget_answered(server, &leg, status),
-            Purpose::Stale { fails_over } => {
+            Purpose::GivenUp { fails_over } => {
                 let server = &mut self.farm.servers[server];
                 // What a failure of its own has left behind is not known.
-                server.heard_out &= !line.starts_with(b"SERVER_ERROR");
+                server.drained &= !line.starts_with(b"SERVER_ERROR");
                 if fails_over {
                     if let Some(writes) = key_of(leg.request.bytes()).and_then(|key| server.missed.of(key)) {
                         writes.stored_here = Some(status == Status::Stored);

@@ -19,7 +19,7 @@ pub enum Purpose {
     /// Keys of a retrieval.
     Read(Ask),
     /// The touch that keeps the second copy in step with a gat.
-    Shadow,
+    MirrorTouch,
     /// A write that both copies get alike.
     Write(Side),
     /// How large the value is that an append or prepend left.
@@ -41,7 +41,7 @@ pub enum Purpose {
     /// The removal of what a server missed while it was away.
     Forget,
     /// Nobody any more: it was given up before the answer came.
-    Stale {
+    GivenUp {
         /// It was sent elsewhere since, to be decided there.
         fails_over: bool,
     },
@@ -50,7 +50,7 @@ pub enum Purpose {
 impl Purpose {
     /// Whether a transaction waits for the answer.
     pub fn has_transaction(self) -> bool {
-        !matches!(self, Purpose::Probe | Purpose::Forget | Purpose::Stale { .. })
+        !matches!(self, Purpose::Probe | Purpose::Forget | Purpose::GivenUp { .. })
     }
 }
 
@@ -82,7 +82,7 @@ pub struct Leg {
     pub question: Option<Question>,
     pub sent_ms: u64,
     /// It lay in the server's socket when that fell silent: the server may still do it.
-    pub brought: bool,
+    pub delivered: bool,
     /// How far the link's output had been filled when this leg was on it, in bytes since the link was opened.
     pub end: u64,
     /// Of a retrieval: keys in the request, values that came, keys passed over or answered, where in the request the
@@ -120,10 +120,10 @@ impl Leg {
 
     /// A leg in this one's place that nobody waits for. Of a write that fails over it matters whether it stores here, too:
     /// it may be answered differently elsewhere.
-    pub fn as_stale(&self) -> Leg {
+    pub fn as_given_up(&self) -> Leg {
         let fails_over = self.purpose == Purpose::Conditional(Side::First);
         Leg {
-            purpose: Purpose::Stale { fails_over },
+            purpose: Purpose::GivenUp { fails_over },
             request: self.request.clone(),
             ..*self
         }
@@ -228,8 +228,8 @@ pub struct Link<N: Net> {
     pub server: usize,
     pub output: Chain,
     pub outgoing: Outgoing,
-    /// The server fell silent on it; see `stale`.
-    pub aside: bool,
+    /// The server fell silent on it; see `quarantine`.
+    pub quarantined: bool,
     /// It lists the server's keys; see `listing`.
     pub lists: bool,
     /// In the order sent, which is the order of the answers.
@@ -251,7 +251,7 @@ impl<N: Net> Link<N> {
             server,
             output: Chain::new(),
             outgoing: Outgoing::Idle,
-            aside: false,
+            quarantined: false,
             lists: false,
             pending: VecDeque::new(),
             arriving: Arriving::Nothing,
@@ -297,7 +297,7 @@ impl<N: Net> Link<N> {
 
     /// When the oldest leg's patience ends; None while nobody waits.
     pub fn deadline_ms(&self, timeout_ms: u64) -> Option<u64> {
-        let oldest = self.pending.front().filter(|_| !self.aside)?;
+        let oldest = self.pending.front().filter(|_| !self.quarantined)?;
         Some(oldest.sent_ms.max(self.progress_ms) + timeout_ms + self.excused_ms)
     }
 
