@@ -17,6 +17,7 @@ use crate::proxy::fleet::life::Version;
 use crate::proxy::fleet::missed::Missed;
 use crate::proxy::front::transaction::Bytes;
 use crate::proxy::net::Net;
+use crate::proxy::replicate::gate::PastGate;
 use crate::proxy::upstream::link::Purpose;
 
 /// Nothing is copied from so long before the time: memcached flushes up to two seconds early.
@@ -117,7 +118,8 @@ impl<N: Net> Proxy<N> {
             }
             if server.is_up() {
                 self.emptied(index, "server is flushed");
-                self.send(index, Purpose::Forget, 0, Bytes::Parts(&[b"flush_all\r\n"]), 0);
+                let bytes = Bytes::Parts(&[b"flush_all\r\n"]);
+                self.send_change(&PastGate::AllKeys, index, Purpose::Forget, 0, bytes);
             } else {
                 server.missed = Missed::Everything;
             }

@@ -7,6 +7,7 @@ use crate::proxy::fleet::clock::RELATIVE_EXPTIME_MAX_S;
 use crate::proxy::fleet::server::Health;
 use crate::proxy::front::transaction::{Bytes, NO_SERVER, Text, Work};
 use crate::proxy::net::Net;
+use crate::proxy::replicate::gate::PastGate;
 use crate::proxy::upstream::link::Purpose;
 
 pub struct Broadcast {
@@ -56,7 +57,8 @@ impl<N: Net> Proxy<N> {
                     _ => line.to_vec(),
                 };
                 let parts = [&own, &b"\r\n"[..]];
-                self.send(server, Purpose::Broadcast(server), id, Bytes::Parts(&parts), 0);
+                let purpose = Purpose::Broadcast(server);
+                self.send_change(&PastGate::AllKeys, server, purpose, id, Bytes::Parts(&parts));
             } else if request.verb == Verb::FlushAll {
                 self.flush_missed(server);
             }
@@ -106,13 +108,8 @@ impl<N: Net> Proxy<N> {
         self.flushes += 1;
         for server in 0..self.farm.servers.len() {
             if self.farm.servers[server].is_up() {
-                self.send(
-                    server,
-                    Purpose::Broadcast(server),
-                    id,
-                    Bytes::Parts(&[b"flush_all\r\n"]),
-                    0,
-                );
+                let (purpose, bytes) = (Purpose::Broadcast(server), Bytes::Parts(&[b"flush_all\r\n"]));
+                self.send_change(&PastGate::AllKeys, server, purpose, id, bytes);
             }
         }
         self.broadcast_step(id);
