@@ -183,7 +183,6 @@ fn small() -> Limits {
         portion_keys: 8,
         bulk_bytes_min: 1,
         bulk_bytes: 1500,
-        ..Limits::default()
     }
 }
 

@@ -29,7 +29,6 @@ const LITTLE: Limits = Limits {
     portion_keys: 3,
     bulk_bytes_min: 8 << 10,
     bulk_bytes: 16 << 10,
-    ..Limits::DEFAULT
 };
 
 /// Primaries and backups, by the numbers of the servers.
