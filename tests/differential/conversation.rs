@@ -7,12 +7,8 @@ use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
-/// How much a client was told: what its replies come to in their normal form, and how many uniques are in them.
-#[derive(Clone, Copy)]
-pub struct Told {
-    pub bytes: usize,
-    pub uniques: usize,
-}
+/// Bytes that may not fit into the sockets at once.
+pub const LARGE: usize = 64 << 10;
 
 pub struct Conversation {
     stream: TcpStream,
@@ -48,7 +44,6 @@ impl Conversation {
             }
         }
         // What does not fit into the sockets at once; small things do, and asking would wait for a delayed acknowledgement.
-        const LARGE: usize = 64 << 10;
         while len >= LARGE && self.is_on_its_way() && !self.ended && Instant::now() < deadline {
             self.wait(libc::POLLIN, Instant::now() + Duration::from_millis(1));
             self.drain();
@@ -76,15 +71,23 @@ impl Conversation {
         }
     }
 
-    /// Reads until as much is told, or there will be no more. An error that only one of two says makes the replies longer:
-    /// not before the uniques are there is what they are for.
-    pub fn read_to(&mut self, told: Told, patience: Duration) -> Normal {
+    /// Reads until the replies are as long, in their normal form, or there will be no more.
+    pub fn read_bytes(&mut self, len: usize, patience: Duration) -> Normal {
+        self.read_until(|normal| normal.bytes.len() >= len, patience)
+    }
+
+    /// Reads until so many uniques are told, or there will be no more. The rest may be shorter or longer than what another
+    /// was told, by an error that only one of them was.
+    pub fn read_uniques(&mut self, count: usize, patience: Duration) -> Normal {
+        self.read_until(|normal| normal.uniques_told() >= count, patience)
+    }
+
+    fn read_until(&mut self, is_enough: impl Fn(&Normal) -> bool, patience: Duration) -> Normal {
         let deadline = Instant::now() + patience;
         loop {
             self.drain();
             let normal = Normal::of(&self.raw);
-            let enough = normal.bytes.len() >= told.bytes && normal.uniques_told() >= told.uniques;
-            if enough || self.ended || Instant::now() >= deadline {
+            if is_enough(&normal) || self.ended || Instant::now() >= deadline {
                 return normal;
             }
             self.wait(libc::POLLIN, deadline);

@@ -2,7 +2,7 @@
 
 use super::allowed::corrected;
 use super::common::{Client, Magent};
-use super::conversation::{Conversation, Told};
+use super::conversation::{Conversation, LARGE};
 use super::replies::Normal;
 use super::server::{Contents, Server, difference};
 use super::stream::{Stream, expand, needs_replies};
@@ -69,8 +69,8 @@ pub enum End {
 #[derive(Clone)]
 pub struct Truth {
     pub replies: Vec<u8>,
-    /// What was told when this piece was sent.
-    pub told: Vec<Told>,
+    /// How many uniques had been told when this piece was sent.
+    pub uniques: Vec<usize>,
     pub end: End,
     pub contents: Contents,
 }
@@ -128,19 +128,20 @@ impl World {
     pub fn ask_bare(&mut self, stream: &Stream) -> Truth {
         self.bare.empty(flushes(stream));
         let mut conversation = self.bare.open();
-        let mut told = Vec::new();
+        let mut uniques = Vec::new();
         for piece in &stream.0 {
             if needs_replies(piece) {
                 self.ring_late();
             }
             conversation.drain();
             let normal = Normal::of(&conversation.raw);
-            told.push(Told {
-                bytes: corrected(&normal.bytes).len(),
-                uniques: normal.uniques_told(),
-            });
-            conversation.send(&expand(piece, |key, old| normal.unique(key, old)), self.patience);
+            uniques.push(normal.uniques_told());
+            let bytes = expand(piece, |key, old| normal.unique(key, old));
+            conversation.send(&bytes, self.patience);
             self.bare.ring();
+            if bytes.len() >= LARGE {
+                self.ring_late();
+            }
         }
         let end = self.find_end(&mut conversation);
         if matches!(end, End::Awaits(_)) {
@@ -149,7 +150,7 @@ impl World {
         }
         Truth {
             replies: corrected(&Normal::of(&conversation.raw).bytes),
-            told,
+            uniques,
             end,
             contents: self.bare.contents(),
         }
@@ -188,13 +189,9 @@ impl World {
         self.servers.iter_mut().for_each(|server| server.empty(flushes(stream)));
         let mut conversation = Conversation::open(&self.magent.name);
         let patience = self.patience;
-        for (piece, told) in stream.0.iter().zip(&truth.told) {
-            let told = Told {
-                bytes: told.bytes.min(truth.replies.len()),
-                ..*told
-            };
+        for (piece, &uniques) in stream.0.iter().zip(&truth.uniques) {
             let normal = match needs_replies(piece) {
-                true => conversation.read_to(told, patience),
+                true => conversation.read_uniques(uniques, patience),
                 false => Normal::default(),
             };
             conversation.send(&expand(piece, |key, old| normal.unique(key, old)), patience);
@@ -205,12 +202,8 @@ impl World {
             End::Closed => 1,
         };
         conversation.send(&LAST.repeat(sent), patience);
-        let all = Told {
-            bytes: truth.replies.len(),
-            uniques: 0,
-        };
         let normal = match truth.end {
-            End::Open(_) | End::Awaits(_) => conversation.read_to(all, patience),
+            End::Open(_) | End::Awaits(_) => conversation.read_bytes(truth.replies.len(), patience),
             End::Closed => {
                 conversation.read_to_the_end(patience);
                 Normal::of(&conversation.raw)

@@ -183,6 +183,7 @@ fn small() -> Limits {
         portion_keys: 8,
         bulk_bytes_min: 1,
         bulk_bytes: 1500,
+        ..Limits::default()
     }
 }
 

@@ -29,6 +29,7 @@ const LITTLE: Limits = Limits {
     portion_keys: 3,
     bulk_bytes_min: 8 << 10,
     bulk_bytes: 16 << 10,
+    ..Limits::DEFAULT
 };
 
 /// Primaries and backups, by the numbers of the servers.
