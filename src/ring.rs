@@ -7,9 +7,6 @@
 /// Digests per server; each gives four points.
 const DIGESTS_PER_SERVER: usize = 500;
 
-/// Classes of keys by their hash, for whoever counts keys; a power of two.
-pub const SLOTS: usize = 1 << 12;
-
 /// How keys are spread over a farm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Distribution {
@@ -53,9 +50,9 @@ impl KeyHash {
         self.ketama != 0
     }
 
-    /// One of [`SLOTS`] classes of keys: other bits than those that chose the server.
-    pub fn slot(self) -> u16 {
-        ((self.djb ^ self.ketama).wrapping_mul(0x9E37_79B1) >> (u32::BITS - SLOTS.ilog2())) as u16
+    /// One of 256 classes of keys: other bits than those that chose the server.
+    pub fn bucket(self) -> u8 {
+        ((self.djb ^ self.ketama).wrapping_mul(0x9E37_79B1) >> 24) as u8
     }
 }
 

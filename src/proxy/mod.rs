@@ -7,12 +7,12 @@
 //! | room | what it is for |
 //! | --- | --- |
 //! | `front` | clients: reading requests (`client`, `dispatch`), replies in the order asked (`transaction`), limits (`pace`, `memory`) |
-//! | `replicate` | one request on its way: through the gate of its key (`gate` `begin`; `reading`: what its own client must not overtake), and then by its plan: `read` `merge` `bulk` `touch` `write` `conditional` `broadcast` `survey`; what is refused (`refusal`); numbers with blanks behind them (`padding`) |
-//! | `upstream` | a connection to a server (`link`), sending and understanding what comes back (`exchange`), links of a server that fell silent (`stale`) |
-//! | `fleet` | servers: `server` `health` `missed`; which of them hold a key (`farm` `layout`); whether one was started anew, and what it may have from before (`life` `past` `unique`); host names (`names`); delayed flushes and other clocks (`flush` `clock`) |
+//! | `replicate` | one request on its way: `read` `merge` `touch` `write` `conditional` `broadcast` `survey`; what may not overtake what (`overtake`); what is refused (`refusal`); numbers with blanks behind them (`padding`) |
+//! | `upstream` | a connection to a server (`link`), sending and understanding what comes back (`exchange`), links of a server that fell silent (`quarantine`) |
+//! | `fleet` | servers: `server` `health` `missed`; what is believed of them and of keys (`ledger`); which of them hold a key (`farm` `layout`); whether one was started anew, and what it may have from before (`life` `past` `unique`); host names (`names`); delayed flushes and other clocks (`flush` `clock`) |
 //! | `copier` | one key to its partner (`repair`), and all that a server lacks, from its partner's list of keys (`resync` `listing`) |
-//! | `net` `settings` | what the proxy asks of the world, and what it is told by the configuration |
 //! | `service` `control` | magent as a process: letting clients in, reloading, ending; what that asks of the world |
+//! | `net` `settings` `limits` | what the proxy asks of the world, what it is told by the configuration, and the bounds that nobody tells it |
 //! | `statistics` | counters, and magent's own replies to stats |
 //!
 //! A leg that was cut off is not handled where its link died but put on a list and handled before the next flush, so a
@@ -22,6 +22,7 @@ pub mod control;
 mod copier;
 mod fleet;
 mod front;
+pub mod limits;
 pub mod net;
 mod replicate;
 pub mod service;
@@ -42,7 +43,8 @@ use front::memory::Tight;
 use front::pace::Pace;
 use front::transaction::Transaction;
 use net::{Level, Net, Readiness, Token};
-use replicate::gate::Gate;
+use replicate::conditional::Holds;
+use replicate::overtake::KeysRead;
 use replicate::read::Share;
 use settings::Settings;
 use slab::Slab;
@@ -52,8 +54,6 @@ use std::io;
 use std::rc::Rc;
 use upstream::link::{Leg, Link};
 
-/// Room for transactions that is kept though there are none.
-const TRANSACTIONS_ROOM_KEPT: usize = 8 << 10;
 /// What a client beyond `-n` is told.
 const OUT_OF_CONNECTION: &[u8] = b"SERVER_ERROR OUT OF CONNECTION\r\n";
 
@@ -65,11 +65,12 @@ pub struct Proxy<N: Net> {
     clients: Slab<Client<N>>,
     links: Slab<Link<N>>,
     transactions: Slab<Transaction>,
-    /// What may go on with each key, and what has to wait for what.
-    gate: Gate,
+    holds: Holds,
     /// Repairs in progress, but for those of a resync.
     repairs: usize,
     read_repairs: ReadRepairs,
+    /// Writes that both copies get at once and that have not come to their end, by the bucket of their key.
+    writes: [u32; 256],
     /// The server that is being filled, and from which.
     resync: Option<Resync>,
     /// How many there have been.
@@ -108,10 +109,14 @@ pub struct Proxy<N: Net> {
     lost: VecDeque<(usize, Leg)>,
     /// Servers that a link could not be opened to.
     unreachable: Vec<(usize, io::Error)>,
+    /// Conditional writes that wait until their server has said which life it is in, with their `failed_over`.
+    put_off: Vec<(usize, Option<bool>)>,
     /// Room to split retrievals in.
     shares: Vec<Share>,
     /// Host names that are to be looked up.
     wanted_names: Vec<String>,
+    /// Keys of clients' retrievals in progress.
+    keys_read: KeysRead,
     /// Retrievals whose next portion is to be asked for in another turn.
     reads_to_go_on: Vec<usize>,
     /// Servers whose turn it may be to be asked for the portions that wait for them.
@@ -137,14 +142,16 @@ impl<N: Net> Proxy<N> {
             starting: !settings.backups.is_empty(),
             farm: Farm::new(&settings),
             statistics: Statistics::new(now_ms),
+            keys_read: KeysRead::new(settings.limits.read_counts),
             net,
             settings,
             clients: Slab::new(),
             links: Slab::new(),
             transactions: Slab::new(),
-            gate: Gate::default(),
+            holds: Holds::default(),
             repairs: 0,
             read_repairs: ReadRepairs::default(),
+            writes: [0; 256],
             resync: None,
             resyncs: 0,
             resync_wanted: false,
@@ -165,6 +172,7 @@ impl<N: Net> Proxy<N> {
             reading: Vec::new(),
             lost: VecDeque::new(),
             unreachable: Vec::new(),
+            put_off: Vec::new(),
             shares: Vec::new(),
             wanted_names: Vec::new(),
             reads_to_go_on: Vec::new(),
@@ -253,7 +261,7 @@ impl<N: Net> Proxy<N> {
         }
         self.write_dirty();
         self.keep_within_memory();
-        if self.transactions.is_empty() && self.transactions.capacity() > TRANSACTIONS_ROOM_KEPT {
+        if self.transactions.is_empty() && self.transactions.capacity() > self.settings.limits.transactions_kept {
             self.transactions = Slab::new();
         }
     }
@@ -266,7 +274,7 @@ impl<N: Net> Proxy<N> {
             }
             if let Some((server, leg)) = self.lost.pop_front() {
                 self.leg_lost(server, leg);
-            } else if !self.decide_deferred() {
+            } else if !self.decide_what_was_put_off() {
                 break;
             }
         }
@@ -329,16 +337,5 @@ impl<N: Net> Proxy<N> {
     /// Connections of clients that are open.
     pub fn client_count(&self) -> usize {
         self.clients.len()
-    }
-}
-
-/// Whoever was let in through a gate leaves again, also where everything ends.
-#[cfg(debug_assertions)]
-impl<N: Net> Drop for Proxy<N> {
-    fn drop(&mut self) {
-        for transaction in self.transactions.drain() {
-            transaction.work.leave_behind(&mut self.gate);
-        }
-        self.gate.abandon_deferred();
     }
 }

@@ -1,5 +1,6 @@
 //! What the proxy needs to know before it starts; the configuration makes one of these, validated.
 
+pub use super::limits::Limits;
 use super::net::Address;
 use crate::ring::Distribution;
 use std::fmt;
@@ -61,36 +62,6 @@ pub enum Miss {
     Cold,
 }
 
-/// Bounds that no option sets; the simulator makes them small.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Requests of a client in flight; with more its socket is not read.
-    pub requests_in_flight: usize,
-    /// Bytes that are held for a client, and replies that are foreseen; with more its socket is not read.
-    pub client_bytes: usize,
-    /// What the values of one portion of a retrieval should come to, judged by those seen lately.
-    pub portion_bytes: usize,
-    /// Keys of a portion.
-    pub portion_keys: usize,
-    /// A portion that is foreseen to come to so many bytes waits for its turn on each of its servers.
-    pub bulk_bytes_min: usize,
-    /// Bytes of such portions that one server is asked for at a time, or one portion: what others wait for at most.
-    pub bulk_bytes: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            requests_in_flight: 1024,
-            client_bytes: 1 << 20,
-            portion_bytes: 512 << 10,
-            portion_keys: 256,
-            bulk_bytes_min: 64 << 10,
-            bulk_bytes: 512 << 10,
-        }
-    }
-}
-
 /// The proxy's settings. All limits are upper bounds, inclusive.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -110,6 +81,7 @@ pub struct Settings {
     pub item_bytes_max: usize,
     /// Bytes that clients have not sent in full or not taken, together; above it the client that holds the most is closed.
     pub memory_bytes_max: usize,
+    /// What no option sets.
     pub limits: Limits,
 }
 

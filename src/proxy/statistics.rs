@@ -16,9 +16,6 @@ use std::net::SocketAddr;
 /// Slab classes of a memcached (`MAX_NUMBER_OF_SLAB_CLASSES`).
 const SLAB_CLASSES: u64 = 64;
 
-/// Connections that `stats conns` lists: asking the system about more would keep everybody waiting.
-const CONNECTIONS_LISTED_MAX: usize = 1000;
-
 /// Counted since the start, or since `stats reset`, over all clients.
 #[derive(Default)]
 pub struct Statistics {
@@ -144,7 +141,7 @@ pub fn survey_reply<N: Net>(proxy: &Proxy<N>, topic: Topic, lines: &[(Box<str>, 
 fn connections<N: Net>(proxy: &Proxy<N>) -> Vec<u8> {
     let mut lines = Lines(String::new());
     let now_s = proxy.now_ms / 1000;
-    for (index, client) in proxy.clients.iter().take(CONNECTIONS_LISTED_MAX) {
+    for (index, client) in proxy.clients.iter().take(proxy.settings.limits.connections_listed) {
         let mut add = |what: &str, value: &dyn Display| lines.add(&format!("{index}:{what}"), value);
         match proxy.net.peer(&client.socket) {
             Some(address @ SocketAddr::V4(_)) => add("addr", &format_args!("tcp:{address}")),

@@ -32,8 +32,6 @@ const END_PAUSE_MS: u64 = 200;
 const LIFE_PAUSE_MIN_MS: u64 = 100;
 /// A list that does not go on for so long is begun anew.
 const SILENT_MAX_MS: u64 = 10_000;
-/// Reads in a row of what nobody wants before the others get their turn.
-const READS_IN_A_ROW: usize = 16;
 /// Longest line: a key with every byte encoded, and numbers.
 const LINE_BYTES_MAX: usize = 2048;
 /// What an item is taken to weigh of which that is not known.
@@ -185,7 +183,7 @@ impl<N: Net> Proxy<N> {
     /// Throws away what comes of a list that nobody wants any more, some of it now and the rest after the others' turn.
     fn read_to_the_end(&mut self, index: usize) {
         let mut nowhere = [0; 4096];
-        for _ in 0..READS_IN_A_ROW {
+        for _ in 0..self.settings.limits.unwanted_list_reads {
             let Some(link) = self.links.get_mut(index) else {
                 return; // it broke when it was written to
             };

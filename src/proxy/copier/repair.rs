@@ -14,17 +14,12 @@ use crate::proxy::fleet::clock::RELATIVE_EXPTIME_MAX_S;
 use crate::proxy::front::dispatch::{LINE_END, deletion};
 use crate::proxy::front::transaction::{Bytes, Text, Transaction, Work};
 use crate::proxy::net::Net;
-use crate::proxy::replicate::gate::{Access, Entry, Pass};
 use crate::proxy::upstream::link::Purpose;
 use std::collections::{BTreeSet, VecDeque};
 
-/// Repairs in progress at a time, beside those of a resync; what is not repaired now is repaired when it is read again.
-const REPAIRS_MAX: usize = 64;
 /// A key that was read on one server only is copied after this. If another magent is about to delete it on both, that
 /// has come to its end by then.
 const READ_REPAIR_DELAY_MS: u64 = 1000;
-/// Keys that wait for that.
-const READ_REPAIRS_MAX: usize = 1024;
 
 pub struct Repair {
     key: Box<[u8]>,
@@ -35,11 +30,8 @@ pub struct Repair {
     flushes: u64,
     /// The epoch of `from` when it was found to be right.
     epoch: u32,
-    /// Another write to the key was on its way when this was wanted, or had the key, so that it may have come after what
-    /// is repaired.
-    accompanied: bool,
-    /// None while it waits for the key.
-    pub pass: Option<Pass>,
+    /// The key was held by somebody else first.
+    waited: bool,
     stage: Stage,
 }
 
@@ -66,8 +58,6 @@ pub struct Waiting {
     pub write: usize,
     /// The answer of `from`, if the client has not been given it yet.
     pub reply: Option<Text>,
-    /// The answer of `to`, if that has an effect that can be seen and the client has not been given any.
-    pub instead: Option<Text>,
 }
 
 /// How a key is dealt with while a server is filled.
@@ -120,7 +110,7 @@ impl<N: Net> Proxy<N> {
     /// Notes a key that was found on one of its servers and not on the other.
     pub(in crate::proxy) fn repair_later(&mut self, from: usize, to: usize, key: &[u8]) {
         let repairs = &mut self.read_repairs;
-        if repairs.due.len() < READ_REPAIRS_MAX && !repairs.keys.contains(key) {
+        if repairs.due.len() < self.settings.limits.read_repairs && !repairs.keys.contains(key) {
             let due_ms = self.now_ms + READ_REPAIR_DELAY_MS;
             repairs.keys.insert(key.into());
             repairs.due.push_back((due_ms, from, to, key.into()));
@@ -146,13 +136,14 @@ impl<N: Net> Proxy<N> {
     fn repair_read(&mut self, from: usize, to: usize, key: &[u8]) {
         let [source, target] = [from, to].map(|index| &self.farm.servers[index]);
         let possible = source.is_up() && source.has_meta && target.is_up() && self.farm.partner(key, from) == Some(to);
-        if !possible || self.repairs >= REPAIRS_MAX || self.gate.is_held(key) || self.flush_forbids_copying() {
+        let full = self.repairs >= self.settings.limits.repairs;
+        if !possible || full || self.holds.is_held(key) || self.flush_forbids_copying() {
             return;
         }
         // While a write is on its way to both, what is on `from` may be what `to` is refusing.
-        match self.gate.has_writes(self.farm.place(key).slot) {
-            false => self.start_repair(from, to, key, Why::Read),
-            true => self.repair_later(from, to, key),
+        match self.writes[usize::from(self.farm.place(key).bucket)] {
+            0 => self.start_repair(from, to, key, Why::Read),
+            _ => self.repair_later(from, to, key),
         }
     }
 
@@ -168,13 +159,14 @@ impl<N: Net> Proxy<N> {
     pub(in crate::proxy) fn heal_if_room(&mut self, from: usize, to: usize, key: &[u8]) {
         let servers = &self.farm.servers;
         let possible = servers[from].is_up() && servers[to].is_up() && servers[to].lacks(key, from) == 0;
-        if possible && self.repairs < REPAIRS_MAX {
+        if possible && self.repairs < self.settings.limits.repairs {
             self.heal(from, to, key, None);
         }
     }
 
     pub(in crate::proxy) fn start_repair(&mut self, from: usize, to: usize, key: &[u8], why: Why) {
         self.repairs += usize::from(!matches!(why, Why::Fill { .. }));
+        let mut transaction = Transaction::new(None, true, 0);
         let repair = Repair {
             key: key.into(),
             from,
@@ -182,28 +174,22 @@ impl<N: Net> Proxy<N> {
             why,
             flushes: self.flushes,
             epoch: self.farm.servers[from].epoch,
-            accompanied: self.gate.is_held(key),
-            pass: None,
+            waited: self.holds.is_held(key),
             stage: Stage::Waiting,
         };
-        let id = self.transactions.insert(Transaction::new(None, true, 0));
+        if self.holds.is_held(key) {
+            transaction.work = Work::Repair(repair);
+            let id = self.transactions.insert(transaction);
+            return self.holds.wait(key, id);
+        }
+        let id = self.transactions.insert(transaction);
         self.start_waiting_repair(id, repair);
     }
 
-    /// Starts a repair as soon as nobody else has its key alone.
+    /// Starts a repair whose key nobody holds any more.
     pub(in crate::proxy) fn start_waiting_repair(&mut self, id: usize, mut repair: Repair) {
         let (from, to) = (repair.from, repair.to);
-        let slot = self.farm.place(&repair.key).slot;
-        match self.gate.enter(&repair.key, slot, Access::Alone, id) {
-            Entry::Wait => {
-                self.transactions[id].work = Work::Repair(repair);
-                return;
-            }
-            Entry::Go(pass) => {
-                repair.accompanied |= pass.is_accompanied();
-                repair.pass = Some(pass);
-            }
-        }
+        self.holds.hold(&repair.key);
         repair.flushes = self.flushes;
         let servers = &self.farm.servers;
         if !matches!(repair.why, Why::Heal(_)) {
@@ -308,6 +294,9 @@ impl<N: Net> Proxy<N> {
         let (to, key) = (repair.to, repair.key.clone());
         let verifies = !overwrites && self.farm.servers[to].has_meta;
         let unique = response.unique.filter(|_| verifies);
+        if let Some(repair) = self.repair_mut(id) {
+            repair.stage = Stage::Storing { bytes, unique };
+        }
         let verb: &[u8] = if overwrites { b"set " } else { b"add " };
         if !self.farm.servers[to].is_up() {
             return self.repair_failed(id);
@@ -315,7 +304,7 @@ impl<N: Net> Proxy<N> {
         let exptime = self.exptime_on(to, exptime);
         let numbers = format!(" {flags} {exptime} {bytes}\r\n");
         let line = [verb, &key, numbers.as_bytes()].concat();
-        self.change_copy(id, Stage::Storing { bytes, unique }, &[&line, data]);
+        self.send(to, Purpose::RepairStore, id, Bytes::Parts(&[&line, data]), 0);
         if unique.is_some() {
             self.ask_for_unique(id, to, &key);
         }
@@ -441,21 +430,18 @@ impl<N: Net> Proxy<N> {
     }
 
     /// The server that a copy was to be made like is gone, or has lost what it had. The client is told that server's answer,
-    /// which others may have seen the effect of, so a copy of which it is not true goes. But where another write was on its
-    /// way as well, what `to` has may be its work, and its client may have been told that it is stored: so it stays, and
-    /// the answer that `to` gave is the reply if it is true of anything there. Where nobody waits, nothing was wrong when it
-    /// was last looked at.
+    /// which others may have seen the effect of, so a copy of which it is not true goes. But what has been waited for may have
+    /// turned to `to` meanwhile, and been told that it stored; and where nobody waits, nothing was wrong when it was last
+    /// looked at.
     fn heal_abandoned(&mut self, id: usize) {
-        let accompanied = self.repair_mut(id).is_some_and(|repair| repair.accompanied);
-        if let Some(Why::Heal(Some(waiting))) = self.repair_mut(id).map(|repair| &mut repair.why) {
-            if !accompanied {
-                return self.remove(id, None);
-            }
-            if let Some(instead) = waiting.instead.take() {
-                waiting.reply = Some(instead);
-            }
+        match self.repair_mut(id) {
+            Some(Repair {
+                why: Why::Heal(Some(_)),
+                waited: false,
+                ..
+            }) => self.remove(id, None),
+            _ => self.repair_over(id),
         }
-        self.repair_over(id);
     }
 
     /// There is nothing to copy, or it cannot be copied. Where that is needed, a wrong copy is removed instead.
@@ -469,10 +455,11 @@ impl<N: Net> Proxy<N> {
 
     /// Removes what `to` has; with a unique, only if it is still the copy that has it.
     fn remove(&mut self, id: usize, copy: Option<u64>) {
-        let Some(Repair { to, key, .. }) = self.repair_mut(id) else {
+        let Some(repair) = self.repair_mut(id) else {
             return;
         };
-        let (to, key) = (*to, key.clone());
+        repair.stage = Stage::Removing;
+        let (to, key) = (repair.to, repair.key.clone());
         if !self.farm.servers[to].is_up() {
             self.farm.servers[to].miss(&key);
             return self.repair_over(id);
@@ -482,19 +469,7 @@ impl<N: Net> Proxy<N> {
             Some(unique) => &[b"md ", &key, b" C", unique.as_bytes(), LINE_END],
             None => &deletion(&key),
         };
-        self.change_copy(id, Stage::Removing, parts);
-    }
-
-    /// Sends what changes the copy.
-    fn change_copy(&mut self, id: usize, stage: Stage, parts: &[&[u8]]) {
-        let work = std::mem::replace(&mut self.transactions[id].work, Work::Answered);
-        if let Work::Repair(mut repair) = work {
-            repair.stage = stage;
-            if let Some(pass) = &repair.pass {
-                self.send_change(pass, repair.to, Purpose::RepairStore, id, Bytes::Parts(parts));
-            }
-            self.transactions[id].work = Work::Repair(repair);
-        }
+        self.send(to, Purpose::RepairStore, id, Bytes::Parts(parts), 0);
     }
 
     pub(in crate::proxy) fn repair_over(&mut self, id: usize) {
@@ -521,7 +496,7 @@ impl<N: Net> Proxy<N> {
             Why::Read => self.repairs -= 1,
             Why::Heal(waiting) => {
                 self.repairs -= 1;
-                if let Some(Waiting { write, reply, .. }) = waiting {
+                if let Some(Waiting { write, reply }) = waiting {
                     self.transactions[write].work = Work::Answered;
                     match reply {
                         Some(reply) => self.answer(write, reply.bytes()),
@@ -531,9 +506,7 @@ impl<N: Net> Proxy<N> {
             }
             Why::Fill { resync, size, .. } => self.fill_done(resync, &repair.key, size, copied),
         }
-        if let Some(pass) = repair.pass {
-            self.leave_gate(pass);
-        }
+        self.release(&repair.key);
     }
 }
 

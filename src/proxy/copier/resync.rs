@@ -27,46 +27,18 @@ use crate::proxy::Proxy;
 use crate::proxy::copier::listing::{Entry, Listing, State};
 use crate::proxy::copier::repair::{Manner, Why};
 use crate::proxy::fleet::server::Lacking;
+use crate::proxy::limits::{Limits, Room};
 use crate::proxy::net::{Level, Net};
 use crate::words::Size;
 use std::collections::VecDeque;
 use std::fmt;
 use std::hash::{DefaultHasher, Hasher};
 
-/// Keys in flight, and bytes by the list's sizes (one item may be larger), while no client asks for anything.
-const ROOM_IDLE: Room = Room {
-    keys: 64,
-    bytes: 1 << 20,
-};
-/// The same while clients ask: so many at a time, and then nothing until the next millisecond. Where a few are always in
-/// flight, magent and both servers never rest, and every request of a client meets them: its latency grows by as much as
-/// it is. In bursts the same server is asked for all at once, and most requests meet nothing.
-const ROOM_BUSY: Room = Room {
-    keys: 8,
-    bytes: 64 << 10,
-};
 /// So long after a client's request it still counts as asking.
 const BUSY_MS: u64 = 20;
-/// So many keys tell whether most of them are there already.
-const ENOUGH_SEEN: u64 = 100;
 /// What the server that is filled has and its partner has not is looked for once more after this: another magent's write
 /// may be on its way to both.
 const LOOK_AGAIN_MS: u64 = 1000;
-/// Reads of a list in a turn.
-const LIST_READS_MAX: usize = 4;
-/// Listed keys that wait to be copied, some 100 bytes each. Where there are more the list is gone through several times,
-/// and a share of the keys taken each time; memcached cannot be made to wait with it.
-const KEYS_MAX: usize = 200_000;
-/// Times that a partner is listed at most. What was moved about while it was listed is found the second time; a server
-/// that never comes to an end loses as fast as it is filled.
-const PASSES_MAX: u32 = 4;
-
-/// What may be in flight at a time.
-#[derive(Clone, Copy)]
-struct Room {
-    keys: usize,
-    bytes: usize,
-}
 
 pub struct Resync {
     /// Tells the copies that belong to this from those of one that was broken off.
@@ -125,8 +97,8 @@ impl Phase {
 }
 
 impl Resync {
-    fn manner(&self) -> Manner {
-        let few_copied = self.seen >= ENOUGH_SEEN && 2 * self.copied < self.seen;
+    fn manner(&self, limits: &Limits) -> Manner {
+        let few_copied = self.seen >= limits.listed_keys_telling && 2 * self.copied < self.seen;
         match self.phase {
             Phase::Purging => Manner::Overwrite,
             Phase::Verifying => Manner::Verify,
@@ -152,10 +124,10 @@ impl Resync {
     }
 
     /// Goes on to the next share of the keys, or to smaller ones. False if that was the last.
-    fn take_next_share(&mut self) -> bool {
+    fn take_next_share(&mut self, limits: &Limits) -> bool {
         if self.overflowed {
             // Half full on average: they are not all of one size.
-            (self.shares, self.share) = (2 * self.listed as u64 / KEYS_MAX as u64 + 1, 0);
+            (self.shares, self.share) = (2 * self.listed as u64 / limits.listed_keys as u64 + 1, 0);
         } else if self.share + 1 < self.shares {
             self.share += 1;
         } else {
@@ -171,7 +143,7 @@ impl Resync {
     }
 
     /// Takes a key of the list, if it is in this share and there is room.
-    fn take(&mut self, entry: Entry) {
+    fn take(&mut self, entry: Entry, limits: &Limits) {
         self.listed += 1;
         if self.shares > 1 {
             // Not the hash that spreads keys over servers: of that one every share might be empty, or full.
@@ -181,7 +153,7 @@ impl Resync {
                 return;
             }
         }
-        match self.keys.len() < KEYS_MAX {
+        match self.keys.len() < limits.listed_keys {
             true => self.keys.push_back(entry),
             false => self.overflowed = true,
         }
@@ -218,7 +190,7 @@ impl<N: Net> Proxy<N> {
                 let (from, to) = (resync.from, resync.to);
                 let why = Why::Fill {
                     resync: resync.number,
-                    manner: resync.manner(),
+                    manner: resync.manner(&self.settings.limits),
                     // What its own list says of its keys says nothing of the partner's.
                     listed_exptime: entry.exptime.filter(|_| resync.phase != Phase::Purging),
                     size: entry.size,
@@ -232,7 +204,7 @@ impl<N: Net> Proxy<N> {
                 Some(listing) if listing.may_go_on() => {
                     // A list may be long without a key that belongs to both.
                     reads += 1;
-                    if reads > LIST_READS_MAX || !self.read_listing(scratch) {
+                    if reads > self.settings.limits.list_reads || !self.read_listing(scratch) {
                         return;
                     }
                 }
@@ -247,7 +219,7 @@ impl<N: Net> Proxy<N> {
     fn resync_room(&mut self) -> Option<Room> {
         let resync = self.resync.as_mut()?;
         if self.now_ms >= self.requested_ms + BUSY_MS {
-            return Some(ROOM_IDLE);
+            return Some(self.settings.limits.resync_idle);
         }
         if resync.in_flight > 0 {
             return None;
@@ -257,7 +229,7 @@ impl<N: Net> Proxy<N> {
             return None;
         }
         resync.burst_ms = self.now_ms;
-        Some(ROOM_BUSY)
+        Some(self.settings.limits.resync_busy)
     }
 
     /// Whether more of the list may be there.
@@ -297,7 +269,7 @@ impl<N: Net> Proxy<N> {
         let mine = entries
             .into_iter()
             .filter(|entry| self.farm.are_owners(&entry.key, from, to));
-        mine.for_each(|entry| resync.take(entry));
+        mine.for_each(|entry| resync.take(entry, &self.settings.limits));
     }
 
     /// Begins to copy something that is lacking, if both servers are there.
@@ -405,7 +377,7 @@ impl<N: Net> Proxy<N> {
     /// Notes a key of the server that is filled which its partner does not have.
     pub(in crate::proxy) fn note_suspect(&mut self, number: u64, key: &[u8], unique: Option<u64>) {
         let resync = self.resync.as_mut().filter(|resync| resync.number == number);
-        if let Some(resync) = resync.filter(|resync| resync.suspects.len() < KEYS_MAX) {
+        if let Some(resync) = resync.filter(|resync| resync.suspects.len() < self.settings.limits.listed_keys) {
             resync.suspects.push_back(Entry {
                 unique,
                 ..Entry::of(key)
@@ -418,17 +390,19 @@ impl<N: Net> Proxy<N> {
         let Some(resync) = &mut self.resync else {
             return;
         };
-        if resync.phase != Phase::Removing && resync.listing.is_some() && resync.take_next_share() {
+        if resync.phase != Phase::Removing && resync.listing.is_some() && resync.take_next_share(&self.settings.limits)
+        {
             return self.open_listing();
         }
         let servers = &self.farm.servers;
         let (to, from) = (resync.to, resync.from);
         // A list by the hash table leaves nothing out.
         let incomplete = !servers[from].lists_hash;
+        let passes_max = self.settings.limits.list_passes;
         let found_some = resync.listing.is_some() && resync.found_some;
         resync.phase = match resync.phase {
             Phase::Purging => Phase::Filling { pass: 1 },
-            Phase::Filling { pass } if found_some && incomplete && pass < PASSES_MAX && servers[to].has_meta => {
+            Phase::Filling { pass } if found_some && incomplete && pass < passes_max && servers[to].has_meta => {
                 Phase::Filling { pass: pass + 1 }
             }
             Phase::Filling { .. } => {

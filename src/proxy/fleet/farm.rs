@@ -15,8 +15,8 @@ pub struct Place {
     pub first: usize,
     /// Its partner, up or not. None without a backup farm, or where it has no other server than the primary.
     pub second: Option<usize>,
-    /// Keys in one slot are counted together.
-    pub slot: u16,
+    /// Keys in one bucket are counted together.
+    pub bucket: u8,
 }
 
 /// What new settings have changed.
@@ -92,7 +92,7 @@ impl Farm {
         Place {
             first,
             second,
-            slot: hash.slot(),
+            bucket: hash.bucket(),
         }
     }
 
@@ -181,7 +181,7 @@ fn layout(servers: &mut Vec<Server>, settings: &Settings) -> Layout {
     let mut ring = |names: &[ServerName]| {
         let mut index = |name: &ServerName| {
             let Some(known) = servers.iter().position(|server| server.name.is_same(name)) else {
-                servers.push(Server::new(name.clone()));
+                servers.push(Server::new(name.clone(), &settings.limits));
                 return servers.len() - 1;
             };
             if servers[known].name.address == Address::Unresolved {

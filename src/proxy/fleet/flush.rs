@@ -17,7 +17,6 @@ use crate::proxy::fleet::life::Version;
 use crate::proxy::fleet::missed::Missed;
 use crate::proxy::front::transaction::Bytes;
 use crate::proxy::net::Net;
-use crate::proxy::replicate::gate::PastGate;
 use crate::proxy::upstream::link::Purpose;
 
 /// Nothing is copied from so long before the time: memcached flushes up to two seconds early.
@@ -118,8 +117,7 @@ impl<N: Net> Proxy<N> {
             }
             if server.is_up() {
                 self.emptied(index, "server is flushed");
-                let bytes = Bytes::Parts(&[b"flush_all\r\n"]);
-                self.send_change(&PastGate::AllKeys, index, Purpose::Forget, 0, bytes);
+                self.send(index, Purpose::Forget, 0, Bytes::Parts(&[b"flush_all\r\n"]), 0);
             } else {
                 server.missed = Missed::Everything;
             }

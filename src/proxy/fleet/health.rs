@@ -9,7 +9,6 @@ use crate::proxy::fleet::server::{
 use crate::proxy::front::dispatch::deletion;
 use crate::proxy::front::transaction::Bytes;
 use crate::proxy::net::{Level, Net};
-use crate::proxy::replicate::gate::PastGate;
 use crate::proxy::replicate::write::key_of;
 use crate::proxy::settings::Settings;
 use crate::proxy::upstream::link::{Leg, Purpose};
@@ -79,7 +78,7 @@ impl<N: Net> Proxy<N> {
         if self.farm.servers[index].is_up() {
             self.farm.servers[index].counters.timeouts += 1;
         }
-        let cut_off = self.set_link_aside(index);
+        let cut_off = self.quarantine(index);
         let timeout_ms = self.settings.timeout_ms;
         self.mark_down(
             index,
@@ -149,17 +148,17 @@ impl<N: Net> Proxy<N> {
             );
         }
         if reborn {
-            self.drop_stale_links(index); // nobody is left who could run what they brought
+            self.give_up_quarantine(index); // nobody is left who could run what they brought
         }
         let server = &mut self.farm.servers[index];
-        if std::mem::take(&mut server.unheard) && !reborn {
+        if std::mem::take(&mut server.quarantine_given_up) && !reborn {
             self.look_again(index);
             return Ok(());
         }
-        let nothing_stale = server.stale_links.is_empty();
+        let nothing_quarantined = server.quarantined.is_empty();
         if let Health::Rejoining { step, .. } = &mut server.health {
             *step = Rejoining::Draining { until_ms };
-            if nothing_stale {
+            if nothing_quarantined {
                 self.rejoin(index);
             } else {
                 self.next_tick_ms = self.next_tick_ms.min(until_ms);
@@ -194,8 +193,7 @@ impl<N: Net> Proxy<N> {
             Missed::Everything => {
                 self.emptied(index, "server is flushed");
                 self.delayed_flush_forgotten(index);
-                let bytes = Bytes::Parts(&[b"flush_all\r\n"]);
-                self.send_change(&PastGate::Returning, index, Purpose::Forget, 0, bytes);
+                self.send(index, Purpose::Forget, 0, Bytes::Parts(&[b"flush_all\r\n"]), 0);
                 let server = &mut self.farm.servers[index];
                 self.net.log(
                     Level::Notice,
@@ -244,7 +242,7 @@ impl<N: Net> Proxy<N> {
         *step = Rejoining::Comparing { asked_ms };
         if begins {
             let server = &self.farm.servers[index];
-            let depends = server.missed.is_undecided() || server.heard_out && server.missed.is_brought();
+            let depends = server.missed.is_undecided() || server.drained && server.missed.is_brought();
             if !depends {
                 return false;
             }
@@ -258,11 +256,11 @@ impl<N: Net> Proxy<N> {
             let server = &self.farm.servers[partner];
             server.is_up() && server.link.is_some_and(|link| self.links[link].asked_before(asked_ms))
         };
-        let unheard = !self.lost.is_empty() || self.farm.partners(index).iter().any(silent);
-        if unheard {
+        let waits = !self.lost.is_empty() || self.farm.partners(index).iter().any(silent);
+        if waits {
             self.next_tick_ms = self.next_tick_ms.min(now_ms + COMPARE_PAUSE_MS);
         }
-        unheard
+        waits
     }
 
     /// Removes keys from a server, which then lacks those that its partners have. Returns how many.
@@ -280,7 +278,7 @@ impl<N: Net> Proxy<N> {
                 let [here, there] = [index, partner].map(|server| &self.farm.servers[server]);
                 let filled = self.farm.is_filled(partner, index);
                 let alone = !there.is_up() || there.lacks(&key, index) > 0 && !filled;
-                let outcome = match alone && here.heard_out {
+                let outcome = match alone && here.drained {
                     true => writes.outcome_when_done(),
                     false => writes.outcome(),
                 };
@@ -302,8 +300,7 @@ impl<N: Net> Proxy<N> {
                 }
             }
             count += 1;
-            let parts = deletion(&key);
-            self.send_change(&PastGate::Returning, index, Purpose::Forget, 0, Bytes::Parts(&parts));
+            self.send(index, Purpose::Forget, 0, Bytes::Parts(&deletion(&key)), 0);
             if let Some(partner) = partner {
                 self.farm.servers[partner].lacks_no_more(&key, index);
                 lacking.entry(partner).or_default().insert(key);
@@ -341,7 +338,7 @@ impl<N: Net> Proxy<N> {
         let request = leg.request.bytes();
         let missed = &mut self.farm.servers[index].missed;
         match key_of(request) {
-            Some(key) => missed.add(key, Outcome::Settled, false),
+            Some(key) => missed.add(key, Outcome::Settled, false, self.settings.limits.missed_bytes),
             None => *missed = Missed::Everything,
         }
     }
@@ -415,8 +412,8 @@ impl<N: Net> Proxy<N> {
                     step: Rejoining::Draining { until_ms },
                     ..
                 } if until_ms <= now_ms => {
-                    self.drop_stale_links(index);
-                    self.farm.servers[index].unheard = true;
+                    self.give_up_quarantine(index);
+                    self.farm.servers[index].quarantine_given_up = true;
                     self.look_again(index);
                 }
                 Health::Rejoining {
@@ -439,7 +436,7 @@ impl<N: Net> Proxy<N> {
 
     /// Closes the link of a retired server once nobody waits on it.
     fn drain(&mut self, index: usize) {
-        self.drop_stale_links(index);
+        self.give_up_quarantine(index);
         let Some(link) = self.farm.servers[index].link else {
             return;
         };

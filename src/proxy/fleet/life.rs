@@ -166,7 +166,7 @@ impl<N: Net> Proxy<N> {
         self.learn_dialect();
         let server = &mut self.farm.servers[index];
         server.born_ms = said.uptime_s.map(|uptime_s| self.now_ms as i64 - uptime_s * 1000);
-        server.tag = self.tags.give(&server.name, life);
+        server.tag = self.tags.give(&server.name, life, self.settings.limits.tags_remembered);
         server.lost_memory = before.is_some() && !server.is_up();
         self.delayed_flush_forgotten(index);
         match before {
@@ -283,9 +283,12 @@ impl<N: Net> Proxy<N> {
 }
 
 impl Tags {
-    /// A tag for a life of a server: the same wherever it is asked for, and none that was given lately.
-    fn give(&mut self, name: &crate::proxy::settings::ServerName, life: Life) -> u32 {
-        self.add(&format!("{:?} {} {}", name.address, life.pid, life.started_s))
+    /// A tag for a life of a server: the same wherever it is asked for, and none of those `remembered` that were given last.
+    fn give(&mut self, name: &crate::proxy::settings::ServerName, life: Life, remembered: usize) -> u32 {
+        self.add(
+            &format!("{:?} {} {}", name.address, life.pid, life.started_s),
+            remembered,
+        )
     }
 }
 

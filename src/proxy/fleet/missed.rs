@@ -5,8 +5,6 @@
 
 use std::collections::BTreeMap;
 
-/// Bytes of missed keys remembered for one server; when more are missed, all of it is flushed when it returns.
-pub const MISSED_BYTES_MAX: usize = 4 << 20;
 /// What a remembered key costs beside its own bytes, roughly.
 pub const MISSED_KEY_OVERHEAD: usize = 32;
 
@@ -76,8 +74,9 @@ pub enum Missed {
 }
 
 impl Missed {
-    /// Notes a write, or what has become of it. What is settled stays so.
-    pub fn add(&mut self, key: &[u8], outcome: Outcome, brought: bool) {
+    /// Notes a write, or what has become of it. What is settled stays so. Where the keys come to more than `bytes_max`, it is
+    /// everything that was missed.
+    pub fn add(&mut self, key: &[u8], outcome: Outcome, brought: bool, bytes_max: usize) {
         if let Missed::Nothing = self {
             *self = Missed::Keys {
                 keys: BTreeMap::new(),
@@ -98,7 +97,7 @@ impl Missed {
                 *known = Some(outcome);
             }
         }
-        if *bytes > MISSED_BYTES_MAX {
+        if *bytes > bytes_max {
             *self = Missed::Everything;
         }
     }
@@ -164,11 +163,11 @@ mod tests {
     #[test]
     fn missed_keys_are_remembered_in_bounded_memory() {
         let mut missed = Missed::default();
-        missed.add(b"a", Outcome::Open, false);
-        missed.add(b"a", Outcome::Open, true);
+        missed.add(b"a", Outcome::Open, false, 4 << 10);
+        missed.add(b"a", Outcome::Open, true, 4 << 10);
         assert!(matches!(&missed, Missed::Keys { keys, .. } if keys.len() == 1));
-        for i in 0..MISSED_BYTES_MAX / MISSED_KEY_OVERHEAD {
-            missed.add(i.to_string().as_bytes(), Outcome::Open, false);
+        for i in 0..(4 << 10) / MISSED_KEY_OVERHEAD {
+            missed.add(i.to_string().as_bytes(), Outcome::Open, false, 4 << 10);
         }
         assert!(matches!(missed, Missed::Everything));
     }
@@ -205,7 +204,7 @@ mod tests {
             (Outcome::Settled, Outcome::Settled),
             (Outcome::Open, Outcome::Settled),
         ] {
-            missed.add(b"a", added, false);
+            missed.add(b"a", added, false, 4 << 10);
             assert_eq!(outcome(&missed), Some(expected));
         }
     }

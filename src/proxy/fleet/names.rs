@@ -64,9 +64,9 @@ impl<N: Net> Proxy<N> {
         }
         // What was asked at the old address will not be answered.
         self.server_down(index, format_args!("its host name has another address"));
-        if !self.farm.servers[index].stale_links.is_empty() {
-            self.drop_stale_links(index);
-            self.farm.servers[index].unheard = true;
+        if !self.farm.servers[index].quarantined.is_empty() {
+            self.give_up_quarantine(index);
+            self.farm.servers[index].quarantine_given_up = true;
         }
         let server = &mut self.farm.servers[index];
         let name = &server.name;

@@ -14,11 +14,11 @@
 //! A server that is up may still lack items that its partners have ([`Lack`]); see `resync`.
 
 use crate::proxy::fleet::life::{Acquaintance, Introduction, Life, Version};
-use crate::proxy::fleet::missed::{MISSED_BYTES_MAX, MISSED_KEY_OVERHEAD, Missed, Outcome};
+use crate::proxy::fleet::missed::{MISSED_KEY_OVERHEAD, Missed, Outcome};
 use crate::proxy::fleet::past::Holdings;
-use crate::proxy::replicate::bulk::Bulk;
+use crate::proxy::limits::Limits;
 use crate::proxy::settings::ServerName;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 /// The first pause between a server going down and the probe that looks for it.
 pub const PROBE_PAUSE_MIN_MS: u64 = 100;
@@ -146,14 +146,17 @@ pub struct Server {
     pub epoch: u32,
     /// The open link: an index into the proxy's slab of links.
     pub link: Option<usize>,
-    /// Links from before it fell silent, with answers still to come.
-    pub stale_links: Vec<usize>,
+    /// Links in quarantine, with answers still to come; see `quarantine`.
+    pub quarantined: Vec<usize>,
     /// Such links were given up, though what they brought may still be run. It must answer twice more, with a pause
     /// between: then it has got to all that had come before.
-    pub unheard: bool,
+    pub quarantine_given_up: bool,
     /// Whether it has done all that it had been sent on such links, as far as it has answered.
-    pub heard_out: bool,
+    pub drained: bool,
     pub missed: Missed,
+    /// Bounds of what is remembered of such keys, and of those that it lacks of one partner's.
+    missed_bytes_max: usize,
+    lacking_bytes_max: usize,
     /// It does not know of the flush_all that is still to come.
     pub owes_flush: bool,
     /// What it may lack, a partner at most once.
@@ -201,6 +204,28 @@ pub struct Server {
     pub refusal_told_ms: Option<u64>,
 }
 
+/// Large portions of retrievals. Their values come on the link that all clients share, so it is asked for a few at a time, of
+/// one client after the other: who asks for something small behind them waits for these few.
+#[derive(Debug, Default)]
+pub struct Bulk {
+    /// Bytes that those asked for were foreseen to come to.
+    pub foreseen_bytes: usize,
+    /// Retrievals that wait for their turn. Some may be over.
+    pub waiting: VecDeque<usize>,
+}
+
+impl Bulk {
+    /// Whether so many bytes more have to wait.
+    pub fn is_full(&self, limits: &Limits, bytes: usize) -> bool {
+        self.foreseen_bytes > 0 && self.foreseen_bytes + bytes > limits.bulk_bytes
+    }
+
+    /// The same for those whose turn it is not: they wait behind those who wait.
+    pub fn is_taken(&self, limits: &Limits, bytes: usize) -> bool {
+        !self.waiting.is_empty() || self.is_full(limits, bytes)
+    }
+}
+
 /// Counted since the start, or since `stats reset`.
 #[derive(Debug, Default, Clone)]
 pub struct Counters {
@@ -222,16 +247,18 @@ pub struct Counters {
 }
 
 impl Server {
-    pub fn new(name: ServerName) -> Self {
+    pub fn new(name: ServerName, limits: &Limits) -> Self {
         Self {
             name,
             health: Health::Up,
             epoch: 0,
             link: None,
-            stale_links: Vec::new(),
-            unheard: false,
-            heard_out: false,
+            quarantined: Vec::new(),
+            quarantine_given_up: false,
+            drained: false,
             missed: Missed::Nothing,
+            missed_bytes_max: limits.missed_bytes,
+            lacking_bytes_max: limits.lacking_bytes,
             owes_flush: false,
             lacks: Vec::new(),
             settles_ms: None,
@@ -320,7 +347,7 @@ impl Server {
         match (&mut lack.what, what) {
             (Lacking::Keys(old), Lacking::Keys(new)) => {
                 old.absorb(new);
-                if old.bytes > MISSED_BYTES_MAX {
+                if old.bytes > self.lacking_bytes_max {
                     lack.what = Lacking::Everything;
                 }
             }
@@ -390,7 +417,7 @@ impl Server {
     /// `brought`: it lay in its socket when it fell silent.
     pub fn miss_with(&mut self, key: &[u8], outcome: Outcome, brought: bool) {
         self.counters.missed += 1;
-        self.missed.add(key, outcome, brought);
+        self.missed.add(key, outcome, brought, self.missed_bytes_max);
     }
 
     /// Notes that it has missed a write that its partner acknowledged, and that leaves nothing of what was there. Writes
@@ -421,11 +448,14 @@ mod tests {
             let writes = server.missed.of(b"a").expect("it was missed");
             (writes.outcome(), writes.outcome_when_done())
         };
-        let mut server = Server::new(ServerName {
-            host: "10.0.0.1".to_owned(),
-            port: 11211,
-            address: crate::proxy::net::Address::Tcp("10.0.0.1:11211".parse().unwrap()),
-        });
+        let mut server = Server::new(
+            ServerName {
+                host: "10.0.0.1".to_owned(),
+                port: 11211,
+                address: crate::proxy::net::Address::Tcp("10.0.0.1:11211".parse().unwrap()),
+            },
+            &Limits::default(),
+        );
         server.miss_with(b"a", Outcome::Pending, true);
         assert!(server.missed.is_undecided() && server.missed.is_brought());
         server.missed.settle(b"a", Outcome::Settled, true);

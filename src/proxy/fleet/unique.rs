@@ -11,8 +11,6 @@ use std::collections::VecDeque;
 const UNIQUE_BITS: u32 = 44;
 /// What is left of 63, so that the unique is positive where numbers are signed.
 const TAG_BITS: u32 = 19;
-/// Tags of earlier lives that are not given again.
-const TAGS_REMEMBERED: usize = 1024;
 /// No item's unique: memcached counts from 1.
 const IMPOSSIBLE: u64 = u64::MAX;
 
@@ -21,14 +19,15 @@ const IMPOSSIBLE: u64 = u64::MAX;
 pub struct Tags(VecDeque<u32>);
 
 impl Tags {
-    /// A tag from a life's description: the same on every magent, and above 0; another where it was given before.
-    pub fn add(&mut self, description: &str) -> u32 {
+    /// A tag from a life's description: the same on every magent, and above 0; another where it is among the `remembered` that
+    /// were given last.
+    pub fn add(&mut self, description: &str, remembered: usize) -> u32 {
         let digest = md5::compute(description).0;
         let mut tag = u32::from_le_bytes([digest[0], digest[1], digest[2], digest[3]]) % (1 << TAG_BITS);
         while tag == 0 || self.0.contains(&tag) {
             tag = (tag + 1) % (1 << TAG_BITS);
         }
-        if self.0.len() == TAGS_REMEMBERED {
+        if self.0.len() >= remembered {
             self.0.pop_front();
         }
         self.0.push_back(tag);
@@ -67,7 +66,7 @@ mod tests {
     #[test]
     fn a_unique_is_good_for_the_life_that_it_came_from_only() {
         let mut tags = Tags::default();
-        let (one, other) = (tags.add("a server"), tags.add("a server"));
+        let (one, other) = (tags.add("a server", 1024), tags.add("a server", 1024));
         assert_ne!(one, other);
         let unique = tagged(one, 7);
         assert_eq!(untagged(one, unique), 7);

@@ -13,11 +13,6 @@ use crate::proxy::upstream::link::{Outgoing, write_out};
 use std::collections::VecDeque;
 use std::io::ErrorKind;
 
-/// Reads of one client in a row before the others get their turn.
-const READS_IN_A_ROW: usize = 8;
-/// Bytes of a read where there is no memory left.
-const SQUEEZED_READ_BYTES: usize = 4 << 10;
-
 /// The first byte of a connection whose client speaks the binary protocol (`protocol_binary.h`).
 const BINARY_MAGIC: u8 = 0x80;
 /// The log says at most this often that a client speaks a protocol that magent does not.
@@ -65,6 +60,10 @@ pub struct Client<N: Net> {
     pub replies: usize,
     /// How much its retrievals may ask for at a time.
     pub pace: Pace,
+    /// The retrieval in the queue of which keys have not been asked for yet; there is never more than one.
+    pub unasked: Option<usize>,
+    /// Retrievals in the queue that may concern any key; see `overtake`.
+    pub reads_of_any: usize,
     pub stage: Stage,
     /// It has sent something.
     pub has_asked: bool,
@@ -93,6 +92,8 @@ impl<N: Net> Client<N> {
             load: 0,
             replies: 0,
             pace,
+            unasked: None,
+            reads_of_any: 0,
             stage: Stage::Open,
             has_asked: false,
             readable: false,
@@ -165,7 +166,7 @@ impl<N: Net> Proxy<N> {
 
     /// Reads and handles what the client sent, as far as its limits allow.
     pub(in crate::proxy) fn read_client(&mut self, index: usize, to_the_end: bool, scratch: &mut [u8]) {
-        for _ in 0..READS_IN_A_ROW {
+        for _ in 0..self.settings.limits.client_reads {
             let share = self.client_share();
             let Some(client) = self.clients.get_mut(index) else {
                 return;
@@ -179,7 +180,7 @@ impl<N: Net> Proxy<N> {
                 true => scratch.len(),
                 // There is none for more of what has begun, and only for a little that is new.
                 false if client.input_bytes() > 0 => return self.squeeze(index),
-                false => SQUEEZED_READ_BYTES.min(scratch.len()),
+                false => self.settings.limits.squeezed_read_bytes.min(scratch.len()),
             };
             let scratch = &mut scratch[..room];
             match self.net.read(&mut client.socket, scratch) {

@@ -5,7 +5,7 @@ use crate::protocol::request::{self, After, Refusal, Request, Verb};
 use crate::proxy::Proxy;
 use crate::proxy::fleet::life::Version;
 use crate::proxy::front::client::{Input, Stage};
-use crate::proxy::front::transaction::Bytes;
+use crate::proxy::front::transaction::{Bytes, Work};
 use crate::proxy::net::{Level, Net};
 
 /// What became of the bytes at the front of a client's input.
@@ -162,6 +162,35 @@ impl<N: Net> Proxy<N> {
         }
         let id = self.open(client, request.noreply, request.key.len());
         self.start_removal(id, request.key, request::TOO_LARGE);
+    }
+
+    /// Starts, or starts again after it had to wait, a transaction for a request with keys. `bytes` are what is sent.
+    pub(in crate::proxy) fn begin_transaction(&mut self, id: usize, request: &Request<'_>, bytes: Bytes<'_>) {
+        if self.must_wait(request) {
+            return self.wait(id, request, self.whole(bytes));
+        }
+        match request.verb {
+            Verb::Get | Verb::Gets | Verb::Gat | Verb::Gats => self.start_read(id, request, bytes),
+            Verb::Add | Verb::Replace | Verb::Cas if self.farm.has_backups() => {
+                self.start_conditional(id, request, bytes);
+            }
+            _ => self.start_write(id, request, bytes),
+        }
+    }
+
+    /// Starts a transaction that had to wait for its key.
+    pub(in crate::proxy) fn begin_again(&mut self, id: usize) {
+        let work = std::mem::replace(&mut self.transactions[id].work, Work::Answered);
+        let whole = match work {
+            Work::Waiting(whole) => whole,
+            Work::Repair(repair) => return self.start_waiting_repair(id, repair),
+            Work::Refused(refused) => return self.start_removal_again(id, refused),
+            _ => unreachable!("only what waits is in a hold's queue"),
+        };
+        let bytes = whole.bytes();
+        if let Some((_, Ok(request))) = request::parse(bytes) {
+            self.begin_transaction(id, &request, Bytes::Again(&whole));
+        }
     }
 
     /// The end of a list of keys that has none: magent lists nobody's keys, and a tool that asks waits for an end.

@@ -14,18 +14,12 @@ use crate::proxy::upstream::link::Outgoing;
 use crate::words::Size;
 use std::collections::VecDeque;
 
-/// What a client may always have: some requests, or a portion of small values.
-const SHARE_BYTES_MIN: usize = 8 << 10;
 /// A client may have one part in so many of what is left.
 const SHARE_OF_FREE: usize = 4;
-/// What is held of less than this counts as little.
-const HEAVY_BYTES: usize = 16 << 10;
 /// Where nothing could be given back, so long nobody looks again.
 const IN_VAIN_PAUSE_MS: u64 = 10;
 /// Unless one part in so many of `--max-memory` has come since.
 const PARTS_MORE: usize = 8;
-/// Clients that go on in a turn when there is memory again.
-const RELAXED_IN_A_TURN: usize = 16;
 
 /// Where memory is short.
 #[derive(Default)]
@@ -47,14 +41,15 @@ impl<N: Net> Proxy<N> {
     /// Bytes that may be held for one client: requests in flight, and replies that have come or are foreseen.
     pub(in crate::proxy) fn client_share(&self) -> usize {
         let free = self.settings.memory_bytes_max.saturating_sub(self.pool.in_use());
-        let share = (free / SHARE_OF_FREE).max(SHARE_BYTES_MIN);
-        share.min(self.settings.limits.client_bytes)
+        let limits = &self.settings.limits;
+        let share = (free / SHARE_OF_FREE).max(limits.client_bytes_min);
+        share.min(limits.client_bytes)
     }
 
     /// Notes a client that has come to hold much.
     pub(in crate::proxy) fn note_weight(&mut self, index: usize) {
         let client = &mut self.clients[index];
-        if !client.is_heavy && client.footprint() >= HEAVY_BYTES {
+        if !client.is_heavy && client.footprint() >= self.settings.limits.light_bytes {
             client.is_heavy = true;
             self.tight.heavy.push(index);
         }
@@ -89,7 +84,7 @@ impl<N: Net> Proxy<N> {
             self.shed();
         }
         self.let_one_go_beyond();
-        for _ in 0..RELAXED_IN_A_TURN {
+        for _ in 0..self.settings.limits.relaxed_in_a_turn {
             if !self.may_relax() {
                 return;
             }
@@ -138,7 +133,7 @@ impl<N: Net> Proxy<N> {
             let Some(client) = self.clients.get_mut(index) else {
                 return false;
             };
-            client.is_heavy &= client.footprint() >= HEAVY_BYTES;
+            client.is_heavy &= client.footprint() >= self.settings.limits.light_bytes;
             client.is_heavy
         });
         // An index may have been given to another client since.

@@ -209,7 +209,7 @@ impl<N: Net> Proxy<N> {
     /// A leg was cut off: its link died before the answer came. The legs of one transaction fail over one by one.
     pub(in crate::proxy) fn leg_lost(&mut self, server: usize, leg: Leg) {
         match leg.purpose {
-            Purpose::Stale { .. } => return,
+            Purpose::GivenUp { .. } => return,
             Purpose::Probe => {
                 // What was said so far is not to be completed by another answer.
                 self.farm.servers[server].introduction = Default::default();
@@ -222,13 +222,13 @@ impl<N: Net> Proxy<N> {
         match leg.purpose {
             Purpose::Read(ask) => self.read_lost(server, id, ask, &leg),
             Purpose::MirrorTouch => self.mirror_touch_done(server, &leg, None),
-            Purpose::Write(side) => self.write_lost(id, side, leg.brought),
+            Purpose::Write(side) => self.write_lost(id, side, leg.delivered),
             Purpose::Size(side) => self.size_answered(id, side, None),
-            Purpose::Conditional(side) => self.conditional_lost(id, side, leg.brought),
+            Purpose::Conditional(side) => self.conditional_lost(id, side, leg.delivered),
             Purpose::Broadcast(server) => self.broadcast_answer(id, server, None),
             Purpose::Survey => self.survey_step(id),
-            Purpose::RepairFetch | Purpose::RepairCheck | Purpose::RepairStore => self.repair_lost(id, leg.brought),
-            Purpose::Probe | Purpose::Forget | Purpose::Stale { .. } => {}
+            Purpose::RepairFetch | Purpose::RepairCheck | Purpose::RepairStore => self.repair_lost(id, leg.delivered),
+            Purpose::Probe | Purpose::Forget | Purpose::GivenUp { .. } => {}
         }
     }
 }

@@ -7,7 +7,6 @@ use crate::proxy::fleet::clock::RELATIVE_EXPTIME_MAX_S;
 use crate::proxy::fleet::server::Health;
 use crate::proxy::front::transaction::{Bytes, NO_SERVER, Text, Work};
 use crate::proxy::net::Net;
-use crate::proxy::replicate::gate::PastGate;
 use crate::proxy::upstream::link::Purpose;
 
 pub struct Broadcast {
@@ -57,8 +56,7 @@ impl<N: Net> Proxy<N> {
                     _ => line.to_vec(),
                 };
                 let parts = [&own, &b"\r\n"[..]];
-                let purpose = Purpose::Broadcast(server);
-                self.send_change(&PastGate::AllKeys, server, purpose, id, Bytes::Parts(&parts));
+                self.send(server, Purpose::Broadcast(server), id, Bytes::Parts(&parts), 0);
             } else if request.verb == Verb::FlushAll {
                 self.flush_missed(server);
             }
@@ -108,8 +106,13 @@ impl<N: Net> Proxy<N> {
         self.flushes += 1;
         for server in 0..self.farm.servers.len() {
             if self.farm.servers[server].is_up() {
-                let (purpose, bytes) = (Purpose::Broadcast(server), Bytes::Parts(&[b"flush_all\r\n"]));
-                self.send_change(&PastGate::AllKeys, server, purpose, id, bytes);
+                self.send(
+                    server,
+                    Purpose::Broadcast(server),
+                    id,
+                    Bytes::Parts(&[b"flush_all\r\n"]),
+                    0,
+                );
             }
         }
         self.broadcast_step(id);

@@ -2,9 +2,9 @@
 //!
 //! They go to the server that decides ([`Place::first`](crate::proxy::fleet::farm::Place)), and only if it stored does its partner get a
 //! plain set of the same item; where there was nothing to replace, what the partner may still have is removed. Between
-//! the two such a write has the key alone ([`Access::Alone`](crate::proxy::replicate::gate::Access)): later writes to it wait, so
-//! that both servers apply a key's writes in the same order. Other keys are not concerned. An add is deferred while it is not
-//! known which life its server is in: what an empty one stored would be seen.
+//! the two the key is held: later writes to it wait, so that both servers apply a key's writes in the same order. Other
+//! keys are not concerned. An add is put off while it is not known which life its server is in: what an empty one stored
+//! would be seen.
 
 use crate::buffer::Slice;
 use crate::protocol::request::{self, Request, Verb};
@@ -16,10 +16,42 @@ use crate::proxy::fleet::unique;
 use crate::proxy::front::dispatch::{LINE_END, deletion};
 use crate::proxy::front::transaction::{Bytes, NO_SERVER, Text, Work};
 use crate::proxy::net::Net;
-use crate::proxy::replicate::gate::{Deferred, Pass};
+use crate::proxy::replicate::write::key_of;
 use crate::proxy::settings::Ack;
 use crate::proxy::upstream::link::{Purpose, Side};
-use std::rc::Rc;
+use std::collections::{HashMap, VecDeque};
+
+/// Keys with a write in progress that others must wait for, and the transactions that do.
+#[derive(Default)]
+pub struct Holds(HashMap<Box<[u8]>, VecDeque<usize>>);
+
+impl Holds {
+    pub fn is_held(&self, key: &[u8]) -> bool {
+        !self.0.is_empty() && self.0.contains_key(key)
+    }
+
+    /// Whether a command has to wait for an earlier write to this key. A plain retrieval overtakes that write's second
+    /// half, which changes nothing that it could see, but not the writes that wait.
+    fn bars(&self, verb: Verb, key: &[u8]) -> bool {
+        let only_reads = matches!(verb, Verb::Get | Verb::Gets);
+        self.0
+            .get(key)
+            .is_some_and(|waiting| !only_reads || !waiting.is_empty())
+    }
+
+    /// Lets what comes to this key wait from here on.
+    pub fn hold(&mut self, key: &[u8]) {
+        self.0.insert(key.into(), VecDeque::new());
+    }
+
+    /// Puts a transaction behind those that wait for a key.
+    pub fn wait(&mut self, key: &[u8], transaction: usize) {
+        if let Some(waiting) = self.0.get_mut(key) {
+            waiting.push_back(transaction);
+        }
+    }
+}
+
 pub struct Conditional {
     verb: Verb,
     /// The server that decides, and its partner.
@@ -30,7 +62,6 @@ pub struct Conditional {
     flushes: u64,
     /// Its partner was to decide, and was lost; whether it fell silent and had been sent this, so that it may do the same.
     failed_over: Option<bool>,
-    pub pass: Pass,
     stage: Stage,
 }
 
@@ -44,26 +75,61 @@ enum Stage {
 }
 
 impl<N: Net> Proxy<N> {
-    pub(in crate::proxy) fn start_conditional(
-        &mut self,
-        id: usize,
-        request: &Request<'_>,
-        bytes: Bytes<'_>,
-        pass: Pass,
-    ) {
-        self.statistics.count_write(request.verb);
-        self.decide(id, request, bytes, true, (None, pass));
+    /// Whether a request has to wait for an earlier write to one of its keys.
+    pub(in crate::proxy) fn must_wait(&self, request: &Request<'_>) -> bool {
+        !self.holds.0.is_empty() && self.barred_key(request).is_some()
     }
 
-    /// Sends a conditional write to the server that decides about it now. It may be deferred where nothing that its client
-    /// asked later is on its way yet.
+    /// A key of a request that an earlier write bars. Of a wide get only the first keys are looked at: it may as well
+    /// come before writes that have not begun, and what follows of it is asked for later anyway.
+    fn barred_key<'a>(&self, request: &Request<'a>) -> Option<&'a [u8]> {
+        let most = match request.verb {
+            Verb::Get | Verb::Gets => self.settings.limits.keys_looked_at,
+            _ => usize::MAX,
+        };
+        let mut first = request.keys_concerned().take(most);
+        first.find(|key| self.holds.bars(request.verb, key))
+    }
+
+    pub(in crate::proxy) fn wait(&mut self, id: usize, request: &Request<'_>, whole: Slice) {
+        let key = self.barred_key(request);
+        self.holds.wait(key.unwrap_or(request.key), id);
+        self.transactions[id].work = Work::Waiting(whole);
+        // What the client asks next must not be answered from before this.
+        if let Some(client) = self.transactions[id].client {
+            self.raise_barrier(client);
+        }
+    }
+
+    /// Lets go of a key: those that waited for it are started in their order, until one of them holds it again.
+    pub(in crate::proxy) fn release(&mut self, key: &[u8]) {
+        let mut waiting = self.holds.0.remove(key).unwrap_or_default();
+        while let Some(id) = waiting.pop_front() {
+            self.begin_again(id);
+            if let Some(queue) = self.holds.0.get_mut(key) {
+                // Those that still wait come before any that came to wait meanwhile.
+                while let Some(id) = waiting.pop_back() {
+                    queue.push_front(id);
+                }
+            }
+        }
+    }
+
+    pub(in crate::proxy) fn start_conditional(&mut self, id: usize, request: &Request<'_>, bytes: Bytes<'_>) {
+        self.statistics.count_write(request.verb);
+        self.holds.hold(request.key);
+        self.decide(id, request, bytes, true, None);
+    }
+
+    /// Sends a conditional write, whose key is held, to the server that decides about it now. It may be put off where
+    /// nothing that its client asked later is on its way yet.
     fn decide(
         &mut self,
         id: usize,
         request: &Request<'_>,
         bytes: Bytes<'_>,
         may_wait: bool,
-        (failed_over, pass): (Option<bool>, Pass),
+        failed_over: Option<bool>,
     ) {
         let place = self.farm.place(request.key);
         let first = &self.farm.servers[place.first];
@@ -71,14 +137,11 @@ impl<N: Net> Proxy<N> {
         let unknown = request.verb == Verb::Add && self.farm.may_be_elsewhere(request.key, place.first);
         if !first.is_up() || unknown {
             self.answer(id, NO_SERVER);
-            return self.leave_gate(pass);
+            return self.release(request.key);
         }
         // Whether that one has just been started anew is not known: it would store, and somebody might see it.
         if may_wait && request.verb == Verb::Add && place.second.is_some() && !first.confirmed {
-            self.transactions[id].work = Work::Waiting(self.whole(bytes));
-            self.bar_what_follows(id);
-            let who = id;
-            return self.gate.defer(Deferred { who, pass, failed_over });
+            return self.put_off(id, bytes, failed_over);
         }
         let purpose = Purpose::Conditional(Side::First);
         let exptime = self.exptime_on(place.first, request.exptime);
@@ -93,10 +156,10 @@ impl<N: Net> Proxy<N> {
             let whole = self.whole(bytes);
             let data = &whole.bytes()[whole.len() - request.value_len - LINE_END.len()..];
             let parts: [&[u8]; 3] = [&line, LINE_END, data];
-            self.send_change(&pass, place.first, purpose, id, Bytes::Parts(&parts));
+            self.send(place.first, purpose, id, Bytes::Parts(&parts), 0);
             whole
         } else {
-            let leg = self.send_change(&pass, place.first, purpose, id, bytes);
+            let leg = self.send(place.first, purpose, id, bytes, 0);
             leg.request.clone()
         };
         self.transactions[id].work = Work::Conditional(Conditional {
@@ -105,28 +168,42 @@ impl<N: Net> Proxy<N> {
             request: kept,
             flushes: self.flushes,
             failed_over,
-            pass,
             stage: Stage::Deciding,
         });
     }
 
-    /// Sends what was deferred, if the life of its server is known now or the server is down. Returns whether there was any.
-    pub(in crate::proxy) fn decide_deferred(&mut self) -> bool {
-        let before = self.gate.take_deferred();
+    /// A request in a piece that can be kept.
+    pub(in crate::proxy) fn whole(&self, bytes: Bytes<'_>) -> Slice {
+        match bytes {
+            Bytes::Parts(parts) => self.pool.copy(parts),
+            Bytes::Again(slice) => slice.clone(),
+        }
+    }
+
+    /// Keeps a conditional write, whose key is held, until it is known which life the server that decides is in.
+    fn put_off(&mut self, id: usize, bytes: Bytes<'_>, failed_over: Option<bool>) {
+        self.transactions[id].work = Work::Waiting(self.whole(bytes));
+        self.put_off.push((id, failed_over));
+        if let Some(client) = self.transactions[id].client {
+            self.raise_barrier(client);
+        }
+    }
+
+    /// Sends what was put off, if it is known now or the server is down. Returns whether there was any.
+    pub(in crate::proxy) fn decide_what_was_put_off(&mut self) -> bool {
+        let before = std::mem::take(&mut self.put_off);
         let count = before.len();
-        for Deferred { who, pass, failed_over } in before {
-            let work = std::mem::replace(&mut self.transactions[who].work, Work::Answered);
+        for (id, failed_over) in before {
+            let work = std::mem::replace(&mut self.transactions[id].work, Work::Answered);
             let Work::Waiting(whole) = work else {
-                unreachable!("what is deferred waits");
+                unreachable!("what is put off waits");
             };
-            match request::parse(whole.bytes()) {
-                Some((_, Ok(request))) => {
-                    self.decide(who, &request, Bytes::Again(&whole), true, (failed_over, pass));
-                }
-                _ => unreachable!("what is deferred was parsed before"),
+            let bytes = whole.bytes();
+            if let Some((_, Ok(request))) = request::parse(bytes) {
+                self.decide(id, &request, Bytes::Again(&whole), true, failed_over);
             }
         }
-        self.gate.deferred_count() < count
+        self.put_off.len() < count
     }
 
     fn take_conditional(&mut self, id: usize) -> Conditional {
@@ -155,11 +232,8 @@ impl<N: Net> Proxy<N> {
                         self.take_back(&conditional);
                     }
                     return match self.farm.may_be_elsewhere(&conditional.key(), conditional.servers.0) {
-                        true => self.conditional_failed(id, conditional),
-                        false => {
-                            let failed_over = conditional.failed_over;
-                            self.decide_elsewhere(id, conditional, failed_over);
-                        }
+                        true => self.conditional_failed(id, &conditional),
+                        false => self.decide_elsewhere(id, &conditional, conditional.failed_over),
                     };
                 }
                 if let (Some(second), Some(brought)) = (conditional.servers.1, conditional.failed_over) {
@@ -178,7 +252,7 @@ impl<N: Net> Proxy<N> {
                 let refused_anew = refused && conditional.failed_over.is_some();
                 let concerns_second = stored && !flushed || nothing_there || refused_anew;
                 let Some(second) = conditional.servers.1.filter(|_| concerns_second) else {
-                    return self.conditional_over(id, conditional, status, &text);
+                    return self.conditional_over(id, &conditional, status, &text);
                 };
                 if !self.farm.servers[second].is_up() {
                     let key = conditional.key();
@@ -189,17 +263,13 @@ impl<N: Net> Proxy<N> {
                         false if brought && !refused => {}
                         false => self.farm.servers[second].miss(&key),
                     }
-                    return self.conditional_over(id, conditional, status, &text);
+                    return self.conditional_over(id, &conditional, status, &text);
                 }
                 if refused {
                     // It is back, and may have stored what is refused here.
-                    let waiting = Waiting {
-                        write: id,
-                        reply: Some(text),
-                        instead: None,
-                    };
-                    self.heal(conditional.servers.0, second, &conditional.key(), Some(waiting));
-                    return self.leave_gate(conditional.pass);
+                    let (key, reply) = (conditional.key(), Some(text));
+                    self.heal(conditional.servers.0, second, &key, Some(Waiting { write: id, reply }));
+                    return self.release(&key);
                 }
                 match stored {
                     true => self.copy_to_second(id, second, &conditional),
@@ -224,7 +294,7 @@ impl<N: Net> Proxy<N> {
                 Stage::Removing(decided, text, epoch)
             }
             Stage::Copying(decided, text, _) | Stage::Removing(decided, text, _) => {
-                return self.conditional_over(id, conditional, decided, &text);
+                return self.conditional_over(id, &conditional, decided, &text);
             }
         };
         self.transactions[id].work = Work::Conditional(conditional);
@@ -237,20 +307,20 @@ impl<N: Net> Proxy<N> {
         match (side, conditional.stage.clone()) {
             (Side::Second, Stage::Copying(status, text, epoch) | Stage::Removing(status, text, epoch)) => {
                 let Some(second) = second else {
-                    return self.conditional_over(id, conditional, status, &text);
+                    return self.conditional_over(id, &conditional, status, &text);
                 };
                 if self.transactions[id].answered || self.farm.servers[first].is_still(epoch) {
                     self.farm.servers[second].miss_anew(&key, brought);
-                    self.conditional_over(id, conditional, status, &text);
+                    self.conditional_over(id, &conditional, status, &text);
                 } else {
                     // The server that decided was lost since, perhaps with its memory.
                     self.farm.servers[second].miss_with(&key, Outcome::Open, brought);
-                    self.conditional_failed(id, conditional);
+                    self.conditional_failed(id, &conditional);
                 }
             }
             _ => {
                 let Some(second) = second else {
-                    return self.conditional_failed(id, conditional);
+                    return self.conditional_failed(id, &conditional);
                 };
                 if !self.farm.servers[second].is_up() {
                     // The server that was asked is the only one that may have it.
@@ -258,20 +328,20 @@ impl<N: Net> Proxy<N> {
                         self.farm.servers[second].missed.settle(&key, Outcome::Open, true);
                     }
                     self.farm.miss_for_now(second, &key, false);
-                    return self.conditional_failed(id, conditional);
+                    return self.conditional_failed(id, &conditional);
                 }
                 if self.farm.may_be_elsewhere(&key, second) {
                     self.farm.servers[second].may_lack(&key, first);
-                    return self.conditional_failed(id, conditional);
+                    return self.conditional_failed(id, &conditional);
                 }
                 self.farm.miss_for_now(first, &key, brought);
-                self.decide_elsewhere(id, conditional, Some(brought));
+                self.decide_elsewhere(id, &conditional, Some(brought));
             }
         }
     }
 
     /// The server that was asked is none that can decide any more; its partner is.
-    fn decide_elsewhere(&mut self, id: usize, conditional: Conditional, failed_over: Option<bool>) {
+    fn decide_elsewhere(&mut self, id: usize, conditional: &Conditional, failed_over: Option<bool>) {
         let whole = conditional.request.clone();
         let bytes = whole.bytes();
         let Some((_, Ok(request))) = request::parse(bytes) else {
@@ -281,13 +351,7 @@ impl<N: Net> Proxy<N> {
         let request = Request { number: 0, ..request };
         let last_asked = |client: usize| self.clients[client].queue.back() == Some(&id);
         let may_wait = self.transactions[id].client.is_none_or(last_asked);
-        self.decide(
-            id,
-            &request,
-            Bytes::Again(&whole),
-            may_wait,
-            (failed_over, conditional.pass),
-        );
+        self.decide(id, &request, Bytes::Again(&whole), may_wait, failed_over);
     }
 
     /// Sends the partner a plain set of the item that was stored.
@@ -307,40 +371,44 @@ impl<N: Net> Proxy<N> {
         );
         let parts: [&[u8]; 3] = [&line, LINE_END, &whole[line_len..]];
         let purpose = Purpose::Conditional(Side::Second);
-        self.send_change(&conditional.pass, second, purpose, id, Bytes::Parts(&parts));
+        self.send(second, purpose, id, Bytes::Parts(&parts), 0);
     }
 
     fn remove_from_second(&mut self, id: usize, second: usize, conditional: &Conditional) {
         let key = conditional.key();
         let purpose = Purpose::Conditional(Side::Second);
-        let parts = deletion(&key);
-        self.send_change(&conditional.pass, second, purpose, id, Bytes::Parts(&parts));
+        self.send(second, purpose, id, Bytes::Parts(&deletion(&key)), 0);
     }
 
     /// Undoes an add where the item may be on the partner.
     fn take_back(&mut self, conditional: &Conditional) {
         let key = conditional.key();
-        let (server, parts) = (conditional.servers.0, deletion(&key));
-        self.send_change(&conditional.pass, server, Purpose::Forget, 0, Bytes::Parts(&parts));
+        self.send(
+            conditional.servers.0,
+            Purpose::Forget,
+            0,
+            Bytes::Parts(&deletion(&key)),
+            0,
+        );
     }
 
-    fn conditional_failed(&mut self, id: usize, conditional: Conditional) {
+    fn conditional_failed(&mut self, id: usize, conditional: &Conditional) {
         self.conditional_over(id, conditional, Status::Error, &Text::new(NO_SERVER));
     }
 
-    fn conditional_over(&mut self, id: usize, conditional: Conditional, status: Status, text: &Text) {
+    fn conditional_over(&mut self, id: usize, conditional: &Conditional, status: Status, text: &Text) {
         if self.transactions[id].answered {
             self.end_if_over(id);
         } else {
             self.statistics.count_outcome(conditional.verb, status);
             self.answer(id, text.bytes());
         }
-        self.leave_gate(conditional.pass);
+        self.release(&conditional.key());
     }
 }
 
 impl Conditional {
-    fn key(&self) -> Rc<[u8]> {
-        self.pass.key().map_or_else(|| Rc::from(&b""[..]), Rc::clone)
+    fn key(&self) -> Box<[u8]> {
+        key_of(self.request.bytes()).unwrap_or(&[]).into()
     }
 }

@@ -10,21 +10,15 @@ use crate::protocol::SERVER_LINE_BYTES_MAX;
 use crate::protocol::request::{Keys, Request, TOO_LARGE, Verb};
 use crate::protocol::response::{Response, Status};
 use crate::proxy::Proxy;
-use crate::proxy::fleet::farm::Place;
 use crate::proxy::fleet::unique;
 use crate::proxy::front::dispatch::LINE_END;
 use crate::proxy::front::transaction::{Bytes, NO_SERVER, Work};
 use crate::proxy::net::Net;
-use crate::proxy::replicate::gate::{Access, Entry, Gate, Pass};
 use crate::proxy::replicate::merge::Merge;
-use crate::proxy::replicate::reading::{Reading, Reads};
+use crate::proxy::replicate::overtake::Counted;
 use crate::proxy::settings::Miss;
 use crate::proxy::upstream::link::{Ask, Leg, Part, Purpose};
 use std::borrow::Cow;
-
-/// Times that a server which may lack a key is asked for it again, while a write to it is on its way to both servers; one
-/// takes as long as the other.
-const AGAIN_MAX: u8 = 16;
 
 /// Whether the partner of a server that does not have a key is to be asked for it.
 enum Worth {
@@ -39,6 +33,8 @@ pub struct Read {
     exptime: i64,
     keys: usize,
     hits: usize,
+    /// The request, where there is one key and backups.
+    only: Option<Slice>,
     /// Times that servers were asked for what was not there.
     again: u8,
     /// Of a gat: some server has done its part of it.
@@ -61,19 +57,7 @@ pub struct Read {
     queued: bool,
     /// It has waited, and may be asked for before those that still wait.
     has_turn: bool,
-    /// It waits for the gate of the next key.
-    at_gate: bool,
-    /// What of its client's must not overtake it: what changes its keys, and while some are not asked for, anything.
-    pub reading: Option<Reading>,
-    unasked: Option<Reading>,
-}
-
-/// Why no more keys can be asked for now.
-enum Hindrance {
-    /// It is this server's turn to send other large values.
-    Server(usize),
-    /// Somebody has the next key alone.
-    Gate,
+    pub counted: Counted,
 }
 
 /// Keys to ask for elsewhere: each with a space before it, and their slots.
@@ -94,10 +78,11 @@ pub struct Share {
 }
 
 impl Read {
-    /// Lets what its client asked later go on.
-    pub fn discount(&mut self, gate: &mut Gate) {
-        for reading in [self.reading.take(), self.unasked.take()].into_iter().flatten() {
-            gate.has_read(reading);
+    /// Whether the key is, or may be, one of those asked for.
+    pub fn may_concern(&self, key: &[u8]) -> bool {
+        match &self.only {
+            Some(request) => only_key(request.bytes()) == key,
+            None => true,
         }
     }
 
@@ -138,14 +123,7 @@ impl<N: Net> Proxy<N> {
         }
     }
 
-    /// A gat of one key has a pass.
-    pub(in crate::proxy) fn start_read(
-        &mut self,
-        id: usize,
-        request: &Request<'_>,
-        bytes: Bytes<'_>,
-        pass: Option<Pass>,
-    ) {
+    pub(in crate::proxy) fn start_read(&mut self, id: usize, request: &Request<'_>, bytes: Bytes<'_>) {
         match request.verb.is_get_and_touch() {
             true => self.statistics.cmd_touch += request.key_count as u64,
             false => self.statistics.cmd_get += request.key_count as u64,
@@ -158,6 +136,7 @@ impl<N: Net> Proxy<N> {
             exptime: request.exptime,
             keys: request.key_count,
             hits: 0,
+            only: None,
             again: 0,
             touched: false,
             touched_all: false,
@@ -169,21 +148,11 @@ impl<N: Net> Proxy<N> {
             portion: 0,
             queued: false,
             has_turn: false,
-            at_gate: false,
-            reading: None,
-            unasked: None,
+            counted: Counted::Not,
         });
-        if request.key_count == 1 {
-            self.start_read_of_one(id, request, bytes, pass.as_ref());
-        } else {
-            self.start_portions(id, request);
+        if request.key_count > 1 {
+            return self.start_portions(id, request);
         }
-        if let Some(pass) = pass {
-            self.leave_gate(pass);
-        }
-    }
-
-    fn start_read_of_one(&mut self, id: usize, request: &Request<'_>, bytes: Bytes<'_>, pass: Option<&Pass>) {
         let place = self.farm.place(request.key);
         let foreseen_bytes = self.bulk_bytes_of(id, 1);
         if foreseen_bytes > 0
@@ -201,11 +170,13 @@ impl<N: Net> Proxy<N> {
         let bytes = timed.as_ref().map_or(bytes, Bytes::Again);
         let leg = self.send(place.first, Purpose::Read(Ask::First), id, bytes, 1);
         leg.foreseen_bytes = foreseen_bytes;
-        self.farm.servers[place.first].bulk.asked(foreseen_bytes);
-        self.count_read(id, place.second.map(|_| request.key));
-        if let Some(pass) = pass {
-            self.mirror_touch(pass, id, request.key, request.exptime, place);
+        let sent = leg.request.clone();
+        self.farm.servers[place.first].bulk.foreseen_bytes += foreseen_bytes;
+        if place.second.is_some() {
+            self.read_mut(id).only = Some(sent);
         }
+        self.count_read(id, place.second.map(|_| request.key));
+        self.mirror_touch(id, request.key, request.exptime, request.verb, place);
     }
 
     /// Begins a retrieval that is asked for in portions.
@@ -213,7 +184,7 @@ impl<N: Net> Proxy<N> {
         self.count_read(id, None);
         self.read_mut(id).rest = Some(self.pool.copy(&[request.keys.rest()]));
         if let Some(client) = self.transactions[id].client {
-            self.read_mut(id).unasked = Some(self.gate.reads(client, Reads::Unasked));
+            self.clients[client].unasked = Some(id);
         }
         self.ask_portion(id);
     }
@@ -266,20 +237,13 @@ impl<N: Net> Proxy<N> {
                 false => server.bulk.is_taken(&self.settings.limits, bytes),
             };
             if key_bytes > 0 && waits {
-                (keys, waits_for) = (before, Some(Hindrance::Server(place.first)));
+                (keys, waits_for) = (before, Some(place.first));
                 break;
-            }
-            if verb.is_get_and_touch() {
-                let Some(pass) = self.pass_to_touch(id, key, place, asked > 0) else {
-                    (keys, waits_for) = (before, Some(Hindrance::Gate));
-                    break;
-                };
-                self.mirror_touch(&pass, id, key, exptime, place);
-                self.leave_gate(pass);
             }
             let target = (place.first, Ask::First);
             let header = self.header_for(id, place.first, &header);
             add_to_share(&mut shares, &mut used, target, &header, key, slot);
+            self.mirror_touch(id, key, exptime, verb, place);
             asked += 1;
         }
         self.read_mut(id).portion = asked;
@@ -290,37 +254,15 @@ impl<N: Net> Proxy<N> {
         let has_rest = Keys::of(rest).next().is_some();
         if has_rest {
             self.read_mut(id).rest = Some(text.part(text.len() - rest.len(), rest.len()));
-        } else if let Some(unasked) = self.read_mut(id).unasked.take() {
-            self.gate.has_read(unasked);
+        } else if let Some(client) = client {
+            self.clients[client].unasked = None;
         }
         self.send_shares(id, shares, used, key_bytes);
         match waits_for {
             _ if used > 0 || !has_rest => self.read_step(id),
-            Some(Hindrance::Server(server)) => self.wait_for_turn(id, server),
-            Some(Hindrance::Gate) => self.read_mut(id).at_gate = true,
+            Some(server) => self.wait_for_turn(id, server),
             None => self.reads_to_go_on.push(id),
         }
-    }
-
-    /// Lets a gat of many keys in to the next of them. Where it cannot go in, it waits for that if it `asks` for nothing yet.
-    fn pass_to_touch(&mut self, id: usize, key: &[u8], place: Place, asks: bool) -> Option<Pass> {
-        if asks && self.gate.is_held(key) {
-            return None;
-        }
-        match self.gate.enter(key, place.slot, Access::Touch, id) {
-            Entry::Go(pass) => Some(pass),
-            Entry::Wait => None,
-        }
-    }
-
-    /// A gat of many keys may go on with the one that it has waited for.
-    pub(in crate::proxy) fn has_turn_at_gate(&mut self, id: usize) {
-        self.read_mut(id).at_gate = false;
-        if self.transactions[id].client.is_none() {
-            self.transactions[id].work = Work::Answered;
-            return self.end_if_over(id);
-        }
-        self.continue_read(id);
     }
 
     /// Lets a retrieval wait for a server's turn. What is behind others of its client has its turn when these are answered.
@@ -328,14 +270,18 @@ impl<N: Net> Proxy<N> {
         let is_next = |client: usize| self.clients[client].queue.front() == Some(&id);
         if self.transactions[id].client.is_some_and(is_next) {
             self.read_mut(id).queued = true;
-            self.farm.servers[server].bulk.wait(id);
+            self.farm.servers[server].bulk.waiting.push_back(id);
         }
     }
 
     /// A large portion, or a single large value, has come or will not come.
     fn bulk_came(&mut self, server: usize, leg: &Leg) {
-        if leg.foreseen_bytes > 0 && self.farm.servers[server].bulk.came(leg.foreseen_bytes) {
-            self.bulk_done.push(server);
+        if leg.foreseen_bytes > 0 {
+            let bulk = &mut self.farm.servers[server].bulk;
+            bulk.foreseen_bytes -= leg.foreseen_bytes;
+            if !bulk.waiting.is_empty() {
+                self.bulk_done.push(server);
+            }
         }
     }
 
@@ -346,17 +292,18 @@ impl<N: Net> Proxy<N> {
         }
         for server in std::mem::take(&mut self.bulk_done) {
             // Each of them may come to wait again.
-            for _ in 0..self.farm.servers[server].bulk.waiting_count() {
-                let Some(id) = self.farm.servers[server].bulk.next(&self.settings.limits) else {
+            for _ in 0..self.farm.servers[server].bulk.waiting.len() {
+                let bulk = &mut self.farm.servers[server].bulk;
+                if bulk.is_full(&self.settings.limits, 1) {
+                    break;
+                }
+                let Some(id) = bulk.waiting.pop_front() else {
                     break;
                 };
                 if let Some(Work::Read(read)) = self.transactions.get_mut(id).map(|transaction| &mut transaction.work) {
                     (read.queued, read.has_turn) = (false, true);
                 }
                 self.continue_read(id);
-            }
-            if self.farm.servers[server].bulk.is_stuck() {
-                self.bulk_done.push(server);
             }
         }
     }
@@ -374,10 +321,11 @@ impl<N: Net> Proxy<N> {
                     add_to_share(&mut shares, &mut used, (partner, ask), &header, key, slot);
                 }
                 Some(partner) => {
+                    let again_max = self.settings.limits.reads_again;
                     let again = self.read_mut(id).again;
                     let target = match self.is_worth_asking(key, server, partner) {
                         Worth::Now => (partner, ask),
-                        Worth::Later if again == AGAIN_MAX => (partner, ask),
+                        Worth::Later if again == again_max => (partner, ask),
                         Worth::Later => (server, Ask::First),
                         Worth::Never => continue,
                     };
@@ -389,8 +337,9 @@ impl<N: Net> Proxy<N> {
                 None => self.read_mut(id).failure = Some(NO_SERVER),
             }
         }
+        let again_max = self.settings.limits.reads_again;
         let read = self.read_mut(id);
-        read.again = (read.again + 1).min(AGAIN_MAX);
+        read.again = (read.again + 1).min(again_max);
         if read.keys > 1 {
             read.merge.get_or_insert_default();
         }
@@ -404,7 +353,7 @@ impl<N: Net> Proxy<N> {
         let unsure = here.lacks(key, partner) > 0 || here.doubt() > 0;
         let sound = there.lacks(key, server) == 0 && there.doubt() == 0;
         // What the partner has while a write is on its way may be what the server asked first refused.
-        let at_rest = !self.gate.is_held(key) && !self.gate.has_writes(self.farm.place(key).slot);
+        let at_rest = !self.holds.is_held(key) && self.writes[usize::from(self.farm.place(key).bucket)] == 0;
         match (unsure, at_rest) {
             (true, false) if here.is_up() => Worth::Later,
             (true, _) => Worth::Now,
@@ -426,9 +375,7 @@ impl<N: Net> Proxy<N> {
             leg.cursor = share.header_len;
             leg.slots_start = slots_start;
             leg.foreseen_bytes = key_bytes * share.slots.len();
-            self.farm.servers[share.server]
-                .bulk
-                .asked(key_bytes * share.slots.len());
+            self.farm.servers[share.server].bulk.foreseen_bytes += key_bytes * share.slots.len();
         }
         self.shares = shares;
     }
@@ -598,8 +545,8 @@ impl<N: Net> Proxy<N> {
             self.statistics.get_hits += hits;
             self.statistics.get_misses += misses;
         }
-        let work = std::mem::replace(&mut self.transactions[id].work, Work::Answered);
-        work.leave_behind(&mut self.gate);
+        self.discount_read(id);
+        self.transactions[id].work = Work::Answered;
         self.answer(id, last);
     }
 
@@ -612,8 +559,7 @@ impl<N: Net> Proxy<N> {
         let Work::Read(read) = &mut transaction.work else {
             return;
         };
-        let waits = read.queued || read.at_gate || transaction.legs > 0;
-        let Some(client) = transaction.client.filter(|_| !waits) else {
+        let Some(client) = transaction.client.filter(|_| transaction.legs == 0 && !read.queued) else {
             return;
         };
         let held_max = self.client_share().min(self.settings.limits.portion_bytes);
@@ -625,12 +571,12 @@ impl<N: Net> Proxy<N> {
 
     /// The client is gone: what has not been asked for is not asked for any more.
     pub(in crate::proxy) fn abandon_read(&mut self, id: usize) {
-        let transaction = &mut self.transactions[id];
-        if let Work::Read(read) = &mut transaction.work {
-            read.discount(&mut self.gate);
+        if let Work::Read(_) = &self.transactions[id].work {
+            self.discount_read(id);
+            let read = self.read_mut(id);
             (read.rest, read.merge) = (None, None);
-            if transaction.legs == 0 && !read.at_gate {
-                transaction.work = Work::Answered;
+            if self.transactions[id].legs == 0 {
+                self.transactions[id].work = Work::Answered;
             }
         }
     }

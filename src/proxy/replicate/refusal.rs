@@ -9,7 +9,6 @@ use crate::proxy::Proxy;
 use crate::proxy::front::dispatch::deletion;
 use crate::proxy::front::transaction::{Bytes, Work};
 use crate::proxy::net::{Level, Net};
-use crate::proxy::replicate::gate::{Access, Entry};
 
 /// A server that refuses copies is in the log so often at most.
 const REFUSAL_LOG_PAUSE_MS: u64 = 60_000;
@@ -23,23 +22,14 @@ pub struct Refused {
 impl<N: Net> Proxy<N> {
     /// Removes a key on both servers in its turn, and says `reply`.
     pub(in crate::proxy) fn start_removal(&mut self, id: usize, key: &[u8], reply: &'static [u8]) {
-        let place = self.farm.place(key);
-        match self.gate.enter(key, place.slot, Access::Both, id) {
-            Entry::Go(pass) => {
-                let parts = deletion(key);
-                self.write_both(
-                    id,
-                    (Verb::Delete, key),
-                    Bytes::Parts(&parts),
-                    Some(reply),
-                    (place, pass),
-                );
-            }
-            Entry::Wait => {
-                let key = key.into();
-                self.transactions[id].work = Work::Refused(Refused { key, reply });
-                self.bar_what_follows(id);
-            }
+        if !self.holds.is_held(key) {
+            return self.write_both(id, Verb::Delete, key, Bytes::Parts(&deletion(key)), Some(reply));
+        }
+        self.holds.wait(key, id);
+        let key = key.into();
+        self.transactions[id].work = Work::Refused(Refused { key, reply });
+        if let Some(client) = self.transactions[id].client {
+            self.raise_barrier(client);
         }
     }
 

@@ -13,13 +13,9 @@ use crate::proxy::statistics;
 use crate::proxy::upstream::link::Purpose;
 use std::collections::HashMap;
 
-/// Surveys in progress at a time; each may hold as much as [`NAMES_MAX`] lines.
-const SURVEYS_MAX: usize = 16;
 /// How long a client's `stats` waits for servers.
 const PATIENCE_MS: u64 = 100;
-/// Names kept of one survey. `stats sizes` has the most: one for every 32 bytes of a size up to 1 MiB.
-const NAMES_MAX: usize = 33_000;
-/// What a client is told while there are [`SURVEYS_MAX`].
+/// What a client is told while there are as many as there may be.
 const TOO_MANY: &[u8] = b"SERVER_ERROR too many stats requests at a time\r\n";
 
 /// Which `stats` the servers are asked.
@@ -98,6 +94,7 @@ impl Topic {
 pub struct Survey {
     topic: Topic,
     until_ms: u64,
+    lines_max: usize,
     /// In the order in which they were first said.
     lines: Vec<(Box<str>, Box<str>)>,
     /// Where each name stands in `lines`.
@@ -105,10 +102,11 @@ pub struct Survey {
 }
 
 impl Survey {
-    fn new(topic: Topic, until_ms: u64) -> Self {
+    fn new(topic: Topic, until_ms: u64, lines_max: usize) -> Self {
         let mut survey = Self {
             topic,
             until_ms,
+            lines_max,
             lines: Vec::new(),
             places: HashMap::new(),
         };
@@ -137,7 +135,7 @@ impl Survey {
             if let Some(both) = combine(self.topic, name, known, value) {
                 *known = both.to_string().into();
             }
-        } else if self.lines.len() < NAMES_MAX {
+        } else if self.lines.len() < self.lines_max {
             self.places.insert(name.into(), self.lines.len());
             self.lines.push((name.into(), value.into()));
         }
@@ -174,14 +172,14 @@ fn combine(topic: Topic, name: &str, one: &str, other: &str) -> Option<u64> {
 impl<N: Net> Proxy<N> {
     /// Asks all servers that are up, and answers once each has said all that it says, is lost, or is silent for too long.
     pub(in crate::proxy) fn start_survey(&mut self, client: usize, topic: Topic) {
-        if self.surveys.len() >= SURVEYS_MAX {
+        if self.surveys.len() >= self.settings.limits.surveys {
             return self.answer_at_once(client, false, TOO_MANY);
         }
         let until_ms = self.now_ms + PATIENCE_MS;
         self.next_tick_ms = self.next_tick_ms.min(until_ms);
         let id = self.open(client, false, topic.command().len());
         self.surveys.push(id);
-        self.transactions[id].work = Work::Survey(Survey::new(topic, until_ms));
+        self.transactions[id].work = Work::Survey(Survey::new(topic, until_ms, self.settings.limits.survey_lines));
         for server in 0..self.farm.servers.len() {
             if self.farm.servers[server].is_up() {
                 let parts = [topic.command()];
@@ -249,7 +247,7 @@ mod tests {
     use super::*;
 
     fn combined(topic: Topic, servers: &[&[&str]]) -> Vec<String> {
-        let mut survey = Survey::new(topic, 0);
+        let mut survey = Survey::new(topic, 0, 100);
         for line in servers.iter().copied().flatten() {
             survey.take(format!("STAT {line}").as_bytes());
         }
@@ -322,11 +320,11 @@ mod tests {
         let lines = [format!("bytes {}", u64::MAX), format!("bytes {}", u64::MAX)];
         let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
         assert!(combined(Topic::General, &[&lines]).contains(&format!("bytes {}", u64::MAX)));
-        let mut survey = Survey::new(Topic::Sizes, 0);
-        for size in 0..2 * NAMES_MAX {
+        let mut survey = Survey::new(Topic::Sizes, 0, 100);
+        for size in 0..200 {
             survey.take(format!("STAT {size} 1").as_bytes());
         }
-        assert_eq!(survey.lines.len(), NAMES_MAX);
+        assert_eq!(survey.lines.len(), 100);
         survey.take(b"STAT \xff 1");
         survey.take(b"nothing");
     }

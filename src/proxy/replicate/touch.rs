@@ -1,21 +1,20 @@
 //! What gat and gats need beside a retrieval: the second copy's exptime changes too, by a touch, and what did not come
 //! through to a server is a missed write.
 
-use crate::protocol::request::Keys;
+use crate::protocol::request::{Keys, Verb};
 use crate::protocol::response::Status;
 use crate::proxy::Proxy;
 use crate::proxy::fleet::farm::Place;
 use crate::proxy::fleet::missed::Outcome;
 use crate::proxy::front::transaction::{Bytes, NO_SERVER, Transaction, Work};
 use crate::proxy::net::Net;
-use crate::proxy::replicate::gate::Pass;
 use crate::proxy::settings::Ack;
 use crate::proxy::upstream::link::{Leg, Purpose};
 
 impl<N: Net> Proxy<N> {
     /// A gat changes the second copy too: a touch does that without sending the value a second time.
-    pub(in crate::proxy) fn mirror_touch(&mut self, pass: &Pass, id: usize, key: &[u8], exptime: i64, place: Place) {
-        let Some(second) = place.second else {
+    pub(in crate::proxy) fn mirror_touch(&mut self, id: usize, key: &[u8], exptime: i64, verb: Verb, place: Place) {
+        let Some(second) = place.second.filter(|_| verb.is_get_and_touch()) else {
             return;
         };
         if !self.farm.servers[second].is_up() {
@@ -32,7 +31,7 @@ impl<N: Net> Proxy<N> {
             // Nobody waits for it.
             Ack::Primary => self.transactions.insert(Transaction::new(None, true, 0)),
         };
-        self.send_change(pass, second, Purpose::MirrorTouch, id, Bytes::Parts(&parts));
+        self.send(second, Purpose::MirrorTouch, id, Bytes::Parts(&parts), 1);
     }
 
     /// The second server's touch is done, or was cut off and counts as a missed write. Where that server had nothing to
@@ -43,7 +42,7 @@ impl<N: Net> Proxy<N> {
             _ => (true, false),
         };
         // One that finds something to touch where its partner did not has another item.
-        let brought = leg.brought && (found || !touched);
+        let brought = leg.delivered && (found || !touched);
         let request = leg.request.bytes();
         if let Some(key) = Keys::of(request).nth(1) {
             match (status, self.farm.partner(key, server)) {

@@ -16,7 +16,6 @@ use crate::proxy::fleet::farm::Place;
 use crate::proxy::fleet::missed::Outcome;
 use crate::proxy::front::transaction::{Bytes, NO_SERVER, Text, Work};
 use crate::proxy::net::Net;
-use crate::proxy::replicate::gate::Pass;
 use crate::proxy::replicate::padding::Sizes;
 use crate::proxy::settings::Ack;
 use crate::proxy::statistics::Statistics;
@@ -65,8 +64,7 @@ pub struct Write {
     verb: Verb,
     /// The server whose answer counts, and its partner.
     servers: (usize, Option<usize>),
-    /// None once it is over.
-    pub pass: Option<Pass>,
+    bucket: u8,
     first: Copy,
     second: Copy,
     /// The epoch of the server that answered last.
@@ -105,36 +103,44 @@ impl Write {
 }
 
 impl<N: Net> Proxy<N> {
-    pub(in crate::proxy) fn start_write(
-        &mut self,
-        id: usize,
-        request: &Request<'_>,
-        bytes: Bytes<'_>,
-        way: (Place, Pass),
-    ) {
+    pub(in crate::proxy) fn start_write(&mut self, id: usize, request: &Request<'_>, bytes: Bytes<'_>) {
         self.statistics.count_write(request.verb);
-        self.write_both(id, (request.verb, request.key), bytes, None, way);
+        self.write_both(id, request.verb, request.key, bytes, None);
     }
 
     pub(in crate::proxy) fn write_both(
         &mut self,
         id: usize,
-        (verb, key): (Verb, &[u8]),
+        verb: Verb,
+        key: &[u8],
         bytes: Bytes<'_>,
         reply: Option<&'static [u8]>,
-        (place, pass): (Place, Pass),
     ) {
+        let place = self.farm.place(key);
         let up = |server: &usize| self.farm.servers[*server].is_up();
         let first = Some(place.first).filter(up);
         let second = place.second.filter(up);
         if first.is_none() {
-            self.leave_gate(pass);
             return self.answer(id, NO_SERVER);
         }
         let elsewhere = verb != Verb::Set && self.farm.may_be_elsewhere(key, place.first);
         if !elsewhere {
             self.note_absent(place, key);
         }
+        let state = |server: Option<usize>| if server.is_some() { Copy::Pending } else { Copy::Absent };
+        self.transactions[id].work = Work::Write(Write {
+            verb,
+            servers: (place.first, place.second),
+            bucket: place.bucket,
+            first: state(first),
+            second: state(second),
+            epoch: 0,
+            elsewhere,
+            request: None,
+            reply,
+            sizes: Sizes::default(),
+        });
+        self.writes[usize::from(place.bucket)] += 1;
         let (mut sent, mut kept): (Option<Slice>, Option<Slice>) = (None, None);
         for (server, side) in [(first, Side::First), (second, Side::Second)] {
             let Some(server) = server else {
@@ -145,26 +151,18 @@ impl<N: Net> Proxy<N> {
                 Some(timed) => Bytes::Again(timed),
                 None => sent.as_ref().map_or(bytes, Bytes::Again),
             };
-            let leg = self.send_change(&pass, server, Purpose::Write(side), id, bytes);
+            let leg = self.send(server, Purpose::Write(side), id, bytes, 0);
             // What the other server gets is the same, unless this one has another clock.
             match timed {
                 Some(timed) => kept = Some(timed),
                 None => sent = Some(leg.request.clone()),
             }
         }
-        let state = |server: Option<usize>| if server.is_some() { Copy::Pending } else { Copy::Absent };
-        self.transactions[id].work = Work::Write(Write {
-            verb,
-            servers: (place.first, place.second),
-            pass: Some(pass),
-            first: state(first),
-            second: state(second),
-            epoch: 0,
-            elsewhere,
-            request: sent.or(kept).filter(|_| place.second.is_some()),
-            reply,
-            sizes: Sizes::default(),
-        });
+        if place.second.is_some() {
+            if let Work::Write(write) = &mut self.transactions[id].work {
+                write.request = sent.or(kept);
+            }
+        }
         self.ask_for_sizes(id, verb, key, place);
     }
 
@@ -216,8 +214,9 @@ impl<N: Net> Proxy<N> {
             return;
         }
         write.first = Copy::Lost { brought: false };
-        let key = write.request.as_ref().and_then(|request| key_of(request.bytes()));
-        if let Some(key) = key.filter(|_| !self.farm.servers[first].is_up()) {
+        if !self.farm.servers[first].is_up()
+            && let Some(key) = write.request.as_ref().and_then(|request| key_of(request.bytes()))
+        {
             self.farm.miss_for_now(first, key, false);
         }
     }
@@ -241,9 +240,7 @@ impl<N: Net> Proxy<N> {
             if self.is_overruled(&write) {
                 write.turn();
             }
-            if let Some(pass) = write.pass.take() {
-                self.leave_gate(pass);
-            }
+            self.writes[usize::from(write.bucket)] -= 1;
             if !self.heal_if_different(id, &write) {
                 match self.transactions[id].answered {
                     true => self.end_if_over(id),
@@ -296,12 +293,7 @@ impl<N: Net> Proxy<N> {
                         // It has come back meanwhile, without this write, and may have been filled without it.
                         write.count(&mut self.statistics, status);
                         let reply = Some(Text::new(write.told(text)));
-                        let waiting = Waiting {
-                            write: id,
-                            reply,
-                            instead: None,
-                        };
-                        return self.heal(here, there, key, Some(waiting));
+                        return self.heal(here, there, key, Some(Waiting { write: id, reply }));
                     }
                     if write.elsewhere {
                         let brought = matches!(other, Copy::Lost { brought: true }) && copy.is_done_alike(write.verb);
@@ -341,10 +333,7 @@ impl<N: Net> Proxy<N> {
         if unanswered {
             write.count(&mut self.statistics, status);
         }
-        let seen = unanswered && !is_negative(answer.0) && answer.0 != Status::Error;
-        let instead = seen.then(|| Text::new(write.told(answer.1)));
-        let write = id;
-        self.heal(first, second, key, Some(Waiting { write, reply, instead }));
+        self.heal(first, second, key, Some(Waiting { write: id, reply }));
         true
     }
 
@@ -424,7 +413,7 @@ impl<N: Net> Proxy<N> {
         let missed = &mut self.farm.servers[partner].missed;
         let noted = missed.settle(key, outcome, brought);
         if noted && brought && outcome == Outcome::Settled && !copy.is_done_alike(write.verb) {
-            missed.add(key, outcome, false);
+            missed.add(key, outcome, false, self.settings.limits.missed_bytes);
         }
     }
 

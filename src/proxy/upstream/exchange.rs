@@ -8,15 +8,12 @@ use crate::proxy::Proxy;
 use crate::proxy::front::dispatch::LINE_END;
 use crate::proxy::front::transaction::{Bytes, Work};
 use crate::proxy::net::{Net, Readiness, Token};
-use crate::proxy::replicate::gate::Permit;
 use crate::proxy::replicate::write::key_of;
 use crate::proxy::upstream::link::{Arriving, Leg, Link, Outgoing, Part, Purpose, write_out};
 use crate::words::Reason;
 use std::fmt;
 use std::io::ErrorKind;
 
-/// Reads of one link in a row before the others get their turn.
-const READS_IN_A_ROW: usize = 16;
 /// Bytes of an answer that does not fit that the log shows.
 const SHOWN_MAX: usize = 60;
 
@@ -43,38 +40,9 @@ impl fmt::Display for Fault {
 }
 
 impl<N: Net> Proxy<N> {
-    /// Sends a server what changes a key on it, or all keys: whoever does so shows that it may.
-    pub(in crate::proxy) fn send_change(
-        &mut self,
-        permit: &impl Permit,
-        server: usize,
-        purpose: Purpose,
-        transaction: usize,
-        bytes: Bytes<'_>,
-    ) -> &mut Leg {
-        let is_up = self.farm.servers[server].is_up();
-        let leg = self.put_leg(server, purpose, transaction, bytes, 0);
-        debug_assert!(permit.permits(is_up, key_of(leg.request.bytes())));
-        leg
-    }
-
-    /// Asks a server for something that changes nothing, but for a retrieval's own exptime. `keys` is how many keys a
-    /// retrieval asks for.
+    /// Puts a leg on the link of a server, opening it if need be. If it cannot be opened the leg is lost like any other
+    /// whose link dies. `keys` is how many keys a retrieval asks for.
     pub(in crate::proxy) fn send(
-        &mut self,
-        server: usize,
-        purpose: Purpose,
-        transaction: usize,
-        bytes: Bytes<'_>,
-        keys: u32,
-    ) -> &mut Leg {
-        assert!(!purpose.changes(), "{purpose:?} without a pass");
-        self.put_leg(server, purpose, transaction, bytes, keys)
-    }
-
-    /// Puts a leg on the link of a server, opening it if need be. If it cannot be opened the leg is
-    /// lost like any other whose link dies.
-    fn put_leg(
         &mut self,
         server: usize,
         purpose: Purpose,
@@ -98,7 +66,7 @@ impl<N: Net> Proxy<N> {
             question: Question::of(request.bytes()),
             request,
             sent_ms: self.now_ms,
-            brought: false,
+            delivered: false,
             end,
             keys,
             hits: 0,
@@ -202,7 +170,7 @@ impl<N: Net> Proxy<N> {
 
     /// Reads and handles what a server sent, some of it now and the rest after the others' turn.
     pub(in crate::proxy) fn read_link(&mut self, index: usize, to_the_end: bool, scratch: &mut [u8]) {
-        for _ in 0..READS_IN_A_ROW {
+        for _ in 0..self.settings.limits.link_reads {
             let Some(link) = self.links.get_mut(index) else {
                 return;
             };
@@ -212,11 +180,11 @@ impl<N: Net> Proxy<N> {
                     if let Err(fault) = self.link_bytes(index, &scratch[..count]) {
                         // What lies in its socket it may still run, after what it is sent on the next link.
                         let server = self.links[index].server;
-                        self.farm.servers[server].unheard = true;
+                        self.farm.servers[server].quarantine_given_up = true;
                         return self.link_failed(index, format_args!("{fault}"));
                     }
-                    if self.links[index].aside && self.links[index].pending.is_empty() {
-                        return self.stale_link_over(index);
+                    if self.links[index].quarantined && self.links[index].pending.is_empty() {
+                        return self.quarantine_over(index);
                     }
                     // A short read means drained, unless the event said that the stream has ended behind it.
                     if count < scratch.len() && !to_the_end {
@@ -239,7 +207,7 @@ impl<N: Net> Proxy<N> {
     fn link_ended(&mut self, index: usize, reason: fmt::Arguments<'_>) {
         let link = &self.links[index];
         let (server, idle) = (link.server, link.pending.is_empty());
-        if !idle || link.aside || !self.farm.servers[server].is_up() {
+        if !idle || link.quarantined || !self.farm.servers[server].is_up() {
             return self.link_failed(index, reason);
         }
         if self.farm.servers[server].link == Some(index) {
@@ -250,10 +218,10 @@ impl<N: Net> Proxy<N> {
         self.look_for(server);
     }
 
-    /// A link can not be used any more: the server is down, unless the link was set aside before.
+    /// A link can not be used any more: the server is down, unless the link was in quarantine.
     fn link_failed(&mut self, index: usize, reason: fmt::Arguments<'_>) {
-        match self.links[index].aside {
-            true => self.stale_link_over(index),
+        match self.links[index].quarantined {
+            true => self.quarantine_over(index),
             false => self.server_down(self.links[index].server, reason),
         }
     }
@@ -316,7 +284,7 @@ impl<N: Net> Proxy<N> {
         // A server that answers is not silent, however long its queue. But lines of `stats` could come for ever: all of them
         // have the time that an answer has.
         let link = &mut self.links[index];
-        link.give_back_room();
+        link.give_back_room(self.settings.limits.legs_kept);
         let oldest = link.pending.front().map(|leg| (leg.end, leg.purpose));
         let goes_on = matches!(oldest, Some((end, Purpose::Probe | Purpose::Survey)) if end == oldest_before);
         if !goes_on {
@@ -383,7 +351,7 @@ impl<N: Net> Proxy<N> {
         match asked {
             Some((Purpose::Probe, _)) => self.farm.servers[link.server].introduction.take(line),
             Some((Purpose::Survey, transaction)) => self.survey_line(transaction, line),
-            Some((Purpose::Stale { .. }, _)) => {}
+            Some((Purpose::GivenUp { .. }, _)) => {}
             _ => return Err(Garbage),
         }
         Ok(())
@@ -497,10 +465,10 @@ impl<N: Net> Proxy<N> {
             }
             Purpose::Probe => return self.probe_answered(server, &leg, status),
             Purpose::Forget => return self.forget_answered(server, &leg, status),
-            Purpose::Stale { fails_over } => {
+            Purpose::GivenUp { fails_over } => {
                 let server = &mut self.farm.servers[server];
                 // What a failure of its own has left behind is not known.
-                server.heard_out &= !line.starts_with(b"SERVER_ERROR");
+                server.drained &= !line.starts_with(b"SERVER_ERROR");
                 if fails_over {
                     if let Some(writes) = key_of(leg.request.bytes()).and_then(|key| server.missed.of(key)) {
                         writes.stored_here = Some(status == Status::Stored);

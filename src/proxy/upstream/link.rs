@@ -10,8 +10,6 @@ use crate::proxy::net::Net;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 
-/// Legs that there is room for though nobody waits for an answer.
-const PENDING_ROOM_KEPT: usize = 1024;
 /// How often in a row magent's own lateness is an excuse for a server that does not answer.
 const EXCUSES_MAX: u32 = 3;
 
@@ -43,26 +41,16 @@ pub enum Purpose {
     /// The removal of what a server missed while it was away.
     Forget,
     /// Nobody any more: it was given up before the answer came.
-    Stale {
+    GivenUp {
         /// It was sent elsewhere since, to be decided there.
         fails_over: bool,
     },
 }
 
 impl Purpose {
-    /// Whether a server is sent what changes a key on it, or all.
-    pub fn changes(self) -> bool {
-        match self {
-            Purpose::MirrorTouch | Purpose::Write(_) | Purpose::Conditional(_) => true,
-            Purpose::RepairStore | Purpose::Forget | Purpose::Broadcast(_) => true,
-            Purpose::Read(_) | Purpose::Size(_) | Purpose::Survey => false,
-            Purpose::RepairFetch | Purpose::RepairCheck | Purpose::Probe | Purpose::Stale { .. } => false,
-        }
-    }
-
     /// Whether a transaction waits for the answer.
     pub fn has_transaction(self) -> bool {
-        !matches!(self, Purpose::Probe | Purpose::Forget | Purpose::Stale { .. })
+        !matches!(self, Purpose::Probe | Purpose::Forget | Purpose::GivenUp { .. })
     }
 }
 
@@ -94,7 +82,7 @@ pub struct Leg {
     pub question: Option<Question>,
     pub sent_ms: u64,
     /// It lay in the server's socket when that fell silent: the server may still do it.
-    pub brought: bool,
+    pub delivered: bool,
     /// How far the link's output had been filled when this leg was on it, in bytes since the link was opened.
     pub end: u64,
     /// Of a retrieval: keys in the request, values that came, keys passed over or answered, where in the request the
@@ -132,10 +120,10 @@ impl Leg {
 
     /// A leg in this one's place that nobody waits for. Of a write that fails over it matters whether it stores here, too:
     /// it may be answered differently elsewhere.
-    pub fn as_stale(&self) -> Leg {
+    pub fn as_given_up(&self) -> Leg {
         let fails_over = self.purpose == Purpose::Conditional(Side::First);
         Leg {
-            purpose: Purpose::Stale { fails_over },
+            purpose: Purpose::GivenUp { fails_over },
             request: self.request.clone(),
             ..*self
         }
@@ -240,8 +228,8 @@ pub struct Link<N: Net> {
     pub server: usize,
     pub output: Chain,
     pub outgoing: Outgoing,
-    /// The server fell silent on it; see `stale`.
-    pub aside: bool,
+    /// The server fell silent on it; see `quarantine`.
+    pub quarantined: bool,
     /// It lists the server's keys; see `listing`.
     pub lists: bool,
     /// In the order sent, which is the order of the answers.
@@ -263,7 +251,7 @@ impl<N: Net> Link<N> {
             server,
             output: Chain::new(),
             outgoing: Outgoing::Idle,
-            aside: false,
+            quarantined: false,
             lists: false,
             pending: VecDeque::new(),
             arriving: Arriving::Nothing,
@@ -309,7 +297,7 @@ impl<N: Net> Link<N> {
 
     /// When the oldest leg's patience ends; None while nobody waits.
     pub fn deadline_ms(&self, timeout_ms: u64) -> Option<u64> {
-        let oldest = self.pending.front().filter(|_| !self.aside)?;
+        let oldest = self.pending.front().filter(|_| !self.quarantined)?;
         Some(oldest.sent_ms.max(self.progress_ms) + timeout_ms + self.excused_ms)
     }
 
@@ -318,10 +306,10 @@ impl<N: Net> Link<N> {
         self.pending.front().is_some_and(|oldest| oldest.sent_ms <= asked_ms)
     }
 
-    /// Gives room back that many at once have taken.
-    pub fn give_back_room(&mut self) {
-        if self.pending.is_empty() && self.pending.capacity() > 4 * PENDING_ROOM_KEPT {
-            self.pending.shrink_to(PENDING_ROOM_KEPT);
+    /// Gives room back that many at once have taken, but for that of so many legs.
+    pub fn give_back_room(&mut self, legs_kept: usize) {
+        if self.pending.is_empty() && self.pending.capacity() > 4 * legs_kept {
+            self.pending.shrink_to(legs_kept);
         }
     }
 

@@ -2,4 +2,4 @@
 
 pub(in crate::proxy) mod exchange;
 pub(in crate::proxy) mod link;
-pub(in crate::proxy) mod stale;
+pub(in crate::proxy) mod quarantine;

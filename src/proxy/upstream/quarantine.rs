@@ -3,7 +3,7 @@
 //! A server that hangs may have commands in its socket that nobody waits for any more. When it wakes up it runs them,
 //! and a connection that was merely closed gives no sign of when that is over: a set that a client was told had failed
 //! over could land after the key's deletion, and the old value would be back. So the link of a silent server is not
-//! closed but kept aside, and the server is not used again before it has answered all that it was sent there, or has
+//! closed but put in quarantine, and the server is not used again before it has answered all that it was sent there, or has
 //! ended the connection. A server that answers on a new connection, and for a while nothing on the old one, has been
 //! started anew, and the old connection leads nowhere.
 //!
@@ -16,11 +16,11 @@ use crate::proxy::net::Net;
 use crate::proxy::upstream::link::{Leg, Outgoing, Purpose};
 
 impl<N: Net> Proxy<N> {
-    /// Puts the link of a server that fell silent aside; all that waited on it fails over. Returns how many requests
+    /// Puts the link of a server that fell silent in quarantine; all that waited on it fails over. Returns how many requests
     /// those were.
-    pub(in crate::proxy) fn set_link_aside(&mut self, server: usize) -> usize {
+    pub(in crate::proxy) fn quarantine(&mut self, server: usize) -> usize {
         if self.farm.servers[server].is_up() {
-            self.farm.servers[server].heard_out = true;
+            self.farm.servers[server].drained = true;
         }
         let Some(index) = self.farm.servers[server].link.take() else {
             return 0;
@@ -30,7 +30,7 @@ impl<N: Net> Proxy<N> {
         let written = link.written();
         link.output.clear();
         link.outgoing = Outgoing::Idle;
-        link.aside = true;
+        link.quarantined = true;
         // What was not sent, or not in full, is never run; a probe changes nothing, but is answered before what
         // stands behind it.
         let last = link
@@ -38,26 +38,26 @@ impl<N: Net> Proxy<N> {
             .iter()
             .rposition(|leg| leg.end <= written && leg.purpose != Purpose::Probe);
         let awaited = last.map_or(0, |last| last + 1);
-        let kept = link.pending.iter().take(awaited).map(Leg::as_stale).collect();
+        let kept = link.pending.iter().take(awaited).map(Leg::as_given_up).collect();
         let mut lost = std::mem::replace(&mut link.pending, kept);
-        lost.iter_mut().take(awaited).for_each(|leg| leg.brought = true);
+        lost.iter_mut().take(awaited).for_each(|leg| leg.delivered = true);
         self.lost.extend(lost.into_iter().map(|leg| (server, leg)));
         if link.pending.is_empty() {
             let link = self.links.remove(index);
             self.net.close(link.socket);
         } else {
-            self.farm.servers[server].stale_links.push(index);
+            self.farm.servers[server].quarantined.push(index);
         }
         cut_off
     }
 
-    /// A link that was set aside has nothing more to tell: its last answer came, or the server ended it.
-    pub(in crate::proxy) fn stale_link_over(&mut self, index: usize) {
+    /// A link in quarantine has nothing more to tell: its last answer came, or the server ended it.
+    pub(in crate::proxy) fn quarantine_over(&mut self, index: usize) {
         let link = self.links.remove(index);
         self.net.close(link.socket);
         let server = &mut self.farm.servers[link.server];
-        server.heard_out &= link.pending.is_empty();
-        server.stale_links.retain(|&stale| stale != index);
+        server.drained &= link.pending.is_empty();
+        server.quarantined.retain(|&other| other != index);
         let waited_for = matches!(
             server.health,
             Health::Rejoining {
@@ -65,17 +65,17 @@ impl<N: Net> Proxy<N> {
                 ..
             }
         );
-        if waited_for && server.stale_links.is_empty() {
+        if waited_for && server.quarantined.is_empty() {
             self.rejoin(link.server);
         }
     }
 
-    /// Gives up on the links that were set aside.
-    pub(in crate::proxy) fn drop_stale_links(&mut self, server: usize) {
-        for index in std::mem::take(&mut self.farm.servers[server].stale_links) {
+    /// Gives up on the links in quarantine.
+    pub(in crate::proxy) fn give_up_quarantine(&mut self, server: usize) {
+        for index in std::mem::take(&mut self.farm.servers[server].quarantined) {
             let link = self.links.remove(index);
             self.net.close(link.socket);
-            self.farm.servers[server].heard_out = false;
+            self.farm.servers[server].drained = false;
         }
     }
 }

@@ -1,0 +1,193 @@
+//! What the ledger knows of one server.
+
+use super::event::Number;
+use super::lacking::{Doubt, KeySet, Lack, Lacking};
+use super::missed::Missed;
+
+/// Whether clients' requests may be sent to a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    Up,
+    Away {
+        /// It has run all that was delivered to it when it fell silent, as far as it has answered.
+        drained: bool,
+        /// What it held is lost: nobody waits for what it may tell.
+        gone: bool,
+    },
+}
+
+pub struct Account {
+    pub(super) presence: Presence,
+    /// Counts the times that it went away or turned out to be in a new life.
+    pub(super) epoch: u32,
+    /// It has returned since any write with a smaller number could be missed by it.
+    pub(super) watermark: Number,
+    /// It has said which life it is in, on the link that is open now.
+    pub(super) is_confirmed: bool,
+    /// It has returned so lately that others may still have something to remove from it.
+    pub(super) is_settling: bool,
+    pub(super) missed: Missed,
+    /// A partner at most once.
+    pub(super) lacks: Vec<Lack>,
+}
+
+impl Default for Account {
+    fn default() -> Self {
+        Self {
+            presence: Presence::Up,
+            epoch: 0,
+            watermark: Number::default(),
+            is_confirmed: false,
+            is_settling: false,
+            missed: Missed::Nothing,
+            lacks: Vec::new(),
+        }
+    }
+}
+
+impl Account {
+    pub fn is_up(&self) -> bool {
+        self.presence == Presence::Up
+    }
+
+    pub(super) fn is_drained(&self) -> bool {
+        matches!(self.presence, Presence::Away { drained: true, .. })
+    }
+
+    pub(super) fn is_gone(&self) -> bool {
+        matches!(self.presence, Presence::Away { gone: true, .. })
+    }
+
+    pub fn is_confirmed(&self) -> bool {
+        self.is_confirmed
+    }
+
+    pub fn is_settling(&self) -> bool {
+        self.is_settling
+    }
+
+    /// Whether it lacks nothing, and nobody has anything to remove from it.
+    pub fn is_whole(&self) -> bool {
+        self.lacks.is_empty() && !self.is_settling
+    }
+
+    /// Whether it may lack more than a few keys.
+    pub fn lacks_more_than_keys(&self) -> bool {
+        self.lacks.iter().any(|lack| !matches!(lack.what, Lacking::Keys(_)))
+    }
+
+    /// What it lacks of a partner's.
+    pub fn lack(&self, partner: usize) -> Option<&Lacking> {
+        let lack = self.lacks.iter().find(|lack| lack.from == partner);
+        lack.map(|lack| &lack.what)
+    }
+
+    fn lack_mut(&mut self, partner: usize) -> Option<&mut Lacking> {
+        let lack = self.lacks.iter_mut().find(|lack| lack.from == partner);
+        lack.map(|lack| &mut lack.what)
+    }
+
+    pub(super) fn doubt(&self) -> Doubt {
+        match (self.is_confirmed, self.is_settling) {
+            (false, _) => Doubt::Unconfirmed,
+            (true, true) => Doubt::Settling,
+            (true, false) => Doubt::None,
+        }
+    }
+
+    /// One that is away already goes on being so.
+    pub(super) fn goes_away(&mut self, drains: bool) {
+        if self.is_up() {
+            self.epoch += 1;
+            let (drained, gone) = (drains, false);
+            self.presence = Presence::Away { drained, gone };
+        }
+        self.is_confirmed = false;
+    }
+
+    pub(super) fn will_not_drain(&mut self) {
+        if let Presence::Away { drained, .. } = &mut self.presence {
+            *drained = false;
+        }
+    }
+
+    pub(super) fn is_known_to_be_gone(&mut self, is_gone: bool) {
+        if let Presence::Away { gone, .. } = &mut self.presence {
+            *gone = is_gone;
+        }
+    }
+
+    pub(super) fn is_introduced(&mut self, anew: bool) {
+        self.is_confirmed = true;
+        self.is_known_to_be_gone(false);
+        self.epoch += u32::from(anew);
+    }
+
+    pub(super) fn settled(&mut self) {
+        self.is_settling = false;
+        self.lacks.retain(|lack| !lack.what.is_over());
+    }
+
+    /// Notes that it lacks everything of a partner's, in this manner, beside what it lacked before.
+    pub(super) fn add_lack(&mut self, from: usize, what: Lacking, bytes_max: usize) {
+        if let Lacking::Keys(keys) = what {
+            return keys.iter().for_each(|key| self.add_key_lacking(from, key, bytes_max));
+        }
+        match self.lack_mut(from) {
+            None => self.lacks.push(Lack { from, what }),
+            // It is still old, too.
+            Some(Lacking::Suspect) if what == Lacking::Everything => {}
+            Some(old) => *old = what,
+        }
+    }
+
+    /// Notes that it lacks one key of a partner's.
+    pub(super) fn add_key_lacking(&mut self, from: usize, key: &[u8], bytes_max: usize) {
+        if self.lack(from).is_none() {
+            let what = Lacking::Keys(KeySet::default());
+            self.lacks.push(Lack { from, what });
+        }
+        let Some(lacking) = self.lack_mut(from) else {
+            return;
+        };
+        match lacking {
+            Lacking::Keys(keys) => {
+                keys.insert(key.into());
+                if keys.bytes() > bytes_max {
+                    *lacking = Lacking::Everything;
+                }
+            }
+            // One key more, in a server that may have too many as well: all of it anew.
+            Lacking::Unverified { .. } => *lacking = Lacking::Everything,
+            Lacking::Everything | Lacking::Suspect | Lacking::Unlistable => {}
+        }
+    }
+
+    /// Notes that a partner has not got a key any more either.
+    pub(super) fn lacks_no_more(&mut self, from: usize, key: &[u8]) {
+        self.copied(from, key);
+        if !self.is_settling {
+            self.lacks.retain(|lack| !lack.what.is_over());
+        }
+    }
+
+    pub(super) fn copied(&mut self, from: usize, key: &[u8]) {
+        if let Some(Lacking::Keys(keys)) = self.lack_mut(from) {
+            keys.remove(key);
+        }
+    }
+
+    pub(super) fn filled(&mut self, from: usize, left: Lacking) {
+        if let Some(lacking) = self.lack_mut(from) {
+            *lacking = left;
+        }
+    }
+
+    pub(super) fn list_again(&mut self) {
+        for lack in &mut self.lacks {
+            if lack.what == Lacking::Unlistable {
+                lack.what = Lacking::Everything;
+            }
+        }
+    }
+}

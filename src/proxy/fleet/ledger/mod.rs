@@ -1,0 +1,438 @@
+//! The ledger: what is believed of the servers and of their keys. It is written here alone, and asked here alone.
+//!
+//! It is told what happens ([`Event`], by [`Ledger::record`]), and answers whose word counts ([`Ledger::believe`]). Nothing
+//! here sends, waits or looks at a clock. While nothing differs there is nothing to be told: a write that both servers
+//! acknowledge costs a number ([`Ledger::begin`]). What grows is bounded: where more keys differ than there is room for,
+//! everything does ([`Missed::Everything`], [`Lacking::Everything`]), which is a state like any other.
+//!
+//! # States
+//!
+//! Of a **server** ([`Account`]): up or away; its *epoch*, which counts the times that it went away or turned out to be in
+//! a new life; its *watermark*, the number of the first write that it can still come to miss (it has returned since the
+//! others); whether its life is *confirmed* on the link that is open, and whether it has *settled* since it returned;
+//! whether it has *drained*, that is, done all that had been delivered when it fell silent; and what it lacks.
+//!
+//! Of a **write** that a server has not acknowledged ([`Writes`], by key, only while the server is away):
+//!
+//! ```text
+//!                    the partner answers                   undelivered: it was away, or the bytes never left magent
+//!   in doubt -------------------------------> acked        delivered:   the bytes were in its socket when it fell silent
+//!       |                                       ^
+//!       | the partner is lost as well,          | the partner acks a later one, or comes back first
+//!       | or the client was wrong               |
+//!       +--------------------------> unacked ---+
+//! ```
+//!
+//! Of a **key that was lost** ([`Lacking`], by server and partner): these keys; everything; everything, and what is there
+//! may be old (suspect); everything, and the partner cannot list it; hardly anything (unverified).
+//!
+//! # Principles
+//!
+//! The rules are numbered in `tests/simulator/README.md`, which tells the schedule that showed each. Four sentences make
+//! most of them; each rule is a test of its name in `tests/rules.rs`.
+//!
+//! 1. **An acknowledgement is good for one epoch of who gave it** ([`Receipt`]): R3, R11, R14, R17, R27. One that does not
+//!    hold any more was none, and the write is in doubt again.
+//! 2. **The copy that has run every write that was acknowledged is the truth, and where neither acknowledged, the copy that
+//!    is there is.** So a server that returns is rid of a key only if its partner acknowledged what it has not run, or is
+//!    there to speak for itself: R1, R2, R6, R13, R14, R15, R22. And who is there first settles what the other missed.
+//! 3. **What was delivered is run and what was not never is, and only the server's own answers tell when**: R8, R9, R12,
+//!    R16. That its partner acknowledged the same write does not hurt: it has been run twice, once on each.
+//! 4. **"Not here" proves nothing of a server that may lack the key while its partner may have it** ([`Absence`]): R4, R5, R7,
+//!    R10, R18, R19, R24, R25. It is weighed when it comes, by what is known then.
+//!
+//! R20, R21, R23 and R26 are not about belief; the README says where they are kept.
+
+pub(in crate::proxy) mod account;
+pub(in crate::proxy) mod event;
+pub(in crate::proxy) mod lacking;
+pub(in crate::proxy) mod missed;
+#[cfg(test)]
+mod tests;
+
+use account::{Account, Presence};
+pub use event::{Absence, Ack, Belief, Decision, Event, Number, Partner, Receipt, Rid};
+pub use lacking::{Certainty, Lacking, Lacks};
+pub use missed::{Fate, Missed};
+
+/// What is believed of all servers and keys.
+pub struct Ledger {
+    servers: Vec<Account>,
+    /// The last number that was given.
+    last: Number,
+    /// Bytes of keys that are remembered of one server as missed, or as lacking from one partner.
+    bytes_max: usize,
+}
+
+impl Ledger {
+    pub fn new(bytes_max: usize) -> Self {
+        Self {
+            servers: Vec::new(),
+            last: Number::default(),
+            bytes_max,
+        }
+    }
+
+    /// Opens an account for one server more, which is taken to be up.
+    pub fn add_server(&mut self) -> usize {
+        self.servers.push(Account::default());
+        self.servers.len() - 1
+    }
+
+    /// The number of a write that begins. It may be sent to a server once by this number.
+    pub fn begin(&mut self) -> Number {
+        self.last = self.last.next();
+        self.last
+    }
+
+    pub fn account(&self, server: usize) -> &Account {
+        &self.servers[server]
+    }
+
+    /// What an acknowledgement that this server gives now is worth later.
+    pub fn receipt(&self, server: usize) -> Receipt {
+        Receipt {
+            server,
+            epoch: self.servers[server].epoch,
+        }
+    }
+
+    /// Whether what was acknowledged is still there: the server has been up, in one life, since (R3).
+    pub fn holds(&self, receipt: Receipt) -> bool {
+        let server = &self.servers[receipt.server];
+        server.is_up() && server.epoch == receipt.epoch
+    }
+
+    /// Whose word counts of a key that `one` and `other` hold. Where both are as good it is the first's by custom.
+    pub fn believe(&self, key: &[u8], one: usize, other: Option<usize>) -> Belief {
+        let is_up = |server: usize| self.servers[server].is_up();
+        let Some(other) = other else {
+            return match is_up(one) {
+                true => Belief::One(one),
+                false => Belief::Unknown(one),
+            };
+        };
+        match (is_up(one), is_up(other)) {
+            (true, true) => {
+                let (first, second) = (self.certainty(key, one, other), self.certainty(key, other, one));
+                match first.cmp(&second) {
+                    std::cmp::Ordering::Greater => Belief::One(one),
+                    std::cmp::Ordering::Equal => Belief::Either,
+                    std::cmp::Ordering::Less => Belief::One(other),
+                }
+            }
+            (true, false) => self.believe_alone(key, one, other),
+            (false, true) => self.believe_alone(key, other, one),
+            (false, false) => Belief::Unknown(one),
+        }
+    }
+
+    /// The same where only one of the two is there. One that has ended has nothing left to tell.
+    fn believe_alone(&self, key: &[u8], here: usize, away: usize) -> Belief {
+        let lack = self.servers[here].lack(away);
+        let is_whole = lack.is_none_or(|lack| lack.lacks(key) == Lacks::Nothing || lack.is_filled());
+        match is_whole || self.servers[away].is_gone() {
+            true => Belief::One(here),
+            false => Belief::Unknown(away),
+        }
+    }
+
+    /// What it says that a server, which is there, does not have a key (R4).
+    pub fn absence(&self, key: &[u8], server: usize, partner: usize) -> Absence {
+        match self.believe(key, server, Some(partner)) {
+            Belief::One(believed) if believed == partner => Absence::AskPartner,
+            Belief::Unknown(_) => Absence::PartnerAway,
+            Belief::One(_) | Belief::Either => Absence::Proof,
+        }
+    }
+
+    /// How sure it is that a server has what its partner may have of a key.
+    pub fn certainty(&self, key: &[u8], server: usize, partner: usize) -> Certainty {
+        Certainty {
+            lacks: self.lacks(key, server, partner),
+            doubt: self.servers[server].doubt(),
+        }
+    }
+
+    pub fn lacks(&self, key: &[u8], server: usize, partner: usize) -> Lacks {
+        let lack = self.servers[server].lack(partner);
+        lack.map_or(Lacks::Nothing, |lack| lack.lacks(key))
+    }
+
+    /// Whether a server that returns may only know what to do when its partners have answered what they were asked: they
+    /// may be gone as well, and then its copies are the ones that are left (R2, R13).
+    pub fn waits_for_partners(&self, server: usize) -> bool {
+        let server = &self.servers[server];
+        server.missed.is_in_doubt() || server.is_drained() && server.missed.has_delivered()
+    }
+
+    /// What a server that is about to return must be rid of before anybody reads from it, and lacks from then on. The keys
+    /// that it keeps although its partner is not there, that has missed (R1, R12, R14).
+    pub fn rid(&mut self, server: usize, partner_of: impl Fn(&[u8]) -> Option<usize>) -> Rid {
+        let keys = match std::mem::take(&mut self.servers[server].missed) {
+            Missed::Nothing => return Rid::Keys(Vec::new()),
+            Missed::Everything => return Rid::Everything,
+            Missed::Keys { keys, .. } => keys,
+        };
+        let mut rid = Vec::new();
+        for (key, writes) in keys {
+            let Some(partner) = partner_of(&key) else {
+                rid.push(key);
+                continue;
+            };
+            let [here, there] = [server, partner].map(|index| &self.servers[index]);
+            let partner_speaks = there.is_up() && there.lack(server).is_none_or(|lack| lack.is_whole_for(&key));
+            let fate = match !partner_speaks && here.is_drained() {
+                true => writes.fate_when_drained(),
+                false => writes.fate(),
+            };
+            let is_truth = match fate {
+                None => true,
+                Some(Fate::Acked) => false,
+                // Its partner has been waited for. What was written since is made alike when that is answered.
+                Some(Fate::InDoubt | Fate::Unacked) => !partner_speaks,
+            };
+            let lack = here.lack(partner);
+            let is_whole = match fate {
+                None => lack != Some(&Lacking::Suspect),
+                Some(_) => lack.is_none_or(|lack| lack.lacks(&key) == Lacks::Nothing || lack.is_filled_somehow()),
+            };
+            if is_truth && is_whole {
+                if fate.is_some() && !there.is_up() {
+                    let number = self.begin();
+                    self.miss_acked(partner, &key, number);
+                }
+                continue;
+            }
+            // What is deleted on one is not lacking on the other any more (R7).
+            self.servers[partner].lacks_no_more(server, &key);
+            rid.push(key);
+        }
+        for key in &rid {
+            if let Some(partner) = partner_of(key) {
+                self.servers[server].add_key_lacking(partner, key, self.bytes_max);
+            }
+        }
+        Rid::Keys(rid)
+    }
+
+    /// A server is up again, rid of what it had to be. It is believed from here on: what its partners have missed of its
+    /// keys they have missed for good.
+    pub fn returned(&mut self, server: usize, partners: &[usize], partner_of: impl Fn(&[u8], usize) -> Option<usize>) {
+        let number = self.begin();
+        for &partner in partners {
+            let mut missed = std::mem::take(&mut self.servers[partner].missed);
+            let here = &self.servers[server];
+            missed.settle_where(number, |key| {
+                let lack = here.lack(partner);
+                partner_of(key, partner) == Some(server) && lack.is_none_or(|lack| lack.lacks(key) == Lacks::Nothing)
+            });
+            self.servers[partner].missed = missed;
+        }
+        let account = &mut self.servers[server];
+        account.presence = Presence::Up;
+        account.watermark = number;
+    }
+
+    /// What is to be copied next: to which server, from which, and what. Servers that are not up and confirmed wait, and what
+    /// is only to be looked through once more waits until its server has settled (R10).
+    pub fn to_be_copied(&self) -> Option<(usize, usize, &Lacking)> {
+        let is_ready = |server: usize| self.servers[server].is_up() && self.servers[server].is_confirmed;
+        (0..self.servers.len()).filter(|&to| is_ready(to)).find_map(|to| {
+            let account = &self.servers[to];
+            let possible = |what: &Lacking| match what {
+                Lacking::Unlistable => false,
+                Lacking::Unverified { .. } => !account.is_settling,
+                what => !what.is_over(),
+            };
+            let mut lacks = account.lacks.iter();
+            lacks
+                .find(|lack| possible(&lack.what) && is_ready(lack.from))
+                .map(|lack| (to, lack.from, &lack.what))
+        })
+    }
+
+    /// Notes what has happened.
+    pub fn record(&mut self, event: Event<'_>) {
+        match event {
+            Event::Down { server, drains } => self.servers[server].goes_away(drains),
+            Event::NotDrained(server) => self.servers[server].will_not_drain(),
+            Event::Asked(server) => self.servers[server].is_confirmed = false,
+            Event::Introduced { server, anew } => self.servers[server].is_introduced(anew),
+            Event::Gone(server) => self.servers[server].is_known_to_be_gone(true),
+            Event::Emptied { server, partners } => self.emptied(server, partners),
+            Event::Settling(server) => self.servers[server].is_settling = true,
+            Event::Settled(server) => self.servers[server].settled(),
+            Event::FlushMissed(server) => self.servers[server].missed = Missed::Everything,
+            Event::Lacks { server, from, what } => self.servers[server].add_lack(from, what, self.bytes_max),
+            Event::LacksKey { server, from, key } => {
+                self.servers[server].add_key_lacking(from, key, self.bytes_max);
+            }
+            Event::Copied { server, from, key } => self.servers[server].copied(from, key),
+            Event::Filled { server, from, left } => self.servers[server].filled(from, left),
+            Event::MayList => self.servers.iter_mut().for_each(Account::list_again),
+            Event::Unnamed(server) => self.unnamed(server),
+            Event::Unsent {
+                write,
+                key,
+                server,
+                partner,
+            } => self.miss_for_now(write, key, server, partner, false),
+            Event::CutOff {
+                write,
+                key,
+                server,
+                delivered,
+                partner,
+                is,
+            } => self.cut_off(write, key, (server, delivered), (partner, is)),
+            Event::Acked {
+                write,
+                key,
+                missed_by,
+                delivered,
+                ack,
+            } => self.acked(write, key, (missed_by, delivered), ack),
+            Event::Changed { key, missed_by, alike } => self.changed(key, missed_by, alike),
+            Event::Decided {
+                write,
+                key,
+                missed_by,
+                failed_over,
+                decision,
+            } => self.decided(write, key, (missed_by, failed_over), decision),
+            Event::Ran { server, key, stored } => self.servers[server].missed.ran(key, stored),
+            Event::Missed {
+                key,
+                server,
+                ack,
+                delivered,
+            } => {
+                let write = self.begin();
+                self.note(server, key, write, delivered, ack);
+            }
+        }
+    }
+
+    fn note(&mut self, server: usize, key: &[u8], write: Number, delivered: bool, ack: Ack) {
+        self.servers[server]
+            .missed
+            .add(key, write, delivered, ack, self.bytes_max);
+    }
+
+    /// Notes that a server has missed a write that its partner has acknowledged.
+    fn miss_acked(&mut self, server: usize, key: &[u8], write: Number) {
+        self.note(server, key, write, false, Ack::ACKED);
+    }
+
+    /// Notes that a server has missed a write that its partner has not acknowledged, so far, but may if it is there.
+    fn miss_for_now(&mut self, write: Number, key: &[u8], server: usize, partner: usize, delivered: bool) {
+        let fate = match self.servers[partner].is_up() {
+            true => Fate::InDoubt,
+            false => Fate::Unacked,
+        };
+        self.note(server, key, write, delivered, Ack::of(fate));
+    }
+
+    /// A write was cut off on its way to a server: who has missed it?
+    fn cut_off(
+        &mut self,
+        write: Number,
+        key: &[u8],
+        (server, delivered): (usize, bool),
+        (partner, is): (usize, Partner),
+    ) {
+        let unacked = Ack::of(Fate::Unacked);
+        match is {
+            Partner::Asked => self.miss_for_now(write, key, server, partner, delivered),
+            Partner::Acked(receipt, ack) if receipt.is_none_or(|receipt| self.holds(receipt)) => {
+                self.note(server, key, write, delivered, ack);
+            }
+            // It acknowledged, and was lost since, perhaps with its memory (R3).
+            Partner::Acked(..) => self.note(server, key, write, delivered, unacked),
+            // It was away, has come back since, and goes on: it is the other that has missed the write (R14).
+            Partner::Missed { .. } if self.servers[partner].is_up() => {
+                self.note(server, key, write, delivered, unacked)
+            }
+            // The one that was asked last is the only one that may have it.
+            Partner::Missed { delivered } => {
+                let missed = &mut self.servers[partner].missed;
+                if !missed.settle(key, write, delivered, unacked) {
+                    self.note(partner, key, write, delivered, unacked);
+                }
+            }
+        }
+    }
+
+    /// A write was acknowledged, or refused, by the partner of one that has missed it. One that returned meanwhile is
+    /// rid of it already (R5).
+    fn acked(&mut self, write: Number, key: &[u8], (missed_by, delivered): (usize, bool), ack: Ack) {
+        let account = &mut self.servers[missed_by];
+        if write >= account.watermark {
+            account.missed.settle(key, write, delivered, ack);
+        }
+    }
+
+    /// The partner of a server has changed a key, on top of what it had. `alike`: who runs what it was sent before is left
+    /// with the same.
+    fn changed(&mut self, key: &[u8], missed_by: usize, alike: bool) {
+        let number = self.begin();
+        if let Some(writes) = self.servers[missed_by].missed.of(key) {
+            writes.settle_all(number);
+            if !alike && writes.has_delivered() {
+                writes.add(number, false, Ack::ACKED);
+            }
+        }
+    }
+
+    /// A server decided about an add, replace or cas whose partner is away. Only one that failed over says anything of
+    /// writes before it (R15); what was delivered to the partner may be decided there in another way (R16). A refusal leaves
+    /// the key as it was (R22), but if it failed over, what the partner did with it is not known.
+    fn decided(
+        &mut self,
+        write: Number,
+        key: &[u8],
+        (missed_by, failed_over): (usize, Option<bool>),
+        decision: Decision,
+    ) {
+        let delivered = failed_over == Some(true);
+        if failed_over.is_some() {
+            let number = self.begin();
+            if let Some(writes) = self.servers[missed_by].missed.of(key) {
+                writes.settle_all(number);
+                if delivered {
+                    writes.stored_there = Some(decision.has_stored());
+                }
+            }
+        }
+        match decision {
+            Decision::Stored => self.note(missed_by, key, write, delivered, Ack::WHOLE),
+            // Where it was delivered it has found nothing to replace either, or tells.
+            Decision::NothingThere if delivered => {}
+            Decision::NothingThere => self.miss_acked(missed_by, key, write),
+            Decision::Refused if failed_over.is_some() => self.miss_acked(missed_by, key, write),
+            Decision::Refused | Decision::Flushed | Decision::Unchanged => {}
+        }
+    }
+
+    /// A server holds nothing any more: others lack nothing of it, and it lacks what they have.
+    fn emptied(&mut self, server: usize, partners: &[usize]) {
+        for account in &mut self.servers {
+            account.lacks.retain(|lack| lack.from != server);
+        }
+        for &partner in partners {
+            self.servers[server].add_lack(partner, Lacking::Everything, self.bytes_max);
+        }
+    }
+
+    /// The configuration does not name a server any more. It misses all that is written from here on.
+    fn unnamed(&mut self, server: usize) {
+        for account in &mut self.servers {
+            account.lacks.retain(|lack| lack.from != server);
+        }
+        let account = &mut self.servers[server];
+        account.goes_away(false);
+        account.lacks.clear();
+        account.missed = Missed::Everything;
+    }
+}
