@@ -14,6 +14,7 @@
 //! | `service` `control` | magent as a process: letting clients in, reloading, ending; what that asks of the world |
 //! | `net` `settings` `limits` | what the proxy asks of the world, what it is told by the configuration, and the bounds that nobody tells it |
 //! | `statistics` | counters, and magent's own replies to stats |
+//! | `timers` | when to wake up, one time for each kind of thing that may be waited for |
 //!
 //! A leg that was cut off is not handled where its link died but put on a list and handled before the next flush, so a
 //! failure never surprises the code that happened to meet it.
@@ -28,6 +29,7 @@ mod replicate;
 pub mod service;
 pub mod settings;
 mod statistics;
+mod timers;
 mod upstream;
 
 use crate::buffer::Pool;
@@ -52,6 +54,7 @@ use statistics::Statistics;
 use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
+use timers::{Timer, Timers};
 use upstream::link::{Leg, Link};
 
 /// What a client beyond `-n` is told.
@@ -127,8 +130,7 @@ pub struct Proxy<N: Net> {
     /// The time of this batch, and of the start.
     now_ms: u64,
     started_ms: u64,
-    /// Nothing is due before this; the true next deadline may be later.
-    next_tick_ms: u64,
+    timers: Timers,
     /// The last tick came late and was put off.
     tick_put_off: bool,
     /// No new clients, and no more requests from the old ones.
@@ -138,6 +140,9 @@ pub struct Proxy<N: Net> {
 impl<N: Net> Proxy<N> {
     pub fn new(net: N, settings: Settings) -> Self {
         let now_ms = net.now_ms();
+        let mut timers = Timers::default();
+        // Where the first turn is late, that is not for the servers to pay.
+        timers.set(Timer::Silence, now_ms);
         Self {
             starting: !settings.backups.is_empty(),
             farm: Farm::new(&settings),
@@ -181,7 +186,7 @@ impl<N: Net> Proxy<N> {
             tight: Tight::default(),
             now_ms,
             started_ms: now_ms,
-            next_tick_ms: now_ms,
+            timers,
             tick_put_off: false,
             leaving: false,
         }
@@ -304,7 +309,7 @@ impl<N: Net> Proxy<N> {
         {
             return Some(self.now_ms);
         }
-        (self.next_tick_ms != u64::MAX).then_some(self.next_tick_ms)
+        self.timers.next_deadline_ms()
     }
 
     /// Ends the conversation with all clients: what they have asked is answered, including what waits in their sockets,

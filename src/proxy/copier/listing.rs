@@ -19,6 +19,7 @@ use crate::proxy::Proxy;
 use crate::proxy::copier::repair::absolute_exptime;
 use crate::proxy::fleet::life::Version;
 use crate::proxy::net::{Net, Readiness, Token};
+use crate::proxy::timers::Timer;
 use crate::proxy::upstream::link::{Link, write_out};
 use std::io::ErrorKind;
 
@@ -139,7 +140,7 @@ impl<N: Net> Proxy<N> {
                 ask_life_at_ms: 0,
             };
         }
-        self.next_tick_ms = self.next_tick_ms.min(progress_ms + END_PAUSE_MS);
+        self.timers.set(Timer::List, progress_ms + END_PAUSE_MS);
         self.write_listing(index);
     }
 
@@ -302,7 +303,7 @@ impl<N: Net> Proxy<N> {
     /// The list broke off, or was refused for now.
     pub(in crate::proxy) fn list_later(&mut self) {
         let at_ms = self.now_ms + BUSY_PAUSE_MS;
-        self.next_tick_ms = self.next_tick_ms.min(at_ms);
+        self.timers.set(Timer::List, at_ms);
         self.set_listing(State::Due { at_ms });
     }
 
@@ -356,11 +357,11 @@ impl<N: Net> Proxy<N> {
             Some(State::Due { at_ms }) if *at_ms <= now_ms => self.open_listing(),
             Some(State::Due { at_ms }) => {
                 let at_ms = *at_ms;
-                self.next_tick_ms = self.next_tick_ms.min(at_ms);
+                self.timers.set(Timer::List, at_ms);
             }
             Some(State::Coming { progress_ms, .. }) if !hungry => {
                 *progress_ms = now_ms;
-                self.next_tick_ms = self.next_tick_ms.min(now_ms + END_PAUSE_MS);
+                self.timers.set(Timer::List, now_ms + END_PAUSE_MS);
             }
             Some(State::Coming {
                 progress_ms,
@@ -382,7 +383,7 @@ impl<N: Net> Proxy<N> {
                         let link = *link;
                         self.ask_whether_that_was_all(link);
                     } else {
-                        self.next_tick_ms = self.next_tick_ms.min(due_ms);
+                        self.timers.set(Timer::List, due_ms);
                     }
                 }
                 if silent_ms >= SILENT_MAX_MS {
@@ -390,7 +391,7 @@ impl<N: Net> Proxy<N> {
                 } else if asks_life {
                     self.ask_for_life(from);
                 }
-                self.next_tick_ms = self.next_tick_ms.min(now_ms + life_pause_ms);
+                self.timers.set(Timer::List, now_ms + life_pause_ms);
             }
             Some(State::Ended) | None => {}
         }

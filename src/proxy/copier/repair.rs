@@ -14,6 +14,7 @@ use crate::proxy::fleet::clock::RELATIVE_EXPTIME_MAX_S;
 use crate::proxy::front::dispatch::{LINE_END, deletion};
 use crate::proxy::front::transaction::{Bytes, Text, Transaction, Work};
 use crate::proxy::net::Net;
+use crate::proxy::timers::Timer;
 use crate::proxy::upstream::link::Purpose;
 use std::collections::{BTreeSet, VecDeque};
 
@@ -114,7 +115,7 @@ impl<N: Net> Proxy<N> {
             let due_ms = self.now_ms + READ_REPAIR_DELAY_MS;
             repairs.keys.insert(key.into());
             repairs.due.push_back((due_ms, from, to, key.into()));
-            self.next_tick_ms = self.next_tick_ms.min(due_ms);
+            self.timers.set(Timer::ReadRepair, due_ms);
         }
     }
 
@@ -122,7 +123,7 @@ impl<N: Net> Proxy<N> {
     pub(in crate::proxy) fn repairs_tick(&mut self) {
         while let Some(&(due_ms, from, to, _)) = self.read_repairs.due.front() {
             if due_ms > self.now_ms {
-                self.next_tick_ms = self.next_tick_ms.min(due_ms);
+                self.timers.set(Timer::ReadRepair, due_ms);
                 return;
             }
             if let Some((.., key)) = self.read_repairs.due.pop_front() {

@@ -29,6 +29,7 @@ use crate::proxy::copier::repair::{Manner, Why};
 use crate::proxy::fleet::server::Lacking;
 use crate::proxy::limits::{Limits, Room};
 use crate::proxy::net::{Level, Net};
+use crate::proxy::timers::Timer;
 use crate::words::Size;
 use std::collections::VecDeque;
 use std::fmt;
@@ -178,7 +179,7 @@ impl<N: Net> Proxy<N> {
         let mut reads = 0;
         while let Some(resync) = &mut self.resync {
             if self.now_ms < resync.pause_until_ms {
-                self.next_tick_ms = self.next_tick_ms.min(resync.pause_until_ms);
+                self.timers.set(Timer::Resync, resync.pause_until_ms);
                 return;
             }
             if resync.in_flight >= room.keys || resync.bytes_in_flight >= room.bytes {
@@ -225,7 +226,7 @@ impl<N: Net> Proxy<N> {
             return None;
         }
         if self.now_ms == resync.burst_ms {
-            self.next_tick_ms = self.next_tick_ms.min(self.now_ms + 1);
+            self.timers.set(Timer::Resync, self.now_ms + 1);
             return None;
         }
         resync.burst_ms = self.now_ms;

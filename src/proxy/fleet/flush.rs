@@ -17,6 +17,7 @@ use crate::proxy::fleet::life::Version;
 use crate::proxy::fleet::missed::Missed;
 use crate::proxy::front::transaction::Bytes;
 use crate::proxy::net::Net;
+use crate::proxy::timers::Timer;
 use crate::proxy::upstream::link::Purpose;
 
 /// Nothing is copied from so long before the time: memcached flushes up to two seconds early.
@@ -52,7 +53,7 @@ impl<N: Net> Proxy<N> {
     pub(in crate::proxy) fn note_flush(&mut self, delay_s: Option<u64>) {
         self.delayed_flush.at_ms = delay_s.map(|delay_s| self.now_ms.saturating_add(delay_s.saturating_mul(1000)));
         if let Some(at_ms) = self.delayed_flush.at_ms {
-            self.next_tick_ms = self.next_tick_ms.min(at_ms);
+            self.timers.set(Timer::DelayedFlush, at_ms);
         }
         for server in &mut self.farm.servers {
             server.owes_flush = false;
@@ -78,7 +79,7 @@ impl<N: Net> Proxy<N> {
     pub(in crate::proxy) fn flush_forbids_copying(&mut self) -> bool {
         let pause = self.delayed_flush.pauses_until_ms(self.now_ms);
         if let Some(until_ms) = pause {
-            self.next_tick_ms = self.next_tick_ms.min(until_ms);
+            self.timers.set(Timer::Resync, until_ms);
         }
         pause.is_some()
     }
@@ -103,12 +104,12 @@ impl<N: Net> Proxy<N> {
             return;
         };
         if at_ms > self.now_ms {
-            self.next_tick_ms = self.next_tick_ms.min(at_ms);
+            self.timers.set(Timer::DelayedFlush, at_ms);
             return;
         }
         self.delayed_flush.at_ms = None;
         self.delayed_flush.settles_ms = self.now_ms + LATE_MS;
-        self.next_tick_ms = self.next_tick_ms.min(self.delayed_flush.settles_ms);
+        self.timers.set(Timer::Resync, self.delayed_flush.settles_ms);
         self.flushes += 1;
         for index in 0..self.farm.servers.len() {
             let server = &mut self.farm.servers[index];

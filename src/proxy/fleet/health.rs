@@ -11,6 +11,7 @@ use crate::proxy::front::transaction::Bytes;
 use crate::proxy::net::{Level, Net};
 use crate::proxy::replicate::write::key_of;
 use crate::proxy::settings::Settings;
+use crate::proxy::timers::Timer;
 use crate::proxy::upstream::link::{Leg, Purpose};
 use crate::words::Reason;
 use std::collections::BTreeMap;
@@ -115,7 +116,7 @@ impl<N: Net> Proxy<N> {
             pause_ms,
         };
         server.confirmed = false;
-        self.next_tick_ms = self.next_tick_ms.min(probe_at_ms);
+        self.timers.set(Timer::Probe, probe_at_ms);
         self.break_off_resync(index, format_args!("server is down"));
         self.end_start();
     }
@@ -161,7 +162,7 @@ impl<N: Net> Proxy<N> {
             if nothing_quarantined {
                 self.rejoin(index);
             } else {
-                self.next_tick_ms = self.next_tick_ms.min(until_ms);
+                self.timers.set(Timer::Drain, until_ms);
             }
         }
         Ok(())
@@ -178,7 +179,7 @@ impl<N: Net> Proxy<N> {
                 probe_at_ms,
                 pause_ms,
             };
-            self.next_tick_ms = self.next_tick_ms.min(probe_at_ms);
+            self.timers.set(Timer::Probe, probe_at_ms);
         }
     }
 
@@ -258,7 +259,7 @@ impl<N: Net> Proxy<N> {
         };
         let waits = !self.lost.is_empty() || self.farm.partners(index).iter().any(silent);
         if waits {
-            self.next_tick_ms = self.next_tick_ms.min(now_ms + COMPARE_PAUSE_MS);
+            self.timers.set(Timer::Compare, now_ms + COMPARE_PAUSE_MS);
         }
         waits
     }
@@ -345,12 +346,11 @@ impl<N: Net> Proxy<N> {
 
     /// Does what is due: servers that let a request wait too long are down, and those that are down are looked for.
     pub fn tick(&mut self) {
-        if self.now_ms < self.next_tick_ms {
+        let (timeout_ms, now_ms) = (self.settings.timeout_ms, self.now_ms);
+        let Some(due_ms) = self.timers.next_deadline_ms().filter(|&due_ms| due_ms <= now_ms) else {
             return;
-        }
-        let timeout_ms = self.settings.timeout_ms;
-        let now_ms = self.now_ms;
-        let late_ms = now_ms - self.next_tick_ms;
+        };
+        let late_ms = now_ms - due_ms;
         let late = late_ms > LATE_MAX_MS;
         if late {
             // magent itself did not run, on a machine that was stopped or overloaded; nor did a server on it perhaps.
@@ -361,19 +361,18 @@ impl<N: Net> Proxy<N> {
         // What else is due is put off as well, but not twice: it must be done at last where every tick is late.
         self.tick_put_off = late && !self.tick_put_off;
         if self.tick_put_off {
-            self.next_tick_ms = now_ms + late_ms.min(timeout_ms);
-            return;
+            return self.timers.put_off(now_ms + late_ms.min(timeout_ms));
         }
-        let mut next_ms = u64::MAX;
+        // Each of those that are woken sets its own timer anew.
+        self.timers.stop_all();
         let mut silent = Vec::new();
         for (_, link) in &self.links {
             match link.deadline_ms(timeout_ms) {
                 Some(deadline_ms) if deadline_ms <= now_ms => silent.push(link.server),
-                Some(deadline_ms) => next_ms = next_ms.min(deadline_ms),
+                Some(deadline_ms) => self.timers.set(Timer::Silence, deadline_ms),
                 None => {}
             }
         }
-        self.next_tick_ms = next_ms;
         self.flush_tick();
         self.listing_tick();
         self.repairs_tick();
@@ -405,7 +404,7 @@ impl<N: Net> Proxy<N> {
                 } => {
                     // Where nobody has answered for so long, nobody waits for what it may still hold.
                     self.farm.servers[index].gone |= cause == Cause::Server && since_ms + GIVEN_UP_MS <= now_ms;
-                    self.next_tick_ms = self.next_tick_ms.min(probe_at_ms);
+                    self.timers.set(Timer::Probe, probe_at_ms);
                 }
                 Health::Retired => self.drain(index),
                 Health::Rejoining {
@@ -419,7 +418,7 @@ impl<N: Net> Proxy<N> {
                 Health::Rejoining {
                     step: Rejoining::Draining { until_ms },
                     ..
-                } => self.next_tick_ms = self.next_tick_ms.min(until_ms),
+                } => self.timers.set(Timer::Drain, until_ms),
                 Health::Rejoining {
                     step: Rejoining::Comparing { .. },
                     ..
@@ -428,7 +427,7 @@ impl<N: Net> Proxy<N> {
             }
             match self.farm.servers[index].settles_ms {
                 Some(settles_ms) if settles_ms <= now_ms => self.settled(index),
-                Some(settles_ms) => self.next_tick_ms = self.next_tick_ms.min(settles_ms),
+                Some(settles_ms) => self.timers.set(Timer::Settle, settles_ms),
                 None => {}
             }
         }
@@ -445,7 +444,7 @@ impl<N: Net> Proxy<N> {
             let link = self.links.remove(link);
             self.net.close(link.socket);
         } else {
-            self.next_tick_ms = self.next_tick_ms.min(self.now_ms + DRAIN_PAUSE_MS);
+            self.timers.set(Timer::Retire, self.now_ms + DRAIN_PAUSE_MS);
         }
     }
 
@@ -482,7 +481,7 @@ impl<N: Net> Proxy<N> {
             self.settle_later(index);
         }
         self.break_off_resync_if_moved();
-        self.next_tick_ms = self.now_ms;
+        self.timers.set(Timer::Retire, self.now_ms);
         self.resync_wanted = true;
     }
 }

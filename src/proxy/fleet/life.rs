@@ -12,6 +12,7 @@ use crate::proxy::fleet::past::Holdings;
 use crate::proxy::fleet::server::{Health, Lacking};
 use crate::proxy::fleet::unique::Tags;
 use crate::proxy::net::{Level, Net};
+use crate::proxy::timers::Timer;
 
 /// How long after a server has come back others are given to notice and to remove from it what it missed of theirs: the
 /// longest pause between their probes and some more, and the timeout, as far as it is no longer than a second.
@@ -206,7 +207,7 @@ impl<N: Net> Proxy<N> {
             let settles_ms = self.now_ms + SETTLE_MS + self.settings.timeout_ms.min(SETTLE_TIMEOUT_MAX_MS);
             self.farm.servers[index].settles_ms = Some(settles_ms);
             self.farm.servers[index].is_whole_to_be_told = true;
-            self.next_tick_ms = self.next_tick_ms.min(settles_ms);
+            self.timers.set(Timer::Settle, settles_ms);
             self.resync_wanted = true;
         }
     }

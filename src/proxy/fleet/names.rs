@@ -3,6 +3,7 @@
 use crate::proxy::Proxy;
 use crate::proxy::fleet::server::{Health, PROBE_PAUSE_MIN_MS, Rejoining};
 use crate::proxy::net::{Address, Level, Net};
+use crate::proxy::timers::Timer;
 use std::net::{IpAddr, SocketAddr};
 
 /// A server that has been away for so long may have been replaced by a machine with another address.
@@ -87,7 +88,7 @@ impl<N: Net> Proxy<N> {
         } = &mut server.health
         {
             (*probe_at_ms, *pause_ms) = (self.now_ms, PROBE_PAUSE_MIN_MS);
-            self.next_tick_ms = self.now_ms;
+            self.timers.set(Timer::Probe, self.now_ms);
         }
     }
 }

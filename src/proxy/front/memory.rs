@@ -10,6 +10,7 @@
 
 use crate::proxy::Proxy;
 use crate::proxy::net::{Level, Net};
+use crate::proxy::timers::Timer;
 use crate::proxy::upstream::link::Outgoing;
 use crate::words::Size;
 use std::collections::VecDeque;
@@ -111,12 +112,12 @@ impl<N: Net> Proxy<N> {
             return;
         }
         let due_ms = (since_ms + self.settings.timeout_ms).max(self.tight.beyond_at_ms);
-        self.next_tick_ms = self.next_tick_ms.min(due_ms);
+        self.timers.set(Timer::Memory, due_ms);
         if self.now_ms < due_ms {
             return;
         }
         self.tight.beyond_at_ms = self.now_ms + IN_VAIN_PAUSE_MS;
-        self.next_tick_ms = self.next_tick_ms.min(self.tight.beyond_at_ms);
+        self.timers.set(Timer::Memory, self.tight.beyond_at_ms);
         while let Some(index) = self.tight.squeezed.pop_front() {
             if let Some(client) = self.clients.get_mut(index).filter(|client| client.is_squeezed) {
                 (client.is_squeezed, client.may_go_beyond) = (false, true);

@@ -7,6 +7,7 @@ use crate::proxy::fleet::clock::RELATIVE_EXPTIME_MAX_S;
 use crate::proxy::fleet::server::Health;
 use crate::proxy::front::transaction::{Bytes, NO_SERVER, Text, Work};
 use crate::proxy::net::Net;
+use crate::proxy::timers::Timer;
 use crate::proxy::upstream::link::Purpose;
 
 pub struct Broadcast {
@@ -97,7 +98,7 @@ impl<N: Net> Proxy<N> {
         };
         match broadcast.again_by_ms {
             Some(by_ms) if listed && self.now_ms < by_ms => {
-                self.next_tick_ms = self.next_tick_ms.min(by_ms);
+                self.timers.set(Timer::RepeatFlush, by_ms);
                 self.flushes_to_repeat.push(id);
                 return;
             }

@@ -10,6 +10,7 @@ use crate::proxy::Proxy;
 use crate::proxy::front::transaction::{Bytes, Work};
 use crate::proxy::net::Net;
 use crate::proxy::statistics;
+use crate::proxy::timers::Timer;
 use crate::proxy::upstream::link::Purpose;
 use std::collections::HashMap;
 
@@ -176,7 +177,7 @@ impl<N: Net> Proxy<N> {
             return self.answer_at_once(client, false, TOO_MANY);
         }
         let until_ms = self.now_ms + PATIENCE_MS;
-        self.next_tick_ms = self.next_tick_ms.min(until_ms);
+        self.timers.set(Timer::Survey, until_ms);
         let id = self.open(client, false, topic.command().len());
         self.surveys.push(id);
         self.transactions[id].work = Work::Survey(Survey::new(topic, until_ms, self.settings.limits.survey_lines));
@@ -225,7 +226,7 @@ impl<N: Net> Proxy<N> {
             if survey.until_ms <= self.now_ms {
                 self.end_survey(id);
             } else {
-                self.next_tick_ms = self.next_tick_ms.min(survey.until_ms);
+                self.timers.set(Timer::Survey, survey.until_ms);
             }
         }
     }

@@ -9,6 +9,7 @@ use crate::proxy::front::dispatch::LINE_END;
 use crate::proxy::front::transaction::{Bytes, Work};
 use crate::proxy::net::{Net, Readiness, Token};
 use crate::proxy::replicate::write::key_of;
+use crate::proxy::timers::Timer;
 use crate::proxy::upstream::link::{Arriving, Leg, Link, Outgoing, Part, Purpose, write_out};
 use crate::words::Reason;
 use std::fmt;
@@ -79,7 +80,7 @@ impl<N: Net> Proxy<N> {
             self.lost.push_back((server, leg));
             return &mut self.lost.back_mut().expect("just pushed").1;
         };
-        self.next_tick_ms = self.next_tick_ms.min(self.now_ms + self.settings.timeout_ms);
+        self.timers.set(Timer::Silence, self.now_ms + self.settings.timeout_ms);
         let link = &mut self.links[index];
         if link.outgoing == Outgoing::Idle {
             link.outgoing = Outgoing::Dirty;
