@@ -64,9 +64,17 @@ const DOUBLE_END: (&[u8], &[u8]) = (
 );
 const TOO_LARGE: &str = "SERVER_ERROR object too large for cache\r\n";
 /// What may be said before a connection is closed.
-const LAST_WORDS: [&str; 5] = [
+const LAST_WORDS: [&str; 7] = [
     "",
     "ERROR\r\n",
+    "CLIENT_ERROR invalid exptime argument\r\n",
+    "CLIENT_ERROR invalid numeric delta argument\r\n",
+    REFUSALS_OF_VALUE[0],
+    REFUSALS_OF_VALUE[1],
+    REFUSALS_OF_VALUE[2],
+];
+/// What may be said before all of a value is there.
+const REFUSALS_OF_VALUE: [&str; 3] = [
     "CLIENT_ERROR bad command line format\r\n",
     "CLIENT_ERROR bad data chunk\r\n",
     TOO_LARGE,
@@ -147,7 +155,7 @@ impl Candidate {
         if !self.closes {
             let mut outcomes = vec![(self.allowed, truth.clone())];
             if matches!(truth.end, End::Awaits(_)) {
-                outcomes.extend(LAST_WORDS[2..].iter().map(|words| {
+                outcomes.extend(REFUSALS_OF_VALUE.iter().map(|words| {
                     let mut truth = truth.clone();
                     truth.replies.extend_from_slice(words.as_bytes());
                     (Allowed::RefusedEarly, truth)
