@@ -6,6 +6,7 @@ use super::net::{Event, Peer};
 use super::pipe::Us;
 use super::plan::Class;
 use super::simulation::Simulation;
+use magent::proxy::control::Order;
 use magent::proxy::settings::Ack;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +28,8 @@ pub enum Kind {
         extra_us: Us,
     },
     KillMagent,
+    /// SIGTERM: it answers what it was asked, and ends.
+    EndMagent,
     /// A magent's process does not run.
     StallMagent,
 }
@@ -69,7 +72,7 @@ pub enum Faulty {
 impl Fault {
     pub fn server(&self) -> Option<usize> {
         match self.kind {
-            Kind::KillMagent | Kind::StallMagent => None,
+            Kind::KillMagent | Kind::EndMagent | Kind::StallMagent => None,
             _ => Some(self.victim),
         }
     }
@@ -96,14 +99,14 @@ impl Simulation {
                 Kind::PowerLoss | Kind::Stop | Kind::Cut => either,
                 Kind::Break | Kind::EndConnections => 0,
                 Kind::Slow { .. } => random.between(200_000, 3_000_000),
-                Kind::KillMagent => random.between(60_000, 600_000),
+                Kind::KillMagent | Kind::EndMagent => random.between(60_000, 600_000),
                 Kind::StallMagent => random.between(5_000, 2_000_000),
             };
             if let Kind::Slow { extra_us } = &mut kind {
                 *extra_us = *random.pick(&[5_000, 60_000, timeout_us * 9 / 10, timeout_us * 12 / 10, timeout_us * 3]);
             }
             let victims = match kind {
-                Kind::KillMagent | Kind::StallMagent => magents,
+                Kind::KillMagent | Kind::EndMagent | Kind::StallMagent => magents,
                 _ => servers,
             };
             Fault {
@@ -140,15 +143,23 @@ impl Simulation {
         }
         self.strike(fault);
         if kind == Kind::KillMagent {
-            self.kill_magent(victim);
-            // The next one has to find out first which of them may lack something.
-            self.impaired_ms.fill(u64::MAX);
-            for faulty in self.faulty.iter_mut().flatten() {
-                *faulty = Faulty::Unknown;
-            }
+            self.magent_gone(victim);
         }
-        if matches!(kind, Kind::Slow { .. } | Kind::KillMagent | Kind::StallMagent) {
+        if matches!(
+            kind,
+            Kind::Slow { .. } | Kind::KillMagent | Kind::EndMagent | Kind::StallMagent
+        ) {
             self.excused_until_us = Us::MAX;
+        }
+    }
+
+    /// A magent has ended, in good order or not.
+    pub fn magent_gone(&mut self, magent: usize) {
+        self.kill_magent(magent);
+        // The next one has to find out first which of them may lack something.
+        self.impaired_ms.fill(u64::MAX);
+        for faulty in self.faulty.iter_mut().flatten() {
+            *faulty = Faulty::Unknown;
         }
     }
 
@@ -177,6 +188,7 @@ impl Simulation {
             }
             Kind::Slow { extra_us } => network.slowness[victim] = (extra_us, extra_us + extra_us / 5),
             Kind::StallMagent => network.ports[victim].stalled_until = network.now + duration,
+            Kind::EndMagent => network.order(victim, Order::End),
             Kind::KillMagent => {}
         }
     }
@@ -211,13 +223,19 @@ impl Simulation {
                     self.muffled_until_us[victim] = self.now() + extra_us + extra_us / 5;
                 }
             }
-            Kind::KillMagent => {
+            Kind::KillMagent | Kind::EndMagent => {
+                if self.magents[victim].is_some() {
+                    self.magent_gone(victim); // it is still ending: not for ever
+                }
                 self.start_magent(victim);
                 self.unknown_to_magent();
             }
             Kind::Break | Kind::EndConnections | Kind::StallMagent => {}
         }
-        if matches!(kind, Kind::Slow { .. } | Kind::KillMagent | Kind::StallMagent) {
+        if matches!(
+            kind,
+            Kind::Slow { .. } | Kind::KillMagent | Kind::EndMagent | Kind::StallMagent
+        ) {
             self.excused_until_us = self.now() + 3 * self.plan.settings[0].timeout_ms * 1000;
         }
     }

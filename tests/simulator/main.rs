@@ -4,6 +4,7 @@
 //! plan      what a seed decides beforehand: class, farms, settings, keys, manners of clients, weather
 //! schedule  the course of it: load, live, fail, heal, compare
 //! faults    what goes wrong and how it ends        simulation  everything, one event at a time
+//! orders    reloads and ends in the middle of that
 //! server    a memcached's process                  client      asks, and is told
 //! memcached the model of memcached itself          poller      asks magents how their servers are
 //! net pipe  connections, clock, events             checker model  is this a reply that one memcached could give?
@@ -20,6 +21,7 @@ mod faults;
 mod memcached;
 mod model;
 mod net;
+mod orders;
 mod pipe;
 mod plan;
 mod poller;

@@ -25,6 +25,8 @@ pub enum Class {
     Refusing,
     /// A server ends and keeps its items, and magent itself may be started anew before it returns, or after.
     Keeping,
+    /// One thing fails at a time, and meanwhile, before and after the configuration is read again, or magent is told to end.
+    Orders,
 }
 
 pub const CLASSES: [Class; 6] = [
@@ -37,7 +39,7 @@ pub const CLASSES: [Class; 6] = [
 ];
 
 /// Those that came later: drawn apart, so that a seed means the same class as before.
-pub const MORE_CLASSES: [Class; 2] = [Class::Refusing, Class::Keeping];
+pub const MORE_CLASSES: [Class; 3] = [Class::Refusing, Class::Keeping, Class::Orders];
 
 impl Class {
     pub fn name(self) -> &'static str {
@@ -50,6 +52,7 @@ impl Class {
             Class::Alone => "alone",
             Class::Refusing => "refusing",
             Class::Keeping => "keeping",
+            Class::Orders => "orders",
         }
     }
 

@@ -94,6 +94,7 @@ impl Simulation {
             Class::Calm => self.live(2_000_000)?,
             Class::Chaos => self.chaos()?,
             Class::Keeping => self.keep()?,
+            Class::Orders => self.obey()?,
             _ => self.one_at_a_time()?,
         }
         self.end()
@@ -134,7 +135,7 @@ impl Simulation {
     }
 
     /// Lets clients work, and servers forget where they do.
-    fn live(&mut self, time: Us) -> Result<(), Broken> {
+    pub fn live(&mut self, time: Us) -> Result<(), Broken> {
         let end = self.now() + time;
         while self.now() < end {
             let pause = self.chance(|random| random.between(20_000, 300_000));
@@ -200,7 +201,7 @@ impl Simulation {
     }
 
     /// Waits until every magent says that every server is up and whole. False where that cannot be.
-    fn heal(&mut self, server: Option<usize>) -> Result<bool, Broken> {
+    pub fn heal(&mut self, server: Option<usize>) -> Result<bool, Broken> {
         // A connection that broke is only found out by using it, so some time must pass.
         let settling_us = (self.plan.settings[0].timeout_ms + 100) * 1000;
         self.live(settling_us + self.resent_us.saturating_sub(self.now()))?;

@@ -11,6 +11,7 @@ use super::random::Random;
 use super::server::Server;
 use super::trace::{Trace, Verbosity};
 use magent::proxy::Proxy;
+use magent::proxy::service::Service;
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -20,7 +21,7 @@ pub struct Simulation {
     pub network: Rc<RefCell<Network>>,
     pub plan: Plan,
     pub servers: Vec<Server>,
-    pub magents: Vec<Option<Proxy<SimulatedNet>>>,
+    pub magents: Vec<Option<Service<SimulatedNet>>>,
     pub listening: Vec<bool>,
     pub clients: Vec<Client>,
     pub pollers: Vec<Poller>,
@@ -127,10 +128,9 @@ impl Simulation {
             network: Rc::clone(&self.network),
             magent,
         };
-        let mut proxy = Proxy::new(net, self.plan.settings[magent].clone());
-        proxy.start();
-        proxy.flush(&mut self.scratch);
-        self.magents[magent] = Some(proxy);
+        let mut service = Service::new(Proxy::new(net, self.plan.settings[magent].clone()));
+        service.start(&mut self.scratch);
+        self.magents[magent] = Some(service);
         self.listening[magent] = true;
         self.next_turn(magent);
     }
@@ -167,24 +167,31 @@ impl Simulation {
         if !self.network.borrow_mut().take_turn(magent) {
             return;
         }
-        let Some(proxy) = &mut self.magents[magent] else {
+        let Some(service) = &mut self.magents[magent] else {
             return;
         };
-        proxy.begin_batch();
+        service.begin_turn();
         let events = self.network.borrow_mut().take_events(magent);
         for (token, readiness) in events {
-            proxy.ready(token, readiness, &mut self.scratch);
+            service.ready(token, readiness, &mut self.scratch);
         }
-        while let Some(socket) = SimulatedNet::take_accept(&self.network, magent) {
-            proxy.accept(socket);
+        loop {
+            let order = self.network.borrow_mut().ports[magent].orders.pop_front();
+            let Some(order) = order else {
+                break;
+            };
+            service.order(order, &mut self.scratch);
         }
-        proxy.tick();
-        proxy.flush(&mut self.scratch);
-        self.next_turn(magent);
+        let has_ended = service.end_turn(&mut self.scratch);
+        self.listening[magent] = !self.network.borrow().ports[magent].closed;
+        match has_ended {
+            true => self.magent_gone(magent),
+            false => self.next_turn(magent),
+        }
     }
 
     fn next_turn(&mut self, magent: usize) {
-        if let Some(deadline_ms) = self.magents[magent].as_ref().and_then(Proxy::deadline_ms) {
+        if let Some(deadline_ms) = self.magents[magent].as_mut().and_then(Service::deadline_ms) {
             let network = &mut *self.network.borrow_mut();
             let time = (deadline_ms * 1000).max(network.now + 5);
             network.turn_by(magent, time);

@@ -10,7 +10,9 @@ pub use window::SimulatedNet;
 use super::pipe::{End, Pipe, Us, Weather};
 use super::random::Random;
 use super::trace::Trace;
+use magent::proxy::control::Order;
 use magent::proxy::net::{Address, Readiness, Token};
+use magent::proxy::settings::Settings;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::fmt;
@@ -82,6 +84,13 @@ pub struct Connection {
 pub struct Port {
     events: Vec<Name>,
     pub accepts: VecDeque<Name>,
+    /// What an administrator wants of the process.
+    pub orders: VecDeque<Order>,
+    /// What its configuration says now, and whether it is to be read.
+    pub configuration: Option<Settings>,
+    pub is_read: bool,
+    /// It listens no more.
+    pub closed: bool,
     turn_at: Option<Us>,
     /// The process does not run before this.
     pub stalled_until: Us,
@@ -315,6 +324,12 @@ impl Network {
         connection.queued = true;
         let magent = connection.magent;
         self.ports[magent].events.push(name);
+        self.wake(magent);
+    }
+
+    /// Gives a magent an order.
+    pub fn order(&mut self, magent: usize, order: Order) {
+        self.ports[magent].orders.push_back(order);
         self.wake(magent);
     }
 

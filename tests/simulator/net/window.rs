@@ -3,7 +3,9 @@
 use super::{Event, Name, Network, Peer, State};
 use crate::pipe::End;
 use crate::trace::Readable;
+use magent::proxy::control::{Accepted, Control, Found, Reloaded, State as ToldState};
 use magent::proxy::net::{Address, Level, Net, Token};
+use magent::proxy::settings::Settings;
 use std::cell::RefCell;
 use std::fmt;
 use std::io::{self, ErrorKind, IoSlice};
@@ -19,12 +21,6 @@ pub struct SimulatedNet {
 
 /// A magent's end of a connection.
 pub struct Socket(Name);
-
-impl SimulatedNet {
-    pub fn take_accept(network: &Rc<RefCell<Network>>, magent: usize) -> Option<Socket> {
-        network.borrow_mut().ports[magent].accepts.pop_front().map(Socket)
-    }
-}
 
 impl Net for SimulatedNet {
     type Socket = Socket;
@@ -164,4 +160,82 @@ impl Net for SimulatedNet {
     }
 
     fn set_verbosity(&mut self, _verbosity: u32) {}
+}
+
+impl Control for SimulatedNet {
+    type Listen = ();
+
+    fn accept(&mut self) -> Accepted<Socket> {
+        let name = self.network.borrow_mut().ports[self.magent].accepts.pop_front();
+        name.map_or(Accepted::Nobody, |name| Accepted::Client(Socket(name)))
+    }
+
+    fn may_accept(&self) -> bool {
+        !self.network.borrow().ports[self.magent].accepts.is_empty()
+    }
+
+    fn take_freed(&mut self) -> bool {
+        false
+    }
+
+    fn listen_on(&mut self, _wanted: &[()]) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn stop_listening(&mut self) -> bool {
+        self.close_listeners();
+        false
+    }
+
+    fn close_listeners(&mut self) {
+        self.network.borrow_mut().ports[self.magent].closed = true;
+    }
+
+    fn read_configuration(&mut self) -> io::Result<()> {
+        self.network.borrow_mut().ports[self.magent].is_read = true;
+        Ok(())
+    }
+
+    /// It takes some turns to be read.
+    fn take_configuration(&mut self) -> Option<Result<Reloaded<()>, String>> {
+        let network = &mut *self.network.borrow_mut();
+        let port = &mut network.ports[self.magent];
+        if !port.is_read || network.random.one_in(2) {
+            return None;
+        }
+        port.is_read = false;
+        Some(match &port.configuration {
+            Some(settings) => Ok(Reloaded {
+                settings: settings.clone(),
+                listen: Vec::new(),
+                verbosity: 0,
+                warnings: Vec::new(),
+            }),
+            None => Err("the file is not there".to_owned()),
+        })
+    }
+
+    fn check(&mut self, _settings: &Settings, _listen: &[()]) -> Result<Vec<String>, String> {
+        Ok(Vec::new())
+    }
+
+    fn look_up(&mut self, _host: &str) {}
+
+    fn names_are_answered(&self, _settings: &Settings) -> bool {
+        true
+    }
+
+    fn fill_names_in(&mut self, _settings: &mut Settings) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn take_name(&mut self) -> Option<Found> {
+        None
+    }
+
+    fn reopen_log(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn tell(&mut self, _state: ToldState) {}
 }
