@@ -719,6 +719,19 @@ fn sigterm_answers_all_of_a_long_pipeline() {
 }
 
 #[test]
+fn a_client_that_has_asked_nothing_holds_up_the_end_for_a_moment_only() {
+    let server = Memcached::start();
+    let mut magent = Magent::before(&[&server], &[], &[]);
+    let mut silent = magent.client();
+    magent.settle();
+    let told = Instant::now();
+    assert_eq!(magent.terminate().code(), Some(0));
+    // Clients that do not take their replies have five seconds.
+    assert!(told.elapsed() < Duration::from_secs(4), "{:?}", told.elapsed());
+    silent.expect_closed();
+}
+
+#[test]
 fn a_second_sigterm_ends_at_once() {
     let server = Memcached::start();
     let mut magent = Magent::before(&[&server], &[], &["--timeout=600000"]);

@@ -129,6 +129,7 @@ impl<W: Control> Service<W> {
         self.accept();
         self.go_on_reloading();
         self.leave_if_handed_over(scratch);
+        self.give_up_on_silent_clients();
         self.proxy.tick();
         self.proxy.flush(scratch);
         for host in self.proxy.take_wanted_names() {
@@ -274,24 +275,30 @@ impl<W: Control> Service<W> {
         self.proxy.leave(scratch);
     }
 
-    /// Whether all is done that is to be done after being told to end.
-    fn has_left(&mut self) -> bool {
+    /// Before the flush of this turn, which closes them: the next turn may be seconds away.
+    fn give_up_on_silent_clients(&mut self) {
         let Phase::Leaving {
             silent_until_ms,
             until_ms,
         } = self.phase
         else {
-            return false;
+            return;
         };
-        let now_ms = self.world().now_ms();
-        if now_ms >= silent_until_ms && silent_until_ms < until_ms {
+        if self.world().now_ms() >= silent_until_ms && silent_until_ms < until_ms {
             self.proxy.leave_silent();
             self.phase = Phase::Leaving {
                 silent_until_ms: until_ms,
                 until_ms,
             };
         }
-        self.proxy.is_idle() || now_ms >= until_ms
+    }
+
+    /// Whether all is done that is to be done after being told to end.
+    fn has_left(&mut self) -> bool {
+        match self.phase {
+            Phase::Leaving { until_ms, .. } => self.proxy.is_idle() || self.world().now_ms() >= until_ms,
+            Phase::Serving | Phase::HandingOver { .. } => false,
+        }
     }
 }
 

@@ -18,8 +18,9 @@ const FAULTS: [Kind; 9] = [
     Kind::EndMagent,
     Kind::EndMagent,
 ];
-/// What is waited for after an end: handshakes and silent clients first, then clients that do not take their replies.
-const ENDING_MAX_US: Us = 5_600_000;
+/// Beside the timeout, how long an end may take where all servers answer and all clients take their replies: clients that
+/// have connected and not asked anything are waited for.
+const ENDING_MAX_US: Us = 700_000;
 
 impl Simulation {
     /// One thing fails at a time, and reloads come whenever they like.
@@ -83,7 +84,8 @@ impl Simulation {
     /// A magent that was told to end does so.
     fn let_end_in_time(&mut self, magent: usize) -> Result<(), Broken> {
         let ended = |simulation: &mut Self| simulation.magents[magent].is_none();
-        match self.wait_for(ENDING_MAX_US, 20_000, ended)? {
+        let timeout_us = self.plan.settings[magent].timeout_ms * 1000;
+        match self.wait_for(timeout_us + ENDING_MAX_US, 20_000, ended)? {
             true => Ok(()),
             false => Err(format!("magent {magent} has not ended")),
         }
