@@ -133,6 +133,13 @@ impl Slice {
         &self.block.bytes.bytes()[self.start..self.start + self.len]
     }
 
+    /// The slice that these bytes are, which are some of its own; None if they are not.
+    pub fn part_of(&self, bytes: &[u8]) -> Option<Slice> {
+        let start = bytes.as_ptr().addr().checked_sub(self.bytes().as_ptr().addr())?;
+        let is_inside = start <= self.len && bytes.len() <= self.len - start;
+        is_inside.then(|| self.part(start, bytes.len()))
+    }
+
     /// The same block, fewer bytes: `len` of them from `start` on. Panics if they are not inside this slice.
     pub fn part(&self, start: usize, len: usize) -> Slice {
         assert!(start + len <= self.len, "a part lies inside its slice");
@@ -395,6 +402,9 @@ mod tests {
         }
         let whole = chain.push_whole(&pool, &[b"get ", b"key", b"\r\n"]);
         assert_eq!(whole.bytes(), b"get key\r\n");
+        let key = whole.part_of(&whole.bytes()[4..7]).expect("a part of it");
+        assert_eq!(key.bytes(), b"key");
+        assert!(key.part_of(whole.bytes()).is_none() && whole.part_of(b"key").is_none());
         expected.extend_from_slice(b"get key\r\n");
         assert_eq!(chain.len(), expected.len());
         while !chain.is_empty() {

@@ -30,7 +30,7 @@
 //! ```text
 //!  client readable                                      server readable
 //!    read once into the reactor's scratch                 read once into the same scratch
-//!      parse requests             protocol::request         parse answers             protocol::response
+//!      parse requests             protocol::text            parse answers             protocol::server
 //!        key -> primary, backup   fleet::farm, ring           oldest leg of the link  upstream::exchange
 //!          transaction and legs   front::dispatch               its transaction       replicate::read, write
 //!            bytes on each        upstream::exchange              all legs in? reply  front::transaction

@@ -4,8 +4,11 @@
 mod common;
 
 use common::{MISS, Magent, Memcached, Two, eventually, hit};
-use magent::protocol::dialect::Dialect;
-use magent::protocol::request;
+use magent::protocol::keys::KeyList;
+use magent::protocol::request::Request;
+use magent::protocol::server::encode::{Words, encode};
+use magent::protocol::text::dialect::Dialect;
+use magent::protocol::text::parse::parse;
 use std::collections::BTreeSet;
 use std::time::Instant;
 
@@ -110,18 +113,26 @@ fn what_is_forwarded_is_answered_exactly_once() {
     for line in client_lines() {
         let line = [&line[..], b"\r\n"].concat();
         for dialect in [Dialect::Old, Dialect::New] {
-            let Some((_, Ok(request))) = request::parse_as(dialect, &line) else {
+            let Some((_, Ok(request))) = parse(dialect, &line) else {
                 continue;
             };
             let is_sent = request.key_count > 0 || !request.verb.is_retrieval();
             if request.value_len <= 7 && is_sent {
-                let block = if request.verb.is_storage() {
-                    &b"1234567"[..request.value_len]
-                } else {
-                    b""
+                let mut keys = KeyList::default();
+                request.keys.for_each(|key| keys.push(key));
+                let value = &b"1234567"[..request.value_len];
+                let anew = match request.key_count {
+                    2.. => Request::retrieval(request.verb, &keys, request.key_count).expiring(request.exptime),
+                    _ => Request {
+                        verbatim: None,
+                        ..request
+                    },
                 };
-                let block_end: &[u8] = if request.verb.is_storage() { b"\r\n" } else { b"" };
-                forwarded.insert([request.line.bytes(), b"\r\n", block, block_end].concat());
+                let as_it_came = request.verbatim.map(|_| request);
+                for said in as_it_came.into_iter().chain([anew]) {
+                    let mut words = Words::default();
+                    forwarded.insert(encode(&Request { value, ..said }, &mut words).parts().concat());
+                }
             }
         }
     }

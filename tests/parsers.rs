@@ -2,10 +2,15 @@
 //! they arrive. What is sent on means to a server what it meant to magent.
 
 use magent::buffer::{Chain, Pool, Slice};
-use magent::protocol::dialect::Dialect;
+use magent::protocol::keys::{KeyList, Keys};
 use magent::protocol::number::{Decimal, signed, unsigned};
-use magent::protocol::request::{self, After, Keys, Request, Verb};
-use magent::protocol::response::{self, Status};
+use magent::protocol::request::{Kept, Request};
+use magent::protocol::server::answer::{self, Status};
+use magent::protocol::server::encode::{Words, encode};
+use magent::protocol::text::dialect::Dialect;
+use magent::protocol::text::parse::{may_continue, parse};
+use magent::protocol::text::refusal::After;
+use magent::protocol::verb::Verb;
 use magent::protocol::{KEY_BYTES_MAX, find_newline};
 use magent::sys::AppendOnly;
 use proptest::collection::vec;
@@ -139,6 +144,44 @@ fn is_canonical(line: &[u8]) -> Result<(), String> {
     }
 }
 
+/// What a request says, however it is written.
+fn meaning(r: &Request<'_>) -> (Verb, Vec<u8>, Vec<Vec<u8>>, [i128; 5]) {
+    let keys = r.keys_concerned().map(<[u8]>::to_vec).collect();
+    let numbers = [
+        r.key_count as i128,
+        r.flags.into(),
+        r.exptime.into(),
+        r.value_len as i128,
+        r.number.into(),
+    ];
+    (r.verb, r.key.to_vec(), keys, numbers)
+}
+
+/// The lines that a request may be forwarded as, without their ends: as it came, if it says so, and written anew; each with
+/// what it says. Several keys are put together anew, so that each server is asked for its own.
+fn forms<'a>(request: &Request<'a>, value: &'a [u8], list: &'a mut KeyList) -> Vec<(Vec<u8>, Request<'a>)> {
+    request.keys.for_each(|key| list.push(key));
+    let anew = match request.key_count {
+        2.. => Request::retrieval(request.verb, list, request.key_count).expiring(request.exptime),
+        _ => Request {
+            verbatim: None,
+            value,
+            ..*request
+        },
+    };
+    let text = |request: &Request<'_>| {
+        let mut words = Words::default();
+        let line = encode(request, &mut words).head().concat();
+        line.strip_suffix(b"\r\n").expect("a line's end").to_vec()
+    };
+    let said = Request {
+        value_len: value.len(),
+        ..anew
+    };
+    let as_it_came = request.verbatim.map(|_| (text(request), *request));
+    as_it_came.into_iter().chain([(text(&anew), said)]).collect()
+}
+
 fn verb() -> impl Strategy<Value = Verb> {
     use Verb::*;
     select(vec![Set, Add, Replace, Append, Prepend, Cas])
@@ -168,9 +211,9 @@ proptest! {
     #[test]
     fn any_bytes_are_understood_or_refused(dialect in dialect(), bytes in vec(any::<u8>(), 0..300)) {
         let whole = bytes.contains(&b'\n');
-        prop_assert_eq!(request::parse_as(dialect, &bytes).is_some(), whole);
-        let _ = request::may_continue(&bytes);
-        let _ = response::parse(&bytes);
+        prop_assert_eq!(parse(dialect, &bytes).is_some(), whole);
+        let _ = may_continue(&bytes);
+        let _ = answer::parse(&bytes);
         prop_assert_eq!(find_newline(&bytes), bytes.iter().position(|&byte| byte == b'\n'));
     }
 
@@ -179,42 +222,66 @@ proptest! {
         dialect in dialect(), line in line(), behind in vec(any::<u8>(), 0..30),
     ) {
         for len in 0..line.len() {
-            prop_assert_eq!(request::parse_as(dialect, &line[..len]), None);
-            prop_assert!(request::may_continue(&line[..len]) || len > 2048);
+            prop_assert_eq!(parse(dialect, &line[..len]), None);
+            prop_assert!(may_continue(&line[..len]) || len > 2048);
         }
-        let alone = request::parse_as(dialect, &line);
+        let alone = parse(dialect, &line);
         prop_assert_eq!(alone.as_ref().map(|(len, _)| *len), Some(line.len()));
         let followed = [&line[..], &behind].concat();
-        prop_assert_eq!(request::parse_as(dialect, &followed), alone);
+        prop_assert_eq!(parse(dialect, &followed), alone);
     }
 
     #[test]
     fn what_is_forwarded_has_one_form_and_means_the_same_to_every_memcached(dialect in dialect(), line in line()) {
-        let Some((_, Ok(request))) = request::parse_as(dialect, &line) else {
+        let Some((_, Ok(request))) = parse(dialect, &line) else {
             return Ok(());
         };
         // Nothing is forwarded of these, or only their first word.
         if matches!(request.verb, Verb::Stats | Verb::Version | Verb::Quit | Verb::Verbosity) {
             return Ok(());
         }
-        let text = request.line.bytes();
-        let shown = text.escape_ascii().to_string();
         // A gat without keys, which the old parser takes, is answered by magent.
-        if let (Err(fault), true) = (is_canonical(text), request.key_count > 0 || !request.verb.is_retrieval()) {
-            return Err(TestCaseError::fail(format!("{shown}: {fault}")));
+        if request.verb.is_retrieval() && request.key_count == 0 {
+            return Ok(());
         }
-        let meaning = |r: &Request<'_>| {
-            let keys: Vec<Vec<u8>> = r.keys.map(<[u8]>::to_vec).collect();
-            (r.verb, r.key.to_vec(), keys, r.key_count, r.flags, r.exptime, r.value_len, r.number, r.line.bytes().to_vec())
-        };
-        for reader in [Dialect::Old, Dialect::New] {
-            let forwarded = [text, b"\r\n"].concat();
-            match request::parse_as(reader, &forwarded) {
-                Some((_, Ok(again))) => {
-                    prop_assert_eq!(meaning(&again), meaning(&request));
-                    prop_assert!(!again.noreply, "{}", shown);
+        let value = vec![b'v'; request.value_len.min(100)];
+        let mut list = KeyList::default();
+        for (text, expected) in forms(&request, &value, &mut list) {
+            let shown = text.escape_ascii().to_string();
+            if let Err(fault) = is_canonical(&text) {
+                return Err(TestCaseError::fail(format!("{shown}: {fault}")));
+            }
+            for reader in [Dialect::Old, Dialect::New] {
+                let forwarded = [&text[..], b"\r\n"].concat();
+                let Some((_, Ok(again))) = parse(reader, &forwarded) else {
+                    return Err(TestCaseError::fail(format!("refused: {shown}")));
+                };
+                prop_assert_eq!(meaning(&again), meaning(&expected));
+                prop_assert!(!again.noreply, "{}", shown);
+                // Those two are always written anew.
+                if !matches!(again.verb, Verb::FlushAll | Verb::CacheMemlimit) {
+                    prop_assert_eq!(again.verbatim, Some(&text[..]));
                 }
-                _ => prop_assert_eq!(request.key_count, 0, "refused: {}", shown),
+            }
+        }
+    }
+
+    /// What is kept of a request, in whatever piece, is the request.
+    #[test]
+    fn a_request_that_is_kept_is_the_same(dialect in dialect(), line in line()) {
+        let Some((_, Ok(request))) = parse(dialect, &line) else {
+            return Ok(());
+        };
+        let kept = Kept::of(&request, &line);
+        let moved = line.clone();
+        prop_assert_eq!(kept.request(&moved), Request { value_len: 0, ..request });
+        if request.verb.is_storage() {
+            let value = vec![b'v'; request.value_len.min(100)];
+            let request = Request { value_len: value.len(), value: &value, ..request };
+            for request in [request, Request { verbatim: None, ..request }] {
+                let [first, second] = request.head();
+                let piece = [first, second, &value, b"\r\n"].concat();
+                prop_assert_eq!(request.kept_behind_head().request(&piece), request);
             }
         }
     }
@@ -223,7 +290,7 @@ proptest! {
     #[test]
     fn what_may_be_a_value_is_never_read_as_a_command(dialect in dialect(), verb in verb(), line in line()) {
         let line = [verb.name().as_bytes(), b" ", &line].concat();
-        if let Some((_, Err(refusal))) = request::parse_as(dialect, &line) {
+        if let Some((_, Err(refusal))) = parse(dialect, &line) {
             prop_assert_ne!(refusal.after, After::NextLine, "{}", line.escape_ascii().to_string());
         }
     }
@@ -231,9 +298,9 @@ proptest! {
     /// If a server read the length of a value otherwise, it would run the value as commands.
     #[test]
     fn the_length_of_a_value_is_beyond_doubt(dialect in dialect(), line in line()) {
-        if let Some((_, Ok(request))) = request::parse_as(dialect, &line) {
-        if request.verb.is_storage() {
-            let words: Vec<&[u8]> = request.line.bytes().split(|&byte| byte == b' ').filter(|word| !word.is_empty()).collect();
+        if let Some((_, Ok(request))) = parse(dialect, &line) {
+        if request.verb.is_storage() && request.verbatim.is_some() {
+            let words: Vec<&[u8]> = request.verbatim.unwrap_or(b"").split(|&byte| byte == b' ').filter(|word| !word.is_empty()).collect();
             prop_assert_eq!(words[1], request.key);
             prop_assert!(words[1].len() <= KEY_BYTES_MAX);
             prop_assert_eq!(words[4].to_vec(), request.value_len.to_string().into_bytes());
@@ -255,15 +322,21 @@ proptest! {
         }
         let forwarded = line.clone();
         line.extend_from_slice(if noreply { b" noreply\r\n" } else { b"\r\n" });
-        let Some((len, Ok(request))) = request::parse_as(dialect, &line) else {
+        let Some((len, Ok(request))) = parse(dialect, &line) else {
             return Err(TestCaseError::fail("refused"));
         };
         prop_assert_eq!(len, line.len());
         prop_assert_eq!((request.verb, request.key, request.noreply), (verb, &key[..], noreply));
         prop_assert_eq!((request.flags, request.exptime, request.value_len), (flags, exptime, value_len));
         prop_assert_eq!(request.number, if verb == Verb::Cas { unique } else { 0 });
-        prop_assert_eq!(request.line.bytes(), &forwarded[..]);
-        prop_assert_eq!(request::storage_line(verb, &key, &request), forwarded);
+        prop_assert_eq!(request.verbatim, Some(&forwarded[..]));
+        let value = vec![b'v'; value_len.min(1000)];
+        let anew = Request { verbatim: None, value: &value, ..request };
+        let mut words = Words::default();
+        let expected = format!(" {} {}", exptime, value.len());
+        let written = encode(&anew, &mut words).parts().concat();
+        prop_assert!(written.ends_with(&[&value[..], b"\r\n"].concat()));
+        prop_assert!(written.windows(expected.len()).any(|part| part == expected.as_bytes()));
     }
 
     #[test]
@@ -279,7 +352,7 @@ proptest! {
             line.extend_from_slice(key);
         }
         line.extend_from_slice(b"\r\n");
-        let Some((_, Ok(request))) = request::parse_as(dialect, &line) else {
+        let Some((_, Ok(request))) = parse(dialect, &line) else {
             return Err(TestCaseError::fail("refused"));
         };
         prop_assert_eq!(request.verb, verb);
@@ -325,10 +398,10 @@ proptest! {
         let text = line.clone();
         line.extend_from_slice(b"\r\n");
         for len in 0..line.len() {
-            prop_assert_eq!(response::parse(&line[..len]), None);
+            prop_assert_eq!(answer::parse(&line[..len]), None);
         }
         let followed = [&line[..], &behind].concat();
-        let Some(Ok((line_len, response))) = response::parse(&followed) else {
+        let Some(Ok((line_len, response))) = answer::parse(&followed) else {
             return Err(TestCaseError::fail("garbage"));
         };
         prop_assert_eq!((line_len, response.status, response.value_len), (line.len(), Status::Value, Some(len)));
@@ -339,9 +412,9 @@ proptest! {
     fn a_meta_value_tells_its_flags(len in 0_usize..2_000_000, ttl in -1_i64..1_000_000, flags: u32) {
         let line = format!("VA {len} t{ttl} f{flags}\r\n");
         for len in 0..line.len() {
-            prop_assert_eq!(response::parse(&line.as_bytes()[..len]), None);
+            prop_assert_eq!(answer::parse(&line.as_bytes()[..len]), None);
         }
-        let Some(Ok((_, response))) = response::parse(line.as_bytes()) else {
+        let Some(Ok((_, response))) = answer::parse(line.as_bytes()) else {
             return Err(TestCaseError::fail("garbage"));
         };
         prop_assert_eq!((response.status, response.value_len), (Status::MetaValue, Some(len)));

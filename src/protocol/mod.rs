@@ -1,38 +1,35 @@
-//! Bytes to meaning and back, without I/O and without allocation on the common path.
+//! Bytes to values and back, without I/O and without allocation on the common path.
 //!
-//! [`request`] reads what clients say, in the [`dialect`] of the memcached behind; its [`words`], its [`verb`], the numbers
-//! in it ([`number`]), and the [`refusal`] of what is no request; `storage`, `keyed` and `admin` are its kinds of command, and
-//! `find` looks for bytes. [`response`] reads what servers answer, and [`question`]
-//! tells whether that fits what they were asked. Everything here is a pure function of the bytes at hand: a parser is given
-//! what has arrived so far and either understands a whole line or asks for more, so any split of the bytes gives the same
-//! result.
+//! | room | what it is for |
+//! | --- | --- |
+//! | `request` `verb` `keys` | what is asked for, in no protocol's form, for as long as the bytes are there or kept |
+//! | `text` | clients: their lines (`parse` `storage` `keyed` `admin` `words`), read as the memcached behind would read them (`dialect`), and what is no request (`refusal`) |
+//! | `server` | servers: requests written for them (`encode`), what they answer (`answer`), and whether that fits (`question`) |
+//! | `number` `find` | numbers as memcached reads them; looking for bytes |
+//!
+//! Everything here is a pure function of the bytes at hand: a parser is given what has arrived so far and either understands
+//! a whole line or asks for more, so any split of the bytes gives the same result. No other room looks into the bytes of a
+//! command. Another protocol of clients will be a room beside `text`, with the same [`request::Request`] as its result.
 //!
 //! The text protocol is memcached's `protocol.txt`; where that is silent, the behaviour of memcached 1.6.18 and of 1.6.45
-//! is the rule, and `tests/text_protocol.rs` and `tests/differential.rs` compare byte for byte. The meta commands and the binary
-//! protocol will be two more files beside `request`, with the same [`request::Request`] as their result.
+//! is the rule, and `tests/text_protocol.rs` and `tests/differential.rs` compare byte for byte.
 
-mod admin;
-pub mod dialect;
 mod find;
-mod keyed;
+pub mod keys;
 pub mod number;
-pub mod question;
-pub mod refusal;
 pub mod request;
-pub mod response;
-mod storage;
+pub mod server;
+pub mod text;
 pub mod verb;
-pub mod words;
 
 pub use find::{find_byte, find_newline};
 
+/// What ends a line, and a data block.
+pub const LINE_END: &[u8] = b"\r\n";
 /// Longest key in bytes (`KEY_MAX_LENGTH` of memcached).
 pub const KEY_BYTES_MAX: usize = 250;
 /// Longest command line but for retrievals: without a newline in this many bytes memcached closes the connection.
 pub const LINE_BYTES_MAX: usize = 2048;
-/// Longest line that may be sent to a server, but for get and gets: memcached up to 1.6.13 closes a connection on
-/// which more than 1024 bytes of a line are there without its end, later ones 2048.
-pub const SERVER_LINE_BYTES_MAX: usize = 1024;
 /// Longest retrieval line: some 4,000 keys of full length. memcached has no limit; a proxy must have one.
 pub const RETRIEVAL_LINE_BYTES_MAX: usize = 1 << 20;
 

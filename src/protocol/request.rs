@@ -1,442 +1,271 @@
-//! What a client asks for, in the text protocol.
+//! What is asked for, whoever asks and in whatever protocol.
 //!
-//! A request is understood as the memcached behind magent understands it ([`Dialect`]): words are split at spaces alone,
-//! `noreply` is noreply only as the last word and silences even the error that the rest of the line earns.
-//!
-//! One thing matters more than likeness: a server must read a line as magent did, and answer it exactly once. If magent
-//! read a storage line as valid and the server did not, the value that follows would be run as commands; if a server said
-//! nothing, every answer behind would go to the client before. So the line that is forwarded has one form that every
-//! memcached reads alike: one space between words, none before or behind, numbers without a sign or zero in front, no
-//! noreply. It is the client's own line only where that has this form; else it is written anew.
+//! A [`Request`] borrows the bytes that it was read from. Where it outlives them, [`Kept`] says where its parts stand in the
+//! piece of memory that was made of them, so that nothing is read, or copied, a second time.
 
-use super::dialect::Dialect;
-pub use super::keyed::deletion;
-use super::number::is_plain;
-pub use super::refusal::{
-    After, BAD_CHUNK, BAD_CLASS, BAD_DELETE, BAD_DELTA, BAD_EXPTIME, BAD_FORMAT, ERROR, MEMLIMIT_TOO_LARGE,
-    MEMLIMIT_TOO_SMALL, Refusal, TOO_LARGE,
-};
-use super::storage::storage;
-pub use super::storage::storage_line;
-pub use super::verb::Verb;
-pub use super::words::Keys;
-use super::words::Words;
-use super::{KEY_BYTES_MAX, admin, find_byte, find_newline, keyed};
+use super::KEY_BYTES_MAX;
+use super::keys::{KeyList, Keys};
+use super::verb::Verb;
 
-/// Lines with their ends that the new parser does not look into.
-const BYTES_MIN_NEW: usize = 4;
-/// Commands that the new parser takes with blanks in front (`proto_text.c` has kept its own reading of them).
-const TAKEN_BEHIND_BLANKS: [&[u8]; 3] = [b"flush_all", b"verbosity", b"cache_memlimit"];
-
-/// The command line to forward: without noreply, without the line end.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Line<'a> {
-    /// The client's own bytes.
-    Verbatim(&'a [u8]),
-    /// Written anew, because some memcached might read the client's bytes differently.
-    Rewritten(Vec<u8>),
+/// What a meta get is to tell, and whether a value comes with it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    pub ttl: bool,
+    pub flags: bool,
+    pub unique: bool,
+    pub size: bool,
+    pub value: bool,
 }
 
-impl Line<'_> {
-    pub fn bytes(&self) -> &[u8] {
-        match self {
-            Line::Verbatim(bytes) => bytes,
-            Line::Rewritten(bytes) => bytes,
-        }
-    }
-}
-
-/// One command line, understood. Fields that the verb has no use for are empty or zero.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// One request, understood. Fields that the verb has no use for are empty or zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request<'a> {
     pub verb: Verb,
+    pub options: Options,
     pub noreply: bool,
-    /// The key, the first one of a retrieval; for stats the first argument.
+    /// The key, the first one of a retrieval; for stats the first argument, for a list of keys its form.
     pub key: &'a [u8],
-    /// All keys of a retrieval.
+    /// All keys of a retrieval, all arguments of stats.
     pub keys: Keys<'a>,
+    /// Keys of a retrieval; else 0.
     pub key_count: usize,
     /// Opaque 32 bits that belong to the item.
     pub flags: u32,
     /// Seconds: relative up to 30 days, a unix time above, negative for already expired, 0 for never (`protocol.txt`).
     /// For flush_all the delay, -1 without one.
     pub exptime: i64,
-    /// Bytes of the data block behind the line, without its line end.
+    /// Bytes of the item's value.
     pub value_len: usize,
-    /// cas unique, incr and decr delta, verbosity level.
+    /// The value itself, once it has come.
+    pub value: &'a [u8],
+    /// cas unique, incr and decr delta, verbosity level, megabytes; of a meta delete the unique that the item must have.
     pub number: u64,
-    pub line: Line<'a>,
+    /// The client's own line, without noreply and its end, where every server reads it as it is meant. That it is sent on as
+    /// it is saves writing it anew, and means nothing more.
+    pub verbatim: Option<&'a [u8]>,
 }
 
 impl<'a> Request<'a> {
-    /// The keys of a retrieval, the one key of anything else.
-    pub fn keys_concerned(&self) -> Keys<'a> {
-        match self.verb.is_retrieval() {
-            true => self.keys,
-            false => Keys::of(self.key),
-        }
-    }
-
-    /// The refusal of a request that can be told from what follows it: the data block is skipped.
-    pub(super) fn refused(&self) -> Refusal {
-        let after = match self.verb.is_storage() {
-            true => After::Swallow(self.value_len + 2),
-            false => After::NextLine,
-        };
-        Refusal {
-            reply: BAD_FORMAT,
-            noreply: self.noreply,
-            after,
-        }
-    }
-}
-
-/// Whether a line that has not ended yet may go on: a line of `LINE_BYTES_MAX` bytes only if it is a retrieval.
-pub fn may_continue(beginning: &[u8]) -> bool {
-    if beginning.len() <= super::LINE_BYTES_MAX {
-        return true;
-    }
-    let verb = Keys::of(beginning).next().unwrap_or(&[]);
-    beginning.len() <= super::RETRIEVAL_LINE_BYTES_MAX && matches!(verb, b"get" | b"gets" | b"gat" | b"gats")
-}
-
-/// Reads the first line of `bytes` as [`parse_as`] does, where it does not matter how: a line that magent forwards.
-pub fn parse(bytes: &[u8]) -> Option<(usize, Result<Request<'_>, Refusal>)> {
-    parse_as(Dialect::New, bytes)
-}
-
-/// Reads the first line of `bytes`. None while it has not ended; else the length of the line with its end, and the
-/// request or memcached's refusal of it. The data block of a storage command is not looked at.
-pub fn parse_as(dialect: Dialect, bytes: &[u8]) -> Option<(usize, Result<Request<'_>, Refusal>)> {
-    let newline = find_newline(bytes)?;
-    let mut line = &bytes[..newline];
-    if let [before @ .., b'\r'] = line {
-        line = before;
-    }
-    let parsed = match dialect {
-        Dialect::Old => parse_old(line),
-        Dialect::New if newline + 1 < BYTES_MIN_NEW => Err(Refusal {
-            reply: BAD_FORMAT,
-            noreply: false,
-            ..Refusal::of_unknown(line, dialect)
-        }),
-        Dialect::New => parse_new(line),
-    };
-    Some((newline + 1, parsed.map_err(|refusal| refusal.of_whole_line(line))))
-}
-
-/// The old parser handles a line as a C string, and takes blanks before a command.
-fn parse_old(line: &[u8]) -> Result<Request<'_>, Refusal> {
-    let line = find_byte(line, 0).map_or(line, |end| &line[..end]);
-    let mut words = Keys::of(line);
-    match words.next().unwrap_or(&[]) {
-        // What clients of old said; it is a get.
-        b"bget" => retrieval(Verb::Get, line, words, Dialect::Old),
-        verb => command(verb, line, words, Dialect::Old),
-    }
-}
-
-/// The new parser takes no blanks before most commands, and a zero byte for a part of a key.
-fn parse_new(line: &[u8]) -> Result<Request<'_>, Refusal> {
-    let mut words = Keys::of(line);
-    let verb = words.next().unwrap_or(&[]);
-    if line.starts_with(b" ") && !TAKEN_BEHIND_BLANKS.contains(&verb) {
-        return Err(refusal_of_indented(line));
-    }
-    let request = command(verb, line, words, Dialect::New)?;
-    if find_byte(line, 0).is_some() && request.keys_concerned().any(|key| key.contains(&0)) {
-        // A server of another version might take it for the end of the line.
-        return Err(request.refused());
-    }
-    Ok(request)
-}
-
-/// The refusal of a line with blanks in front. If it is a storage command but for those, it says how long its value is.
-fn refusal_of_indented(line: &[u8]) -> Refusal {
-    let refusal = Refusal::of_unknown(line, Dialect::New);
-    let start = line.len() - line.trim_ascii_start().len();
-    let after = match parse_new(&line[start..]) {
-        Ok(request) if request.verb.is_storage() => request.refused().after,
-        Err(Refusal { after, .. }) => after,
-        Ok(_) => After::NextLine,
-    };
-    match (refusal.after, after) {
-        (After::Close, After::Swallow(_)) => Refusal { after, ..refusal },
-        _ => refusal,
-    }
-}
-
-fn command<'a>(verb: &[u8], line: &'a [u8], words: Keys<'a>, dialect: Dialect) -> Result<Request<'a>, Refusal> {
-    match verb {
-        b"get" => retrieval(Verb::Get, line, words, dialect),
-        b"gets" => retrieval(Verb::Gets, line, words, dialect),
-        b"gat" => get_and_touch(Verb::Gat, line, words, dialect),
-        b"gats" => get_and_touch(Verb::Gats, line, words, dialect),
-        b"set" => storage(Verb::Set, line, dialect),
-        b"add" => storage(Verb::Add, line, dialect),
-        b"replace" => storage(Verb::Replace, line, dialect),
-        b"append" => storage(Verb::Append, line, dialect),
-        b"prepend" => storage(Verb::Prepend, line, dialect),
-        b"cas" => storage(Verb::Cas, line, dialect),
-        b"incr" => keyed::arithmetic(Verb::Incr, line, dialect),
-        b"decr" => keyed::arithmetic(Verb::Decr, line, dialect),
-        b"touch" => keyed::touch(line, dialect),
-        b"delete" => keyed::delete(line, dialect),
-        b"flush_all" => admin::flush_all(line, dialect),
-        b"verbosity" => admin::verbosity(line, dialect),
-        b"version" => Ok(plain(Verb::Version, line)),
-        b"stats" => Ok(plain(Verb::Stats, line)),
-        b"lru_crawler" => admin::list_keys(line),
-        b"cache_memlimit" => admin::cache_memlimit(line, dialect),
-        b"quit" => Ok(plain(Verb::Quit, line)),
-        _ => Err(Refusal::of_unknown(line, dialect)),
-    }
-}
-
-fn retrieval<'a>(verb: Verb, line: &'a [u8], keys: Keys<'a>, dialect: Dialect) -> Result<Request<'a>, Refusal> {
-    let mut request = keyed_retrieval(verb, line, verb.name().len(), keys)?;
-    if request.key_count == 0 {
-        return Err(Refusal::too_short(dialect));
-    }
-    if let Line::Rewritten(text) = &mut request.line {
-        text.extend_from_slice(verb.name().as_bytes());
-        push_keys(text, keys);
-    }
-    Ok(request)
-}
-
-/// A retrieval whose keys stand behind `before` bytes, if one space is between all words. Else an empty line is begun, to
-/// be written anew.
-fn keyed_retrieval<'a>(verb: Verb, line: &'a [u8], before: usize, keys: Keys<'a>) -> Result<Request<'a>, Refusal> {
-    let mut first: &[u8] = &[];
-    let mut key_count = 0;
-    let mut len = before;
-    for key in keys {
-        if key_count == 0 {
-            first = key;
-        }
-        if key.len() > KEY_BYTES_MAX {
-            return Err(Refusal::loud(BAD_FORMAT));
-        }
-        key_count += 1;
-        len += 1 + key.len();
-    }
-    let is_tight = len == line.len();
-    Ok(Request {
-        verb,
-        noreply: false,
-        key: first,
-        keys,
-        key_count,
-        flags: 0,
-        exptime: 0,
-        value_len: 0,
-        number: 0,
-        line: if is_tight {
-            Line::Verbatim(line)
-        } else {
-            Line::Rewritten(Vec::new())
-        },
-    })
-}
-
-fn push_keys(text: &mut Vec<u8>, keys: Keys<'_>) {
-    for key in keys {
-        text.push(b' ');
-        text.extend_from_slice(key);
-    }
-}
-
-/// The old parser takes a gat without keys, the new one does not.
-fn get_and_touch<'a>(verb: Verb, line: &'a [u8], mut keys: Keys<'a>, dialect: Dialect) -> Result<Request<'a>, Refusal> {
-    let token = keys.next().ok_or(Refusal::too_short(dialect))?;
-    if dialect == Dialect::New && keys.clone().next().is_none() {
-        return Err(Refusal::too_short(dialect));
-    }
-    let exptime = dialect.exptime(token).ok_or(Refusal::loud(BAD_EXPTIME))?;
-    let mut request = keyed_retrieval(verb, line, verb.name().len() + 1 + token.len(), keys)?;
-    request.exptime = exptime;
-    if !is_plain(token, exptime) && matches!(request.line, Line::Verbatim(_)) {
-        request.line = Line::Rewritten(Vec::new());
-    }
-    if let Line::Rewritten(text) = &mut request.line {
-        text.extend_from_slice(format!("{} {exptime}", verb.name()).as_bytes());
-        push_keys(text, keys);
-    }
-    Ok(request)
-}
-
-fn plain(verb: Verb, line: &[u8]) -> Request<'_> {
-    let mut request = Words::of(line).request(verb);
-    // A last word noreply is an argument like any other here.
-    request.noreply = false;
-    if verb != Verb::Stats {
-        request.key = &[];
-    }
-    request
-}
-
-impl<'a> Words<'a> {
-    /// A refusal that noreply silences.
-    pub(super) fn refuse(&self, reply: &'static [u8], after: After) -> Refusal {
-        Refusal {
-            reply,
-            noreply: self.noreply,
-            after,
-        }
-    }
-
-    pub(super) fn request(&self, verb: Verb) -> Request<'a> {
-        Request {
+    /// A request for one key.
+    pub fn new(verb: Verb, key: &'a [u8]) -> Self {
+        Self {
             verb,
-            noreply: self.noreply,
-            key: self.list[1],
+            options: Options::default(),
+            noreply: false,
+            key,
             keys: Keys::of(&[]),
-            key_count: 0,
+            key_count: usize::from(verb.is_retrieval()),
             flags: 0,
             exptime: 0,
             value_len: 0,
+            value: &[],
             number: 0,
-            line: Line::Verbatim(self.from(0)),
+            verbatim: None,
+        }
+    }
+
+    /// A flush_all without a delay.
+    pub fn flush() -> Self {
+        Self::new(Verb::FlushAll, b"").expiring(-1)
+    }
+
+    /// A meta get that tells its key and what else `options` say.
+    pub fn look(key: &'a [u8], options: Options) -> Self {
+        Self {
+            options,
+            ..Self::new(Verb::MetaGet, key)
+        }
+    }
+
+    /// A retrieval of `count` keys, at least one.
+    pub fn retrieval(verb: Verb, list: &'a KeyList, count: usize) -> Self {
+        let keys = list.keys();
+        Self {
+            keys,
+            key_count: count,
+            ..Self::new(verb, keys.clone().next().unwrap_or(&[]))
+        }
+    }
+
+    /// The same with another exptime.
+    pub fn expiring(self, exptime: i64) -> Self {
+        Self {
+            exptime,
+            verbatim: self.verbatim.filter(|_| exptime == self.exptime),
+            ..self
+        }
+    }
+
+    /// The keys of a retrieval, the one key of anything else.
+    pub fn keys_concerned(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let (only, many) = match self.key_count {
+            2.. => (None, self.keys),
+            _ => (Some(self.key).filter(|key| !key.is_empty()), Keys::of(&[])),
+        };
+        only.into_iter().chain(many)
+    }
+
+    /// What of a storage command is kept, in two parts, in front of a value that is still to come.
+    pub fn head(&self) -> [&'a [u8]; 2] {
+        match self.verbatim {
+            Some(line) => [line, super::LINE_END],
+            None => [self.key, b""],
+        }
+    }
+
+    /// Where its parts are in a piece that begins with its [`head`](Self::head) and goes on with the value.
+    pub fn kept_behind_head(&self) -> Kept {
+        let [first, second] = self.head();
+        let behind = first.len() + second.len();
+        Kept {
+            key: Span::of(self.key, first),
+            value: Span::new(behind, self.value_len),
+            verbatim: self.verbatim.map_or(Span::default(), |line| Span::new(0, line.len())),
+            ..Kept::without_parts(self)
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// A part of a piece of memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Span {
+    start: u32,
+    len: u32,
+}
 
-    const BOTH: [Dialect; 2] = [Dialect::Old, Dialect::New];
-
-    fn line(dialect: Dialect, text: &[u8]) -> Result<Request<'_>, Refusal> {
-        let (len, parsed) = parse_as(dialect, text).expect("a whole line");
-        assert_eq!(len, text.len());
-        parsed
+impl Span {
+    /// No piece that magent keeps has more than 32 bits count.
+    pub fn new(start: usize, len: usize) -> Self {
+        let (start, len) = (start as u32, len as u32);
+        Self { start, len }
     }
 
-    fn check_forwarded(dialect: Dialect, text: &[u8], forwarded: &[u8]) {
-        let request = line(dialect, text).unwrap();
-        let (text, forward) = (text.escape_ascii(), request.line.bytes().escape_ascii());
-        assert_eq!(forward.to_string(), forwarded.escape_ascii().to_string(), "{text}");
-    }
-
-    #[test]
-    fn what_is_forwarded_has_one_form() {
-        for dialect in BOTH {
-            for (text, forwarded) in [
-                (&b"set k 1 2 3 noreply\r\n"[..], &b"set k 1 2 3"[..]),
-                (b"set k 1 2 3\n", b"set k 1 2 3"),
-                (b"set  k 1 2 3  \r\n", b"set k 1 2 3"),
-                (b"set k 1 2 3 foo\r\n", b"set k 1 2 3"),
-                (b"set k 01 -0 3\r\n", b"set k 1 0 3"),
-                (b"set k 4294967296 0 03\r\n", b"set k 0 0 3"),
-                (b"set k 4294967295 0 3\r\n", b"set k 4294967295 0 3"),
-                (b"set k 0 99999999999 3 noreply\r\n", b"set k 0 1215752191 3"),
-                (b"cas k 1 2 3 4 noreply\r\n", b"cas k 1 2 3 4"),
-                (b"incr k 5 noreply\r\n", b"incr k 5"),
-                (b"incr k 007\r\n", b"incr k 7"),
-                (b"delete k noreply\r\n", b"delete k"),
-                (b"delete k 0\r\n", b"delete k"),
-                (b"delete  noreply\r\n", b"delete noreply 0"),
-                (b"touch k  9 noreply\r\n", b"touch k 9"),
-                (b"touch k -0\r\n", b"touch k 0"),
-                (b"flush_all 3 noreply\r\n", b"flush_all 3"),
-                (b"flush_all -5\r\n", b"flush_all"),
-                (b"get  k \r\n", b"get k"),
-                (b"get k\tl\r\n", b"get k\tl"),
-                (b"gets a   b\r\n", b"gets a b"),
-                (b"gat 07 a b\r\n", b"gat 7 a b"),
-                (b"gats 7  a\r\n", b"gats 7 a"),
-            ] {
-                check_forwarded(dialect, text, forwarded);
-            }
+    /// Where `part` stands in `whole`, which it is a part of.
+    pub fn of(part: &[u8], whole: &[u8]) -> Self {
+        if part.is_empty() {
+            return Self::default();
         }
+        let start = part.as_ptr().addr().wrapping_sub(whole.as_ptr().addr());
+        assert!(
+            start <= whole.len() && part.len() <= whole.len() - start,
+            "a part lies inside its piece"
+        );
+        Self::new(start, part.len())
     }
 
-    #[test]
-    fn numbers_that_only_the_old_parser_takes_are_written_anew() {
-        for (text, forwarded) in [
-            (&b"set k +1 0 03\r\n"[..], &b"set k 1 0 3"[..]),
-            (b"set k 0 0 3\t\r\n", b"set k 0 0 3"),
-            (b"set k 0 0 4294967299\r\n", b"set k 0 0 3"),
-            (b"cas k 0 0 3 +7\r\n", b"cas k 0 0 3 7"),
-            (b" set k 0 0 3\r\n", b"set k 0 0 3"),
-            (b"bget k\r\n", b"get k"),
-            (b"incr k +7\r\n", b"incr k 7"),
-            (b"touch k -9999999999\r\n", b"touch k -1410065407"),
-            (b"gat 9999999999 a b\r\n", b"gat 1410065407 a b"),
-            (b"set k 0 0 1\0 junk\r\n", b"set k 0 0 1"),
-        ] {
-            check_forwarded(Dialect::Old, text, forwarded);
-            assert!(text.starts_with(b"set k +1") || line(Dialect::New, text).is_err());
-        }
+    pub fn start(self) -> usize {
+        self.start as usize
     }
 
-    #[test]
-    fn a_key_called_noreply_is_no_request_for_silence_where_more_follows() {
-        for dialect in BOTH {
-            assert!(!line(dialect, b"set noreply 0 0 1\r\n").unwrap().noreply);
-            assert!(!line(dialect, b"incr noreply 1\r\n").unwrap().noreply);
-            assert!(!line(dialect, b"get noreply\r\n").unwrap().noreply);
-            let silent = line(dialect, b"delete noreply\r\n").unwrap().noreply;
-            assert_eq!(silent, dialect == Dialect::New);
-        }
+    pub fn end(self) -> usize {
+        self.start as usize + self.len as usize
     }
 
-    /// What becomes of the value behind a storage command that is refused.
-    #[test]
-    fn a_refused_value_is_skipped_or_never_read() {
-        let after = |dialect, text| line(dialect, text).unwrap_err().after;
-        for text in [
-            &b"set k 0 0\r\n"[..],
-            b"set k 0 0 x\r\n",
-            b"set k 0 0 -1\r\n",
-            b"set my key 0 0 5\r\n",
-            b"cas my key 0 0 5\r\n",
-            b"add\r\n",
-            b"ms k 5\r\n",
-        ] {
-            for dialect in BOTH {
-                assert_eq!(after(dialect, text), After::Close, "{}", text.escape_ascii());
-            }
-        }
-        let long = [b"set ", &[b'k'; 251][..], b" 0 0 5 noreply\r\n"].concat();
-        for text in [
-            &b"set k x 0 5\r\n"[..],
-            b"cas k 0 0 5 \r\n",
-            b"cas k 0 0 5 x\r\n",
-            &long,
-        ] {
-            assert_eq!(after(Dialect::Old, text), After::Close, "{}", text.escape_ascii());
-            assert_eq!(after(Dialect::New, text), After::Swallow(7), "{}", text.escape_ascii());
-        }
-        assert_eq!(after(Dialect::New, b"  set k 0 0 5\r\n"), After::Swallow(7));
-        assert_eq!(after(Dialect::New, b"  set k 0 0 x\r\n"), After::Close);
-        assert_eq!(after(Dialect::New, b"set a\0b 0 0 5\r\n"), After::Swallow(7));
+    pub fn len(self) -> usize {
+        self.len as usize
     }
 
-    #[test]
-    fn keys_of_a_retrieval_are_counted_and_bounded() {
-        for dialect in BOTH {
-            let request = line(dialect, b"gets  a bb   a \r\n").unwrap();
-            assert_eq!(request.keys.collect::<Vec<_>>(), [&b"a"[..], b"bb", b"a"]);
-            assert_eq!((request.key, request.key_count), (&b"a"[..], 3));
-            let long = [b"get a ", &[b'k'; 251][..], b"\r\n"].concat();
-            assert_eq!(line(dialect, &long), Err(Refusal::loud(BAD_FORMAT)));
-        }
-        assert_eq!(line(Dialect::Old, b"get\r\n"), Err(Refusal::loud(ERROR)));
-        assert_eq!(line(Dialect::New, b"get\r\n"), Err(Refusal::loud(BAD_FORMAT)));
-        assert_eq!(line(Dialect::Old, b"gat 0\r\n").unwrap().key_count, 0);
-        assert_eq!(line(Dialect::New, b"gat 0\r\n"), Err(Refusal::loud(BAD_FORMAT)));
+    pub fn is_empty(self) -> bool {
+        self.len == 0
     }
 
-    #[test]
-    fn only_retrievals_may_have_long_lines() {
-        assert!(may_continue(&[b'x'; 2048]));
-        assert!(!may_continue(&[b'x'; 2049]));
-        let keys = [b"get ".to_vec(), vec![b'k'; 100_000]].concat();
-        assert!(may_continue(&keys));
-        let endless = [b"get ".to_vec(), vec![b'k'; 1 << 20]].concat();
-        assert!(!may_continue(&endless));
+    /// The part itself.
+    pub fn in_piece(self, piece: &[u8]) -> &[u8] {
+        &piece[self.start()..self.end()]
     }
 }
+
+/// A request that is kept beside the piece of memory in which its key and value stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kept {
+    verb: Verb,
+    options: Options,
+    noreply: bool,
+    flags: u32,
+    exptime: i64,
+    number: u64,
+    key_count: u32,
+    key: Span,
+    keys: Span,
+    value: Span,
+    verbatim: Span,
+}
+
+impl Kept {
+    /// A request whose parts all stand in `piece`.
+    pub fn of(request: &Request<'_>, piece: &[u8]) -> Self {
+        Self {
+            key: Span::of(request.key, piece),
+            keys: Span::of(request.keys.rest(), piece),
+            value: Span::of(request.value, piece),
+            verbatim: request.verbatim.map_or(Span::default(), |line| Span::of(line, piece)),
+            ..Self::without_parts(request)
+        }
+    }
+
+    /// A request that stands in a piece as it was written for a server: with its key, or all its keys, there, its value
+    /// there, and behind a line of that length.
+    pub(super) fn as_written(request: &Request<'_>, key: Span, value: Span, line_len: usize) -> Self {
+        let keys = key;
+        let (key, line) = match request.key_count {
+            // A retrieval that is split is never sent as it is.
+            2.. => {
+                let first = Span::of(request.key, request.keys.rest());
+                (Span::new(keys.start() + first.start(), first.len()), Span::default())
+            }
+            _ => (key, Span::new(0, line_len)),
+        };
+        Self {
+            key,
+            keys,
+            value,
+            verbatim: line,
+            ..Self::without_parts(request)
+        }
+    }
+
+    fn without_parts(request: &Request<'_>) -> Self {
+        let none = Span::default();
+        Self {
+            verb: request.verb,
+            options: request.options,
+            noreply: request.noreply,
+            flags: request.flags,
+            exptime: request.exptime,
+            number: request.number,
+            key_count: request.key_count as u32,
+            key: none,
+            keys: none,
+            value: none,
+            verbatim: none,
+        }
+    }
+
+    /// The request again. `piece` is the one that it stands in.
+    pub fn request<'a>(&self, piece: &'a [u8]) -> Request<'a> {
+        Request {
+            verb: self.verb,
+            options: self.options,
+            noreply: self.noreply,
+            key: self.key.in_piece(piece),
+            keys: Keys::of(self.keys.in_piece(piece)),
+            key_count: self.key_count as usize,
+            flags: self.flags,
+            exptime: self.exptime,
+            value_len: self.value.len(),
+            value: self.value.in_piece(piece),
+            number: self.number,
+            verbatim: Some(self.verbatim.in_piece(piece)).filter(|line| !line.is_empty()),
+        }
+    }
+
+    pub fn key<'a>(&self, piece: &'a [u8]) -> &'a [u8] {
+        self.key.in_piece(piece)
+    }
+
+    pub fn verb(&self) -> Verb {
+        self.verb
+    }
+}
+
+const _: () = assert!(KEY_BYTES_MAX < u32::MAX as usize && size_of::<Kept>() <= 72);

@@ -21,14 +21,20 @@ pub enum Verb {
     Version,
     Verbosity,
     Stats,
-    /// `lru_crawler metadump` and `lru_crawler mgdump`.
+    /// `mg`.
+    MetaGet,
+    /// `md`.
+    MetaDelete,
+    /// `lru_crawler metadump`.
     ListKeys,
+    /// `lru_crawler mgdump`.
+    ListAsCommands,
     CacheMemlimit,
     Quit,
 }
 
 impl Verb {
-    /// The first word of the command, for lines written anew.
+    /// What the line of the command begins with.
     pub fn name(self) -> &'static str {
         match self {
             Verb::Get => "get",
@@ -49,7 +55,10 @@ impl Verb {
             Verb::Version => "version",
             Verb::Verbosity => "verbosity",
             Verb::Stats => "stats",
-            Verb::ListKeys => "lru_crawler",
+            Verb::MetaGet => "mg",
+            Verb::MetaDelete => "md",
+            Verb::ListKeys => "lru_crawler metadump",
+            Verb::ListAsCommands => "lru_crawler mgdump",
             Verb::CacheMemlimit => "cache_memlimit",
             Verb::Quit => "quit",
         }
@@ -63,6 +72,11 @@ impl Verb {
     /// gat, gats: a retrieval that also sets the exptime.
     pub fn is_get_and_touch(self) -> bool {
         matches!(self, Verb::Gat | Verb::Gats)
+    }
+
+    /// Commands that give an item an exptime.
+    pub fn has_exptime(self) -> bool {
+        matches!(self, Verb::Set | Verb::Add | Verb::Replace | Verb::Cas | Verb::Touch) || self.is_get_and_touch()
     }
 
     /// Commands with a data block behind the line.

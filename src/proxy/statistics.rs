@@ -4,9 +4,12 @@
 use super::Proxy;
 use super::net::Net;
 use super::settings::{Ack, Miss};
+use crate::protocol::keys::Keys;
 use crate::protocol::number::unsigned;
-use crate::protocol::request::{self, Keys, Request, Verb};
-use crate::protocol::response::Status;
+use crate::protocol::request::Request;
+use crate::protocol::server::answer::Status;
+use crate::protocol::text::refusal;
+use crate::protocol::verb::Verb;
 use crate::proxy::fleet::server::{Health, Server};
 use crate::proxy::replicate::survey::Topic;
 use crate::ring::Distribution;
@@ -108,7 +111,7 @@ pub fn reply<N: Net>(proxy: &mut Proxy<N>, request: &Request<'_>) -> Vec<u8> {
     match request.key {
         b"servers" => servers(proxy),
         b"conns" => connections(proxy),
-        b"cachedump" => cachedump(request.line.bytes()).to_vec(),
+        b"cachedump" => cachedump(request.keys).to_vec(),
         b"reset" => {
             let started_ms = proxy.statistics.started_ms;
             proxy.statistics = Statistics::new(started_ms);
@@ -117,7 +120,7 @@ pub fn reply<N: Net>(proxy: &mut Proxy<N>, request: &Request<'_>) -> Vec<u8> {
             }
             b"RESET\r\n".to_vec()
         }
-        _ => request::ERROR.to_vec(),
+        _ => refusal::ERROR.to_vec(),
     }
 }
 
@@ -155,15 +158,15 @@ fn connections<N: Net>(proxy: &Proxy<N>) -> Vec<u8> {
 }
 
 /// magent looks into no slab: there is nothing in those that exist, and the errors are memcached's (`process_stat`).
-fn cachedump(line: &[u8]) -> &'static [u8] {
-    let mut numbers = Keys::of(line).skip(2);
+fn cachedump(arguments: Keys<'_>) -> &'static [u8] {
+    let mut numbers = arguments.skip(1);
     let (Some(class), Some(limit)) = (numbers.next(), numbers.next()) else {
         return b"CLIENT_ERROR bad command line\r\n";
     };
     match (unsigned(class), unsigned(limit)) {
         (Some(class), Some(_)) if class >= SLAB_CLASSES => b"CLIENT_ERROR Illegal slab id\r\n",
         (Some(_), Some(_)) => b"END\r\n",
-        _ => request::BAD_FORMAT,
+        _ => refusal::BAD_FORMAT,
     }
 }
 

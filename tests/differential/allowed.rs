@@ -5,7 +5,7 @@
 
 use super::stream::{Stream, expand, split_lines};
 use super::world::{End, Truth, last_replies};
-use magent::protocol::dialect::Dialect;
+use magent::protocol::text::dialect::Dialect;
 
 /// What a client sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,7 +13,7 @@
 //! only listened to again when the list is over. Before 1.4.34 a memcached whose reader leaves in the middle crashes, so
 //! a list that nobody wants any more is read to its end all the same.
 
-use crate::protocol::response::{signed, unsigned};
+use crate::protocol::server::answer::{signed, unsigned};
 use crate::protocol::{find_newline, is_key};
 use crate::proxy::Proxy;
 use crate::proxy::copier::repair::absolute_exptime;

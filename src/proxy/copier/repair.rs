@@ -8,11 +8,13 @@
 //! once more where it came from: if it is gone or another meanwhile, the copy is taken away again, and nothing else: the
 //! other magent may have put something in its place.
 
-use crate::protocol::response::{Response, Status};
+use crate::protocol::LINE_END;
+use crate::protocol::request::{Options, Request};
+use crate::protocol::server::answer::{Response, Status};
+use crate::protocol::verb::Verb;
 use crate::proxy::Proxy;
 use crate::proxy::fleet::clock::RELATIVE_EXPTIME_MAX_S;
-use crate::proxy::front::dispatch::{LINE_END, deletion};
-use crate::proxy::front::transaction::{Bytes, Text, Transaction, Work};
+use crate::proxy::front::transaction::{Text, Transaction, Work};
 use crate::proxy::net::Net;
 use crate::proxy::timers::Timer;
 use crate::proxy::upstream::link::Purpose;
@@ -238,8 +240,11 @@ impl<N: Net> Proxy<N> {
             _ => repair.to,
         };
         let key = repair.key.clone();
-        let parts: [&[u8]; 3] = [b"mg ", &key, b" t k\r\n"];
-        self.send(server, Purpose::RepairCheck, id, Bytes::Parts(&parts), 0);
+        let whether = Options {
+            ttl: true,
+            ..Options::default()
+        };
+        self.ask(server, Purpose::RepairCheck, id, Request::look(&key, whether));
     }
 
     fn fetch(&mut self, id: usize) {
@@ -255,12 +260,19 @@ impl<N: Net> Proxy<N> {
             }
         );
         let (from, key) = (repair.from, repair.key.clone());
-        let parts: [&[u8]; 3] = match (self.farm.servers[from].has_meta, listed) {
-            (true, _) => [b"mg ", &key, b" t f c k v\r\n"],
-            (false, true) => [b"get ", &key, LINE_END],
+        let item = Options {
+            ttl: true,
+            flags: true,
+            unique: true,
+            value: true,
+            ..Options::default()
+        };
+        let request = match (self.farm.servers[from].has_meta, listed) {
+            (true, _) => Request::look(&key, item),
+            (false, true) => Request::new(Verb::Get, &key),
             (false, false) => return self.repair_failed(id),
         };
-        self.send(from, Purpose::RepairFetch, id, Bytes::Parts(&parts), 0);
+        self.ask(from, Purpose::RepairFetch, id, request);
     }
 
     /// The item came: `data` is its value with the line end.
@@ -298,22 +310,27 @@ impl<N: Net> Proxy<N> {
         if let Some(repair) = self.repair_mut(id) {
             repair.stage = Stage::Storing { bytes, unique };
         }
-        let verb: &[u8] = if overwrites { b"set " } else { b"add " };
         if !self.farm.servers[to].is_up() {
             return self.repair_failed(id);
         }
-        let exptime = self.exptime_on(to, exptime);
-        let numbers = format!(" {flags} {exptime} {bytes}\r\n");
-        let line = [verb, &key, numbers.as_bytes()].concat();
-        self.send(to, Purpose::RepairStore, id, Bytes::Parts(&[&line, data]), 0);
+        let copy = Request {
+            flags,
+            exptime: self.exptime_on(to, exptime),
+            value: &data[..bytes],
+            ..Request::new(if overwrites { Verb::Set } else { Verb::Add }, &key)
+        };
+        self.ask(to, Purpose::RepairStore, id, copy);
         if unique.is_some() {
             self.ask_for_unique(id, to, &key);
         }
     }
 
     fn ask_for_unique(&mut self, id: usize, server: usize, key: &[u8]) {
-        let parts: [&[u8]; 3] = [b"mg ", key, b" c k\r\n"];
-        self.send(server, Purpose::RepairCheck, id, Bytes::Parts(&parts), 0);
+        let unique = Options {
+            unique: true,
+            ..Options::default()
+        };
+        self.ask(server, Purpose::RepairCheck, id, Request::look(key, unique));
     }
 
     /// An answer that is no value.
@@ -465,12 +482,14 @@ impl<N: Net> Proxy<N> {
             self.farm.servers[to].miss(&key);
             return self.repair_over(id);
         }
-        let unique = copy.map(|unique| unique.to_string());
-        let parts: &[&[u8]] = match &unique {
-            Some(unique) => &[b"md ", &key, b" C", unique.as_bytes(), LINE_END],
-            None => &deletion(&key),
+        let removal = match copy {
+            Some(unique) => Request {
+                number: unique,
+                ..Request::new(Verb::MetaDelete, &key)
+            },
+            None => Request::new(Verb::Delete, &key),
         };
-        self.send(to, Purpose::RepairStore, id, Bytes::Parts(parts), 0);
+        self.ask(to, Purpose::RepairStore, id, removal);
     }
 
     pub(in crate::proxy) fn repair_over(&mut self, id: usize) {

@@ -4,10 +4,8 @@
 //! other server's, one copy expires an hour early, or at once. So each server is told such a time by its own clock, which
 //! its `stats` tell. Most clocks agree to the second, and lines go to all servers as they are.
 
-use crate::buffer::Slice;
-use crate::protocol::request::{self, Request, Verb};
+use crate::protocol::request::Request;
 use crate::proxy::Proxy;
-use crate::proxy::front::transaction::Bytes;
 use crate::proxy::net::Net;
 
 /// memcached takes an exptime up to 30 days for relative and a larger one for a unix time.
@@ -46,34 +44,11 @@ impl<N: Net> Proxy<N> {
     }
 
     /// A request as it goes to a server whose clock is another; None if it goes there as it is.
-    pub(in crate::proxy) fn by_clock_of(&self, server: usize, bytes: Bytes<'_>) -> Option<Slice> {
-        if self.farm.servers[server].clock_ahead_s == 0 {
+    pub(in crate::proxy) fn by_clock_of<'a>(&self, server: usize, request: &Request<'a>) -> Option<Request<'a>> {
+        if self.farm.servers[server].clock_ahead_s == 0 || !request.verb.has_exptime() {
             return None;
         }
-        let whole = self.whole(bytes);
-        let (line_len, Ok(request)) = request::parse(whole.bytes())? else {
-            return None;
-        };
         let exptime = self.exptime_on(server, request.exptime);
-        let stores = matches!(request.verb, Verb::Set | Verb::Add | Verb::Replace | Verb::Cas);
-        let timed = stores || request.verb == Verb::Touch || request.verb.is_get_and_touch();
-        if !timed || exptime == request.exptime {
-            return None;
-        }
-        let line = match request.verb {
-            Verb::Touch => [b"touch ", request.key, b" ", exptime.to_string().as_bytes()].concat(),
-            verb if verb.is_get_and_touch() => {
-                [format!("{} {exptime}", verb.name()).as_bytes(), request.keys.rest()].concat()
-            }
-            verb => request::storage_line(
-                verb,
-                request.key,
-                &Request {
-                    exptime,
-                    ..request.clone()
-                },
-            ),
-        };
-        Some(self.pool.copy(&[&line, b"\r\n", &whole.bytes()[line_len..]]))
+        (exptime != request.exptime).then(|| request.expiring(exptime))
     }
 }

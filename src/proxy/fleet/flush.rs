@@ -12,10 +12,10 @@
 //! copied meanwhile, because a copy would be younger than the flush. As in memcached, the last `flush_all` is the one that
 //! counts.
 
+use crate::protocol::request::Request;
 use crate::proxy::Proxy;
 use crate::proxy::fleet::life::Version;
 use crate::proxy::fleet::missed::Missed;
-use crate::proxy::front::transaction::Bytes;
 use crate::proxy::net::Net;
 use crate::proxy::timers::Timer;
 use crate::proxy::upstream::link::Purpose;
@@ -118,7 +118,7 @@ impl<N: Net> Proxy<N> {
             }
             if server.is_up() {
                 self.emptied(index, "server is flushed");
-                self.send(index, Purpose::Forget, 0, Bytes::Parts(&[b"flush_all\r\n"]), 0);
+                self.ask(index, Purpose::Forget, 0, Request::flush());
             } else {
                 server.missed = Missed::Everything;
             }

@@ -1,15 +1,15 @@
 //! Going down, being looked for, and coming back.
 
-use crate::protocol::response::{Garbage, Status};
+use crate::protocol::request::Request;
+use crate::protocol::server::answer::{Garbage, Status};
+use crate::protocol::server::question::Question;
+use crate::protocol::verb::Verb;
 use crate::proxy::Proxy;
 use crate::proxy::fleet::missed::{Missed, Outcome, Unacknowledged};
 use crate::proxy::fleet::server::{
     Cause, Health, KeySet, Lack, Lacking, PROBE_PAUSE_MAX_MS, PROBE_PAUSE_MIN_MS, Rejoining,
 };
-use crate::proxy::front::dispatch::deletion;
-use crate::proxy::front::transaction::Bytes;
 use crate::proxy::net::{Level, Net};
-use crate::proxy::replicate::write::key_of;
 use crate::proxy::settings::Settings;
 use crate::proxy::timers::Timer;
 use crate::proxy::upstream::link::{Leg, Purpose};
@@ -129,7 +129,7 @@ impl<N: Net> Proxy<N> {
 
     /// Asks a server which life it is in; one that does not answer is down.
     pub(in crate::proxy) fn ask_for_life(&mut self, index: usize) {
-        self.send(index, Purpose::Probe, 0, Bytes::Parts(&[b"stats\r\n"]), 0);
+        self.ask(index, Purpose::Probe, 0, Request::new(Verb::Stats, b""));
     }
 
     pub(in crate::proxy) fn probe_answered(&mut self, index: usize, leg: &Leg, status: Status) -> Result<(), Garbage> {
@@ -194,7 +194,7 @@ impl<N: Net> Proxy<N> {
             Missed::Everything => {
                 self.emptied(index, "server is flushed");
                 self.delayed_flush_forgotten(index);
-                self.send(index, Purpose::Forget, 0, Bytes::Parts(&[b"flush_all\r\n"]), 0);
+                self.ask(index, Purpose::Forget, 0, Request::flush());
                 let server = &mut self.farm.servers[index];
                 self.net.log(
                     Level::Notice,
@@ -301,7 +301,7 @@ impl<N: Net> Proxy<N> {
                 }
             }
             count += 1;
-            self.send(index, Purpose::Forget, 0, Bytes::Parts(&deletion(&key)), 0);
+            self.ask(index, Purpose::Forget, 0, Request::new(Verb::Delete, &key));
             if let Some(partner) = partner {
                 self.farm.servers[partner].lacks_no_more(&key, index);
                 lacking.entry(partner).or_default().insert(key);
@@ -336,11 +336,15 @@ impl<N: Net> Proxy<N> {
 
     /// A removal did not come through: it is to be done when the server returns once more.
     pub(in crate::proxy) fn forget_lost(&mut self, index: usize, leg: &Leg) {
-        let request = leg.request.bytes();
         let missed = &mut self.farm.servers[index].missed;
-        match key_of(request) {
-            Some(key) => missed.add(key, Outcome::Settled, false, self.settings.limits.missed_bytes),
-            None => *missed = Missed::Everything,
+        match leg.sent.asked.question {
+            Question::Delete => missed.add(
+                leg.sent.key(),
+                Outcome::Settled,
+                false,
+                self.settings.limits.missed_bytes,
+            ),
+            _ => *missed = Missed::Everything,
         }
     }
 

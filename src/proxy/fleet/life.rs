@@ -5,8 +5,8 @@
 //! its partners have, and what others lacked of it is gone for good. When magent itself starts, a server that is younger
 //! than its partner lacks what that has: a machine that rebooted starts both.
 
-use crate::protocol::dialect::Dialect;
-use crate::protocol::response::unsigned;
+use crate::protocol::server::answer::unsigned;
+use crate::protocol::text::dialect::Dialect;
 use crate::proxy::Proxy;
 use crate::proxy::fleet::past::Holdings;
 use crate::proxy::fleet::server::{Health, Lacking};

@@ -55,7 +55,7 @@ pub fn untagged(tag: u32, unique: u64) -> u64 {
 pub fn tag_line(tag: u32, line: &[u8]) -> Option<Vec<u8>> {
     let words = line.split(|&byte| byte == b' ').count();
     let last = line.iter().rposition(|&byte| byte == b' ')?;
-    let unique = crate::protocol::response::unsigned(&line[last + 1..]).filter(|_| words == 5)?;
+    let unique = crate::protocol::server::answer::unsigned(&line[last + 1..]).filter(|_| words == 5)?;
     Some([&line[..=last], Decimal::new(tagged(tag, unique)).as_bytes()].concat())
 }
 

@@ -3,7 +3,9 @@
 //! A client is not read while it has too much in flight or does not take its replies; that stalls it and nobody else.
 
 use crate::buffer::{Chain, Gather};
-use crate::protocol::{find_newline, request};
+use crate::protocol::find_newline;
+use crate::protocol::request::Kept;
+use crate::protocol::text::parse::may_continue;
 use crate::proxy::Proxy;
 use crate::proxy::front::dispatch::Step;
 use crate::proxy::front::pace::Pace;
@@ -27,11 +29,11 @@ pub enum Input {
     Line(Gather),
     /// Requests that wait until the client has less in flight.
     Paused(Gather),
-    /// A storage command, its line written as it will be forwarded, with `missing` bytes of the data block to come.
+    /// A storage command of which `missing` bytes of the data block are to come.
     Value {
         gather: Gather,
         missing: usize,
-        noreply: bool,
+        kept: Box<Kept>,
     },
     /// A data block that was refused; bytes of it still to come.
     Swallow { missing: usize },
@@ -244,7 +246,7 @@ impl<N: Net> Proxy<N> {
                     if ends {
                         return self.client_gathered(index, gather);
                     }
-                    if !request::may_continue(gather.bytes()) {
+                    if !may_continue(gather.bytes()) {
                         return self.line_too_long(index);
                     }
                     client.input = Input::Line(gather);
@@ -258,18 +260,18 @@ impl<N: Net> Proxy<N> {
                 Input::Value {
                     mut gather,
                     missing,
-                    noreply,
+                    kept,
                 } => {
                     let (part, rest) = bytes.split_at(missing.min(bytes.len()));
                     gather.extend(part);
                     bytes = rest;
                     if part.len() == missing {
-                        self.begin_gathered(index, gather.freeze(), noreply);
+                        self.begin_gathered(index, &gather.freeze(), &kept);
                     } else {
                         client.input = Input::Value {
                             gather,
                             missing: missing - part.len(),
-                            noreply,
+                            kept,
                         };
                     }
                 }
@@ -310,7 +312,7 @@ impl<N: Net> Proxy<N> {
         let client = &mut self.clients[index];
         if find_newline(gather.bytes()).is_some() || self.starting || !client.may_begin(&self.settings.limits, share) {
             client.input = Input::Paused(gather);
-        } else if request::may_continue(gather.bytes()) {
+        } else if may_continue(gather.bytes()) {
             client.input = Input::Line(gather);
         } else {
             self.line_too_long(index);

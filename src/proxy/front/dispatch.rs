@@ -1,12 +1,17 @@
 //! From a request to the transaction that it begins.
 
 use crate::buffer::Slice;
-use crate::protocol::request::{self, After, Refusal, Request, Verb};
+use crate::protocol::LINE_END;
+use crate::protocol::request::{Kept, Request};
+use crate::protocol::text::parse::parse;
+use crate::protocol::text::refusal::{self, After, Refusal};
+use crate::protocol::verb::Verb;
 use crate::proxy::Proxy;
 use crate::proxy::fleet::life::Version;
 use crate::proxy::front::client::{Input, Stage};
-use crate::proxy::front::transaction::{Bytes, Work};
+use crate::proxy::front::transaction::Work;
 use crate::proxy::net::{Level, Net};
+use crate::proxy::upstream::message::{Held, Message};
 
 /// What became of the bytes at the front of a client's input.
 pub enum Step {
@@ -20,13 +25,11 @@ pub enum Step {
     Leave,
 }
 
-pub const LINE_END: &[u8] = b"\r\n";
-
 impl<N: Net> Proxy<N> {
     /// Begins the request at the front of `bytes`. Where its data block is not all there, or refused, the client's
     /// input is set to take the rest.
     pub(in crate::proxy) fn begin_request(&mut self, client: usize, bytes: &[u8]) -> Step {
-        let Some((line_len, parsed)) = request::parse_as(self.dialect, bytes) else {
+        let Some((line_len, parsed)) = parse(self.dialect, bytes) else {
             return Step::Unfinished;
         };
         let request = match parsed {
@@ -53,7 +56,9 @@ impl<N: Net> Proxy<N> {
                 self.net.set_verbosity(request.number as u32);
                 self.answer_at_once(client, request.noreply, b"OK\r\n");
             }
-            Verb::ListKeys => self.answer_at_once(client, false, self.list_end(request.key)),
+            Verb::ListKeys | Verb::ListAsCommands => {
+                self.answer_at_once(client, false, self.list_end(request.verb));
+            }
             Verb::FlushAll | Verb::Version | Verb::CacheMemlimit => {
                 let id = self.open(client, request.noreply, line_len);
                 if request.verb == Verb::FlushAll {
@@ -68,7 +73,7 @@ impl<N: Net> Proxy<N> {
                 let id = self.open(client, request.noreply, line_len + foreseen);
                 self.transactions[id].keys = keys;
                 self.clients[client].pace.keys_in_flight += keys;
-                self.begin_transaction(id, &request, Bytes::Parts(&[request.line.bytes(), LINE_END]));
+                self.begin_transaction(id, Message::from(&request));
             }
         }
         Step::Used(line_len)
@@ -118,87 +123,85 @@ impl<N: Net> Proxy<N> {
             self.refuse_large(client, request);
             return self.swallow(client, block_len, block);
         }
-        let line = request.line.bytes();
-        let Some(data) = block.get(..block_len) else {
-            let mut gather = self.pool.gather(line.len() + LINE_END.len() + block_len);
-            gather.extend(line);
-            gather.extend(LINE_END);
+        let Some((value, end)) = block.get(..block_len).map(|data| data.split_at(request.value_len)) else {
+            let head = request.head();
+            let head_len: usize = head.iter().map(|part| part.len()).sum();
+            let mut gather = self.pool.gather(head_len + block_len);
+            head.iter().for_each(|part| gather.extend(part));
             gather.extend(block);
             self.clients[client].input = Input::Value {
                 gather,
                 missing: block_len - block.len(),
-                noreply: request.noreply,
+                kept: Box::new(request.kept_behind_head()),
             };
             return block.len();
         };
-        self.begin_item(client, request, Bytes::Parts(&[line, LINE_END, data]), data);
+        let whole = Request { value, ..*request };
+        self.begin_item(client, Message::from(&whole), end);
         block_len
     }
 
-    /// Begins a storage command that was gathered whole, in the form in which it is forwarded.
-    pub(in crate::proxy) fn begin_gathered(&mut self, client: usize, item: Slice, noreply: bool) {
+    /// Begins a storage command that was gathered whole.
+    pub(in crate::proxy) fn begin_gathered(&mut self, client: usize, item: &Slice, kept: &Kept) {
         let bytes = item.bytes();
-        // The line was understood before it was gathered.
-        let Some((line_len, Ok(mut request))) = request::parse(bytes) else {
-            return;
-        };
-        request.noreply = noreply;
-        self.begin_item(client, &request, Bytes::Again(&item), &bytes[line_len..]);
+        let request = kept.request(bytes);
+        let end = &bytes[bytes.len() - LINE_END.len()..];
+        self.begin_item(client, Message::in_piece(&request, item), end);
     }
 
-    fn begin_item(&mut self, client: usize, request: &Request<'_>, bytes: Bytes<'_>, data: &[u8]) {
-        if !data.ends_with(LINE_END) {
+    /// Begins a storage command whose value, with the `end` behind it, has come.
+    fn begin_item(&mut self, client: usize, message: Message<'_>, end: &[u8]) {
+        let request = message.request;
+        if end != LINE_END {
             self.statistics.count_write(request.verb);
-            return self.answer_at_once(client, request.noreply, request::BAD_CHUNK);
+            return self.answer_at_once(client, request.noreply, refusal::BAD_CHUNK);
         }
-        let id = self.open(client, request.noreply, data.len() + request.key.len());
-        self.begin_transaction(id, request, bytes);
+        let cost = request.value_len + LINE_END.len() + request.key.len();
+        let id = self.open(client, request.noreply, cost);
+        self.begin_transaction(id, message);
     }
 
     /// Too large an item. As in memcached, a set takes away what was there before, so that nobody reads it as new.
     fn refuse_large(&mut self, client: usize, request: &Request<'_>) {
         if request.verb != Verb::Set {
-            return self.answer_at_once(client, request.noreply, request::TOO_LARGE);
+            return self.answer_at_once(client, request.noreply, refusal::TOO_LARGE);
         }
         let id = self.open(client, request.noreply, request.key.len());
-        self.start_removal(id, request.key, request::TOO_LARGE);
+        self.start_removal(id, request.key, refusal::TOO_LARGE);
     }
 
-    /// Starts, or starts again after it had to wait, a transaction for a request with keys. `bytes` are what is sent.
-    pub(in crate::proxy) fn begin_transaction(&mut self, id: usize, request: &Request<'_>, bytes: Bytes<'_>) {
-        if self.must_wait(request) {
-            return self.wait(id, request, self.whole(bytes));
+    /// Starts, or starts again after it had to wait, a transaction for a request with keys.
+    pub(in crate::proxy) fn begin_transaction(&mut self, id: usize, message: Message<'_>) {
+        if self.must_wait(message.request) {
+            return self.wait(id, message);
         }
-        match request.verb {
-            Verb::Get | Verb::Gets | Verb::Gat | Verb::Gats => self.start_read(id, request, bytes),
+        match message.request.verb {
+            Verb::Get | Verb::Gets | Verb::Gat | Verb::Gats => self.start_read(id, message),
             Verb::Add | Verb::Replace | Verb::Cas if self.farm.has_backups() => {
-                self.start_conditional(id, request, bytes);
+                self.start_conditional(id, message);
             }
-            _ => self.start_write(id, request, bytes),
+            _ => self.start_write(id, message),
         }
     }
 
     /// Starts a transaction that had to wait for its key.
     pub(in crate::proxy) fn begin_again(&mut self, id: usize) {
         let work = std::mem::replace(&mut self.transactions[id].work, Work::Answered);
-        let whole = match work {
-            Work::Waiting(whole) => whole,
+        let held: Held = match work {
+            Work::Waiting(held) => held,
             Work::Repair(repair) => return self.start_waiting_repair(id, repair),
             Work::Refused(refused) => return self.start_removal_again(id, refused),
             _ => unreachable!("only what waits is in a hold's queue"),
         };
-        let bytes = whole.bytes();
-        if let Some((_, Ok(request))) = request::parse(bytes) {
-            self.begin_transaction(id, &request, Bytes::Again(&whole));
-        }
+        self.begin_transaction(id, Message::in_piece(&held.request(), held.piece()));
     }
 
     /// The end of a list of keys that has none: magent lists nobody's keys, and a tool that asks waits for an end.
-    fn list_end(&self, form: &[u8]) -> &'static [u8] {
+    fn list_end(&self, verb: Verb) -> &'static [u8] {
         let mut servers = self.farm.servers.iter();
-        match form {
-            b"mgdump" if !servers.all(|server| server.is_since(Version::HAS_MGDUMP)) => request::ERROR,
-            b"mgdump" => b"EN\r\n",
+        match verb {
+            Verb::ListAsCommands if !servers.all(|server| server.is_since(Version::HAS_MGDUMP)) => refusal::ERROR,
+            Verb::ListAsCommands => b"EN\r\n",
             _ => b"END\r\n",
         }
     }
@@ -217,10 +220,4 @@ impl<N: Net> Proxy<N> {
             self.answer(id, reply);
         }
     }
-}
-
-/// The parts of a delete.
-pub fn deletion(key: &[u8]) -> [&[u8]; 4] {
-    let [command, key, argument] = request::deletion(key);
-    [command, key, argument, LINE_END]
 }

@@ -16,27 +16,19 @@ use crate::proxy::replicate::refusal::Refused;
 use crate::proxy::replicate::survey::Survey;
 use crate::proxy::replicate::write::Write;
 use crate::proxy::upstream::link::{Leg, Purpose};
+use crate::proxy::upstream::message::Held;
 
 pub const NO_SERVER: &[u8] = b"SERVER_ERROR no server available\r\n";
 
 /// What a request in progress takes beside its bytes, with its legs, roughly.
 const TRANSACTION_BYTES: usize = 512;
 
-/// The bytes of a request on their way to a server.
-#[derive(Clone, Copy)]
-pub enum Bytes<'a> {
-    /// To be copied, one part after the other.
-    Parts(&'a [&'a [u8]]),
-    /// Already in a block.
-    Again(&'a Slice),
-}
-
 /// What a transaction is doing.
 pub enum Work {
     /// Nothing any more: the reply is complete.
     Answered,
-    /// Held up by another write to the same key. The slice is the whole request.
-    Waiting(Slice),
+    /// Held up by another write to the same key.
+    Waiting(Held),
     /// The same, of a set that was refused: what it was to replace goes.
     Refused(Refused),
     Read(Read),

@@ -1,11 +1,11 @@
 //! Commands that all servers get: flush_all, cache_memlimit, and version to find the lowest.
 
-use crate::protocol::request::{Request, Verb};
-use crate::protocol::response::{Response, Status};
+use crate::protocol::request::Request;
+use crate::protocol::server::answer::{Response, Status};
+use crate::protocol::verb::Verb;
 use crate::proxy::Proxy;
-use crate::proxy::fleet::clock::RELATIVE_EXPTIME_MAX_S;
 use crate::proxy::fleet::server::Health;
-use crate::proxy::front::transaction::{Bytes, NO_SERVER, Text, Work};
+use crate::proxy::front::transaction::{NO_SERVER, Text, Work};
 use crate::proxy::net::Net;
 use crate::proxy::timers::Timer;
 use crate::proxy::upstream::link::Purpose;
@@ -41,23 +41,13 @@ impl<N: Net> Proxy<N> {
             let delay_s = self.seconds_until(request.exptime);
             self.note_flush(delay_s);
         }
-        let line: &[u8] = match request.verb {
-            Verb::FlushAll | Verb::CacheMemlimit => request.line.bytes(),
-            _ => b"version",
-        };
         for server in 0..self.farm.servers.len() {
             if self.farm.servers[server].health == Health::Retired {
                 continue;
             }
             if self.farm.servers[server].is_up() {
-                let own = match request.verb {
-                    Verb::FlushAll if request.exptime > RELATIVE_EXPTIME_MAX_S => {
-                        format!("flush_all {}", self.exptime_on(server, request.exptime)).into_bytes()
-                    }
-                    _ => line.to_vec(),
-                };
-                let parts = [&own, &b"\r\n"[..]];
-                self.send(server, Purpose::Broadcast(server), id, Bytes::Parts(&parts), 0);
+                let own = request.expiring(self.exptime_on(server, request.exptime));
+                self.ask(server, Purpose::Broadcast(server), id, own);
             } else if request.verb == Verb::FlushAll {
                 self.flush_missed(server);
             }
@@ -107,13 +97,7 @@ impl<N: Net> Proxy<N> {
         self.flushes += 1;
         for server in 0..self.farm.servers.len() {
             if self.farm.servers[server].is_up() {
-                self.send(
-                    server,
-                    Purpose::Broadcast(server),
-                    id,
-                    Bytes::Parts(&[b"flush_all\r\n"]),
-                    0,
-                );
+                self.ask(server, Purpose::Broadcast(server), id, Request::flush());
             }
         }
         self.broadcast_step(id);

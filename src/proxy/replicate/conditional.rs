@@ -6,19 +6,18 @@
 //! keys are not concerned. An add is put off while it is not known which life its server is in: what an empty one stored
 //! would be seen.
 
-use crate::buffer::Slice;
-use crate::protocol::request::{self, Request, Verb};
-use crate::protocol::response::Status;
+use crate::protocol::request::Request;
+use crate::protocol::server::answer::Status;
+use crate::protocol::verb::Verb;
 use crate::proxy::Proxy;
 use crate::proxy::copier::repair::Waiting;
 use crate::proxy::fleet::missed::Outcome;
 use crate::proxy::fleet::unique;
-use crate::proxy::front::dispatch::{LINE_END, deletion};
-use crate::proxy::front::transaction::{Bytes, NO_SERVER, Text, Work};
+use crate::proxy::front::transaction::{NO_SERVER, Text, Work};
 use crate::proxy::net::Net;
-use crate::proxy::replicate::write::key_of;
 use crate::proxy::settings::Ack;
 use crate::proxy::upstream::link::{Purpose, Side};
+use crate::proxy::upstream::message::{Held, Message};
 use std::collections::{HashMap, VecDeque};
 
 /// Keys with a write in progress that others must wait for, and the transactions that do.
@@ -53,11 +52,10 @@ impl Holds {
 }
 
 pub struct Conditional {
-    verb: Verb,
     /// The server that decides, and its partner.
     servers: (usize, Option<usize>),
     /// The whole request, by the client's clock and with its own unique.
-    request: Slice,
+    held: Held,
     /// The proxy's count of flushes when it was sent: one that came since has flushed what was stored.
     flushes: u64,
     /// Its partner was to decide, and was lost; whether it fell silent and had been sent this, so that it may do the same.
@@ -91,10 +89,11 @@ impl<N: Net> Proxy<N> {
         first.find(|key| self.holds.bars(request.verb, key))
     }
 
-    pub(in crate::proxy) fn wait(&mut self, id: usize, request: &Request<'_>, whole: Slice) {
+    pub(in crate::proxy) fn wait(&mut self, id: usize, message: Message<'_>) {
+        let request = message.request;
         let key = self.barred_key(request);
         self.holds.wait(key.unwrap_or(request.key), id);
-        self.transactions[id].work = Work::Waiting(whole);
+        self.transactions[id].work = Work::Waiting(message.hold(&self.pool));
         // What the client asks next must not be answered from before this.
         if let Some(client) = self.transactions[id].client {
             self.raise_barrier(client);
@@ -115,22 +114,16 @@ impl<N: Net> Proxy<N> {
         }
     }
 
-    pub(in crate::proxy) fn start_conditional(&mut self, id: usize, request: &Request<'_>, bytes: Bytes<'_>) {
-        self.statistics.count_write(request.verb);
-        self.holds.hold(request.key);
-        self.decide(id, request, bytes, true, None);
+    pub(in crate::proxy) fn start_conditional(&mut self, id: usize, message: Message<'_>) {
+        self.statistics.count_write(message.request.verb);
+        self.holds.hold(message.request.key);
+        self.decide(id, message, true, None);
     }
 
     /// Sends a conditional write, whose key is held, to the server that decides about it now. It may be put off where
     /// nothing that its client asked later is on its way yet.
-    fn decide(
-        &mut self,
-        id: usize,
-        request: &Request<'_>,
-        bytes: Bytes<'_>,
-        may_wait: bool,
-        failed_over: Option<bool>,
-    ) {
+    fn decide(&mut self, id: usize, message: Message<'_>, may_wait: bool, failed_over: Option<bool>) {
+        let request = message.request;
         let place = self.farm.place(request.key);
         let first = &self.farm.servers[place.first];
         // An add would store where there may be an item that nobody can see.
@@ -141,48 +134,36 @@ impl<N: Net> Proxy<N> {
         }
         // Whether that one has just been started anew is not known: it would store, and somebody might see it.
         if may_wait && request.verb == Verb::Add && place.second.is_some() && !first.confirmed {
-            return self.put_off(id, bytes, failed_over);
+            return self.put_off(id, message, failed_over);
         }
         let purpose = Purpose::Conditional(Side::First);
         let exptime = self.exptime_on(place.first, request.exptime);
-        let kept = if request.verb == Verb::Cas || exptime != request.exptime {
+        let held = if request.verb == Verb::Cas || exptime != request.exptime {
             let number = unique::untagged(first.tag(), request.number);
             let own = Request {
                 number,
                 exptime,
-                ..request.clone()
+                verbatim: None,
+                ..*request
             };
-            let line = request::storage_line(request.verb, request.key, &own);
-            let whole = self.whole(bytes);
-            let data = &whole.bytes()[whole.len() - request.value_len - LINE_END.len()..];
-            let parts: [&[u8]; 3] = [&line, LINE_END, data];
-            self.send(place.first, purpose, id, Bytes::Parts(&parts), 0);
-            whole
+            self.send(place.first, purpose, id, message.with(&own));
+            message.hold(&self.pool)
         } else {
-            let leg = self.send(place.first, purpose, id, bytes, 0);
-            leg.request.clone()
+            let leg = self.send(place.first, purpose, id, message);
+            message.hold_as_sent(&leg.sent)
         };
         self.transactions[id].work = Work::Conditional(Conditional {
-            verb: request.verb,
             servers: (place.first, place.second),
-            request: kept,
+            held,
             flushes: self.flushes,
             failed_over,
             stage: Stage::Deciding,
         });
     }
 
-    /// A request in a piece that can be kept.
-    pub(in crate::proxy) fn whole(&self, bytes: Bytes<'_>) -> Slice {
-        match bytes {
-            Bytes::Parts(parts) => self.pool.copy(parts),
-            Bytes::Again(slice) => slice.clone(),
-        }
-    }
-
     /// Keeps a conditional write, whose key is held, until it is known which life the server that decides is in.
-    fn put_off(&mut self, id: usize, bytes: Bytes<'_>, failed_over: Option<bool>) {
-        self.transactions[id].work = Work::Waiting(self.whole(bytes));
+    fn put_off(&mut self, id: usize, message: Message<'_>, failed_over: Option<bool>) {
+        self.transactions[id].work = Work::Waiting(message.hold(&self.pool));
         self.put_off.push((id, failed_over));
         if let Some(client) = self.transactions[id].client {
             self.raise_barrier(client);
@@ -195,13 +176,11 @@ impl<N: Net> Proxy<N> {
         let count = before.len();
         for (id, failed_over) in before {
             let work = std::mem::replace(&mut self.transactions[id].work, Work::Answered);
-            let Work::Waiting(whole) = work else {
+            let Work::Waiting(held) = work else {
                 unreachable!("what is put off waits");
             };
-            let bytes = whole.bytes();
-            if let Some((_, Ok(request))) = request::parse(bytes) {
-                self.decide(id, &request, Bytes::Again(&whole), true, failed_over);
-            }
+            let request = held.request();
+            self.decide(id, Message::in_piece(&request, held.piece()), true, failed_over);
         }
         self.put_off.len() < count
     }
@@ -222,8 +201,8 @@ impl<N: Net> Proxy<N> {
                 // replace.
                 let refused = status == Status::Error;
                 let nothing_there =
-                    conditional.verb != Verb::Add && matches!(status, Status::NotStored | Status::NotFound);
-                let added = stored && conditional.verb == Verb::Add;
+                    conditional.verb() != Verb::Add && matches!(status, Status::NotStored | Status::NotFound);
+                let added = stored && conditional.verb() == Verb::Add;
                 let says_little = nothing_there || refused || added;
                 if says_little && self.farm.knows_less(&conditional.key(), conditional.servers.0) {
                     if added {
@@ -342,54 +321,41 @@ impl<N: Net> Proxy<N> {
 
     /// The server that was asked is none that can decide any more; its partner is.
     fn decide_elsewhere(&mut self, id: usize, conditional: &Conditional, failed_over: Option<bool>) {
-        let whole = conditional.request.clone();
-        let bytes = whole.bytes();
-        let Some((_, Ok(request))) = request::parse(bytes) else {
-            return self.conditional_failed(id, conditional);
-        };
         // The unique of a cas was the other server's.
-        let request = Request { number: 0, ..request };
+        let request = Request {
+            number: 0,
+            ..conditional.held.request()
+        };
         let last_asked = |client: usize| self.clients[client].queue.back() == Some(&id);
         let may_wait = self.transactions[id].client.is_none_or(last_asked);
-        self.decide(id, &request, Bytes::Again(&whole), may_wait, failed_over);
+        let message = Message::in_piece(&request, conditional.held.piece());
+        self.decide(id, message, may_wait, failed_over);
     }
 
     /// Sends the partner a plain set of the item that was stored.
     fn copy_to_second(&mut self, id: usize, second: usize, conditional: &Conditional) {
-        let whole = conditional.request.bytes();
-        let Some((line_len, Ok(request))) = request::parse(whole) else {
-            return;
+        let request = conditional.held.request();
+        let copy = Request {
+            verb: Verb::Set,
+            exptime: self.exptime_on(second, request.exptime),
+            verbatim: None,
+            ..request
         };
-        let exptime = self.exptime_on(second, request.exptime);
-        let line = request::storage_line(
-            Verb::Set,
-            request.key,
-            &Request {
-                exptime,
-                ..request.clone()
-            },
-        );
-        let parts: [&[u8]; 3] = [&line, LINE_END, &whole[line_len..]];
         let purpose = Purpose::Conditional(Side::Second);
-        self.send(second, purpose, id, Bytes::Parts(&parts), 0);
+        let message = Message::in_piece(&copy, conditional.held.piece());
+        self.send(second, purpose, id, message);
     }
 
     fn remove_from_second(&mut self, id: usize, second: usize, conditional: &Conditional) {
-        let key = conditional.key();
+        let removal = Request::new(Verb::Delete, conditional.held.key());
         let purpose = Purpose::Conditional(Side::Second);
-        self.send(second, purpose, id, Bytes::Parts(&deletion(&key)), 0);
+        self.ask(second, purpose, id, removal);
     }
 
     /// Undoes an add where the item may be on the partner.
     fn take_back(&mut self, conditional: &Conditional) {
-        let key = conditional.key();
-        self.send(
-            conditional.servers.0,
-            Purpose::Forget,
-            0,
-            Bytes::Parts(&deletion(&key)),
-            0,
-        );
+        let removal = Request::new(Verb::Delete, conditional.held.key());
+        self.ask(conditional.servers.0, Purpose::Forget, 0, removal);
     }
 
     fn conditional_failed(&mut self, id: usize, conditional: &Conditional) {
@@ -400,7 +366,7 @@ impl<N: Net> Proxy<N> {
         if self.transactions[id].answered {
             self.end_if_over(id);
         } else {
-            self.statistics.count_outcome(conditional.verb, status);
+            self.statistics.count_outcome(conditional.verb(), status);
             self.answer(id, text.bytes());
         }
         self.release(&conditional.key());
@@ -408,7 +374,11 @@ impl<N: Net> Proxy<N> {
 }
 
 impl Conditional {
+    fn verb(&self) -> Verb {
+        self.held.verb()
+    }
+
     fn key(&self) -> Box<[u8]> {
-        key_of(self.request.bytes()).unwrap_or(&[]).into()
+        self.held.key().into()
     }
 }

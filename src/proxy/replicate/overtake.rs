@@ -4,7 +4,8 @@
 //! that it could see must wait. Which of a client's many retrievals in flight have a key is looked up in a table of counts, for
 //! a walk through them at each write would make a pipeline cost the square of its length.
 
-use crate::protocol::request::{Request, Verb};
+use crate::protocol::request::Request;
+use crate::protocol::verb::Verb;
 use crate::proxy::Proxy;
 use crate::proxy::front::transaction::Work;
 use crate::proxy::net::Net;

@@ -8,11 +8,12 @@
 //! remembered for that, so it does not matter which magent counted, or when.
 
 use crate::protocol::number::unsigned;
-use crate::protocol::request::Verb;
-use crate::protocol::response::{Response, Status};
+use crate::protocol::request::{Options, Request};
+use crate::protocol::server::answer::{Response, Status};
+use crate::protocol::verb::Verb;
 use crate::proxy::Proxy;
 use crate::proxy::fleet::farm::Place;
-use crate::proxy::front::transaction::{Bytes, Work};
+use crate::proxy::front::transaction::Work;
 use crate::proxy::net::Net;
 use crate::proxy::upstream::link::{Purpose, Side};
 
@@ -58,8 +59,11 @@ impl<N: Net> Proxy<N> {
             write.sizes.pending = 2;
         }
         for (server, side) in servers {
-            let parts: [&[u8]; 3] = [b"mg ", key, b" s k\r\n"];
-            self.send(server, Purpose::Size(side), id, Bytes::Parts(&parts), 0);
+            let size = Options {
+                size: true,
+                ..Options::default()
+            };
+            self.ask(server, Purpose::Size(side), id, Request::look(key, size));
         }
     }
 

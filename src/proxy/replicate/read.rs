@@ -6,19 +6,21 @@
 //! costs little memory.
 
 use crate::buffer::Slice;
-use crate::protocol::SERVER_LINE_BYTES_MAX;
-use crate::protocol::request::{Keys, Request, TOO_LARGE, Verb};
-use crate::protocol::response::{Response, Status};
+use crate::protocol::keys::{KeyList, Keys};
+use crate::protocol::request::Request;
+use crate::protocol::server::answer::{Response, Status};
+use crate::protocol::server::key_list_bytes_max;
+use crate::protocol::text::refusal::TOO_LARGE;
+use crate::protocol::verb::Verb;
 use crate::proxy::Proxy;
 use crate::proxy::fleet::unique;
-use crate::proxy::front::dispatch::LINE_END;
-use crate::proxy::front::transaction::{Bytes, NO_SERVER, Work};
+use crate::proxy::front::transaction::{NO_SERVER, Work};
 use crate::proxy::net::Net;
 use crate::proxy::replicate::merge::Merge;
 use crate::proxy::replicate::overtake::Counted;
 use crate::proxy::settings::Miss;
 use crate::proxy::upstream::link::{Ask, Leg, Part, Purpose};
-use std::borrow::Cow;
+use crate::proxy::upstream::message::Message;
 
 /// Whether the partner of a server that does not have a key is to be asked for it.
 enum Worth {
@@ -33,7 +35,7 @@ pub struct Read {
     exptime: i64,
     keys: usize,
     hits: usize,
-    /// The request, where there is one key and backups.
+    /// The key, where there is one and backups.
     only: Option<Slice>,
     /// Times that servers were asked for what was not there.
     again: u8,
@@ -60,10 +62,10 @@ pub struct Read {
     pub counted: Counted,
 }
 
-/// Keys to ask for elsewhere: each with a space before it, and their slots.
+/// Keys to ask for elsewhere, and their slots.
 #[derive(Default)]
 struct Wanted {
-    text: Vec<u8>,
+    keys: KeyList,
     slots: Vec<u16>,
 }
 
@@ -72,8 +74,7 @@ struct Wanted {
 pub struct Share {
     server: usize,
     ask: Option<Ask>,
-    text: Vec<u8>,
-    header_len: usize,
+    keys: KeyList,
     slots: Vec<u16>,
 }
 
@@ -81,7 +82,7 @@ impl Read {
     /// Whether the key is, or may be, one of those asked for.
     pub fn may_concern(&self, key: &[u8]) -> bool {
         match &self.only {
-            Some(request) => only_key(request.bytes()) == key,
+            Some(only) => only.bytes() == key,
             None => true,
         }
     }
@@ -90,18 +91,9 @@ impl Read {
     pub fn take_value(&mut self, leg: &mut Leg, key: &[u8]) -> bool {
         let (slots, slots_start, missed) = (&self.slots, leg.slots_start, &mut self.missed);
         leg.take_value(key, |key, place| {
-            missed.text.push(b' ');
-            missed.text.extend_from_slice(key);
+            missed.keys.push(key);
             missed.slots.extend(slots.get(slots_start + place as usize));
         })
-    }
-
-    fn header(&self) -> Vec<u8> {
-        let name = self.verb.name();
-        match self.verb.is_get_and_touch() {
-            true => format!("{name} {}", self.exptime).into_bytes(),
-            false => name.as_bytes().to_vec(),
-        }
     }
 }
 
@@ -113,17 +105,8 @@ impl<N: Net> Proxy<N> {
         }
     }
 
-    /// What a request for keys of a retrieval begins with where it goes to this server; usually that.
-    fn header_for<'a>(&mut self, id: usize, server: usize, usual: &'a [u8]) -> Cow<'a, [u8]> {
-        let Read { verb, exptime, .. } = *self.read_mut(id);
-        let own = self.exptime_on(server, exptime);
-        match verb.is_get_and_touch() && own != exptime {
-            true => format!("{} {own}", verb.name()).into_bytes().into(),
-            false => usual.into(),
-        }
-    }
-
-    pub(in crate::proxy) fn start_read(&mut self, id: usize, request: &Request<'_>, bytes: Bytes<'_>) {
+    pub(in crate::proxy) fn start_read(&mut self, id: usize, message: Message<'_>) {
+        let request = message.request;
         match request.verb.is_get_and_touch() {
             true => self.statistics.cmd_touch += request.key_count as u64,
             false => self.statistics.cmd_get += request.key_count as u64,
@@ -166,15 +149,15 @@ impl<N: Net> Proxy<N> {
             self.read_mut(id).failure = Some(NO_SERVER);
             return self.read_step(id);
         }
-        let timed = self.by_clock_of(place.first, bytes);
-        let bytes = timed.as_ref().map_or(bytes, Bytes::Again);
-        let leg = self.send(place.first, Purpose::Read(Ask::First), id, bytes, 1);
+        let timed = self.by_clock_of(place.first, request);
+        let message = timed.as_ref().map_or(message, |timed| message.with(timed));
+        let leg = self.send(place.first, Purpose::Read(Ask::First), id, message);
         leg.foreseen_bytes = foreseen_bytes;
-        let sent = leg.request.clone();
-        self.farm.servers[place.first].bulk.foreseen_bytes += foreseen_bytes;
         if place.second.is_some() {
-            self.read_mut(id).only = Some(sent);
+            let key = leg.sent.key_piece();
+            self.read_mut(id).only = Some(key);
         }
+        self.farm.servers[place.first].bulk.foreseen_bytes += foreseen_bytes;
         self.count_read(id, place.second.map(|_| request.key));
         self.mirror_touch(id, request.key, request.exptime, request.verb, place);
     }
@@ -209,7 +192,6 @@ impl<N: Net> Proxy<N> {
         };
         let has_turn = std::mem::take(&mut self.read_mut(id).has_turn);
         let Read { verb, exptime, .. } = *self.read_mut(id);
-        let header = self.read_mut(id).header();
         let client = self.transactions[id].client;
         let portion_keys = client.map_or(1, |client| {
             self.clients[client].pace.portion_keys(&self.settings.limits)
@@ -241,8 +223,7 @@ impl<N: Net> Proxy<N> {
                 break;
             }
             let target = (place.first, Ask::First);
-            let header = self.header_for(id, place.first, &header);
-            add_to_share(&mut shares, &mut used, target, &header, key, slot);
+            add_to_share(&mut shares, &mut used, target, verb, key, slot);
             self.mirror_touch(id, key, exptime, verb, place);
             asked += 1;
         }
@@ -310,15 +291,14 @@ impl<N: Net> Proxy<N> {
 
     /// Asks the partners of `server` for keys that it did not have or could not tell.
     fn ask_partners(&mut self, id: usize, server: usize, wanted: &Wanted, ask: Ask) {
-        let header = self.read_mut(id).header();
+        let verb = self.read_mut(id).verb;
         let mut shares = std::mem::take(&mut self.shares);
         let mut used = 0;
-        for (key, &slot) in Keys::of(&wanted.text).zip(&wanted.slots) {
+        for (key, &slot) in wanted.keys.keys().zip(&wanted.slots) {
             let partner = self.farm.partner(key, server);
             match partner.filter(|&partner| self.farm.servers[partner].is_up()) {
                 Some(partner) if ask == Ask::AfterLoss => {
-                    let header = self.header_for(id, partner, &header);
-                    add_to_share(&mut shares, &mut used, (partner, ask), &header, key, slot);
+                    add_to_share(&mut shares, &mut used, (partner, ask), verb, key, slot);
                 }
                 Some(partner) => {
                     let again_max = self.settings.limits.reads_again;
@@ -329,8 +309,7 @@ impl<N: Net> Proxy<N> {
                         Worth::Later => (server, Ask::First),
                         Worth::Never => continue,
                     };
-                    let header = self.header_for(id, target.0, &header);
-                    add_to_share(&mut shares, &mut used, target, &header, key, slot);
+                    add_to_share(&mut shares, &mut used, target, verb, key, slot);
                 }
                 // A server that is alive and does not have the key: that is an answer, unless it was never filled.
                 None if ask == Ask::SecondAfterMiss && !self.farm.may_be_elsewhere(key, server) => {}
@@ -365,14 +344,14 @@ impl<N: Net> Proxy<N> {
     /// Sends what was split; `key_bytes` is what a key's value is foreseen to weigh where that matters, else 0.
     fn send_shares(&mut self, id: usize, mut shares: Vec<Share>, used: usize, key_bytes: usize) {
         for share in &mut shares[..used] {
-            share.text.extend_from_slice(LINE_END);
             let read = self.read_mut(id);
             let slots_start = read.slots.len();
             read.slots.extend_from_slice(&share.slots);
+            let (verb, exptime) = (read.verb, read.exptime);
             let purpose = Purpose::Read(share.ask.take().unwrap_or(Ask::First));
-            let keys = share.slots.len() as u32;
-            let leg = self.send(share.server, purpose, id, Bytes::Parts(&[&share.text]), keys);
-            leg.cursor = share.header_len;
+            let request = Request::retrieval(verb, &share.keys, share.slots.len());
+            let request = request.expiring(self.exptime_on(share.server, exptime));
+            let leg = self.ask(share.server, purpose, id, request);
             leg.slots_start = slots_start;
             leg.foreseen_bytes = key_bytes * share.slots.len();
             self.farm.servers[share.server].bulk.foreseen_bytes += key_bytes * share.slots.len();
@@ -461,15 +440,15 @@ impl<N: Net> Proxy<N> {
             missed.add(unanswered(leg, &read.slots));
             match ask {
                 Ask::First if self.read_mut(id).verb.is_get_and_touch() => {
-                    match Keys::of(&missed.text).any(|key| self.farm.is_overruled(key, server)) {
+                    match missed.keys.keys().any(|key| self.farm.is_overruled(key, server)) {
                         // It was started anew, which was not known when it was asked.
                         true => self.ask_partners(id, server, &missed, Ask::AfterLoss),
-                        false => self.touch_missed(id, server, &missed.text),
+                        false => self.touch_missed(id, server, missed.keys.keys()),
                     }
                 }
                 Ask::First => self.ask_partners(id, server, &missed, Ask::SecondAfterMiss),
                 Ask::AfterLoss => {
-                    if Keys::of(&missed.text).any(|key| self.farm.knows_less(key, server)) {
+                    if missed.keys.keys().any(|key| self.farm.knows_less(key, server)) {
                         self.read_mut(id).failure = Some(NO_SERVER);
                     }
                 }
@@ -487,20 +466,20 @@ impl<N: Net> Proxy<N> {
                 let read = self.read_mut(id);
                 let missed = std::mem::take(&mut read.missed);
                 let open = unanswered(leg, &read.slots);
-                if !missed.text.is_empty() && self.read_mut(id).verb.is_get_and_touch() {
-                    self.touch_missed(id, server, &missed.text);
-                } else if !missed.text.is_empty() {
+                if !missed.keys.is_empty() && self.read_mut(id).verb.is_get_and_touch() {
+                    self.touch_missed(id, server, missed.keys.keys());
+                } else if !missed.keys.is_empty() {
                     self.ask_partners(id, server, &missed, Ask::SecondAfterMiss);
                 }
                 if leg.keys > leg.hits {
                     self.ask_partners(id, server, &open, Ask::AfterLoss);
-                    self.miss_touch(id, server, &open.text);
+                    self.miss_touch(id, server, open.keys.keys());
                 }
             }
             Ask::AfterLoss => self.read_mut(id).failure = Some(NO_SERVER),
             Ask::SecondAfterMiss => {
                 let open = unanswered(leg, &self.read_mut(id).slots);
-                let elsewhere = Keys::of(&open.text).any(|key| {
+                let elsewhere = open.keys.keys().any(|key| {
                     let first = self.farm.partner(key, server);
                     first.is_some_and(|first| self.farm.may_be_elsewhere(key, first))
                 });
@@ -584,38 +563,33 @@ impl<N: Net> Proxy<N> {
 
 impl Wanted {
     fn add(&mut self, other: Wanted) {
-        self.text.extend_from_slice(&other.text);
+        self.keys.extend(other.keys.keys());
         self.slots.extend_from_slice(&other.slots);
     }
 }
 
 /// The keys of a leg for which no value has come and none can come before another's.
 fn unanswered(leg: &Leg, slots: &[u16]) -> Wanted {
-    let request = leg.request.bytes();
-    let line = &request[..request.len() - 2];
+    let mut keys = KeyList::default();
     if leg.keys > 1 {
         let (start, end) = (
             leg.slots_start + leg.passed as usize,
             leg.slots_start + leg.keys as usize,
         );
+        keys.extend(leg.keys_left());
         return Wanted {
-            text: line[leg.cursor..].to_vec(),
+            keys,
             slots: slots.get(start..end).unwrap_or(&[]).to_vec(),
         };
     }
     if leg.hits > 0 {
         return Wanted::default();
     }
+    keys.push(leg.sent.key());
     Wanted {
-        text: [b" ", only_key(line)].concat(),
+        keys,
         slots: vec![slots.get(leg.slots_start).copied().unwrap_or(0)],
     }
-}
-
-/// The key of a retrieval of one key, which is forwarded as it came: the key is its last word.
-fn only_key(request: &[u8]) -> &[u8] {
-    let line = request.strip_suffix(b"\r\n").unwrap_or(request);
-    Keys::of(line).last().unwrap_or(&[])
 }
 
 /// Adds a key to the share of its server and reason, which is begun if it is the first.
@@ -623,18 +597,14 @@ fn add_to_share(
     shares: &mut Vec<Share>,
     used: &mut usize,
     (server, ask): (usize, Ask),
-    header: &[u8],
+    verb: Verb,
     key: &[u8],
     slot: u16,
 ) {
-    // A get may be as long as it likes, a server closes the connection on which a long gat is not there in one piece.
-    let len_max = if header.starts_with(b"gat") {
-        SERVER_LINE_BYTES_MAX
-    } else {
-        usize::MAX
-    };
+    // A server closes the connection on which a long gat is not there in one piece.
+    let len_max = key_list_bytes_max(verb);
     let same = |share: &Share| {
-        let has_room = share.text.len() + 1 + key.len() + LINE_END.len() <= len_max;
+        let has_room = share.keys.len() + 1 + key.len() <= len_max;
         has_room && share.server == server && share.ask == Some(ask)
     };
     let at = shares[..*used].iter().position(same).unwrap_or_else(|| {
@@ -644,14 +614,11 @@ fn add_to_share(
         let share = &mut shares[*used];
         (share.server, share.ask) = (server, Some(ask));
         share.slots.clear();
-        share.text.clear();
-        share.text.extend_from_slice(header);
-        share.header_len = header.len();
+        share.keys.clear();
         *used += 1;
         *used - 1
     });
     let share = &mut shares[at];
-    share.text.push(b' ');
-    share.text.extend_from_slice(key);
+    share.keys.push(key);
     share.slots.push(slot);
 }

@@ -4,11 +4,12 @@
 //! new. It is a write to its key like any other and waits for its turn. What the server that decides stored and its
 //! partner refuses has one copy: the client is not told, so the administrator is.
 
-use crate::protocol::request::Verb;
+use crate::protocol::request::Request;
+use crate::protocol::verb::Verb;
 use crate::proxy::Proxy;
-use crate::proxy::front::dispatch::deletion;
-use crate::proxy::front::transaction::{Bytes, Work};
+use crate::proxy::front::transaction::Work;
 use crate::proxy::net::{Level, Net};
+use crate::proxy::upstream::message::Message;
 
 /// A server that refuses copies is in the log so often at most.
 const REFUSAL_LOG_PAUSE_MS: u64 = 60_000;
@@ -23,7 +24,7 @@ impl<N: Net> Proxy<N> {
     /// Removes a key on both servers in its turn, and says `reply`.
     pub(in crate::proxy) fn start_removal(&mut self, id: usize, key: &[u8], reply: &'static [u8]) {
         if !self.holds.is_held(key) {
-            return self.write_both(id, Verb::Delete, key, Bytes::Parts(&deletion(key)), Some(reply));
+            return self.write_both(id, Message::from(&Request::new(Verb::Delete, key)), Some(reply));
         }
         self.holds.wait(key, id);
         let key = key.into();

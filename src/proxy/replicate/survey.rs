@@ -6,8 +6,9 @@
 //! is left out: monitoring is wanted most while something hangs.
 
 use crate::protocol::request::Request;
+use crate::protocol::verb::Verb;
 use crate::proxy::Proxy;
-use crate::proxy::front::transaction::{Bytes, Work};
+use crate::proxy::front::transaction::Work;
 use crate::proxy::net::Net;
 use crate::proxy::statistics;
 use crate::proxy::timers::Timer;
@@ -42,13 +43,13 @@ impl Topic {
         })
     }
 
-    fn command(self) -> &'static [u8] {
+    fn argument(self) -> &'static [u8] {
         match self {
-            Topic::General => b"stats\r\n",
-            Topic::Items => b"stats items\r\n",
-            Topic::Slabs => b"stats slabs\r\n",
-            Topic::Sizes => b"stats sizes\r\n",
-            Topic::Settings => b"stats settings\r\n",
+            Topic::General => b"",
+            Topic::Items => b"items",
+            Topic::Slabs => b"slabs",
+            Topic::Sizes => b"sizes",
+            Topic::Settings => b"settings",
         }
     }
 
@@ -178,13 +179,12 @@ impl<N: Net> Proxy<N> {
         }
         let until_ms = self.now_ms + PATIENCE_MS;
         self.timers.set(Timer::Survey, until_ms);
-        let id = self.open(client, false, topic.command().len());
+        let id = self.open(client, false, 0);
         self.surveys.push(id);
         self.transactions[id].work = Work::Survey(Survey::new(topic, until_ms, self.settings.limits.survey_lines));
         for server in 0..self.farm.servers.len() {
             if self.farm.servers[server].is_up() {
-                let parts = [topic.command()];
-                self.send(server, Purpose::Survey, id, Bytes::Parts(&parts), 0);
+                self.ask(server, Purpose::Survey, id, Request::new(Verb::Stats, topic.argument()));
             }
         }
         self.survey_step(id);

@@ -1,12 +1,14 @@
 //! What gat and gats need beside a retrieval: the second copy's exptime changes too, by a touch, and what did not come
 //! through to a server is a missed write.
 
-use crate::protocol::request::{Keys, Verb};
-use crate::protocol::response::Status;
+use crate::protocol::keys::Keys;
+use crate::protocol::request::Request;
+use crate::protocol::server::answer::Status;
+use crate::protocol::verb::Verb;
 use crate::proxy::Proxy;
 use crate::proxy::fleet::farm::Place;
 use crate::proxy::fleet::missed::Outcome;
-use crate::proxy::front::transaction::{Bytes, NO_SERVER, Transaction, Work};
+use crate::proxy::front::transaction::{NO_SERVER, Transaction, Work};
 use crate::proxy::net::Net;
 use crate::proxy::settings::Ack;
 use crate::proxy::upstream::link::{Leg, Purpose};
@@ -24,14 +26,13 @@ impl<N: Net> Proxy<N> {
             }
             return;
         }
-        let exptime = self.exptime_on(second, exptime).to_string();
-        let parts: [&[u8]; 5] = [b"touch ", key, b" ", exptime.as_bytes(), b"\r\n"];
+        let touch = Request::new(Verb::Touch, key).expiring(self.exptime_on(second, exptime));
         let id = match self.settings.ack {
             Ack::All => id,
             // Nobody waits for it.
             Ack::Primary => self.transactions.insert(Transaction::new(None, true, 0)),
         };
-        self.send(second, Purpose::MirrorTouch, id, Bytes::Parts(&parts), 1);
+        self.ask(second, Purpose::MirrorTouch, id, touch);
     }
 
     /// The second server's touch is done, or was cut off and counts as a missed write. Where that server had nothing to
@@ -43,14 +44,12 @@ impl<N: Net> Proxy<N> {
         };
         // One that finds something to touch where its partner did not has another item.
         let brought = leg.delivered && (found || !touched);
-        let request = leg.request.bytes();
-        if let Some(key) = Keys::of(request).nth(1) {
-            match (status, self.farm.partner(key, server)) {
-                (None, _) if touched => self.farm.servers[server].miss_with(key, Outcome::Settled, brought),
-                (None, _) => self.farm.miss_for_now(server, key, brought),
-                (Some(Status::NotFound), Some(first)) => self.heal_if_room(first, server, key),
-                _ => {}
-            }
+        let key = leg.sent.key();
+        match (status, self.farm.partner(key, server)) {
+            (None, _) if touched => self.farm.servers[server].miss_with(key, Outcome::Settled, brought),
+            (None, _) => self.farm.miss_for_now(server, key, brought),
+            (Some(Status::NotFound), Some(first)) => self.heal_if_room(first, server, key),
+            _ => {}
         }
         match self.transactions[leg.transaction].work {
             Work::Read(_) => self.read_step(leg.transaction),
@@ -60,8 +59,8 @@ impl<N: Net> Proxy<N> {
 
     /// A gat did not find these keys on the server that decides: then they are gone, and the second copies go too. They
     /// may be newer by now, so they are made what the first server has.
-    pub(in crate::proxy) fn touch_missed(&mut self, id: usize, server: usize, keys: &[u8]) {
-        for key in Keys::of(keys) {
+    pub(in crate::proxy) fn touch_missed(&mut self, id: usize, server: usize, keys: Keys<'_>) {
+        for key in keys {
             if self.farm.knows_less(key, server) {
                 self.read_mut(id).failure = Some(NO_SERVER);
             } else if let Some(second) = self.farm.partner(key, server) {
@@ -75,9 +74,7 @@ impl<N: Net> Proxy<N> {
         let found = leg.hits == leg.keys;
         let read = self.read_mut(id);
         (read.touched, read.touched_all) = (true, found);
-        let request = leg.request.bytes();
-        let line = request.strip_suffix(b"\r\n").unwrap_or(request);
-        for key in Keys::of(line).skip(2) {
+        for key in leg.all_keys() {
             let partner = self.farm.partner(key, server);
             let absent = |&partner: &usize| !self.farm.servers[partner].is_up();
             if let Some(partner) = partner.filter(absent) {
@@ -93,9 +90,9 @@ impl<N: Net> Proxy<N> {
     }
 
     /// Where a gat did not come through to a server, it has missed the change of the exptime.
-    pub(in crate::proxy) fn miss_touch(&mut self, id: usize, server: usize, keys: &[u8]) {
+    pub(in crate::proxy) fn miss_touch(&mut self, id: usize, server: usize, keys: Keys<'_>) {
         if self.read_mut(id).verb.is_get_and_touch() {
-            for key in Keys::of(keys) {
+            for key in keys {
                 // Where only this one may have it, the client gets an error, and it is the truth when it returns.
                 match self.farm.partner(key, server) {
                     Some(partner) if self.farm.may_be_elsewhere(key, partner) => {

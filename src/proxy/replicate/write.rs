@@ -7,19 +7,19 @@
 //! told; so is that of a server that was away when the write was sent and is back when it is answered.
 
 use crate::buffer::Slice;
-use crate::protocol::find_newline;
-use crate::protocol::request::{Keys, Request, Verb};
-use crate::protocol::response::Status;
+use crate::protocol::server::answer::Status;
+use crate::protocol::verb::Verb;
 use crate::proxy::Proxy;
 use crate::proxy::copier::repair::Waiting;
 use crate::proxy::fleet::farm::Place;
 use crate::proxy::fleet::missed::Outcome;
-use crate::proxy::front::transaction::{Bytes, NO_SERVER, Text, Work};
+use crate::proxy::front::transaction::{NO_SERVER, Text, Work};
 use crate::proxy::net::Net;
 use crate::proxy::replicate::padding::Sizes;
 use crate::proxy::settings::Ack;
 use crate::proxy::statistics::Statistics;
 use crate::proxy::upstream::link::{Purpose, Side};
+use crate::proxy::upstream::message::{Message, Sent};
 
 /// One of the two legs.
 enum Copy {
@@ -71,8 +71,8 @@ pub struct Write {
     epoch: u32,
     /// That it is not on the first may only mean that the second, which cannot be reached, has it.
     elsewhere: bool,
-    /// What was sent; kept where a second copy makes it worth knowing.
-    request: Option<Slice>,
+    /// Its key; kept where a second copy makes it worth knowing.
+    key: Option<Slice>,
     /// What the client is told, whatever the servers say.
     reply: Option<&'static [u8]>,
     /// Of what an append or prepend has left.
@@ -103,19 +103,13 @@ impl Write {
 }
 
 impl<N: Net> Proxy<N> {
-    pub(in crate::proxy) fn start_write(&mut self, id: usize, request: &Request<'_>, bytes: Bytes<'_>) {
-        self.statistics.count_write(request.verb);
-        self.write_both(id, request.verb, request.key, bytes, None);
+    pub(in crate::proxy) fn start_write(&mut self, id: usize, message: Message<'_>) {
+        self.statistics.count_write(message.request.verb);
+        self.write_both(id, message, None);
     }
 
-    pub(in crate::proxy) fn write_both(
-        &mut self,
-        id: usize,
-        verb: Verb,
-        key: &[u8],
-        bytes: Bytes<'_>,
-        reply: Option<&'static [u8]>,
-    ) {
+    pub(in crate::proxy) fn write_both(&mut self, id: usize, message: Message<'_>, reply: Option<&'static [u8]>) {
+        let (verb, key) = (message.request.verb, message.request.key);
         let place = self.farm.place(key);
         let up = |server: &usize| self.farm.servers[*server].is_up();
         let first = Some(place.first).filter(up);
@@ -136,32 +130,33 @@ impl<N: Net> Proxy<N> {
             second: state(second),
             epoch: 0,
             elsewhere,
-            request: None,
+            key: None,
             reply,
             sizes: Sizes::default(),
         });
         self.writes[usize::from(place.bucket)] += 1;
-        let (mut sent, mut kept): (Option<Slice>, Option<Slice>) = (None, None);
+        let mut sent: Option<Sent> = None;
+        let mut key_piece = None;
         for (server, side) in [(first, Side::First), (second, Side::Second)] {
             let Some(server) = server else {
                 continue;
             };
-            let timed = self.by_clock_of(server, bytes);
-            let bytes = match &timed {
-                Some(timed) => Bytes::Again(timed),
-                None => sent.as_ref().map_or(bytes, Bytes::Again),
+            let timed = self.by_clock_of(server, message.request);
+            let message = match &timed {
+                Some(timed) => message.with(timed),
+                None => message.again(sent.as_ref()),
             };
-            let leg = self.send(server, Purpose::Write(side), id, bytes, 0);
-            // What the other server gets is the same, unless this one has another clock.
-            match timed {
-                Some(timed) => kept = Some(timed),
-                None => sent = Some(leg.request.clone()),
+            let leg = self.send(server, Purpose::Write(side), id, message);
+            if place.second.is_some() {
+                key_piece = Some(leg.sent.key_piece());
+                // What the other server gets is the same, unless this one has another clock.
+                if side == Side::First && timed.is_none() {
+                    sent = Some(leg.sent.clone());
+                }
             }
         }
-        if place.second.is_some() {
-            if let Work::Write(write) = &mut self.transactions[id].work {
-                write.request = sent.or(kept);
-            }
+        if let Work::Write(write) = &mut self.transactions[id].work {
+            write.key = key_piece;
         }
         self.ask_for_sizes(id, verb, key, place);
     }
@@ -215,9 +210,9 @@ impl<N: Net> Proxy<N> {
         }
         write.first = Copy::Lost { brought: false };
         if !self.farm.servers[first].is_up()
-            && let Some(key) = write.request.as_ref().and_then(|request| key_of(request.bytes()))
+            && let Some(key) = &write.key
         {
-            self.farm.miss_for_now(first, key, false);
+            self.farm.miss_for_now(first, key.bytes(), false);
         }
     }
 
@@ -262,13 +257,13 @@ impl<N: Net> Proxy<N> {
     /// Whether the first server only does not find the key because it was started anew, which was not known when it was
     /// asked.
     fn is_overruled(&self, write: &Write) -> bool {
-        let Some(request) = &write.request else {
+        let Some(key) = &write.key else {
             return false;
         };
         let negative = write.first.answer().is_some_and(|(status, _)| is_negative(status));
         negative
             && !matches!(write.second, Copy::Absent | Copy::Lost { .. })
-            && key_of(request.bytes()).is_some_and(|key| self.farm.is_overruled(key, write.servers.0))
+            && self.farm.is_overruled(key.bytes(), write.servers.0)
     }
 
     /// Answers by the server that decides, or by the only one that said anything.
@@ -281,24 +276,23 @@ impl<N: Net> Proxy<N> {
             return self.answer(id, NO_SERVER);
         };
         let alone = write.first.answer().is_none() || write.second.answer().is_none();
-        if let (true, Some(there), Some(request)) = (alone, there, &write.request) {
-            if let Some(key) = key_of(request.bytes()) {
-                if is_negative(status) && write.elsewhere {
-                    // It says no more than that the key is not here.
-                    self.farm.servers[here].may_lack(key, there);
-                    return self.answer(id, NO_SERVER);
+        if let (true, Some(there), Some(key)) = (alone, there, &write.key) {
+            let key = key.bytes();
+            if is_negative(status) && write.elsewhere {
+                // It says no more than that the key is not here.
+                self.farm.servers[here].may_lack(key, there);
+                return self.answer(id, NO_SERVER);
+            }
+            if !is_negative(status) && copy.outcome() == Outcome::Settled {
+                if self.farm.servers[there].is_up() {
+                    // It has come back meanwhile, without this write, and may have been filled without it.
+                    write.count(&mut self.statistics, status);
+                    let reply = Some(Text::new(write.told(text)));
+                    return self.heal(here, there, key, Some(Waiting { write: id, reply }));
                 }
-                if !is_negative(status) && copy.outcome() == Outcome::Settled {
-                    if self.farm.servers[there].is_up() {
-                        // It has come back meanwhile, without this write, and may have been filled without it.
-                        write.count(&mut self.statistics, status);
-                        let reply = Some(Text::new(write.told(text)));
-                        return self.heal(here, there, key, Some(Waiting { write: id, reply }));
-                    }
-                    if write.elsewhere {
-                        let brought = matches!(other, Copy::Lost { brought: true }) && copy.is_done_alike(write.verb);
-                        self.farm.servers[there].miss_with(key, Outcome::Settled, brought);
-                    }
+                if write.elsewhere {
+                    let brought = matches!(other, Copy::Lost { brought: true }) && copy.is_done_alike(write.verb);
+                    self.farm.servers[there].miss_with(key, Outcome::Settled, brought);
                 }
             }
         }
@@ -309,8 +303,7 @@ impl<N: Net> Proxy<N> {
     /// Where the two servers answered differently, begins to make the second copy like the first, and leaves the reply to
     /// that. Returns whether it did.
     fn heal_if_different(&mut self, id: usize, write: &Write) -> bool {
-        let (Some((status, text)), Some(answer), Some(request)) =
-            (write.first.answer(), write.second.answer(), &write.request)
+        let (Some((status, text)), Some(answer), Some(key)) = (write.first.answer(), write.second.answer(), &write.key)
         else {
             return false;
         };
@@ -320,10 +313,7 @@ impl<N: Net> Proxy<N> {
         if agree(write.verb, (status, text), answer) && !write.sizes.differ() {
             return false;
         }
-        let request = request.bytes();
-        let Some(key) = key_of(request) else {
-            return false;
-        };
+        let key = key.bytes();
         let cold = self.farm.servers[second].lacks(key, first) > 0;
         if cold && is_negative(answer.0) {
             return false; // it is not there yet, and will be copied
@@ -343,7 +333,7 @@ impl<N: Net> Proxy<N> {
         let Work::Write(write) = &mut self.transactions[id].work else {
             return;
         };
-        let (Some(request), (first, Some(second))) = (&write.request, write.servers) else {
+        let (Some(key), (first, Some(second))) = (&write.key, write.servers) else {
             return;
         };
         let (lost, partner, partners_copy) = match side {
@@ -368,19 +358,18 @@ impl<N: Net> Proxy<N> {
             Copy::Absent => (partner, None, false),
             Copy::Lost { brought } => (partner, None, *brought),
         };
-        if let Some(key) = key_of(request.bytes()) {
-            // A partner that was never filled with it cannot tell whether it was there; see what it says.
-            if write.verb != Verb::Set && missed == lost && self.farm.servers[partner].lacks(key, lost) > 0 {
-                write.elsewhere = true;
-            } else {
-                match known {
-                    Some(Outcome::Settled) if matches!(write.verb, Verb::Set | Verb::Delete) => {
-                        self.farm.servers[missed].miss_anew(key, brought);
-                    }
-                    Some(outcome) => self.farm.servers[missed].miss_with(key, outcome, brought),
-                    None => self.farm.miss_for_now(missed, key, brought),
-                }
+        let key = key.bytes();
+        // A partner that was never filled with it cannot tell whether it was there; see what it says.
+        if write.verb != Verb::Set && missed == lost && self.farm.servers[partner].lacks(key, lost) > 0 {
+            write.elsewhere = true;
+            return;
+        }
+        match known {
+            Some(Outcome::Settled) if matches!(write.verb, Verb::Set | Verb::Delete) => {
+                self.farm.servers[missed].miss_anew(key, brought);
             }
+            Some(outcome) => self.farm.servers[missed].miss_with(key, outcome, brought),
+            None => self.farm.miss_for_now(missed, key, brought),
         }
     }
 
@@ -389,7 +378,7 @@ impl<N: Net> Proxy<N> {
         let Work::Write(write) = &mut self.transactions[id].work else {
             return;
         };
-        let (Some(request), (first, Some(second))) = (&write.request, write.servers) else {
+        let (Some(key), (first, Some(second))) = (&write.key, write.servers) else {
             return;
         };
         let (copy, server, partner, partners_copy) = match side {
@@ -401,10 +390,7 @@ impl<N: Net> Proxy<N> {
             Copy::Lost { brought } => *brought,
             Copy::Pending | Copy::Answered(..) => return,
         };
-        let request = request.bytes();
-        let Some(key) = key_of(request) else {
-            return;
-        };
+        let key = key.bytes();
         // Where the item may be elsewhere, what this one says is not the last word; nor if it turned out only now that it
         // was started anew.
         let here = copy.answer().is_some_and(|(status, _)| !is_negative(status));
@@ -441,11 +427,4 @@ fn agree(verb: Verb, one: (Status, &[u8]), other: (Status, &[u8])) -> bool {
         (Status::Number, Status::Number) => one.1 == other.1,
         (one, other) => one == other,
     }
-}
-
-/// The key of a forwarded write: the second word of its line.
-pub fn key_of(request: &[u8]) -> Option<&[u8]> {
-    // A carriage return may be part of the key; only the last one before the newline is not.
-    let line = &request[..find_newline(request)?];
-    Keys::of(line.strip_suffix(b"\r").unwrap_or(line)).nth(1)
 }

@@ -1,22 +1,20 @@
 //! Sending to servers, and understanding what comes back.
 
 use crate::buffer::{Gather, Slice};
-use crate::protocol::find_newline;
-use crate::protocol::question::Question;
-use crate::protocol::response::{self, Garbage, Response, Status};
+use crate::protocol::request::Request;
+use crate::protocol::server::answer::{self, Garbage, Response, Status};
+use crate::protocol::server::encode::{Words, encode};
+use crate::protocol::server::shown;
+use crate::protocol::{LINE_END, find_newline};
 use crate::proxy::Proxy;
-use crate::proxy::front::dispatch::LINE_END;
-use crate::proxy::front::transaction::{Bytes, Work};
+use crate::proxy::front::transaction::Work;
 use crate::proxy::net::{Net, Readiness, Token};
-use crate::proxy::replicate::write::key_of;
 use crate::proxy::timers::Timer;
 use crate::proxy::upstream::link::{Arriving, Leg, Link, Outgoing, Part, Purpose, write_out};
+use crate::proxy::upstream::message::{Message, Sent};
 use crate::words::Reason;
 use std::fmt;
 use std::io::ErrorKind;
-
-/// Bytes of an answer that does not fit that the log shows.
-const SHOWN_MAX: usize = 60;
 
 /// Why what came from a server cannot be used, and what comes next cannot either.
 enum Fault {
@@ -42,40 +40,25 @@ impl fmt::Display for Fault {
 
 impl<N: Net> Proxy<N> {
     /// Puts a leg on the link of a server, opening it if need be. If it cannot be opened the leg is lost like any other
-    /// whose link dies. `keys` is how many keys a retrieval asks for.
+    /// whose link dies.
     pub(in crate::proxy) fn send(
         &mut self,
         server: usize,
         purpose: Purpose,
         transaction: usize,
-        bytes: Bytes<'_>,
-        keys: u32,
+        message: Message<'_>,
     ) -> &mut Leg {
         if purpose.has_transaction() {
             self.transactions[transaction].legs += 1;
         }
         self.farm.servers[server].counters.requests += 1;
         let link = self.link(server);
-        let (request, end) = match (link, bytes) {
-            (Some(index), bytes) => self.links[index].put(&self.pool, bytes),
-            (None, Bytes::Parts(parts)) => (self.pool.copy(parts), 0),
-            (None, Bytes::Again(slice)) => (slice.clone(), 0),
+        let (sent, end) = match link {
+            Some(index) => self.links[index].put(&self.pool, message),
+            None => (self.unsent(message), 0),
         };
-        let leg = Leg {
-            transaction,
-            purpose,
-            question: Question::of(request.bytes()),
-            request,
-            sent_ms: self.now_ms,
-            delivered: false,
-            end,
-            keys,
-            hits: 0,
-            passed: 0,
-            cursor: 0,
-            slots_start: 0,
-            foreseen_bytes: 0,
-        };
+        let keys = message.request.key_count as u32;
+        let leg = Leg::new(transaction, purpose, sent, keys, self.now_ms, end);
         let Some(index) = link else {
             self.lost.push_back((server, leg));
             return &mut self.lost.back_mut().expect("just pushed").1;
@@ -88,6 +71,28 @@ impl<N: Net> Proxy<N> {
         }
         link.pending.push_back(leg);
         link.pending.back_mut().expect("just pushed")
+    }
+
+    /// A request of no other value, key or options than these, as [`send`](Self::send) does it.
+    pub(in crate::proxy) fn ask(
+        &mut self,
+        server: usize,
+        purpose: Purpose,
+        transaction: usize,
+        request: Request<'_>,
+    ) -> &mut Leg {
+        self.send(server, purpose, transaction, Message::from(&request))
+    }
+
+    /// What would have been sent.
+    fn unsent(&self, message: Message<'_>) -> Sent {
+        let mut words = Words::default();
+        let encoded = encode(message.request, &mut words);
+        Sent {
+            piece: self.pool.copy(encoded.parts()),
+            asked: encoded.asked(),
+            is_whole: true,
+        }
     }
 
     /// The link of a server. None if it cannot be opened; the server is down once the batch settles.
@@ -303,7 +308,7 @@ impl<N: Net> Proxy<N> {
     fn answers(&mut self, index: usize, bytes: &[u8]) -> Result<usize, Fault> {
         let mut at = 0;
         while at < bytes.len() {
-            let Some(parsed) = response::parse(&bytes[at..]) else {
+            let Some(parsed) = answer::parse(&bytes[at..]) else {
                 break;
             };
             let (line_len, response) = parsed?;
@@ -360,14 +365,9 @@ impl<N: Net> Proxy<N> {
 
     /// What is wrong with an answer that is none to the oldest question.
     fn misfit(&self, index: usize, response: &Response<'_>) -> Fault {
-        let show = |line: &[u8]| line[..line.len().min(SHOWN_MAX)].escape_ascii().to_string();
-        let said = show(response.line);
+        let said = shown(response.line);
         Fault::Misfit(match self.links[index].pending.front() {
-            Some(leg) => {
-                let request = leg.request.bytes();
-                let line = &request[..find_newline(request).unwrap_or(0)];
-                format!("it answered {said:?} to {:?}", show(line.trim_ascii_end()))
-            }
+            Some(leg) => format!("it answered {said:?} to {:?}", shown(leg.sent.piece.bytes())),
             None => format!("it said {said:?}, and had not been asked anything"),
         })
     }
@@ -375,7 +375,7 @@ impl<N: Net> Proxy<N> {
     fn gathered_value(&mut self, index: usize, gather: Gather, line_len: usize) -> Result<(), Fault> {
         let slice = gather.freeze();
         let bytes = slice.bytes();
-        let (_, response) = response::parse(bytes).ok_or(Garbage)??;
+        let (_, response) = answer::parse(bytes).ok_or(Garbage)??;
         self.whole_value(index, &response, line_len, bytes, Some(&slice))
     }
 
@@ -471,7 +471,7 @@ impl<N: Net> Proxy<N> {
                 // What a failure of its own has left behind is not known.
                 server.drained &= !line.starts_with(b"SERVER_ERROR");
                 if fails_over {
-                    if let Some(writes) = key_of(leg.request.bytes()).and_then(|key| server.missed.of(key)) {
+                    if let Some(writes) = server.missed.of(leg.sent.key()) {
                         writes.stored_here = Some(status == Status::Stored);
                     }
                 }

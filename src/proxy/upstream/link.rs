@@ -1,12 +1,12 @@
 //! One connection to a server, shared by all clients: what is to be sent, and who waits for which answer.
 
-use crate::buffer::{Chain, Gather, Pool, Slice};
-use crate::protocol::question::Question;
-use crate::protocol::request::Keys;
-use crate::protocol::response::{Response, Status};
-use crate::proxy::front::dispatch::LINE_END;
-use crate::proxy::front::transaction::Bytes;
+use crate::buffer::{Chain, Gather, Pool};
+use crate::protocol::keys::Keys;
+use crate::protocol::server::answer::{Response, Status};
+use crate::protocol::server::encode::{Words, encode};
+use crate::protocol::server::question::Question;
 use crate::proxy::net::Net;
+use crate::proxy::upstream::message::{Message, Sent};
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 
@@ -76,21 +76,19 @@ pub struct Leg {
     /// The transaction's index; of no meaning for the server's own legs (Probe, Forget).
     pub transaction: usize,
     pub purpose: Purpose,
-    /// What was sent, to be sent elsewhere if the link dies.
-    pub request: Slice,
-    /// What that asks for.
-    pub question: Option<Question>,
+    /// What was sent.
+    pub sent: Sent,
     pub sent_ms: u64,
     /// It lay in the server's socket when that fell silent: the server may still do it.
     pub delivered: bool,
     /// How far the link's output had been filled when this leg was on it, in bytes since the link was opened.
     pub end: u64,
-    /// Of a retrieval: keys in the request, values that came, keys passed over or answered, where in the request the
-    /// others begin, and where among the retrieval's slots its own do.
+    /// Of a retrieval: keys in the request, values that came, keys passed over or answered, how many bytes of the keys the
+    /// others take, and where among the retrieval's slots its own begin.
     pub keys: u32,
     pub hits: u32,
     pub passed: u32,
-    pub cursor: usize,
+    left: u32,
     pub slots_start: usize,
     /// Of a large portion of a retrieval: the bytes that its values were foreseen to come to, else 0.
     pub foreseen_bytes: usize,
@@ -108,6 +106,35 @@ pub struct Part {
 }
 
 impl Leg {
+    /// A leg that nothing has been answered of.
+    pub fn new(transaction: usize, purpose: Purpose, sent: Sent, keys: u32, sent_ms: u64, end: u64) -> Self {
+        Self {
+            transaction,
+            purpose,
+            left: sent.asked.key.len() as u32,
+            sent,
+            sent_ms,
+            delivered: false,
+            end,
+            keys,
+            hits: 0,
+            passed: 0,
+            slots_start: 0,
+            foreseen_bytes: 0,
+        }
+    }
+
+    /// All keys that it asks for.
+    pub fn all_keys(&self) -> Keys<'_> {
+        Keys::of(self.sent.key())
+    }
+
+    /// Of several keys those for which no value has come and none can come before another's.
+    pub fn keys_left(&self) -> Keys<'_> {
+        let all = self.sent.key();
+        Keys::of(&all[all.len() - self.left as usize..])
+    }
+
     /// What the value that was taken last is a part of.
     pub fn part(&self) -> Part {
         Part {
@@ -124,7 +151,7 @@ impl Leg {
         let fails_over = self.purpose == Purpose::Conditional(Side::First);
         Leg {
             purpose: Purpose::GivenUp { fails_over },
-            request: self.request.clone(),
+            sent: self.sent.clone(),
             ..*self
         }
     }
@@ -134,32 +161,26 @@ impl Leg {
     /// keys for which a value may still come is this one.
     pub fn take_value(&mut self, key: &[u8], mut missing: impl FnMut(&[u8], u32)) -> bool {
         if self.keys <= 1 {
-            let fits = self.hits == 0 && self.is_only_key(key);
+            let fits = self.hits == 0 && self.sent.key() == key;
             self.hits += u32::from(fits);
             return fits;
         }
-        let request = self.request.bytes();
-        let end = request.len() - LINE_END.len();
-        let left = &request[self.cursor..end];
+        let before = self.keys_left();
+        let mut keys = before;
         // Mostly it is the next one.
-        if let [b' ', behind @ ..] = left {
-            if let Some([] | [b' ', ..]) = behind.strip_prefix(key) {
-                self.hits += 1;
-                self.passed += 1;
-                self.cursor += 1 + key.len();
-                return true;
-            }
-        }
-        let mut keys = Keys::of(left);
-        let Some(skipped) = keys.by_ref().position(|candidate| candidate == key) else {
-            return false;
+        let skipped = match keys.pass(key) {
+            true => 0,
+            false => match keys.by_ref().position(|candidate| candidate == key) {
+                Some(skipped) => skipped,
+                None => return false,
+            },
         };
-        for (candidate, place) in Keys::of(left).take(skipped).zip(self.passed..) {
+        for (candidate, place) in before.take(skipped).zip(self.passed..) {
             missing(candidate, place);
         }
+        self.left = keys.rest().len() as u32;
         self.hits += 1;
         self.passed += skipped as u32 + 1;
-        self.cursor = end - keys.rest().len();
         true
     }
 
@@ -167,31 +188,9 @@ impl Leg {
     /// say of what it does not have.
     fn is_looked_at(&self, response: &Response<'_>) -> bool {
         match response.meta_flag(b'k') {
-            Some(key) => self.is_only_key(key),
+            Some(key) => self.sent.key() == key,
             None => matches!(response.status, Status::MetaMiss | Status::Error),
         }
-    }
-
-    /// Whether a request for one key is for this one, in one comparison where it is written as magent writes it.
-    fn is_only_key(&self, key: &[u8]) -> bool {
-        let request = self.request.bytes();
-        let line = request.strip_suffix(LINE_END).unwrap_or(request);
-        match line.strip_suffix(key) {
-            Some([.., b' ']) => true,
-            _ => self.only_key() == key,
-        }
-    }
-
-    /// The key of a request for one.
-    pub fn only_key(&self) -> &[u8] {
-        let request = self.request.bytes();
-        let line = request.strip_suffix(LINE_END).unwrap_or(request);
-        let mut words = Keys::of(line);
-        let key = match self.question {
-            Some(Question::MetaGet | Question::MetaLook | Question::MetaDelete) => words.nth(1),
-            _ => words.last(),
-        };
-        key.unwrap_or(&[])
     }
 }
 
@@ -262,17 +261,38 @@ impl<N: Net> Link<N> {
         }
     }
 
-    /// Puts a request on the way out. Returns the piece that it stands in, and where the output ends behind it.
-    pub fn put(&mut self, pool: &Pool, bytes: Bytes<'_>) -> (Slice, u64) {
-        let slice = match bytes {
-            Bytes::Parts(parts) => self.output.push_whole(pool, parts),
-            Bytes::Again(slice) => {
-                self.output.push_slice(pool, slice);
-                slice.clone()
+    /// Puts a request on the way out. Returns it as it was sent, and where the output ends behind it.
+    pub fn put(&mut self, pool: &Pool, message: Message<'_>) -> (Sent, u64) {
+        let sent = match message.sent_before() {
+            Some(sent) => {
+                self.output.push_slice(pool, &sent.piece);
+                sent.clone()
             }
+            None => self.put_anew(pool, message),
         };
-        self.queued += slice.len() as u64;
-        (slice, self.queued)
+        self.queued += u64::from(sent.asked.len);
+        (sent, self.queued)
+    }
+
+    fn put_anew(&mut self, pool: &Pool, message: Message<'_>) -> Sent {
+        let mut words = Words::default();
+        let encoded = encode(message.request, &mut words);
+        let asked = encoded.asked();
+        let whole = message.piece().filter(|piece| encoded.is_all_of(piece.bytes()));
+        let (piece, is_whole) = match (whole, message.large_value()) {
+            (Some(piece), _) => {
+                self.output.push_slice(pool, piece);
+                (piece.clone(), true)
+            }
+            (None, Some(value)) => {
+                let head = self.output.push_whole(pool, encoded.head());
+                self.output.push_slice(pool, &value);
+                self.output.push(pool, encoded.tail());
+                (head, false)
+            }
+            (None, None) => (self.output.push_whole(pool, encoded.parts()), true),
+        };
+        Sent { piece, asked, is_whole }
     }
 
     /// Bytes that have been written since the link was opened.
@@ -287,12 +307,11 @@ impl<N: Net> Link<N> {
             return false;
         };
         let sent = match response.status {
-            Status::Error => leg.end < self.written() + leg.request.len() as u64,
+            Status::Error => leg.end < self.written() + u64::from(leg.sent.asked.len),
             _ => leg.end <= self.written(),
         };
-        sent && leg.question.is_some_and(|question| {
-            question.is_answered_by(response) && (question != Question::MetaLook || leg.is_looked_at(response))
-        })
+        let question = leg.sent.asked.question;
+        sent && question.is_answered_by(response) && (question != Question::MetaLook || leg.is_looked_at(response))
     }
 
     /// When the oldest leg's patience ends; None while nobody waits.

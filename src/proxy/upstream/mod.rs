@@ -2,4 +2,5 @@
 
 pub(in crate::proxy) mod exchange;
 pub(in crate::proxy) mod link;
+pub(in crate::proxy) mod message;
 pub(in crate::proxy) mod quarantine;

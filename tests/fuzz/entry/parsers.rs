@@ -1,8 +1,14 @@
 //! The parsers alone, and the proxy's independence of how a client's bytes are split.
 
 use super::world::World;
-use magent::protocol::request::{self, Request};
-use magent::protocol::response;
+use magent::protocol::keys::KeyList;
+use magent::protocol::request::{Kept, Request};
+use magent::protocol::server::answer;
+use magent::protocol::server::encode::{Words, encode};
+use magent::protocol::text::dialect::Dialect;
+use magent::protocol::text::parse;
+use magent::protocol::text::refusal::Refusal;
+use magent::protocol::verb::Verb;
 
 /// The first byte says where the rest is cut.
 pub fn request(bytes: &[u8]) {
@@ -13,45 +19,67 @@ pub fn request(bytes: &[u8]) {
     pieces_are_answered_alike(bytes, usize::from(cut) + 1);
 }
 
-/// A line means the same whatever is behind it, nothing before it has ended, and the same again as it is forwarded.
+/// A line means the same whatever is behind it, nothing before it has ended, and the same again as it is kept and as it is
+/// forwarded, as it came or written anew.
 fn parse_alike(bytes: &[u8]) {
-    let Some((len, parsed)) = request::parse(bytes) else {
+    fn parse(bytes: &[u8]) -> Option<(usize, Result<Request<'_>, Refusal>)> {
+        parse::parse(Dialect::New, bytes)
+    }
+    let Some((len, parsed)) = parse(bytes) else {
         assert!(!bytes.contains(&b'\n'));
         return;
     };
     assert_eq!(bytes.iter().position(|&byte| byte == b'\n'), Some(len - 1));
-    assert_eq!(request::parse(&bytes[..len - 1]), None);
-    let alone = request::parse(&bytes[..len]);
+    assert_eq!(parse(&bytes[..len - 1]), None);
+    let alone = parse(&bytes[..len]);
     assert_eq!(alone, Some((len, parsed)));
     let Some((_, Ok(request))) = alone else { return };
-    let text = request.line.bytes();
-    assert!(
-        !text.iter().any(|byte| b"\n\0".contains(byte)),
-        "{}",
-        text.escape_ascii()
-    );
+    let kept = Kept::of(&request, bytes).request(bytes);
+    assert_eq!(meaning(&kept), meaning(&request));
     if !is_forwarded(&request) {
         return;
     }
-    let line = [text, b"\r\n"].concat();
-    let Some((_, Ok(again))) = request::parse(&line) else {
-        panic!("refused: {}", text.escape_ascii());
+    let value = &[b'v'; 100][..request.value_len.min(100)];
+    let mut list = KeyList::default();
+    request.keys.for_each(|key| list.push(key));
+    let anew = match request.key_count {
+        2.. => Request::retrieval(request.verb, &list, request.key_count).expiring(request.exptime),
+        _ => Request {
+            verbatim: None,
+            value,
+            value_len: value.len(),
+            ..request
+        },
     };
-    assert!(!again.noreply);
-    assert_eq!(meaning(&again), meaning(&request), "{}", text.escape_ascii());
+    let as_it_came = request.verbatim.map(|_| request);
+    for said in as_it_came.into_iter().chain([anew]) {
+        let mut words = Words::default();
+        let line = encode(&said, &mut words).head().concat();
+        let shown = line.escape_ascii().to_string();
+        assert!(
+            !line[..line.len() - 2].iter().any(|byte| b"\n\0".contains(byte)),
+            "{shown}"
+        );
+        let Some((_, Ok(again))) = parse(&line) else {
+            panic!("refused: {shown}");
+        };
+        assert!(!again.noreply);
+        assert_eq!(meaning(&again), meaning(&said), "{shown}");
+    }
 }
 
 fn is_forwarded(request: &Request<'_>) -> bool {
-    request.verb.is_storage() || request.verb.is_retrieval() || !request.key.is_empty()
+    let is_one = matches!(request.verb, Verb::Incr | Verb::Decr | Verb::Touch | Verb::Delete);
+    is_one || request.verb.is_storage() || request.verb.is_retrieval()
 }
 
 fn meaning<'a>(request: &Request<'a>) -> impl PartialEq + std::fmt::Debug + use<'a> {
-    let keys: Vec<&[u8]> = request.keys.collect();
+    let keys: Vec<&[u8]> = request.keys_concerned().collect();
     (
         request.verb,
         request.key,
         keys,
-        (request.flags, request.exptime, request.value_len, request.number),
+        (request.flags, request.exptime, request.number),
     )
 }
 
@@ -75,15 +103,15 @@ fn pieces_are_answered_alike(bytes: &[u8], piece: usize) {
 
 /// An answer means the same whatever is behind it, and nothing before it has ended.
 pub fn response(bytes: &[u8]) {
-    let parsed = response::parse(bytes);
+    let parsed = answer::parse(bytes);
     let newline = bytes.iter().position(|&byte| byte == b'\n');
     match (parsed, newline) {
         (None, end) => assert_eq!(end, None),
         (Some(Err(_)), _) => {}
         (Some(Ok((len, response))), end) => {
             assert_eq!(end, Some(len - 1));
-            assert_eq!(response::parse(&bytes[..len - 1]), None);
-            assert_eq!(response::parse(&bytes[..len]), Some(Ok((len, response))));
+            assert_eq!(answer::parse(&bytes[..len - 1]), None);
+            assert_eq!(answer::parse(&bytes[..len]), Some(Ok((len, response))));
         }
     }
 }

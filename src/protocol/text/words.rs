@@ -1,37 +1,9 @@
 //! The words of a command line: what stands between spaces, any other bytes whatever they are.
 
-use super::{KEY_BYTES_MAX, find_byte};
+use crate::protocol::KEY_BYTES_MAX;
 
 /// Words kept of a line; none but retrievals and stats have a use for more.
 pub const WORDS_KEPT: usize = 7;
-
-/// The keys of a retrieval line, in the order asked, duplicates included.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Keys<'a>(&'a [u8]);
-
-impl<'a> Keys<'a> {
-    /// The keys in `text`, which are separated by spaces.
-    pub fn of(text: &'a [u8]) -> Self {
-        Self(text)
-    }
-
-    /// What has not been iterated over yet.
-    pub fn rest(&self) -> &'a [u8] {
-        self.0
-    }
-}
-
-impl<'a> Iterator for Keys<'a> {
-    type Item = &'a [u8];
-
-    fn next(&mut self) -> Option<&'a [u8]> {
-        let start = self.0.iter().position(|&byte| byte != b' ').unwrap_or(self.0.len());
-        let text = &self.0[start..];
-        let end = find_byte(text, b' ').unwrap_or(text.len());
-        self.0 = &text[end..];
-        (end > 0).then(|| &text[..end])
-    }
-}
 
 /// The words of a line that is no retrieval.
 pub struct Words<'a> {
@@ -74,7 +46,7 @@ impl<'a> Words<'a> {
         words
     }
 
-    /// The line from this word on.
+    /// The line from this word on, empty if it has not so many.
     pub fn from(&self, word: usize) -> &'a [u8] {
         &self.line[self.starts[word]..]
     }

@@ -1,11 +1,12 @@
 //! Commands that concern servers, not keys: flush_all, verbosity, lru_crawler, cache_memlimit.
 
 use super::dialect::Dialect;
-use super::request::{
-    After, BAD_CLASS, BAD_EXPTIME, BAD_FORMAT, ERROR, Line, MEMLIMIT_TOO_LARGE, MEMLIMIT_TOO_SMALL, Refusal, Request,
-    Verb,
+use super::refusal::{
+    After, BAD_CLASS, BAD_EXPTIME, BAD_FORMAT, ERROR, MEMLIMIT_TOO_LARGE, MEMLIMIT_TOO_SMALL, Refusal,
 };
 use super::words::Words;
+use crate::protocol::request::Request;
+use crate::protocol::verb::Verb;
 
 pub(super) fn flush_all(line: &[u8], dialect: Dialect) -> Result<Request<'_>, Refusal> {
     let words = Words::of(line);
@@ -22,12 +23,6 @@ pub(super) fn flush_all(line: &[u8], dialect: Dialect) -> Result<Request<'_>, Re
             delay.ok_or(words.refuse(BAD_EXPTIME, After::NextLine))?.max(-1)
         }
     };
-    let delay = if request.exptime < 0 {
-        String::new()
-    } else {
-        format!(" {}", request.exptime)
-    };
-    request.line = Line::Rewritten(format!("flush_all{delay}").into_bytes());
     Ok(request)
 }
 
@@ -56,7 +51,11 @@ pub(super) fn list_keys(line: &[u8]) -> Result<Request<'_>, Refusal> {
     if !(are_numbers || matches!(classes, b"all" | b"hash")) {
         return Err(Refusal::loud(BAD_CLASS));
     }
-    let mut request = words.request(Verb::ListKeys);
+    let mut request = words.request(match words.list[1] {
+        b"mgdump" => Verb::ListAsCommands,
+        _ => Verb::ListKeys,
+    });
+    request.key = classes;
     request.noreply = false;
     Ok(request)
 }
@@ -77,6 +76,5 @@ pub(super) fn cache_memlimit(line: &[u8], dialect: Dialect) -> Result<Request<'_
     let mut request = words.request(Verb::CacheMemlimit);
     request.key = &[];
     request.number = megabytes.into();
-    request.line = Line::Rewritten(format!("cache_memlimit {megabytes}").into_bytes());
     Ok(request)
 }

@@ -5,8 +5,9 @@
 //! most of these cases; magent ends the connection where it cannot tell where the next command begins.
 
 use super::dialect::Dialect;
-use super::find_byte;
-use super::words::Keys;
+use crate::protocol::keys::Keys;
+use crate::protocol::request::Request;
+use crate::protocol::{LINE_END, find_byte};
 
 pub const ERROR: &[u8] = b"ERROR\r\n";
 pub const BAD_FORMAT: &[u8] = b"CLIENT_ERROR bad command line format\r\n";
@@ -77,6 +78,19 @@ impl Refusal {
         match dialect {
             Dialect::Old => Self::loud(ERROR),
             Dialect::New => Self::loud(BAD_FORMAT),
+        }
+    }
+
+    /// The refusal of a request that can be told from what follows it: the data block is skipped.
+    pub(super) fn of_request(request: &Request<'_>) -> Self {
+        let after = match request.verb.is_storage() {
+            true => After::Swallow(request.value_len + LINE_END.len()),
+            false => After::NextLine,
+        };
+        Self {
+            reply: BAD_FORMAT,
+            noreply: request.noreply,
+            after,
         }
     }
 

@@ -1,13 +1,11 @@
 //! incr, decr, touch and delete: a key and no value.
 
 use super::dialect::Dialect;
-use super::number::{is_plain, is_plain_unsigned};
-use super::refusal::ends_in_http;
-use super::request::{After, BAD_DELETE, BAD_DELTA, BAD_EXPTIME, BAD_FORMAT, Line, Refusal, Request, Verb};
+use super::refusal::{After, BAD_DELETE, BAD_DELTA, BAD_EXPTIME, BAD_FORMAT, Refusal, ends_in_http};
 use super::words::Words;
-
-/// The key that looks like a request for silence.
-const NOREPLY: &[u8] = b"noreply";
+use crate::protocol::number::{is_plain, is_plain_unsigned};
+use crate::protocol::request::Request;
+use crate::protocol::verb::Verb;
 
 /// The words of `<command> <key> <argument> [noreply]`.
 fn two_arguments(line: &[u8], dialect: Dialect) -> Result<Words<'_>, Refusal> {
@@ -27,10 +25,7 @@ pub(super) fn arithmetic(verb: Verb, line: &[u8], dialect: Dialect) -> Result<Re
     let delta = delta.ok_or(words.refuse(BAD_DELTA, After::NextLine))?;
     let mut request = words.request(verb);
     request.number = delta;
-    request.line = match words.tight(3).filter(|_| is_plain_unsigned(words.list[2], delta)) {
-        Some(text) => Line::Verbatim(text),
-        None => keyed_line(verb, request.key, &delta.to_string()),
-    };
+    request.verbatim = words.tight(3).filter(|_| is_plain_unsigned(words.list[2], delta));
     Ok(request)
 }
 
@@ -40,19 +35,8 @@ pub(super) fn touch(line: &[u8], dialect: Dialect) -> Result<Request<'_>, Refusa
     let exptime = exptime.ok_or(words.refuse(BAD_EXPTIME, After::NextLine))?;
     let mut request = words.request(Verb::Touch);
     request.exptime = exptime;
-    request.line = match words.tight(3).filter(|_| is_plain(words.list[2], exptime)) {
-        Some(text) => Line::Verbatim(text),
-        None => keyed_line(Verb::Touch, request.key, &exptime.to_string()),
-    };
+    request.verbatim = words.tight(3).filter(|_| is_plain(words.list[2], exptime));
     Ok(request)
-}
-
-fn keyed_line<'a>(verb: Verb, key: &[u8], argument: &str) -> Line<'a> {
-    let mut text = format!("{} ", verb.name()).into_bytes();
-    text.extend_from_slice(key);
-    text.push(b' ');
-    text.extend_from_slice(argument.as_bytes());
-    Line::Rewritten(text)
 }
 
 /// `delete <key> [0] [noreply]`: the 0 is what is left of a hold time that clients of old sent. The new parser takes
@@ -84,16 +68,7 @@ pub(super) fn delete(line: &[u8], dialect: Dialect) -> Result<Request<'_>, Refus
     }
     let mut request = words.request(Verb::Delete);
     request.noreply = noreply;
-    let [command, key, argument] = deletion(request.key);
-    request.line = match words.tight(2).filter(|_| argument.is_empty()) {
-        Some(text) => Line::Verbatim(text),
-        None => Line::Rewritten([command, key, argument].concat()),
-    };
+    // Servers take a key that looks like a request for silence for one.
+    request.verbatim = words.tight(2).filter(|_| request.key != b"noreply");
     Ok(request)
-}
-
-/// The parts of a delete's line, without its end. Every memcached answers `delete noreply 0`, and since 1.6.40 none answers
-/// `delete noreply`.
-pub fn deletion(key: &[u8]) -> [&[u8]; 3] {
-    [b"delete ", key, if key == NOREPLY { b" 0" } else { b"" }]
 }

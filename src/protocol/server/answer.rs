@@ -6,7 +6,7 @@
 //! What a memcached would not write is garbage, in the numbers too: who takes `-0` or `+5` for a length and is wrong takes
 //! a value for answers, or answers for a value.
 
-use super::{KEY_BYTES_MAX, find_byte, find_newline};
+use crate::protocol::{KEY_BYTES_MAX, find_byte, find_newline};
 
 /// Longest status line that a server sends: an error, or a line of `stats`. A longer one is garbage.
 pub const RESPONSE_LINE_BYTES_MAX: usize = 2048;

@@ -1,9 +1,11 @@
 //! set, add, replace, append, prepend and cas: `<command> <key> <flags> <exptime> <bytes> [<cas unique>] [noreply]`.
 
 use super::dialect::Dialect;
-use super::number::{is_plain, is_plain_unsigned};
-use super::request::{After, BAD_FORMAT, ERROR, Line, Refusal, Request, Verb};
+use super::refusal::{After, BAD_FORMAT, ERROR, Refusal};
 use super::words::Words;
+use crate::protocol::number::{is_plain, is_plain_unsigned};
+use crate::protocol::request::Request;
+use crate::protocol::verb::Verb;
 
 pub(super) fn storage(verb: Verb, line: &[u8], dialect: Dialect) -> Result<Request<'_>, Refusal> {
     let words = Words::of(line);
@@ -35,13 +37,13 @@ pub(super) fn storage(verb: Verb, line: &[u8], dialect: Dialect) -> Result<Reque
     let is_certain = dialect == Dialect::New && words.count <= with_noreply;
     let (Some(flags), Some(exptime)) = (flags, exptime) else {
         return Err(match is_certain && verb != Verb::Cas {
-            true => request.refused(),
+            true => Refusal::of_request(&request),
             false => words.refuse(BAD_FORMAT, After::Close),
         });
     };
     let Some(unique) = unique.filter(|_| words.key_fits()) else {
         return Err(match is_certain {
-            true => request.refused(),
+            true => Refusal::of_request(&request),
             false => words.refuse(BAD_FORMAT, After::Close),
         });
     };
@@ -51,20 +53,6 @@ pub(super) fn storage(verb: Verb, line: &[u8], dialect: Dialect) -> Result<Reque
         && is_plain(exptime_word, exptime)
         && is_plain_unsigned(len_word, value_len as u64)
         && (verb != Verb::Cas || is_plain_unsigned(unique_word, unique));
-    request.line = match words.tight(arguments).filter(|_| is_plain) {
-        Some(text) => Line::Verbatim(text),
-        None => Line::Rewritten(storage_line(verb, request.key, &request)),
-    };
+    request.verbatim = words.tight(arguments).filter(|_| is_plain);
     Ok(request)
-}
-
-/// A storage command line for `key` with the numbers of `request`, without noreply and line end.
-pub fn storage_line(verb: Verb, key: &[u8], request: &Request<'_>) -> Vec<u8> {
-    let mut text = format!("{} ", verb.name()).into_bytes();
-    text.extend_from_slice(key);
-    text.extend_from_slice(format!(" {} {} {}", request.flags, request.exptime, request.value_len).as_bytes());
-    if verb == Verb::Cas {
-        text.extend_from_slice(format!(" {}", request.number).as_bytes());
-    }
-    text
 }

@@ -5,7 +5,7 @@
 //! refuses. A client is answered as the memcached behind magent would have answered it; what is forwarded is read alike
 //! by both.
 
-use super::number::{signed, strict_signed, strict_unsigned, wrapping_unsigned};
+use crate::protocol::number::{signed, strict_signed, strict_unsigned, wrapping_unsigned};
 
 /// Longest numbers of 32 and of 64 bits, in characters, that the new parser looks at (`mcmc.c`).
 const CHARACTERS_MAX_32: usize = 11;

@@ -26,10 +26,11 @@
 //! storage command a memcached before 1.6.40 or so then runs the data block as commands, and answers those as well: no
 //! such answer fits. What magent forwards is understood by every memcached, so none comes from a server that is in its mind.
 
-use super::request::Keys;
-use super::response::{Response, Status};
+use super::answer::{Response, Status};
+use crate::protocol::request::Request;
+use crate::protocol::verb::Verb;
 
-/// What a line that was sent to a server asks for, as far as the answer shows it.
+/// What a request that was sent to a server asks for, as far as the answer shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Question {
     Get,
@@ -52,43 +53,30 @@ pub enum Question {
     MetaLook,
     /// `md`.
     MetaDelete,
+    /// What no link for requests is asked.
+    Unasked,
 }
 
 impl Question {
-    /// The question of a request; None if it is none that magent asks.
-    pub fn of(request: &[u8]) -> Option<Self> {
-        // The ones that there are most of, as magent writes them.
-        if request.starts_with(b"get ") {
-            return Some(Self::Get);
+    /// The question that a request is.
+    pub fn of(request: &Request<'_>) -> Self {
+        match request.verb {
+            Verb::Get | Verb::Gat => Self::Get,
+            Verb::Gets | Verb::Gats => Self::Gets,
+            Verb::Set => Self::Set,
+            Verb::Add | Verb::Replace | Verb::Append | Verb::Prepend => Self::Store,
+            Verb::Cas => Self::Cas,
+            Verb::Incr | Verb::Decr => Self::Count,
+            Verb::Touch => Self::Touch,
+            Verb::Delete => Self::Delete,
+            Verb::FlushAll | Verb::CacheMemlimit => Self::Steer,
+            Verb::Version => Self::Version,
+            Verb::Stats => Self::Stats,
+            Verb::MetaGet if request.options.value => Self::MetaGet,
+            Verb::MetaGet => Self::MetaLook,
+            Verb::MetaDelete => Self::MetaDelete,
+            Verb::ListKeys | Verb::ListAsCommands | Verb::Verbosity | Verb::Quit => Self::Unasked,
         }
-        if request.starts_with(b"set ") {
-            return Some(Self::Set);
-        }
-        let start = request.iter().position(|&byte| byte != b' ')?;
-        let request = &request[start..];
-        let word_len = request.iter().position(|&byte| matches!(byte, b' ' | b'\r'))?;
-        Some(match &request[..word_len] {
-            b"get" | b"gat" | b"bget" => Self::Get,
-            b"gets" | b"gats" => Self::Gets,
-            b"set" => Self::Set,
-            b"add" | b"replace" | b"append" | b"prepend" => Self::Store,
-            b"cas" => Self::Cas,
-            b"incr" | b"decr" => Self::Count,
-            b"touch" => Self::Touch,
-            b"delete" => Self::Delete,
-            b"flush_all" | b"cache_memlimit" => Self::Steer,
-            b"version" => Self::Version,
-            b"stats" => Self::Stats,
-            b"mg" => {
-                let line = request.strip_suffix(b"\r\n").unwrap_or(request);
-                match Keys::of(line).skip(2).any(|flag| flag == b"v") {
-                    true => Self::MetaGet,
-                    false => Self::MetaLook,
-                }
-            }
-            b"md" => Self::MetaDelete,
-            _ => return None,
-        })
     }
 
     /// Whether values may come, each of a key that was asked for, before the last line.
@@ -102,6 +90,7 @@ impl Question {
         match (self, response.status) {
             (Self::Set | Self::Store | Self::Cas, S::Error) => response.line.starts_with(b"SERVER_ERROR"),
             (Self::Steer, S::Error) => true,
+            (Self::Unasked, _) => false,
             (_, S::Error) => !response.line.starts_with(b"MEMLIMIT"),
             (Self::Get, S::Value) => response.unique.is_none(),
             (Self::Gets, S::Value) => response.unique.is_some(),
@@ -125,8 +114,9 @@ impl Question {
 
 #[cfg(test)]
 mod tests {
-    use super::super::response::parse;
+    use super::super::answer::parse;
     use super::*;
+    use crate::protocol::request::Options;
 
     /// A line of each kind, an error of each kind, values with and without unique.
     const ANSWERS: [&str; 22] = [
@@ -157,44 +147,55 @@ mod tests {
     #[test]
     fn every_question_has_its_answers_and_no_others() {
         let refusals = ["ERROR", "CLIENT_ERROR bad command line format"];
-        for (requests, fits, refusable) in [
+        let plain = |verb| Question::of(&Request::new(verb, b"k"));
+        let looks = |options| Question::of(&Request::look(b"k", options));
+        let item = Options {
+            ttl: true,
+            flags: true,
+            value: true,
+            ..Options::default()
+        };
+        for (questions, fits, refusable) in [
             (
-                &["get k", "get a k", "gat 0 k", "bget k", "  get k"][..],
+                &[plain(Verb::Get), plain(Verb::Gat)][..],
                 &["VALUE k 0 1", "END"][..],
                 true,
             ),
-            (&["gets k", "gats 0 k a"], &["VALUE k 0 1 7", "END"], true),
-            (&["set k 0 0 1"], &["STORED"], false),
+            (&[plain(Verb::Gets), plain(Verb::Gats)], &["VALUE k 0 1 7", "END"], true),
+            (&[plain(Verb::Set)], &["STORED"], false),
             (
-                &["add k 0 0 1", "replace k 0 0 1", "append k 0 0 1", "prepend k 0 0 1"],
+                &[Verb::Add, Verb::Replace, Verb::Append, Verb::Prepend].map(plain),
                 &["STORED", "NOT_STORED"],
                 false,
             ),
             (
-                &["cas k 0 0 1 7"],
+                &[plain(Verb::Cas)],
                 &["STORED", "EXISTS", "EX", "NOT_FOUND", "NF"],
                 false,
             ),
-            (&["incr k 1", "decr k 1"], &["42", "NOT_FOUND", "NF"], true),
-            (&["touch k 0"], &["TOUCHED", "NOT_FOUND", "NF"], true),
-            (&["delete k"], &["DELETED", "NOT_FOUND", "NF"], true),
             (
-                &["flush_all", "flush_all 10", "cache_memlimit 64"],
+                &[plain(Verb::Incr), plain(Verb::Decr)],
+                &["42", "NOT_FOUND", "NF"],
+                true,
+            ),
+            (&[plain(Verb::Touch)], &["TOUCHED", "NOT_FOUND", "NF"], true),
+            (&[plain(Verb::Delete)], &["DELETED", "NOT_FOUND", "NF"], true),
+            (
+                &[plain(Verb::FlushAll), plain(Verb::CacheMemlimit)],
                 &["OK", ANSWERS[21]],
                 true,
             ),
-            (&["version"], &["VERSION 1.6.18"], true),
-            (&["stats", "stats items"], &["STAT pid 7", "END"], true),
-            (&["mg k t f c k v", "mg v v"], &["VA 1 t-1 f0 kk", "EN"], true),
-            (&["mg k t k", "mg v c k"], &["HD t-1 kk", "OK", "EN"], true),
+            (&[plain(Verb::Version)], &["VERSION 1.6.18"], true),
+            (&[plain(Verb::Stats)], &["STAT pid 7", "END"], true),
+            (&[looks(item)], &["VA 1 t-1 f0 kk", "EN"], true),
+            (&[looks(Options::default())], &["HD t-1 kk", "OK", "EN"], true),
             (
-                &["md k C7"],
+                &[plain(Verb::MetaDelete)],
                 &["HD t-1 kk", "OK", "NOT_FOUND", "NF", "EXISTS", "EX"],
                 true,
             ),
         ] {
-            for request in requests {
-                let question = Question::of(format!("{request}\r\n").as_bytes()).expect("a question");
+            for question in questions {
                 for answer in ANSWERS {
                     let line = format!("{answer}\r\n");
                     let (_, response) = parse(line.as_bytes()).unwrap().unwrap();
@@ -204,13 +205,15 @@ mod tests {
                     assert_eq!(
                         question.is_answered_by(&response),
                         expected,
-                        "{answer:?} to {request:?}"
+                        "{answer:?} to {question:?}"
                     );
                 }
             }
         }
-        for other in ["", "\r\n", "quit\r\n", "getx k\r\n", "get"] {
-            assert_eq!(Question::of(other.as_bytes()), None, "{other:?}");
+        for answer in ANSWERS {
+            let line = format!("{answer}\r\n");
+            let (_, response) = parse(line.as_bytes()).unwrap().unwrap();
+            assert!(!plain(Verb::Quit).is_answered_by(&response), "{answer:?}");
         }
     }
 }

@@ -1,0 +1,340 @@
+//! Requests as servers are sent them.
+//!
+//! Every line has one form that every memcached reads alike: one space between words, none before or behind, numbers without
+//! a sign or zero in front, no noreply. If a server read a storage line otherwise than magent did, the value that follows would
+//! be run as commands; if it said nothing, every answer behind would go to the client before.
+
+use super::question::Question;
+use crate::protocol::LINE_END;
+use crate::protocol::number::Decimal;
+use crate::protocol::request::{Kept, Options, Request, Span};
+use crate::protocol::verb::Verb;
+
+/// The key that looks like a request for silence.
+const NOREPLY: &[u8] = b"noreply";
+/// Parts of a request: the line's five, its end, the value and its end.
+const PARTS_MAX: usize = 8;
+/// Where the words behind a key are written: ` <flags> <exptime> <bytes> <unique>` is the longest of all.
+const WORDS_BYTES_MAX: usize = " 4294967295 -9223372036854775808 18446744073709551615 18446744073709551615".len();
+
+/// Room for the words of a line that are written anew.
+pub struct Words {
+    bytes: [u8; WORDS_BYTES_MAX],
+    len: usize,
+}
+
+impl Default for Words {
+    fn default() -> Self {
+        Self {
+            bytes: [0; WORDS_BYTES_MAX],
+            len: 0,
+        }
+    }
+}
+
+impl Words {
+    fn add(&mut self, text: &[u8]) {
+        let end = self.len + text.len();
+        self.bytes[self.len..end].copy_from_slice(text);
+        self.len = end;
+    }
+
+    fn word(&mut self, word: &[u8]) {
+        self.add(b" ");
+        self.add(word);
+    }
+
+    fn unsigned(&mut self, number: u64) {
+        self.word(Decimal::new(number).as_bytes());
+    }
+
+    fn signed(&mut self, number: i64) {
+        self.add(if number < 0 { b" -" } else { b" " });
+        self.add(Decimal::new(number.unsigned_abs()).as_bytes());
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
+/// A request in the form in which a server gets it, in parts.
+pub struct Encoded<'a> {
+    parts: [&'a [u8]; PARTS_MAX],
+    count: usize,
+    /// How many of them are the line.
+    head: usize,
+    /// Where the key, or the list of keys, stands.
+    key: Span,
+    question: Question,
+}
+
+impl<'a> Encoded<'a> {
+    /// All parts.
+    pub fn parts(&self) -> &[&'a [u8]] {
+        &self.parts[..self.count]
+    }
+
+    /// Those before the value, with the end of the line.
+    pub fn head(&self) -> &[&'a [u8]] {
+        &self.parts[..self.head]
+    }
+
+    /// What stands behind the value.
+    pub fn tail(&self) -> &'static [u8] {
+        if self.count > self.head { LINE_END } else { b"" }
+    }
+
+    fn len(&self) -> usize {
+        self.parts().iter().map(|part| part.len()).sum()
+    }
+
+    /// Whether `piece` is just this: the line of a text client, and the value behind it, were kept together.
+    pub fn is_all_of(&self, piece: &[u8]) -> bool {
+        self.parts[0].as_ptr() == piece.as_ptr() && self.len() == piece.len()
+    }
+
+    /// What is to be known of it as long as it is not answered.
+    pub fn asked(&self) -> Asked {
+        Asked {
+            key: self.key,
+            len: self.len() as u32,
+            question: self.question,
+        }
+    }
+}
+
+/// What was asked of a server: what the answer has to fit, and where in the piece that was sent the keys stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    pub key: Span,
+    /// Bytes in all, with the value.
+    pub len: u32,
+    pub question: Question,
+}
+
+impl Asked {
+    /// The request, where all of it was written to a piece.
+    pub fn kept(&self, request: &Request<'_>) -> Kept {
+        let behind_line = match request.verb.is_storage() {
+            true => LINE_END.len() + request.value.len() + LINE_END.len(),
+            false => LINE_END.len(),
+        };
+        let line_len = self.len as usize - behind_line;
+        let value = Span::new(line_len + LINE_END.len(), request.value.len());
+        Kept::as_written(request, self.key, value, line_len)
+    }
+}
+
+/// A request in the form in which servers get it. What is written anew is written to `words`.
+pub fn encode<'a>(request: &Request<'a>, words: &'a mut Words) -> Encoded<'a> {
+    let mut encoded = match request.verbatim {
+        Some(line) => as_it_came(request, line),
+        None => anew(request, words),
+    };
+    if request.verb.is_storage() {
+        encoded.parts[encoded.count..encoded.count + 2].copy_from_slice(&[request.value, LINE_END]);
+        encoded.count += 2;
+    }
+    encoded
+}
+
+/// All keys of a retrieval of several, the one key of anything else.
+fn key_text<'a>(request: &Request<'a>) -> &'a [u8] {
+    match request.key_count {
+        2.. => request.keys.rest(),
+        _ => request.key,
+    }
+}
+
+fn as_it_came<'a>(request: &Request<'a>, line: &'a [u8]) -> Encoded<'a> {
+    Encoded {
+        parts: [line, LINE_END, b"", b"", b"", b"", b"", b""],
+        count: 2,
+        head: 2,
+        key: Span::of(key_text(request), line),
+        question: Question::of(request),
+    }
+}
+
+fn anew<'a>(request: &Request<'a>, words: &'a mut Words) -> Encoded<'a> {
+    write_words(request, words);
+    let words = words.bytes();
+    let (before, behind): (&[u8], &[u8]) = match request.verb.is_get_and_touch() {
+        true => (words, b""),
+        false => (b"", words),
+    };
+    let key = key_text(request);
+    // A list has a space in front of each key.
+    let space: &[u8] = match request.key_count < 2 && !key.is_empty() {
+        true => b" ",
+        false => b"",
+    };
+    let name = request.verb.name().as_bytes();
+    Encoded {
+        parts: [name, before, space, key, behind, LINE_END, b"", b""],
+        count: 6,
+        head: 6,
+        key: Span::new(name.len() + before.len() + space.len(), key.len()),
+        question: Question::of(request),
+    }
+}
+
+/// The words of a line beside its name and keys.
+fn write_words(request: &Request<'_>, words: &mut Words) {
+    match request.verb {
+        Verb::Gat | Verb::Gats | Verb::Touch => words.signed(request.exptime),
+        Verb::Incr | Verb::Decr | Verb::CacheMemlimit => words.unsigned(request.number),
+        // Every memcached answers `delete noreply 0`, and since 1.6.40 none answers `delete noreply`.
+        Verb::Delete if request.key == NOREPLY => words.word(b"0"),
+        Verb::FlushAll if request.exptime >= 0 => words.signed(request.exptime),
+        Verb::MetaGet => write_options(request.options, words),
+        Verb::MetaDelete => {
+            words.word(b"C");
+            words.add(Decimal::new(request.number).as_bytes());
+        }
+        verb if verb.is_storage() => {
+            words.unsigned(request.flags.into());
+            words.signed(request.exptime);
+            words.unsigned(request.value.len() as u64);
+            if verb == Verb::Cas {
+                words.unsigned(request.number);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// What is to be told, and the key with it, so that it is seen what was looked at.
+fn write_options(told: Options, words: &mut Words) {
+    let flags = [
+        (told.ttl, b"t"),
+        (told.flags, b"f"),
+        (told.unique, b"c"),
+        (told.size, b"s"),
+        (true, b"k"),
+        (told.value, b"v"),
+    ];
+    for (_, flag) in flags.into_iter().filter(|(is_told, _)| *is_told) {
+        words.word(flag);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::keys::KeyList;
+
+    fn text(request: &Request<'_>) -> String {
+        let mut words = Words::default();
+        let encoded = encode(request, &mut words);
+        let bytes = encoded.parts().concat();
+        assert_eq!(
+            (bytes.len(), encoded.asked().len as usize),
+            (encoded.len(), bytes.len())
+        );
+        assert_eq!(
+            encoded.key.in_piece(&bytes),
+            key_text(request),
+            "where the key is, is known"
+        );
+        bytes.escape_ascii().to_string()
+    }
+
+    #[test]
+    fn requests_are_written_as_every_memcached_reads_them() {
+        let item = |verb| Request {
+            flags: u32::MAX,
+            exptime: i64::from(i32::MIN),
+            value: b"v\0",
+            number: u64::MAX,
+            ..Request::new(verb, b"k")
+        };
+        let number = |verb, key, number| Request {
+            number,
+            ..Request::new(verb, key)
+        };
+        let all = Options {
+            ttl: true,
+            flags: true,
+            unique: true,
+            size: true,
+            value: true,
+        };
+        for (request, expected) in [
+            (Request::new(Verb::Get, b"k"), "get k"),
+            (Request::new(Verb::Gats, b"k").expiring(-7), "gats -7 k"),
+            (item(Verb::Set), "set k 4294967295 -2147483648 2\\r\\nv\\x00"),
+            (item(Verb::Prepend), "prepend k 4294967295 -2147483648 2\\r\\nv\\x00"),
+            (
+                item(Verb::Cas),
+                "cas k 4294967295 -2147483648 2 18446744073709551615\\r\\nv\\x00",
+            ),
+            (number(Verb::Incr, b"k", 7), "incr k 7"),
+            (Request::new(Verb::Touch, b"k").expiring(9), "touch k 9"),
+            (Request::new(Verb::Delete, b"k"), "delete k"),
+            (Request::new(Verb::Delete, b"noreply"), "delete noreply 0"),
+            (Request::new(Verb::FlushAll, b"").expiring(-1), "flush_all"),
+            (Request::new(Verb::FlushAll, b"").expiring(3), "flush_all 3"),
+            (number(Verb::CacheMemlimit, b"", 64), "cache_memlimit 64"),
+            (Request::new(Verb::Version, b""), "version"),
+            (Request::new(Verb::Stats, b""), "stats"),
+            (Request::new(Verb::Stats, b"items"), "stats items"),
+            (Request::new(Verb::ListKeys, b"hash"), "lru_crawler metadump hash"),
+            (Request::look(b"k", Options::default()), "mg k k"),
+            (Request::look(b"k", all), "mg k t f c s k v"),
+            (number(Verb::MetaDelete, b"k", 7), "md k C7"),
+        ] {
+            assert_eq!(text(&request), format!("{expected}\\r\\n"));
+        }
+    }
+
+    #[test]
+    fn a_line_goes_on_as_it_came_until_something_of_it_changes() {
+        let line = b"set k 1 2 1";
+        let request = Request {
+            exptime: 2,
+            value: b"v",
+            verbatim: Some(line),
+            key: &line[4..5],
+            ..Request::new(Verb::Set, b"")
+        };
+        assert_eq!(text(&request), "set k 1 2 1\\r\\nv\\r\\n");
+        assert_eq!(text(&request.expiring(2)), "set k 1 2 1\\r\\nv\\r\\n");
+        assert_eq!(text(&request.expiring(3)), "set k 0 3 1\\r\\nv\\r\\n");
+    }
+
+    #[test]
+    fn what_is_kept_of_what_was_written_is_the_request() {
+        let mut list = KeyList::default();
+        list.push(b"a");
+        list.push(b"bb");
+        let keys = Request {
+            keys: list.keys(),
+            key_count: 2,
+            exptime: 7,
+            ..Request::new(Verb::Gat, &list.keys().rest()[1..2])
+        };
+        assert_eq!(text(&keys), "gat 7 a bb\\r\\n");
+        let item = Request {
+            value: b"value",
+            value_len: 5,
+            flags: 3,
+            ..Request::new(Verb::Add, b"k")
+        };
+        for request in [keys, item] {
+            let mut words = Words::default();
+            let encoded = encode(&request, &mut words);
+            let piece = encoded.parts().concat();
+            let again = encoded.asked().kept(&request).request(&piece);
+            let expected = Request {
+                verbatim: again.verbatim,
+                keys: again.keys,
+                ..request
+            };
+            assert_eq!(again, expected);
+            assert!(again.keys_concerned().eq(request.keys_concerned()));
+            assert!(again.verbatim.is_none_or(|line| line == b"add k 3 0 5"));
+        }
+    }
+}

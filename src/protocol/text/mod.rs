@@ -1,0 +1,10 @@
+//! The text protocol of clients: [`parse`] reads their lines, as the memcached behind magent would ([`dialect`]), and says what
+//! becomes of a line that is no request ([`refusal`]).
+
+mod admin;
+pub mod dialect;
+mod keyed;
+pub mod parse;
+pub mod refusal;
+mod storage;
+mod words;
