@@ -9,7 +9,7 @@
 //! | `front` | clients: reading requests (`client`, `dispatch`), replies in the order asked (`transaction`), limits (`pace`, `memory`) |
 //! | `replicate` | one request on its way: `read` `merge` `touch` `write` `conditional` `broadcast` `survey`; what may not overtake what (`overtake`); what is refused (`refusal`); numbers with blanks behind them (`padding`) |
 //! | `upstream` | a connection to a server (`link`), requests on their way (`message`), sending them and what comes back (`exchange`), links of a server that fell silent (`quarantine`) |
-//! | `fleet` | servers: `server` `health` `missed`; what is believed of them and of keys (`ledger`); which of them hold a key (`farm` `layout`); whether one was started anew, and what it may have from before (`life` `past` `unique`); host names (`names`); delayed flushes and other clocks (`flush` `clock`) |
+//! | `fleet` | servers: `server` `health`; what is believed of them and of keys (`ledger`); which of them hold a key (`farm` `layout`); whether one was started anew, and what it may have from before (`life` `past` `unique`); host names (`names`); delayed flushes and other clocks (`flush` `clock`) |
 //! | `copier` | one key to its partner (`repair`), and all that a server lacks, from its partner's list of keys (`resync` `listing`) |
 //! | `service` `control` | magent as a process: letting clients in, reloading, ending; what that asks of the world |
 //! | `net` `settings` `limits` | what the proxy asks of the world, what it is told by the configuration, and the bounds that nobody tells it |

@@ -118,6 +118,7 @@ pub fn reply<N: Net>(proxy: &mut Proxy<N>, request: &Request<'_>) -> Vec<u8> {
             for server in &mut proxy.farm.servers {
                 server.counters = Default::default();
             }
+            proxy.farm.ledger.count_anew();
             b"RESET\r\n".to_vec()
         }
         _ => refusal::ERROR.to_vec(),
@@ -217,30 +218,33 @@ fn general<N: Net>(proxy: &Proxy<N>, lines: &mut Lines) {
     );
     lines.add("threads", 1);
     lines.add("servers", in_use(proxy).count());
-    lines.add("servers_up", in_use(proxy).filter(|server| server.is_up()).count());
+    lines.add(
+        "servers_up",
+        in_use(proxy).filter(|&(index, _)| proxy.farm.is_up(index)).count(),
+    );
 }
 
 /// The servers that the configuration names.
-fn in_use<N: Net>(proxy: &Proxy<N>) -> impl Iterator<Item = &Server> {
-    let servers = proxy.farm.servers.iter();
-    servers.filter(|server| server.health != Health::Retired)
+fn in_use<N: Net>(proxy: &Proxy<N>) -> impl Iterator<Item = (usize, &Server)> {
+    let servers = proxy.farm.servers.iter().enumerate();
+    servers.filter(|(_, server)| server.health != Health::Retired)
 }
 
 fn servers<N: Net>(proxy: &Proxy<N>) -> Vec<u8> {
     let mut lines = Lines(String::new());
-    for server in in_use(proxy) {
+    for (index, server) in in_use(proxy) {
         let name = &server.name;
         let mut add = |what: &str, value: &dyn Display| lines.add(&format!("{name}:{what}"), value);
         let pending = server.link.map_or(0, |link| proxy.links[link].pending.len());
         let counters = &server.counters;
-        add("state", &server.state());
+        add("state", &proxy.farm.state(index));
         add("links", &u8::from(server.link.is_some()));
         add("pending", &pending);
         add("requests", &counters.requests);
         add("errors", &counters.errors);
         add("timeouts", &counters.timeouts);
         add("failures", &counters.failures);
-        add("missed_writes", &counters.missed);
+        add("missed_writes", &proxy.farm.ledger.account(index).misses());
         add("repairs", &counters.repairs);
         add("resync_items", &counters.resync_items);
         add("resync_bytes", &counters.resync_bytes);

@@ -331,7 +331,7 @@ impl<N: Net> Proxy<N> {
         };
         let link = &self.links[index];
         let server = &self.farm.servers[link.server];
-        if server.is_since(Version::LISTS_SAFELY) || !server.is_up() || !link.output.is_empty() {
+        if server.is_since(Version::LISTS_SAFELY) || !self.farm.is_up(link.server) || !link.output.is_empty() {
             self.close_listing_link(&state);
         } else if !asked {
             self.ask_whether_that_was_all(index);

@@ -14,6 +14,7 @@ use crate::protocol::server::answer::{Response, Status};
 use crate::protocol::verb::Verb;
 use crate::proxy::Proxy;
 use crate::proxy::fleet::clock::RELATIVE_EXPTIME_MAX_S;
+use crate::proxy::fleet::ledger::{Ack, Event, Lacks, Receipt};
 use crate::proxy::front::transaction::{Text, Transaction, Work};
 use crate::proxy::net::Net;
 use crate::proxy::timers::Timer;
@@ -31,8 +32,8 @@ pub struct Repair {
     why: Why,
     /// The proxy's count of flushes when the item was fetched: one that came since must not be undone.
     flushes: u64,
-    /// The epoch of `from` when it was found to be right.
-    epoch: u32,
+    /// Of `from`, when it was found to be right (R17).
+    found: Receipt,
     /// The key was held by somebody else first.
     waited: bool,
     stage: Stage,
@@ -137,8 +138,9 @@ impl<N: Net> Proxy<N> {
 
     /// Begins to copy a key that was read, if nothing else is going on with it.
     fn repair_read(&mut self, from: usize, to: usize, key: &[u8]) {
-        let [source, target] = [from, to].map(|index| &self.farm.servers[index]);
-        let possible = source.is_up() && source.has_meta && target.is_up() && self.farm.partner(key, from) == Some(to);
+        let has_meta = self.farm.servers[from].has_meta;
+        let are_up = self.farm.is_up(from) && self.farm.is_up(to);
+        let possible = are_up && has_meta && self.farm.partner(key, from) == Some(to);
         let full = self.repairs >= self.settings.limits.repairs;
         if !possible || full || self.holds.is_held(key) || self.flush_forbids_copying() {
             return;
@@ -160,8 +162,8 @@ impl<N: Net> Proxy<N> {
 
     /// The same, where nobody waits for it and it may be left undone.
     pub(in crate::proxy) fn heal_if_room(&mut self, from: usize, to: usize, key: &[u8]) {
-        let servers = &self.farm.servers;
-        let possible = servers[from].is_up() && servers[to].is_up() && servers[to].lacks(key, from) == 0;
+        let are_up = self.farm.is_up(from) && self.farm.is_up(to);
+        let possible = are_up && self.farm.ledger.lacks(key, to, from) == Lacks::Nothing;
         if possible && self.repairs < self.settings.limits.repairs {
             self.heal(from, to, key, None);
         }
@@ -176,7 +178,7 @@ impl<N: Net> Proxy<N> {
             to,
             why,
             flushes: self.flushes,
-            epoch: self.farm.servers[from].epoch,
+            found: self.farm.ledger.receipt(from),
             waited: self.holds.is_held(key),
             stage: Stage::Waiting,
         };
@@ -196,7 +198,7 @@ impl<N: Net> Proxy<N> {
         repair.flushes = self.flushes;
         let servers = &self.farm.servers;
         if !matches!(repair.why, Why::Heal(_)) {
-            repair.epoch = servers[from].epoch;
+            repair.found = self.farm.ledger.receipt(from);
         }
         // Only where `from` is believed may something be taken away on its word: it may have missed the key itself.
         let takes_away = matches!(
@@ -207,8 +209,9 @@ impl<N: Net> Proxy<N> {
             }
         );
         let believed = !takes_away || self.farm.place(&repair.key).first == from;
-        let abandoned = matches!(repair.why, Why::Heal(_)) && !servers[from].is_still(repair.epoch);
-        let possible = servers[from].is_up() && servers[to].is_up() && believed && !abandoned;
+        let abandoned = matches!(repair.why, Why::Heal(_)) && !self.farm.ledger.holds(repair.found);
+        let are_up = self.farm.is_up(from) && self.farm.is_up(to);
+        let possible = are_up && believed && !abandoned;
         let check_first = match repair.manner() {
             Manner::AddIfLacking => servers[to].has_meta,
             manner => matches!(manner, Manner::Verify | Manner::Remove),
@@ -310,7 +313,7 @@ impl<N: Net> Proxy<N> {
         if let Some(repair) = self.repair_mut(id) {
             repair.stage = Stage::Storing { bytes, unique };
         }
-        if !self.farm.servers[to].is_up() {
+        if !self.farm.is_up(to) {
             return self.repair_failed(id);
         }
         let copy = Request {
@@ -342,12 +345,11 @@ impl<N: Net> Proxy<N> {
         response: &Response<'_>,
     ) {
         let status = response.status;
-        let Some(Repair { from, epoch, .. }) = self.repair_mut(id) else {
+        let Some(&mut Repair { found, .. }) = self.repair_mut(id) else {
             return self.end_if_over(id);
         };
         // If not, it has nothing to say of the item any more.
-        let (from, epoch) = (*from, *epoch);
-        let source_is_still = self.farm.servers[from].is_still(epoch);
+        let source_is_still = self.farm.ledger.holds(found);
         let Some(repair) = self.repair_mut(id) else {
             return;
         };
@@ -424,8 +426,8 @@ impl<N: Net> Proxy<N> {
         self.repair_over(id);
     }
 
-    /// A leg was cut off; `brought`: it lay in its server's socket when that fell silent.
-    pub(in crate::proxy) fn repair_lost(&mut self, id: usize, brought: bool) {
+    /// A leg was cut off; `delivered`: it lay in its server's socket when that fell silent.
+    pub(in crate::proxy) fn repair_lost(&mut self, id: usize, delivered: bool) {
         match self.repair_mut(id) {
             // The source ended after the copy was made.
             Some(Repair {
@@ -436,9 +438,14 @@ impl<N: Net> Proxy<N> {
                 self.repair_done(id, Some(bytes));
             }
             Some(repair) if repair.changes_what_is_there() => {
-                let anew = brought && matches!(repair.stage, Stage::Storing { .. });
+                let delivered = delivered && matches!(repair.stage, Stage::Storing { .. });
                 let (to, key) = (repair.to, repair.key.clone());
-                self.farm.servers[to].miss_anew(&key, anew);
+                self.farm.ledger.record(Event::Missed {
+                    server: to,
+                    key: &key,
+                    delivered,
+                    ack: Ack::WHOLE,
+                });
                 self.repair_over(id);
             }
             // With the source gone, what the other has is the best there is.
@@ -478,8 +485,13 @@ impl<N: Net> Proxy<N> {
         };
         repair.stage = Stage::Removing;
         let (to, key) = (repair.to, repair.key.clone());
-        if !self.farm.servers[to].is_up() {
-            self.farm.servers[to].miss(&key);
+        if !self.farm.is_up(to) {
+            self.farm.ledger.record(Event::Missed {
+                server: to,
+                key: &key,
+                delivered: false,
+                ack: Ack::ACKED,
+            });
             return self.repair_over(id);
         }
         let removal = match copy {

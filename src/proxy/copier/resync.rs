@@ -26,7 +26,7 @@
 use crate::proxy::Proxy;
 use crate::proxy::copier::listing::{Entry, Listing, State};
 use crate::proxy::copier::repair::{Manner, Why};
-use crate::proxy::fleet::server::Lacking;
+use crate::proxy::fleet::ledger::{Event, Lacking};
 use crate::proxy::limits::{Limits, Room};
 use crate::proxy::net::{Level, Net};
 use crate::proxy::timers::Timer;
@@ -276,32 +276,17 @@ impl<N: Net> Proxy<N> {
     /// Begins to copy something that is lacking, if both servers are there.
     fn take_up_resync(&mut self) {
         self.resync_wanted = false;
-        let servers = &self.farm.servers;
-        let ready = |index: usize| servers[index].is_up() && servers[index].confirmed;
-        let found = (0..servers.len()).filter(|&to| ready(to)).find_map(|to| {
-            let settled = servers[to].settles_ms.is_none();
-            let possible = |what: &Lacking| match what {
-                Lacking::Unlistable => false,
-                Lacking::Unverified => settled,
-                what => !what.is_over(),
-            };
-            let mut lacks = servers[to].lacks.iter();
-            lacks
-                .find(|lack| possible(&lack.what) && ready(lack.from))
-                .map(|lack| (to, lack.from))
-        });
-        let Some((to, from)) = found else {
+        let Some((to, from, what)) = self.farm.ledger.to_be_copied() else {
             return;
         };
-        let lack = servers[to].lacks.iter().find(|lack| lack.from == from);
-        let known: Option<VecDeque<Entry>> = match lack.map(|lack| &lack.what) {
-            Some(Lacking::Keys(keys)) if servers[from].has_meta => Some(keys.iter().map(Entry::of).collect()),
+        let known: Option<VecDeque<Entry>> = match what {
+            Lacking::Keys(keys) if self.farm.servers[from].has_meta => Some(keys.iter().map(Entry::of).collect()),
             _ => None,
         };
-        let phase = match lack.map(|lack| &lack.what) {
-            Some(Lacking::Suspect) => Phase::Purging,
-            Some(Lacking::Unverified) if servers[from].lists_hash => Phase::Verifying,
-            Some(Lacking::Unverified) => Phase::Completing,
+        let phase = match what {
+            Lacking::Suspect => Phase::Purging,
+            Lacking::Unverified { complete: true } => Phase::Verifying,
+            Lacking::Unverified { complete: false } => Phase::Completing,
             _ => Phase::Filling { pass: 1 },
         };
         self.resyncs += 1;
@@ -364,15 +349,11 @@ impl<N: Net> Proxy<N> {
             resync.found_some = true;
             resync.bytes += bytes as u64;
         }
-        let from = resync.from;
-        let lacks = &mut self.farm.servers[resync.to].lacks;
-        if let Some(Lacking::Keys(keys)) = lacks
-            .iter_mut()
-            .find(|lack| lack.from == from)
-            .map(|lack| &mut lack.what)
-        {
-            keys.remove(key);
-        }
+        self.farm.ledger.record(Event::Copied {
+            server: resync.to,
+            from: resync.from,
+            key,
+        });
     }
 
     /// Notes a key of the server that is filled which its partner does not have.
@@ -409,7 +390,7 @@ impl<N: Net> Proxy<N> {
             Phase::Filling { .. } => {
                 let verifiable = resync.listing.is_some() && servers[from].has_meta;
                 let left = if verifiable {
-                    Lacking::Unverified
+                    Lacking::Unverified { complete: !incomplete }
                 } else {
                     Lacking::Keys(Default::default())
                 };
@@ -451,14 +432,15 @@ impl<N: Net> Proxy<N> {
         let Some(resync) = self.resync.take() else {
             return;
         };
-        let server = &mut self.farm.servers[resync.to];
-        if let Some(lack) = server.lacks.iter_mut().find(|lack| lack.from == resync.from) {
-            // Known keys were struck off one by one; what was missed since is still to be copied.
-            if resync.listing.is_some() {
-                lack.what = what;
-            }
+        // Known keys were struck off one by one; what was missed since is still to be copied.
+        if resync.listing.is_some() {
+            self.farm.ledger.record(Event::Filled {
+                server: resync.to,
+                from: resync.from,
+                left: what,
+            });
         }
-        if server.settles_ms.is_none() {
+        if !self.farm.ledger.account(resync.to).is_settling() {
             self.settled(resync.to);
         }
         self.resync_wanted = true;
@@ -509,8 +491,7 @@ impl<N: Net> Proxy<N> {
     /// New settings may have taken the reason away.
     pub(in crate::proxy) fn break_off_resync_if_moved(&mut self) {
         if let Some((to, from)) = self.resync_servers() {
-            let lacks = &self.farm.servers[to].lacks;
-            if !lacks.iter().any(|lack| lack.from == from) {
+            if self.farm.ledger.account(to).lack(from).is_none() {
                 self.break_off_resync(to, format_args!("the configuration has changed"));
             }
         }

@@ -1,7 +1,7 @@
 //! The two farms and their rings: which servers hold a key.
 
 use crate::proxy::fleet::layout::Layout;
-use crate::proxy::fleet::missed::Outcome;
+use crate::proxy::fleet::ledger::{Absence, Event, Ledger, Rid};
 use crate::proxy::fleet::server::{Health, Server};
 use crate::proxy::net::Address;
 use crate::proxy::settings::{ServerName, Settings};
@@ -30,6 +30,8 @@ pub struct Changes {
 /// All servers, each once, and how keys are spread over them.
 pub struct Farm {
     pub servers: Vec<Server>,
+    /// What is believed of them, by the same indices.
+    pub ledger: Ledger,
     layout: Layout,
     /// For each server the others that hold second copies of its keys, or may.
     partners: Vec<Vec<usize>>,
@@ -40,11 +42,13 @@ impl Farm {
         let mut servers = Vec::new();
         let layout = layout(&mut servers, settings);
         let mut farm = Self {
+            ledger: Ledger::new(&settings.limits),
             servers,
             layout,
             partners: Vec::new(),
         };
         farm.find_partners();
+        farm.open_accounts();
         farm
     }
 
@@ -55,20 +59,26 @@ impl Farm {
         let layout = layout(&mut self.servers, settings);
         let before = std::mem::replace(&mut self.layout, layout);
         self.find_partners();
+        self.open_accounts();
         let used: BTreeSet<usize> = self.layout.servers().collect();
         let mut added = Vec::new();
         for (index, server) in self.servers.iter_mut().enumerate() {
             let retired = server.health == Health::Retired;
-            server.lacks.retain(|lack| used.contains(&lack.from));
             if !used.contains(&index) {
                 server.health = Health::Retired;
-                server.lacks.clear();
+                self.ledger.record(Event::Unnamed(index));
             } else if retired || index >= known {
                 added.push(index);
             }
         }
         let gained = self.layout.gained(&before);
         Changes { added, gained }
+    }
+
+    fn open_accounts(&mut self) {
+        while self.ledger.len() < self.servers.len() {
+            self.ledger.add_server();
+        }
     }
 
     /// Whether writes have a second copy to go to.
@@ -86,7 +96,7 @@ impl Farm {
     pub fn place(&self, key: &[u8]) -> Place {
         let (primary, backup, hash) = self.owners(key);
         let (first, second) = match backup {
-            Some(backup) if self.backup_decides(primary, backup, key) => (backup, Some(primary)),
+            Some(backup) if self.ledger.asked_first(key, primary, backup) == backup => (backup, Some(primary)),
             second => (primary, second),
         };
         Place {
@@ -94,18 +104,6 @@ impl Farm {
             second,
             bucket: hash.bucket(),
         }
-    }
-
-    fn backup_decides(&self, primary: usize, backup: usize, key: &[u8]) -> bool {
-        let (p, b) = (&self.servers[primary], &self.servers[backup]);
-        if !b.is_up() || !p.is_up() {
-            return b.is_up();
-        }
-        if p.is_warm() {
-            return false;
-        }
-        let lacks = |server: &Server, partner| (server.lacks(key, partner), server.doubt());
-        lacks(p, backup) > lacks(b, primary)
     }
 
     /// Whether a server and its partner are the two that hold a key.
@@ -116,51 +114,63 @@ impl Farm {
 
     /// The other server that holds a key.
     pub fn partner(&self, key: &[u8], server: usize) -> Option<usize> {
-        match self.owners(key) {
-            (primary, backup, _) if primary == server => backup,
-            (primary, backup, _) => backup.filter(|&backup| backup == server).map(|_| primary),
-        }
-    }
-
-    /// Notes that a server has missed a write that its partner has not acknowledged, so far, but may if it is there.
-    pub fn miss_for_now(&mut self, server: usize, key: &[u8], brought: bool) {
-        let partner = self.partner(key, server);
-        let partner_is_up = partner.is_some_and(|partner| self.servers[partner].is_up());
-        let outcome = if partner_is_up { Outcome::Pending } else { Outcome::Open };
-        self.servers[server].miss_with(key, outcome, brought);
+        self.layout.partner(key, server)
     }
 
     pub fn partners(&self, server: usize) -> Vec<usize> {
         self.partners.get(server).cloned().unwrap_or_default()
     }
 
-    /// Whether a miss on a server may only mean that it was never filled, and its partner cannot be asked. A partner
-    /// that has ended has nothing left to tell.
-    pub fn may_be_elsewhere(&self, key: &[u8], server: usize) -> bool {
-        let Some(partner) = self.partner(key, server) else {
-            return false;
-        };
-        let (here, there) = (&self.servers[server], &self.servers[partner]);
-        !there.is_up() && !there.gone && !self.is_filled(server, partner) && here.lacks(key, partner) > 0
+    /// Whether clients' requests may be sent to a server.
+    pub fn is_up(&self, server: usize) -> bool {
+        self.ledger.account(server).is_up()
     }
 
-    /// Whether a server was filled from a partner, by a list that leaves nothing out: it has what there was.
-    pub fn is_filled(&self, server: usize, partner: usize) -> bool {
-        self.servers[partner].lists_hash && self.servers[server].is_filled_from(partner)
+    /// Whether it is known which life a server is in.
+    pub fn is_confirmed(&self, server: usize) -> bool {
+        self.ledger.account(server).is_confirmed()
     }
 
-    /// Whether a server lacks what its partner, which is up, may have of a key: a miss on it says nothing.
-    pub fn is_overruled(&self, key: &[u8], server: usize) -> bool {
-        self.partner(key, server).is_some_and(|partner| {
-            let (here, there) = (&self.servers[server], &self.servers[partner]);
-            there.is_up() && here.lacks(key, partner) > there.lacks(key, server)
-        })
+    /// The tag of the cas uniques that a server hands out, 0 while it is not known which life it is in.
+    pub fn tag(&self, server: usize) -> u32 {
+        match self.is_confirmed(server) {
+            true => self.servers[server].tag,
+            false => 0,
+        }
     }
 
-    /// Whether a miss on a server says nothing about a key, because its partner may have that: one that cannot be asked, or
-    /// that was not there to be asked when this server was.
-    pub fn knows_less(&self, key: &[u8], server: usize) -> bool {
-        self.is_overruled(key, server) || self.may_be_elsewhere(key, server)
+    /// What it proves that a server does not have a key.
+    pub fn absence(&self, key: &[u8], server: usize) -> Absence {
+        match self.partner(key, server) {
+            Some(partner) => self.ledger.absence(key, server, partner),
+            None => Absence::Proof,
+        }
+    }
+
+    /// The word for `stats servers`.
+    pub fn state(&self, server: usize) -> &'static str {
+        match self.servers[server].health {
+            Health::Up if self.ledger.account(server).is_whole() => "up",
+            Health::Up => "up, cold",
+            Health::Down { .. } => "down",
+            Health::Rejoining { .. } => "rejoining",
+            Health::Retired => "retired",
+        }
+    }
+
+    /// What a server that is about to return must be rid of.
+    pub fn rid(&mut self, server: usize) -> Rid {
+        let layout = &self.layout;
+        self.ledger.rid(server, |key| layout.partner(key, server))
+    }
+
+    /// A server is up again.
+    pub fn returned(&mut self, server: usize) {
+        let layout = &self.layout;
+        let partners = self.partners.get(server).map_or(&[][..], Vec::as_slice);
+        self.ledger
+            .returned(server, partners, |key, partner| layout.partner(key, partner));
+        self.servers[server].health = Health::Up;
     }
 
     /// Which servers hold keys together.
@@ -181,7 +191,7 @@ fn layout(servers: &mut Vec<Server>, settings: &Settings) -> Layout {
     let mut ring = |names: &[ServerName]| {
         let mut index = |name: &ServerName| {
             let Some(known) = servers.iter().position(|server| server.name.is_same(name)) else {
-                servers.push(Server::new(name.clone(), &settings.limits));
+                servers.push(Server::new(name.clone()));
                 return servers.len() - 1;
             };
             if servers[known].name.address == Address::Unresolved {

@@ -14,8 +14,8 @@
 
 use crate::protocol::request::Request;
 use crate::proxy::Proxy;
+use crate::proxy::fleet::ledger::Event;
 use crate::proxy::fleet::life::Version;
-use crate::proxy::fleet::missed::Missed;
 use crate::proxy::net::Net;
 use crate::proxy::timers::Timer;
 use crate::proxy::upstream::link::Purpose;
@@ -63,10 +63,9 @@ impl<N: Net> Proxy<N> {
     /// A server has not been told of a flush_all, or may not have been.
     pub(in crate::proxy) fn flush_missed(&mut self, server: usize) {
         let pending = self.delayed_flush.is_pending();
-        let server = &mut self.farm.servers[server];
         match pending {
-            true => server.owes_flush = true,
-            false => server.missed = Missed::Everything,
+            true => self.farm.servers[server].owes_flush = true,
+            false => self.farm.ledger.record(Event::FlushMissed(server)),
         }
     }
 
@@ -116,11 +115,11 @@ impl<N: Net> Proxy<N> {
             if !std::mem::take(&mut server.owes_flush) {
                 continue;
             }
-            if server.is_up() {
+            if self.farm.is_up(index) {
                 self.emptied(index, "server is flushed");
                 self.ask(index, Purpose::Forget, 0, Request::flush());
             } else {
-                server.missed = Missed::Everything;
+                self.farm.ledger.record(Event::FlushMissed(index));
             }
         }
     }

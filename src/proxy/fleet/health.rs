@@ -5,16 +5,13 @@ use crate::protocol::server::answer::{Garbage, Status};
 use crate::protocol::server::question::Question;
 use crate::protocol::verb::Verb;
 use crate::proxy::Proxy;
-use crate::proxy::fleet::missed::{Missed, Outcome, Unacknowledged};
-use crate::proxy::fleet::server::{
-    Cause, Health, KeySet, Lack, Lacking, PROBE_PAUSE_MAX_MS, PROBE_PAUSE_MIN_MS, Rejoining,
-};
+use crate::proxy::fleet::ledger::{Event, Lacking, Rid};
+use crate::proxy::fleet::server::{Cause, Health, PROBE_PAUSE_MAX_MS, PROBE_PAUSE_MIN_MS, Rejoining};
 use crate::proxy::net::{Level, Net};
 use crate::proxy::settings::Settings;
 use crate::proxy::timers::Timer;
 use crate::proxy::upstream::link::{Leg, Purpose};
 use crate::words::Reason;
-use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, ErrorKind};
 
@@ -35,6 +32,10 @@ impl<N: Net> Proxy<N> {
     /// at once.
     pub(in crate::proxy) fn server_down(&mut self, index: usize, reason: fmt::Arguments<'_>) {
         let cut_off = self.close_link(index);
+        self.farm.ledger.record(Event::Down {
+            server: index,
+            drains: false,
+        });
         self.mark_down(index, cut_off, Cause::Server, reason);
     }
 
@@ -56,10 +57,14 @@ impl<N: Net> Proxy<N> {
     pub(in crate::proxy) fn link_refused(&mut self, index: usize, error: &io::Error) {
         let reason = Reason(error);
         if error.kind() != ErrorKind::QuotaExceeded {
-            self.note_gone(index, error);
-            return self.server_down(index, format_args!("cannot connect: {reason}"));
+            self.server_down(index, format_args!("cannot connect: {reason}"));
+            return self.note_gone(index, error);
         }
         let cut_off = self.close_link(index);
+        self.farm.ledger.record(Event::Down {
+            server: index,
+            drains: false,
+        });
         self.mark_down(
             index,
             cut_off,
@@ -68,18 +73,24 @@ impl<N: Net> Proxy<N> {
         );
     }
 
-    /// Where nobody listens any more the process has ended, and what it held is lost.
+    /// Where nobody listens any more the process of a server that is down has ended, and what it held is lost.
     pub(in crate::proxy) fn note_gone(&mut self, index: usize, error: &io::Error) {
         let nobody_listens = matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound);
-        self.farm.servers[index].gone |= nobody_listens;
+        if nobody_listens {
+            self.farm.ledger.record(Event::Gone(index));
+        }
     }
 
     /// A server let somebody wait too long.
     fn server_silent(&mut self, index: usize) {
-        if self.farm.servers[index].is_up() {
+        if self.farm.is_up(index) {
             self.farm.servers[index].counters.timeouts += 1;
         }
         let cut_off = self.quarantine(index);
+        self.farm.ledger.record(Event::Down {
+            server: index,
+            drains: true,
+        });
         let timeout_ms = self.settings.timeout_ms;
         self.mark_down(
             index,
@@ -95,7 +106,6 @@ impl<N: Net> Proxy<N> {
             Health::Down { .. } | Health::Retired => return,
             Health::Up => {
                 server.counters.failures += u64::from(cause == Cause::Server);
-                server.epoch += 1;
                 let name = &server.name;
                 self.net.log(
                     Level::Warning,
@@ -115,7 +125,6 @@ impl<N: Net> Proxy<N> {
             probe_at_ms,
             pause_ms,
         };
-        server.confirmed = false;
         self.timers.set(Timer::Probe, probe_at_ms);
         self.break_off_resync(index, format_args!("server is down"));
         self.end_start();
@@ -123,7 +132,7 @@ impl<N: Net> Proxy<N> {
 
     /// Begins a link with a question that every memcached answers at once, and that tells which life it is in.
     pub(in crate::proxy) fn look_for(&mut self, index: usize) {
-        self.farm.servers[index].confirmed = false;
+        self.farm.ledger.record(Event::Asked(index));
         self.ask_for_life(index);
     }
 
@@ -140,9 +149,8 @@ impl<N: Net> Proxy<N> {
         self.end_start();
         self.resync_wanted = true;
         let until_ms = self.now_ms + DRAIN_MAX_MS;
-        let server = &mut self.farm.servers[index];
-        if reborn && server.is_up() {
-            let name = &server.name;
+        if reborn && self.farm.is_up(index) {
+            let name = &self.farm.servers[index].name;
             self.net.log(
                 Level::Warning,
                 format_args!("server {name} was restarted, and is empty"),
@@ -189,32 +197,32 @@ impl<N: Net> Proxy<N> {
         if self.waits_for_partners(index) {
             return;
         }
-        let missed = match std::mem::take(&mut self.farm.servers[index].missed) {
-            Missed::Nothing => 0,
-            Missed::Everything => {
+        let removed = match self.farm.rid(index) {
+            Rid::Everything => {
                 self.emptied(index, "server is flushed");
                 self.delayed_flush_forgotten(index);
                 self.ask(index, Purpose::Forget, 0, Request::flush());
-                let server = &mut self.farm.servers[index];
+                let name = &self.farm.servers[index].name;
                 self.net.log(
                     Level::Notice,
-                    format_args!(
-                        "server {} answers again; it is flushed, because it may hold what is old",
-                        server.name
-                    ),
+                    format_args!("server {name} answers again; it is flushed, because it may hold what is old"),
                 );
                 0
             }
-            Missed::Keys { keys, .. } => self.forget(index, keys),
+            Rid::Keys(keys) => {
+                for key in &keys {
+                    self.ask(index, Purpose::Forget, 0, Request::new(Verb::Delete, key));
+                }
+                keys.len()
+            }
         };
-        self.settle_what_others_missed(index);
         self.settle_later(index);
         let server = &mut self.farm.servers[index];
         if let Health::Rejoining { since_ms, .. } = server.health {
             let (name, away_ms) = (&server.name, self.now_ms - since_ms);
             let (s, ms) = (away_ms / 1000, away_ms % 1000);
-            let lacks = |lack: &Lack| !matches!(lack.what, Lacking::Keys(_));
-            let kept = if std::mem::take(&mut server.lost_memory) || server.lacks.iter().any(lacks) {
+            let lost_memory = std::mem::take(&mut server.lost_memory);
+            let kept = if lost_memory || self.farm.ledger.account(index).lacks_more_than_keys() {
                 "may lack items"
             } else {
                 "kept its items"
@@ -222,10 +230,10 @@ impl<N: Net> Proxy<N> {
             self.net.log(
                 Level::Notice,
                 format_args!(
-                    "server {name} is up again after {s}.{ms:03} s and {kept}; keys written without it and removed from it: {missed}"
+                    "server {name} is up again after {s}.{ms:03} s and {kept}; keys written without it and removed from it: {removed}"
                 ),
             );
-            server.health = Health::Up;
+            self.farm.returned(index);
         }
     }
 
@@ -242,87 +250,24 @@ impl<N: Net> Proxy<N> {
         };
         *step = Rejoining::Comparing { asked_ms };
         if begins {
-            let server = &self.farm.servers[index];
-            let depends = server.missed.is_undecided() || server.drained && server.missed.is_brought();
-            if !depends {
+            if !self.farm.ledger.waits_for_partners(index) {
                 return false;
             }
             for partner in self.farm.partners(index) {
-                if self.farm.servers[partner].is_up() {
+                if self.farm.is_up(partner) {
                     self.ask_for_life(partner);
                 }
             }
         }
         let silent = |&partner: &usize| {
-            let server = &self.farm.servers[partner];
-            server.is_up() && server.link.is_some_and(|link| self.links[link].asked_before(asked_ms))
+            let link = self.farm.servers[partner].link;
+            self.farm.is_up(partner) && link.is_some_and(|link| self.links[link].asked_before(asked_ms))
         };
         let waits = !self.lost.is_empty() || self.farm.partners(index).iter().any(silent);
         if waits {
             self.timers.set(Timer::Compare, now_ms + COMPARE_PAUSE_MS);
         }
         waits
-    }
-
-    /// Removes keys from a server, which then lacks those that its partners have. Returns how many.
-    ///
-    /// Where both servers of a key were gone before either had acknowledged a write, nobody was told of it, and the one
-    /// that returns first has the better claim: its copy stays, and it is the other that has missed the write. If both
-    /// were to forget, or the one that died with its memory were believed, the item would be lost while a copy lives. For
-    /// the same reason a server that hung keeps what it had been sent before and has done since, if its partner is lost.
-    fn forget(&mut self, index: usize, keys: BTreeMap<Box<[u8]>, Unacknowledged>) -> usize {
-        let mut lacking = BTreeMap::<usize, KeySet>::new();
-        let mut count = 0;
-        for (key, writes) in keys {
-            let partner = self.farm.partner(&key, index);
-            if let Some(partner) = partner {
-                let [here, there] = [index, partner].map(|server| &self.farm.servers[server]);
-                let filled = self.farm.is_filled(partner, index);
-                let alone = !there.is_up() || there.lacks(&key, index) > 0 && !filled;
-                let outcome = match alone && here.drained {
-                    true => writes.outcome_when_done(),
-                    false => writes.outcome(),
-                };
-                let better = match outcome {
-                    None => true,
-                    Some(Outcome::Settled) => false,
-                    // Its partner has been waited for. What was written since is made alike when that is answered.
-                    Some(Outcome::Pending | Outcome::Open) => alone,
-                };
-                let whole = match outcome {
-                    None => !here.is_suspect(partner),
-                    Some(_) => here.lacks(&key, partner) == 0 || here.is_filled_from(partner),
-                };
-                if better && whole {
-                    if outcome.is_some() && !there.is_up() {
-                        self.farm.servers[partner].miss(&key);
-                    }
-                    continue;
-                }
-            }
-            count += 1;
-            self.ask(index, Purpose::Forget, 0, Request::new(Verb::Delete, &key));
-            if let Some(partner) = partner {
-                self.farm.servers[partner].lacks_no_more(&key, index);
-                lacking.entry(partner).or_default().insert(key);
-            }
-        }
-        for (partner, keys) in lacking {
-            self.farm.servers[index].add_lack(partner, Lacking::Keys(keys));
-        }
-        count
-    }
-
-    /// A server that is there again, with what it held, is believed: what its partners have missed, they have missed for
-    /// good.
-    fn settle_what_others_missed(&mut self, index: usize) {
-        for partner in self.farm.partners(index) {
-            let mut missed = std::mem::take(&mut self.farm.servers[partner].missed);
-            let server = &self.farm.servers[index];
-            missed
-                .settle_where(|key| self.farm.partner(key, partner) == Some(index) && server.lacks(key, partner) == 0);
-            self.farm.servers[partner].missed = missed;
-        }
     }
 
     /// A removal of what was missed is done.
@@ -336,16 +281,14 @@ impl<N: Net> Proxy<N> {
 
     /// A removal did not come through: it is to be done when the server returns once more.
     pub(in crate::proxy) fn forget_lost(&mut self, index: usize, leg: &Leg) {
-        let missed = &mut self.farm.servers[index].missed;
-        match leg.sent.asked.question {
-            Question::Delete => missed.add(
-                leg.sent.key(),
-                Outcome::Settled,
-                false,
-                self.settings.limits.missed_bytes,
-            ),
-            _ => *missed = Missed::Everything,
-        }
+        self.farm.ledger.record(match leg.sent.asked.question {
+            Question::Delete => Event::NotRid {
+                server: index,
+                key: leg.sent.key(),
+                delivered: leg.delivered,
+            },
+            _ => Event::FlushMissed(index),
+        });
     }
 
     /// Does what is due: servers that let a request wait too long are down, and those that are down are looked for.
@@ -407,7 +350,9 @@ impl<N: Net> Proxy<N> {
                     ..
                 } => {
                     // Where nobody has answered for so long, nobody waits for what it may still hold.
-                    self.farm.servers[index].gone |= cause == Cause::Server && since_ms + GIVEN_UP_MS <= now_ms;
+                    if cause == Cause::Server && since_ms + GIVEN_UP_MS <= now_ms {
+                        self.farm.ledger.record(Event::Gone(index));
+                    }
                     self.timers.set(Timer::Probe, probe_at_ms);
                 }
                 Health::Retired => self.drain(index),
@@ -429,10 +374,11 @@ impl<N: Net> Proxy<N> {
                 } => self.rejoin(index),
                 Health::Up | Health::Rejoining { .. } => {}
             }
-            match self.farm.servers[index].settles_ms {
-                Some(settles_ms) if settles_ms <= now_ms => self.settled(index),
-                Some(settles_ms) => self.timers.set(Timer::Settle, settles_ms),
-                None => {}
+            if self.farm.ledger.account(index).is_settling() {
+                match self.farm.servers[index].settles_ms {
+                    settles_ms if settles_ms <= now_ms => self.settled(index),
+                    settles_ms => self.timers.set(Timer::Settle, settles_ms),
+                }
             }
         }
     }
@@ -464,7 +410,6 @@ impl<N: Net> Proxy<N> {
             // It was one of ours and has missed all that was written since.
             let was_retired = server.health == Health::Retired;
             if was_retired {
-                server.missed = Missed::Everything;
                 server.health = Health::Rejoining {
                     since_ms: self.now_ms,
                     pause_ms: PROBE_PAUSE_MIN_MS,
@@ -480,8 +425,13 @@ impl<N: Net> Proxy<N> {
         for server in &mut self.farm.servers {
             server.list_again();
         }
+        self.farm.ledger.record(Event::MayList);
         for (index, partner) in changes.gained {
-            self.farm.servers[index].add_lack(partner, Lacking::Suspect);
+            self.farm.ledger.record(Event::Lacks {
+                server: index,
+                from: partner,
+                what: Lacking::Suspect,
+            });
             self.settle_later(index);
         }
         self.break_off_resync_if_moved();

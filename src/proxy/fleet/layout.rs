@@ -35,6 +35,14 @@ impl Layout {
         self.owners_at(ring.start(hash), start, hash.is_on_ring())
     }
 
+    /// The other server that holds a key that a server holds.
+    pub fn partner(&self, key: &[u8], server: usize) -> Option<usize> {
+        match self.owners(KeyHash::of(self.distribution, key)) {
+            (primary, backup) if primary == server => backup,
+            (primary, backup) => backup.filter(|&backup| backup == server).map(|_| primary),
+        }
+    }
+
     /// The same for places on the rings: points by ketama, servers by modulo.
     fn owners_at(&self, on_primaries: usize, on_backups: usize, by_points: bool) -> Owners {
         let (ring, servers) = &self.primaries;

@@ -8,8 +8,9 @@
 use crate::protocol::server::answer::unsigned;
 use crate::protocol::text::dialect::Dialect;
 use crate::proxy::Proxy;
+use crate::proxy::fleet::ledger::{Event, Lacking};
 use crate::proxy::fleet::past::Holdings;
-use crate::proxy::fleet::server::{Health, Lacking};
+use crate::proxy::fleet::server::Health;
 use crate::proxy::fleet::unique::Tags;
 use crate::proxy::net::{Level, Net};
 use crate::proxy::timers::Timer;
@@ -153,22 +154,21 @@ impl<N: Net> Proxy<N> {
             pid: said.pid,
             started_s: said.time_s - said.uptime_s.unwrap_or(0),
         };
-        let again = !server.confirmed && server.acquaintance.is_left_behind(&said);
+        let again = !self.farm.ledger.account(index).is_confirmed() && server.acquaintance.is_left_behind(&said);
         server.acquaintance = Acquaintance::of(&said, self.now_ms);
-        server.confirmed = true;
-        server.gone = false;
         let before = server.life.replace(life);
-        if before == Some(life) && !again {
+        let anew = before != Some(life) || again;
+        self.farm.ledger.record(Event::Introduced { server: index, anew });
+        if !anew {
             return false;
         }
-        server.epoch += 1;
         server.holdings = said.holdings;
         server.is_version(said.version);
         self.learn_dialect();
         let server = &mut self.farm.servers[index];
         server.born_ms = said.uptime_s.map(|uptime_s| self.now_ms as i64 - uptime_s * 1000);
         server.tag = self.tags.give(&server.name, life, self.settings.limits.tags_remembered);
-        server.lost_memory = before.is_some() && !server.is_up();
+        server.lost_memory = before.is_some() && !self.farm.ledger.account(index).is_up();
         self.delayed_flush_forgotten(index);
         match before {
             Some(_) => self.emptied(index, "server was restarted"),
@@ -191,13 +191,11 @@ impl<N: Net> Proxy<N> {
     /// A server holds nothing any more, for the reason given: it lacks everything, and others lack nothing of it. It is to
     /// be filled by all its partners.
     pub(in crate::proxy) fn emptied(&mut self, index: usize, reason: &str) {
-        for server in &mut self.farm.servers {
-            server.lacks.retain(|lack| lack.from != index);
-        }
+        self.farm.ledger.record(Event::Emptied {
+            server: index,
+            partners: &self.farm.partners(index),
+        });
         self.break_off_resync(index, format_args!("{reason}"));
-        for partner in self.farm.partners(index) {
-            self.farm.servers[index].add_lack(partner, Lacking::Everything);
-        }
         self.settle_later(index);
     }
 
@@ -205,7 +203,8 @@ impl<N: Net> Proxy<N> {
     pub(in crate::proxy) fn settle_later(&mut self, index: usize) {
         if !self.farm.partners(index).is_empty() {
             let settles_ms = self.now_ms + SETTLE_MS + self.settings.timeout_ms.min(SETTLE_TIMEOUT_MAX_MS);
-            self.farm.servers[index].settles_ms = Some(settles_ms);
+            self.farm.ledger.record(Event::Settling(index));
+            self.farm.servers[index].settles_ms = settles_ms;
             self.farm.servers[index].is_whole_to_be_told = true;
             self.timers.set(Timer::Settle, settles_ms);
             self.resync_wanted = true;
@@ -237,7 +236,11 @@ impl<N: Net> Proxy<N> {
             } else {
                 (partner, index)
             };
-            self.farm.servers[younger].add_lack(older, Lacking::Everything);
+            self.farm.ledger.record(Event::Lacks {
+                server: younger,
+                from: older,
+                what: Lacking::Everything,
+            });
             self.settle_later(younger);
             let (young, old) = (&self.farm.servers[younger].name, &self.farm.servers[older].name);
             self.net.log(
@@ -253,11 +256,11 @@ impl<N: Net> Proxy<N> {
             .farm
             .partners(index)
             .iter()
-            .all(|&partner| self.farm.servers[partner].is_up());
+            .all(|&partner| self.farm.is_up(partner));
+        self.farm.ledger.record(Event::Settled(index));
+        let is_sound = self.farm.ledger.account(index).is_sound();
         let server = &mut self.farm.servers[index];
-        server.settles_ms = None;
-        server.lacks.retain(|lack| !lack.what.is_over());
-        if server.is_up() && server.is_warm() && partners_are_up && std::mem::take(&mut server.is_whole_to_be_told) {
+        if is_sound && partners_are_up && std::mem::take(&mut server.is_whole_to_be_told) {
             let name = &server.name;
             self.net.log(
                 Level::Notice,
@@ -270,8 +273,8 @@ impl<N: Net> Proxy<N> {
     /// Once all servers are known, or known not to be there, clients' requests may begin: before that nobody can say
     /// which of two servers to believe.
     pub(in crate::proxy) fn end_start(&mut self) {
-        let unknown = |server: &crate::proxy::fleet::server::Server| server.is_up() && !server.confirmed;
-        if !self.starting || self.farm.servers.iter().any(unknown) {
+        let unknown = |server: usize| self.farm.is_up(server) && !self.farm.is_confirmed(server);
+        if !self.starting || (0..self.farm.servers.len()).any(unknown) {
             return;
         }
         self.starting = false;

@@ -5,10 +5,8 @@ pub(in crate::proxy) mod farm;
 pub(in crate::proxy) mod flush;
 pub(in crate::proxy) mod health;
 pub(in crate::proxy) mod layout;
-#[allow(dead_code)] // what is believed moves in step by step
 pub(in crate::proxy) mod ledger;
 pub(in crate::proxy) mod life;
-pub(in crate::proxy) mod missed;
 pub(in crate::proxy) mod names;
 pub(in crate::proxy) mod past;
 pub(in crate::proxy) mod server;

@@ -18,8 +18,7 @@
 //! nothing; but more items than there were commands that can have stored one are of another life.
 
 use crate::proxy::Proxy;
-use crate::proxy::fleet::missed::Missed;
-use crate::proxy::fleet::server::Lacking;
+use crate::proxy::fleet::ledger::{Event, Lacking};
 use crate::proxy::net::{Level, Net};
 
 /// What a server has said of its items.
@@ -49,8 +48,10 @@ impl Holdings {
 impl<N: Net> Proxy<N> {
     /// This magent has seen all servers that are there: notes which, and what they hold.
     pub(in crate::proxy) fn note_who_is_there(&mut self) {
-        for server in &mut self.farm.servers {
-            server.items_at_start = (server.is_up() && server.confirmed).then_some(server.holdings.items);
+        for index in 0..self.farm.servers.len() {
+            let is_there = self.farm.is_up(index) && self.farm.is_confirmed(index);
+            let server = &mut self.farm.servers[index];
+            server.items_at_start = is_there.then_some(server.holdings.items);
         }
     }
 
@@ -76,12 +77,16 @@ impl<N: Net> Proxy<N> {
             Level::Warning,
             format_args!("server {name} was away when magent started, and may hold what is old"),
         );
-        if witnesses().any(|&partner| servers[partner].is_up()) {
-            self.farm.servers[index].missed = Missed::Everything;
+        let witnesses: Vec<usize> = witnesses().copied().collect();
+        if witnesses.iter().any(|&partner| self.farm.is_up(partner)) {
+            self.farm.ledger.record(Event::FlushMissed(index));
         } else {
-            let witnesses: Vec<usize> = witnesses().copied().collect();
-            for partner in witnesses {
-                self.farm.servers[index].add_lack(partner, Lacking::Suspect);
+            for from in witnesses {
+                self.farm.ledger.record(Event::Lacks {
+                    server: index,
+                    from,
+                    what: Lacking::Suspect,
+                });
             }
         }
         true
@@ -96,7 +101,11 @@ impl<N: Net> Proxy<N> {
             (false, true) if second.may_all_be_on(first.items) => (other, one),
             _ => return false,
         };
-        self.farm.servers[restored].add_lack(partner, Lacking::Suspect);
+        self.farm.ledger.record(Event::Lacks {
+            server: restored,
+            from: partner,
+            what: Lacking::Suspect,
+        });
         self.settle_later(restored);
         let (name, partner) = (&self.farm.servers[restored].name, &self.farm.servers[partner].name);
         self.net.log(

@@ -45,7 +45,7 @@ impl<N: Net> Proxy<N> {
             if self.farm.servers[server].health == Health::Retired {
                 continue;
             }
-            if self.farm.servers[server].is_up() {
+            if self.farm.is_up(server) {
                 let own = request.expiring(self.exptime_on(server, request.exptime));
                 self.ask(server, Purpose::Broadcast(server), id, own);
             } else if request.verb == Verb::FlushAll {
@@ -96,7 +96,7 @@ impl<N: Net> Proxy<N> {
         }
         self.flushes += 1;
         for server in 0..self.farm.servers.len() {
-            if self.farm.servers[server].is_up() {
+            if self.farm.is_up(server) {
                 self.ask(server, Purpose::Broadcast(server), id, Request::flush());
             }
         }

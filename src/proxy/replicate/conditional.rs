@@ -11,11 +11,11 @@ use crate::protocol::server::answer::Status;
 use crate::protocol::verb::Verb;
 use crate::proxy::Proxy;
 use crate::proxy::copier::repair::Waiting;
-use crate::proxy::fleet::missed::Outcome;
+use crate::proxy::fleet::ledger::{Absence, Ack, Decision, Event, Number, Partner, Receipt};
 use crate::proxy::fleet::unique;
 use crate::proxy::front::transaction::{NO_SERVER, Text, Work};
 use crate::proxy::net::Net;
-use crate::proxy::settings::Ack;
+use crate::proxy::settings;
 use crate::proxy::upstream::link::{Purpose, Side};
 use crate::proxy::upstream::message::{Held, Message};
 use std::collections::{HashMap, VecDeque};
@@ -60,16 +60,18 @@ pub struct Conditional {
     flushes: u64,
     /// Its partner was to decide, and was lost; whether it fell silent and had been sent this, so that it may do the same.
     failed_over: Option<bool>,
+    /// In the ledger: a new one each time that it is sent to the server that decides.
+    number: Number,
     stage: Stage,
 }
 
 #[derive(Clone)]
 enum Stage {
     Deciding,
-    /// The server that decides stored, and said this in this epoch of its own; its partner gets its copy.
-    Copying(Status, Text, u32),
+    /// The server that decides stored, and said this; its partner gets its copy.
+    Copying(Status, Text, Receipt),
     /// The partner refused the copy, or there was nothing to replace: what the partner had before must go.
-    Removing(Status, Text, u32),
+    Removing(Status, Text, Receipt),
 }
 
 impl<N: Net> Proxy<N> {
@@ -125,21 +127,20 @@ impl<N: Net> Proxy<N> {
     fn decide(&mut self, id: usize, message: Message<'_>, may_wait: bool, failed_over: Option<bool>) {
         let request = message.request;
         let place = self.farm.place(request.key);
-        let first = &self.farm.servers[place.first];
         // An add would store where there may be an item that nobody can see.
-        let unknown = request.verb == Verb::Add && self.farm.may_be_elsewhere(request.key, place.first);
-        if !first.is_up() || unknown {
+        let unknown = request.verb == Verb::Add && self.farm.absence(request.key, place.first) == Absence::PartnerAway;
+        if !self.farm.is_up(place.first) || unknown {
             self.answer(id, NO_SERVER);
             return self.release(request.key);
         }
         // Whether that one has just been started anew is not known: it would store, and somebody might see it.
-        if may_wait && request.verb == Verb::Add && place.second.is_some() && !first.confirmed {
+        if may_wait && request.verb == Verb::Add && place.second.is_some() && !self.farm.is_confirmed(place.first) {
             return self.put_off(id, message, failed_over);
         }
         let purpose = Purpose::Conditional(Side::First);
         let exptime = self.exptime_on(place.first, request.exptime);
         let held = if request.verb == Verb::Cas || exptime != request.exptime {
-            let number = unique::untagged(first.tag(), request.number);
+            let number = unique::untagged(self.farm.tag(place.first), request.number);
             let own = Request {
                 number,
                 exptime,
@@ -157,6 +158,7 @@ impl<N: Net> Proxy<N> {
             held,
             flushes: self.flushes,
             failed_over,
+            number: self.farm.ledger.begin(),
             stage: Stage::Deciding,
         });
     }
@@ -204,46 +206,42 @@ impl<N: Net> Proxy<N> {
                     conditional.verb() != Verb::Add && matches!(status, Status::NotStored | Status::NotFound);
                 let added = stored && conditional.verb() == Verb::Add;
                 let says_little = nothing_there || refused || added;
-                if says_little && self.farm.knows_less(&conditional.key(), conditional.servers.0) {
+                let absence = self.farm.absence(&conditional.key(), conditional.servers.0);
+                if says_little && absence != Absence::Proof {
                     if added {
                         // The server turned out to be empty after an add had failed over to it, or got the key by new
                         // settings.
                         self.take_back(&conditional);
                     }
-                    return match self.farm.may_be_elsewhere(&conditional.key(), conditional.servers.0) {
-                        true => self.conditional_failed(id, &conditional),
-                        false => self.decide_elsewhere(id, &conditional, conditional.failed_over),
+                    return match absence {
+                        Absence::PartnerAway => self.conditional_failed(id, &conditional),
+                        _ => self.decide_elsewhere(id, &conditional, conditional.failed_over),
                     };
-                }
-                if let (Some(second), Some(brought)) = (conditional.servers.1, conditional.failed_over) {
-                    if !self.farm.servers[second].is_up() {
-                        let key = conditional.key();
-                        let server = &mut self.farm.servers[second];
-                        server.missed_for_good(&key);
-                        if let Some(writes) = server.missed.of(&key).filter(|_| brought) {
-                            writes.stored_there = Some(stored);
-                        }
-                    }
                 }
                 let text = Text::new(line);
                 let flushed = conditional.flushes != self.flushes;
+                if let Some(missed_by) = conditional.servers.1.filter(|&second| !self.farm.is_up(second)) {
+                    self.farm.ledger.record(Event::Decided {
+                        write: conditional.number,
+                        key: &conditional.key(),
+                        missed_by,
+                        failed_over: conditional.failed_over,
+                        decision: match (stored, nothing_there, refused) {
+                            (true, ..) if flushed => Decision::Flushed,
+                            (true, ..) => Decision::Stored,
+                            (_, true, _) => Decision::NothingThere,
+                            (.., true) => Decision::Refused,
+                            _ => Decision::Unchanged,
+                        },
+                    });
+                    return self.conditional_over(id, &conditional, status, &text);
+                }
                 // What its partner did with it before that was lost is not known.
                 let refused_anew = refused && conditional.failed_over.is_some();
                 let concerns_second = stored && !flushed || nothing_there || refused_anew;
                 let Some(second) = conditional.servers.1.filter(|_| concerns_second) else {
                     return self.conditional_over(id, &conditional, status, &text);
                 };
-                if !self.farm.servers[second].is_up() {
-                    let key = conditional.key();
-                    let brought = conditional.failed_over == Some(true);
-                    match stored {
-                        true => self.farm.servers[second].miss_anew(&key, brought),
-                        // It has found nothing to replace either, or tells.
-                        false if brought && !refused => {}
-                        false => self.farm.servers[second].miss(&key),
-                    }
-                    return self.conditional_over(id, &conditional, status, &text);
-                }
                 if refused {
                     // It is back, and may have stored what is refused here.
                     let (key, reply) = (conditional.key(), Some(text));
@@ -254,23 +252,23 @@ impl<N: Net> Proxy<N> {
                     true => self.copy_to_second(id, second, &conditional),
                     false => self.remove_from_second(id, second, &conditional),
                 }
-                if self.settings.ack == Ack::Primary {
+                if self.settings.ack == settings::Ack::Primary {
                     self.answer(id, line);
                 }
-                let epoch = self.farm.servers[conditional.servers.0].epoch;
+                let receipt = self.farm.ledger.receipt(conditional.servers.0);
                 match stored {
-                    true => Stage::Copying(status, text, epoch),
-                    false => Stage::Removing(status, text, epoch),
+                    true => Stage::Copying(status, text, receipt),
+                    false => Stage::Removing(status, text, receipt),
                 }
             }
-            Stage::Copying(decided, text, epoch) if status != Status::Stored => {
+            Stage::Copying(decided, text, receipt) if status != Status::Stored => {
                 if let Some(second) = conditional.servers.1 {
                     if status == Status::Error {
                         self.note_refusal(second, line);
                     }
                     self.remove_from_second(id, second, &conditional);
                 }
-                Stage::Removing(decided, text, epoch)
+                Stage::Removing(decided, text, receipt)
             }
             Stage::Copying(decided, text, _) | Stage::Removing(decided, text, _) => {
                 return self.conditional_over(id, &conditional, decided, &text);
@@ -279,42 +277,55 @@ impl<N: Net> Proxy<N> {
         self.transactions[id].work = Work::Conditional(conditional);
     }
 
-    pub(in crate::proxy) fn conditional_lost(&mut self, id: usize, side: Side, brought: bool) {
+    pub(in crate::proxy) fn conditional_lost(&mut self, id: usize, side: Side, delivered: bool) {
         let conditional = self.take_conditional(id);
         let key = conditional.key();
         let (first, second) = conditional.servers;
+        let cut_off = |server: usize, partner: usize, is: Partner| Event::CutOff {
+            write: conditional.number,
+            key: &key,
+            server,
+            delivered,
+            partner,
+            is,
+        };
+        let Some(second) = second else {
+            return match &conditional.stage {
+                Stage::Deciding => self.conditional_failed(id, &conditional),
+                Stage::Copying(status, text, _) | Stage::Removing(status, text, _) => {
+                    self.conditional_over(id, &conditional, *status, text)
+                }
+            };
+        };
         match (side, conditional.stage.clone()) {
-            (Side::Second, Stage::Copying(status, text, epoch) | Stage::Removing(status, text, epoch)) => {
-                let Some(second) = second else {
-                    return self.conditional_over(id, &conditional, status, &text);
-                };
-                if self.transactions[id].answered || self.farm.servers[first].is_still(epoch) {
-                    self.farm.servers[second].miss_anew(&key, brought);
-                    self.conditional_over(id, &conditional, status, &text);
-                } else {
+            (Side::Second, Stage::Copying(status, text, receipt) | Stage::Removing(status, text, receipt)) => {
+                let receipt = Some(receipt).filter(|_| !self.transactions[id].answered);
+                let acked = Partner::Acked(receipt, Ack::WHOLE);
+                self.farm.ledger.record(cut_off(second, first, acked));
+                match receipt.is_none_or(|receipt| self.farm.ledger.holds(receipt)) {
+                    true => self.conditional_over(id, &conditional, status, &text),
                     // The server that decided was lost since, perhaps with its memory.
-                    self.farm.servers[second].miss_with(&key, Outcome::Open, brought);
-                    self.conditional_failed(id, &conditional);
+                    false => self.conditional_failed(id, &conditional),
                 }
             }
+            _ if !self.farm.is_up(second) => {
+                let delivered = conditional.failed_over == Some(true);
+                self.farm
+                    .ledger
+                    .record(cut_off(first, second, Partner::Missed { delivered }));
+                self.conditional_failed(id, &conditional);
+            }
+            _ if self.farm.absence(&key, second) == Absence::PartnerAway => {
+                self.farm.ledger.record(Event::LacksKey {
+                    server: second,
+                    from: first,
+                    key: &key,
+                });
+                self.conditional_failed(id, &conditional);
+            }
             _ => {
-                let Some(second) = second else {
-                    return self.conditional_failed(id, &conditional);
-                };
-                if !self.farm.servers[second].is_up() {
-                    // The server that was asked is the only one that may have it.
-                    if conditional.failed_over == Some(true) {
-                        self.farm.servers[second].missed.settle(&key, Outcome::Open, true);
-                    }
-                    self.farm.miss_for_now(second, &key, false);
-                    return self.conditional_failed(id, &conditional);
-                }
-                if self.farm.may_be_elsewhere(&key, second) {
-                    self.farm.servers[second].may_lack(&key, first);
-                    return self.conditional_failed(id, &conditional);
-                }
-                self.farm.miss_for_now(first, &key, brought);
-                self.decide_elsewhere(id, &conditional, Some(brought));
+                self.farm.ledger.record(cut_off(first, second, Partner::Asked));
+                self.decide_elsewhere(id, &conditional, Some(delivered));
             }
         }
     }

@@ -48,10 +48,7 @@ impl<N: Net> Proxy<N> {
             return;
         };
         let servers = [(place.first, Side::First), (second, Side::Second)];
-        let answers = |&(server, _): &(usize, Side)| {
-            let server = &self.farm.servers[server];
-            server.is_up() && server.has_meta
-        };
+        let answers = |&(server, _): &(usize, Side)| self.farm.is_up(server) && self.farm.servers[server].has_meta;
         if !servers.iter().all(answers) {
             return;
         }

@@ -13,6 +13,7 @@ use crate::protocol::server::key_list_bytes_max;
 use crate::protocol::text::refusal::TOO_LARGE;
 use crate::protocol::verb::Verb;
 use crate::proxy::Proxy;
+use crate::proxy::fleet::ledger::Absence;
 use crate::proxy::fleet::unique;
 use crate::proxy::front::transaction::{NO_SERVER, Work};
 use crate::proxy::net::Net;
@@ -145,7 +146,7 @@ impl<N: Net> Proxy<N> {
         {
             return self.start_portions(id, request);
         }
-        if !self.farm.servers[place.first].is_up() {
+        if !self.farm.is_up(place.first) {
             self.read_mut(id).failure = Some(NO_SERVER);
             return self.read_step(id);
         }
@@ -209,7 +210,7 @@ impl<N: Net> Proxy<N> {
             };
             let place = self.farm.place(key);
             let server = &self.farm.servers[place.first];
-            if !server.is_up() {
+            if !self.farm.is_up(place.first) {
                 self.read_mut(id).failure = Some(NO_SERVER);
                 continue;
             }
@@ -296,7 +297,7 @@ impl<N: Net> Proxy<N> {
         let mut used = 0;
         for (key, &slot) in wanted.keys.keys().zip(&wanted.slots) {
             let partner = self.farm.partner(key, server);
-            match partner.filter(|&partner| self.farm.servers[partner].is_up()) {
+            match partner.filter(|&partner| self.farm.is_up(partner)) {
                 Some(partner) if ask == Ask::AfterLoss => {
                     add_to_share(&mut shares, &mut used, (partner, ask), verb, key, slot);
                 }
@@ -312,7 +313,7 @@ impl<N: Net> Proxy<N> {
                     add_to_share(&mut shares, &mut used, target, verb, key, slot);
                 }
                 // A server that is alive and does not have the key: that is an answer, unless it was never filled.
-                None if ask == Ask::SecondAfterMiss && !self.farm.may_be_elsewhere(key, server) => {}
+                None if ask == Ask::SecondAfterMiss && self.farm.absence(key, server) != Absence::PartnerAway => {}
                 None => self.read_mut(id).failure = Some(NO_SERVER),
             }
         }
@@ -328,13 +329,12 @@ impl<N: Net> Proxy<N> {
     /// Whether a partner may have what a server does not. One that is only being filled, or may still have what another
     /// magent is about to remove from it, has nothing to add.
     fn is_worth_asking(&self, key: &[u8], server: usize, partner: usize) -> Worth {
-        let (here, there) = (&self.farm.servers[server], &self.farm.servers[partner]);
-        let unsure = here.lacks(key, partner) > 0 || here.doubt() > 0;
-        let sound = there.lacks(key, server) == 0 && there.doubt() == 0;
+        let unsure = !self.farm.ledger.certainty(key, server, partner).is_full();
+        let sound = self.farm.ledger.certainty(key, partner, server).is_full();
         // What the partner has while a write is on its way may be what the server asked first refused.
         let at_rest = !self.holds.is_held(key) && self.writes[usize::from(self.farm.place(key).bucket)] == 0;
         match (unsure, at_rest) {
-            (true, false) if here.is_up() => Worth::Later,
+            (true, false) if self.farm.is_up(server) => Worth::Later,
             (true, _) => Worth::Now,
             (false, true) if sound && self.settings.miss == Miss::Partner => Worth::Now,
             (false, _) => Worth::Never,
@@ -371,7 +371,7 @@ impl<N: Net> Proxy<N> {
     ) {
         let fallible = self.farm.has_backups();
         if fallible {
-            if let Some(line) = unique::tag_line(self.farm.servers[server].tag(), response.line) {
+            if let Some(line) = unique::tag_line(self.farm.tag(server), response.line) {
                 let tagged = self.pool.copy(&[&line, b"\r\n", &bytes[line_len..]]);
                 return self.pass_value(server, part, response.key, tagged.bytes(), None);
             }
@@ -440,7 +440,11 @@ impl<N: Net> Proxy<N> {
             missed.add(unanswered(leg, &read.slots));
             match ask {
                 Ask::First if self.read_mut(id).verb.is_get_and_touch() => {
-                    match missed.keys.keys().any(|key| self.farm.is_overruled(key, server)) {
+                    match missed
+                        .keys
+                        .keys()
+                        .any(|key| self.farm.absence(key, server) == Absence::AskPartner)
+                    {
                         // It was started anew, which was not known when it was asked.
                         true => self.ask_partners(id, server, &missed, Ask::AfterLoss),
                         false => self.touch_missed(id, server, missed.keys.keys()),
@@ -448,7 +452,11 @@ impl<N: Net> Proxy<N> {
                 }
                 Ask::First => self.ask_partners(id, server, &missed, Ask::SecondAfterMiss),
                 Ask::AfterLoss => {
-                    if missed.keys.keys().any(|key| self.farm.knows_less(key, server)) {
+                    if missed
+                        .keys
+                        .keys()
+                        .any(|key| self.farm.absence(key, server) != Absence::Proof)
+                    {
                         self.read_mut(id).failure = Some(NO_SERVER);
                     }
                 }
@@ -481,7 +489,7 @@ impl<N: Net> Proxy<N> {
                 let open = unanswered(leg, &self.read_mut(id).slots);
                 let elsewhere = open.keys.keys().any(|key| {
                     let first = self.farm.partner(key, server);
-                    first.is_some_and(|first| self.farm.may_be_elsewhere(key, first))
+                    first.is_some_and(|first| self.farm.absence(key, first) == Absence::PartnerAway)
                 });
                 if elsewhere {
                     self.read_mut(id).failure = Some(NO_SERVER);

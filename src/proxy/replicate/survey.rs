@@ -183,7 +183,7 @@ impl<N: Net> Proxy<N> {
         self.surveys.push(id);
         self.transactions[id].work = Work::Survey(Survey::new(topic, until_ms, self.settings.limits.survey_lines));
         for server in 0..self.farm.servers.len() {
-            if self.farm.servers[server].is_up() {
+            if self.farm.is_up(server) {
                 self.ask(server, Purpose::Survey, id, Request::new(Verb::Stats, topic.argument()));
             }
         }

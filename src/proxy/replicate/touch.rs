@@ -7,10 +7,10 @@ use crate::protocol::server::answer::Status;
 use crate::protocol::verb::Verb;
 use crate::proxy::Proxy;
 use crate::proxy::fleet::farm::Place;
-use crate::proxy::fleet::missed::Outcome;
+use crate::proxy::fleet::ledger::{Absence, Ack, Event, Partner};
 use crate::proxy::front::transaction::{NO_SERVER, Transaction, Work};
 use crate::proxy::net::Net;
-use crate::proxy::settings::Ack;
+use crate::proxy::settings;
 use crate::proxy::upstream::link::{Leg, Purpose};
 
 impl<N: Net> Proxy<N> {
@@ -19,18 +19,24 @@ impl<N: Net> Proxy<N> {
         let Some(second) = place.second.filter(|_| verb.is_get_and_touch()) else {
             return;
         };
-        if !self.farm.servers[second].is_up() {
+        if !self.farm.is_up(second) {
             // Where only that one may have it, it missed nothing: the client gets an error.
-            if !self.farm.may_be_elsewhere(key, place.first) {
-                self.farm.miss_for_now(second, key, false);
+            if self.farm.absence(key, place.first) != Absence::PartnerAway {
+                let write = self.farm.ledger.begin();
+                self.farm.ledger.record(Event::Unsent {
+                    write,
+                    key,
+                    server: second,
+                    partner: place.first,
+                });
             }
             return;
         }
         let touch = Request::new(Verb::Touch, key).expiring(self.exptime_on(second, exptime));
         let id = match self.settings.ack {
-            Ack::All => id,
+            settings::Ack::All => id,
             // Nobody waits for it.
-            Ack::Primary => self.transactions.insert(Transaction::new(None, true, 0)),
+            settings::Ack::Primary => self.transactions.insert(Transaction::new(None, true, 0)),
         };
         self.ask(second, Purpose::MirrorTouch, id, touch);
     }
@@ -43,11 +49,16 @@ impl<N: Net> Proxy<N> {
             _ => (true, false),
         };
         // One that finds something to touch where its partner did not has another item.
-        let brought = leg.delivered && (found || !touched);
+        let delivered = leg.delivered && (found || !touched);
         let key = leg.sent.key();
         match (status, self.farm.partner(key, server)) {
-            (None, _) if touched => self.farm.servers[server].miss_with(key, Outcome::Settled, brought),
-            (None, _) => self.farm.miss_for_now(server, key, brought),
+            (None, Some(_)) if touched => self.farm.ledger.record(Event::Missed {
+                server,
+                key,
+                delivered,
+                ack: Ack::ACKED,
+            }),
+            (None, Some(partner)) => self.touch_cut_off(key, (server, delivered), partner, Partner::Asked),
             (Some(Status::NotFound), Some(first)) => self.heal_if_room(first, server, key),
             _ => {}
         }
@@ -61,7 +72,7 @@ impl<N: Net> Proxy<N> {
     /// may be newer by now, so they are made what the first server has.
     pub(in crate::proxy) fn touch_missed(&mut self, id: usize, server: usize, keys: Keys<'_>) {
         for key in keys {
-            if self.farm.knows_less(key, server) {
+            if self.farm.absence(key, server) != Absence::Proof {
                 self.read_mut(id).failure = Some(NO_SERVER);
             } else if let Some(second) = self.farm.partner(key, server) {
                 self.heal_if_room(server, second, key);
@@ -76,14 +87,14 @@ impl<N: Net> Proxy<N> {
         (read.touched, read.touched_all) = (true, found);
         for key in leg.all_keys() {
             let partner = self.farm.partner(key, server);
-            let absent = |&partner: &usize| !self.farm.servers[partner].is_up();
-            if let Some(partner) = partner.filter(absent) {
-                if !self.farm.may_be_elsewhere(key, server) {
-                    let partner = &mut self.farm.servers[partner];
-                    partner.missed_for_good(key);
-                    if !found && partner.missed.of(key).is_some_and(|writes| writes.brought.is_some()) {
-                        partner.miss(key);
-                    }
+            let absent = |&partner: &usize| !self.farm.is_up(partner);
+            if let Some(missed_by) = partner.filter(absent) {
+                if self.farm.absence(key, server) != Absence::PartnerAway {
+                    self.farm.ledger.record(Event::Changed {
+                        key,
+                        missed_by,
+                        alike: found,
+                    });
                 }
             }
         }
@@ -93,17 +104,34 @@ impl<N: Net> Proxy<N> {
     pub(in crate::proxy) fn miss_touch(&mut self, id: usize, server: usize, keys: Keys<'_>) {
         if self.read_mut(id).verb.is_get_and_touch() {
             for key in keys {
+                let Some(partner) = self.farm.partner(key, server) else {
+                    continue;
+                };
                 // Where only this one may have it, the client gets an error, and it is the truth when it returns.
-                match self.farm.partner(key, server) {
-                    Some(partner) if self.farm.may_be_elsewhere(key, partner) => {
-                        self.farm.servers[partner].may_lack(key, server);
-                    }
-                    // Of the two, the one that was not there to be asked has missed more.
-                    Some(partner) if !self.farm.servers[partner].is_up() => self.farm.miss_for_now(partner, key, false),
-                    Some(_) => self.farm.miss_for_now(server, key, false),
-                    None => {}
+                if self.farm.absence(key, partner) == Absence::PartnerAway {
+                    let (server, from) = (partner, server);
+                    self.farm.ledger.record(Event::LacksKey { server, from, key });
+                    continue;
                 }
+                // Of the two, the one that was not there to be asked has missed more.
+                let is = match self.farm.is_up(partner) {
+                    true => Partner::Asked,
+                    false => Partner::Missed { delivered: false },
+                };
+                self.touch_cut_off(key, (server, false), partner, is);
             }
         }
+    }
+
+    fn touch_cut_off(&mut self, key: &[u8], (server, delivered): (usize, bool), partner: usize, is: Partner) {
+        let write = self.farm.ledger.begin();
+        self.farm.ledger.record(Event::CutOff {
+            write,
+            key,
+            server,
+            delivered,
+            partner,
+            is,
+        });
     }
 }

@@ -12,11 +12,11 @@ use crate::protocol::verb::Verb;
 use crate::proxy::Proxy;
 use crate::proxy::copier::repair::Waiting;
 use crate::proxy::fleet::farm::Place;
-use crate::proxy::fleet::missed::Outcome;
+use crate::proxy::fleet::ledger::{Absence, Ack, Event, Fate, Lacks, Number, Partner, Receipt};
 use crate::proxy::front::transaction::{NO_SERVER, Text, Work};
 use crate::proxy::net::Net;
 use crate::proxy::replicate::padding::Sizes;
-use crate::proxy::settings::Ack;
+use crate::proxy::settings;
 use crate::proxy::statistics::Statistics;
 use crate::proxy::upstream::link::{Purpose, Side};
 use crate::proxy::upstream::message::{Message, Sent};
@@ -29,7 +29,7 @@ enum Copy {
     Answered(Status, Text),
     Lost {
         /// It lay in the server's socket when that fell silent.
-        brought: bool,
+        delivered: bool,
     },
 }
 
@@ -51,11 +51,16 @@ impl Copy {
             .is_some_and(|(status, _)| status != Status::Error && (verb == Verb::Delete || !is_negative(status)))
     }
 
-    /// What this answer means to a partner that missed the write. What the client did wrong changed nothing.
-    fn outcome(&self) -> Outcome {
-        match self.answer() {
-            Some((Status::Error, text)) if text.starts_with(b"CLIENT_ERROR") => Outcome::Open,
-            _ => Outcome::Settled,
+    /// What this answer means to a partner that missed the write. What the client did wrong changed nothing (R6).
+    fn ack(&self, verb: Verb) -> Ack {
+        let fate = match self.answer() {
+            Some((Status::Error, text)) if text.starts_with(b"CLIENT_ERROR") => Fate::Unacked,
+            _ => Fate::Acked,
+        };
+        Ack {
+            fate,
+            alike: self.is_done_alike(verb),
+            whole: matches!(verb, Verb::Set | Verb::Delete),
         }
     }
 }
@@ -67,8 +72,10 @@ pub struct Write {
     bucket: u8,
     first: Copy,
     second: Copy,
-    /// The epoch of the server that answered last.
-    epoch: u32,
+    /// Of the server that answered last.
+    receipt: Option<Receipt>,
+    /// In the ledger.
+    number: Number,
     /// That it is not on the first may only mean that the second, which cannot be reached, has it.
     elsewhere: bool,
     /// Its key; kept where a second copy makes it worth knowing.
@@ -111,15 +118,16 @@ impl<N: Net> Proxy<N> {
     pub(in crate::proxy) fn write_both(&mut self, id: usize, message: Message<'_>, reply: Option<&'static [u8]>) {
         let (verb, key) = (message.request.verb, message.request.key);
         let place = self.farm.place(key);
-        let up = |server: &usize| self.farm.servers[*server].is_up();
+        let up = |server: &usize| self.farm.is_up(*server);
         let first = Some(place.first).filter(up);
         let second = place.second.filter(up);
         if first.is_none() {
             return self.answer(id, NO_SERVER);
         }
-        let elsewhere = verb != Verb::Set && self.farm.may_be_elsewhere(key, place.first);
+        let elsewhere = verb != Verb::Set && self.farm.absence(key, place.first) == Absence::PartnerAway;
+        let number = self.farm.ledger.begin();
         if !elsewhere {
-            self.note_absent(place, key);
+            self.note_absent(number, place, key);
         }
         let state = |server: Option<usize>| if server.is_some() { Copy::Pending } else { Copy::Absent };
         self.transactions[id].work = Work::Write(Write {
@@ -128,7 +136,8 @@ impl<N: Net> Proxy<N> {
             bucket: place.bucket,
             first: state(first),
             second: state(second),
-            epoch: 0,
+            receipt: None,
+            number,
             elsewhere,
             key: None,
             reply,
@@ -165,9 +174,9 @@ impl<N: Net> Proxy<N> {
         self.write_copy(id, side, Copy::Answered(status, Text::new(line)));
     }
 
-    pub(in crate::proxy) fn write_lost(&mut self, id: usize, side: Side, brought: bool) {
-        self.note_missed(id, side, brought);
-        self.write_copy(id, side, Copy::Lost { brought });
+    pub(in crate::proxy) fn write_lost(&mut self, id: usize, side: Side, delivered: bool) {
+        self.note_missed(id, side, delivered);
+        self.write_copy(id, side, Copy::Lost { delivered });
     }
 
     fn write_copy(&mut self, id: usize, side: Side, copy: Copy) {
@@ -186,33 +195,40 @@ impl<N: Net> Proxy<N> {
             }
         };
         if let Some(server) = server.filter(|_| answered) {
-            let epoch = std::mem::replace(&mut write.epoch, self.farm.servers[server].epoch);
+            let before = write.receipt.replace(self.farm.ledger.receipt(server));
             if side == Side::Second {
-                self.doubt_absence(id, epoch);
+                self.doubt_absence(id, before);
             }
             self.settle_missed(id, side);
         }
         self.write_step(id);
     }
 
-    /// The first server answered in this epoch of its own that it does not have the key, and was lost since; the second has
-    /// the key, and now says what it did with it. Nothing is left of what the first said, and whoever reads sees what the
-    /// second has: so the second's answer is the reply, as if the first had been lost a moment earlier.
-    fn doubt_absence(&mut self, id: usize, epoch: u32) {
+    /// The first server answered that it does not have the key, and was lost since; the second has the key, and now says what
+    /// it did with it. Nothing is left of what the first said, and whoever reads sees what the second has: so the second's
+    /// answer is the reply, as if the first had been lost a moment earlier (R27).
+    fn doubt_absence(&mut self, id: usize, absence: Option<Receipt>) {
         let told = self.transactions[id].answered;
         let Work::Write(write) = &mut self.transactions[id].work else {
             return;
         };
         let negative = |copy: &Copy| copy.answer().is_some_and(|(status, _)| is_negative(status));
         let first = write.servers.0;
-        if told || !negative(&write.first) || negative(&write.second) || self.farm.servers[first].is_still(epoch) {
+        let holds = absence.is_some_and(|receipt| self.farm.ledger.holds(receipt));
+        if told || !negative(&write.first) || negative(&write.second) || holds {
             return;
         }
-        write.first = Copy::Lost { brought: false };
-        if !self.farm.servers[first].is_up()
-            && let Some(key) = &write.key
-        {
-            self.farm.miss_for_now(first, key.bytes(), false);
+        write.first = Copy::Lost { delivered: false };
+        let key = write.key.as_ref().map(|key| key.bytes());
+        if let (false, Some(key), Some(partner)) = (self.farm.is_up(first), key, write.servers.1) {
+            self.farm.ledger.record(Event::CutOff {
+                write: write.number,
+                key,
+                server: first,
+                delivered: false,
+                partner,
+                is: Partner::Asked,
+            });
         }
     }
 
@@ -223,7 +239,8 @@ impl<N: Net> Proxy<N> {
         };
         let all = !write.first.is_pending() && !write.second.is_pending() && !write.sizes.are_pending();
         let first_answered = write.first.answer().is_some();
-        let enough = all || (self.settings.ack == Ack::Primary && first_answered && !self.is_overruled(write));
+        let enough =
+            all || (self.settings.ack == settings::Ack::Primary && first_answered && !self.is_overruled(write));
         if !enough {
             return;
         }
@@ -263,7 +280,7 @@ impl<N: Net> Proxy<N> {
         let negative = write.first.answer().is_some_and(|(status, _)| is_negative(status));
         negative
             && !matches!(write.second, Copy::Absent | Copy::Lost { .. })
-            && self.farm.is_overruled(key.bytes(), write.servers.0)
+            && self.farm.absence(key.bytes(), write.servers.0) == Absence::AskPartner
     }
 
     /// Answers by the server that decides, or by the only one that said anything.
@@ -280,19 +297,28 @@ impl<N: Net> Proxy<N> {
             let key = key.bytes();
             if is_negative(status) && write.elsewhere {
                 // It says no more than that the key is not here.
-                self.farm.servers[here].may_lack(key, there);
+                self.farm.ledger.record(Event::LacksKey {
+                    server: here,
+                    from: there,
+                    key,
+                });
                 return self.answer(id, NO_SERVER);
             }
-            if !is_negative(status) && copy.outcome() == Outcome::Settled {
-                if self.farm.servers[there].is_up() {
+            let ack = copy.ack(write.verb);
+            if !is_negative(status) && ack.fate == Fate::Acked {
+                if self.farm.is_up(there) {
                     // It has come back meanwhile, without this write, and may have been filled without it.
                     write.count(&mut self.statistics, status);
                     let reply = Some(Text::new(write.told(text)));
                     return self.heal(here, there, key, Some(Waiting { write: id, reply }));
                 }
                 if write.elsewhere {
-                    let brought = matches!(other, Copy::Lost { brought: true }) && copy.is_done_alike(write.verb);
-                    self.farm.servers[there].miss_with(key, Outcome::Settled, brought);
+                    self.farm.ledger.record(Event::Missed {
+                        server: there,
+                        key,
+                        delivered: matches!(other, Copy::Lost { delivered: true }),
+                        ack: Ack { whole: false, ..ack },
+                    });
                 }
             }
         }
@@ -314,7 +340,7 @@ impl<N: Net> Proxy<N> {
             return false;
         }
         let key = key.bytes();
-        let cold = self.farm.servers[second].lacks(key, first) > 0;
+        let cold = self.farm.ledger.lacks(key, second, first) != Lacks::Nothing;
         if cold && is_negative(answer.0) {
             return false; // it is not there yet, and will be copied
         }
@@ -328,7 +354,7 @@ impl<N: Net> Proxy<N> {
     }
 
     /// A leg was cut off: its server has missed the write, unless it is the only one that may have it.
-    fn note_missed(&mut self, id: usize, side: Side, brought: bool) {
+    fn note_missed(&mut self, id: usize, side: Side, delivered: bool) {
         let told = self.transactions[id].answered;
         let Work::Write(write) = &mut self.transactions[id].work else {
             return;
@@ -340,37 +366,36 @@ impl<N: Net> Proxy<N> {
             Side::First => (first, second, &mut write.second),
             Side::Second => (second, first, &mut write.first),
         };
-        let (missed, known, brought) = match partners_copy {
-            Copy::Pending => (lost, None, brought),
-            Copy::Answered(..) if told || self.farm.servers[partner].is_still(write.epoch) => {
-                let alike = partners_copy.is_done_alike(write.verb);
-                (lost, Some(partners_copy.outcome()), brought && alike)
-            }
-            // It acknowledged, and was lost since, perhaps with its memory: that is no acknowledgement.
+        let is = match partners_copy {
+            Copy::Pending => Partner::Asked,
             Copy::Answered(..) => {
-                *partners_copy = Copy::Lost { brought: false };
-                (lost, Some(Outcome::Open), brought)
+                let receipt = write.receipt.filter(|_| !told);
+                let ack = partners_copy.ack(write.verb);
+                if receipt.is_some_and(|receipt| !self.farm.ledger.holds(receipt)) {
+                    // It acknowledged, and was lost since, perhaps with its memory: that is no acknowledgement (R3).
+                    *partners_copy = Copy::Lost { delivered: false };
+                }
+                Partner::Acked(receipt, ack)
             }
-            // It has come back since, without this.
-            Copy::Absent | Copy::Lost { .. } if self.farm.servers[partner].is_up() => {
-                (lost, Some(Outcome::Open), brought)
-            }
-            Copy::Absent => (partner, None, false),
-            Copy::Lost { brought } => (partner, None, *brought),
+            Copy::Absent => Partner::Missed { delivered: false },
+            Copy::Lost { delivered } => Partner::Missed { delivered: *delivered },
         };
         let key = key.bytes();
         // A partner that was never filled with it cannot tell whether it was there; see what it says.
-        if write.verb != Verb::Set && missed == lost && self.farm.servers[partner].lacks(key, lost) > 0 {
+        let is_the_only_one = matches!(is, Partner::Missed { .. }) && !self.farm.is_up(partner);
+        let unsure = self.farm.ledger.lacks(key, partner, lost) != Lacks::Nothing;
+        if write.verb != Verb::Set && !is_the_only_one && unsure {
             write.elsewhere = true;
             return;
         }
-        match known {
-            Some(Outcome::Settled) if matches!(write.verb, Verb::Set | Verb::Delete) => {
-                self.farm.servers[missed].miss_anew(key, brought);
-            }
-            Some(outcome) => self.farm.servers[missed].miss_with(key, outcome, brought),
-            None => self.farm.miss_for_now(missed, key, brought),
-        }
+        self.farm.ledger.record(Event::CutOff {
+            write: write.number,
+            key,
+            server: lost,
+            delivered,
+            partner,
+            is,
+        });
     }
 
     /// A server answered: if its partner did not get the write, it has missed it for good, unless it was none.
@@ -385,30 +410,36 @@ impl<N: Net> Proxy<N> {
             Side::First => (&write.first, first, second, &write.second),
             Side::Second => (&write.second, second, first, &write.first),
         };
-        let brought = match partners_copy {
+        let delivered = match partners_copy {
             Copy::Absent => false,
-            Copy::Lost { brought } => *brought,
+            Copy::Lost { delivered } => *delivered,
             Copy::Pending | Copy::Answered(..) => return,
         };
         let key = key.bytes();
         // Where the item may be elsewhere, what this one says is not the last word; nor if it turned out only now that it
         // was started anew.
         let here = copy.answer().is_some_and(|(status, _)| !is_negative(status));
-        write.elsewhere |= !here && self.farm.may_be_elsewhere(key, server);
-        let outcome = if write.elsewhere { Outcome::Open } else { copy.outcome() };
-        let missed = &mut self.farm.servers[partner].missed;
-        let noted = missed.settle(key, outcome, brought);
-        if noted && brought && outcome == Outcome::Settled && !copy.is_done_alike(write.verb) {
-            missed.add(key, outcome, false, self.settings.limits.missed_bytes);
-        }
+        write.elsewhere |= !here && self.farm.absence(key, server) == Absence::PartnerAway;
+        let ack = copy.ack(write.verb);
+        let fate = if write.elsewhere { Fate::Unacked } else { ack.fate };
+        self.farm.ledger.record(Event::Acked {
+            write: write.number,
+            key,
+            missed_by: partner,
+            delivered,
+            ack: Ack { fate, ..ack },
+        });
     }
 
     /// The partner was down when the write was sent.
-    fn note_absent(&mut self, place: Place, key: &[u8]) {
-        if let Some(second) = place.second {
-            if !self.farm.servers[second].is_up() {
-                self.farm.miss_for_now(second, key, false);
-            }
+    fn note_absent(&mut self, write: Number, place: Place, key: &[u8]) {
+        if let Some(server) = place.second.filter(|&second| !self.farm.is_up(second)) {
+            self.farm.ledger.record(Event::Unsent {
+                write,
+                key,
+                server,
+                partner: place.first,
+            });
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::protocol::server::encode::{Words, encode};
 use crate::protocol::server::shown;
 use crate::protocol::{LINE_END, find_newline};
 use crate::proxy::Proxy;
+use crate::proxy::fleet::ledger::Event;
 use crate::proxy::front::transaction::Work;
 use crate::proxy::net::{Net, Readiness, Token};
 use crate::proxy::timers::Timer;
@@ -131,8 +132,9 @@ impl<N: Net> Proxy<N> {
             // Not connected yet: an event says when.
             Err(error) if error.kind() == ErrorKind::NotConnected => link.outgoing = Outgoing::Blocked,
             Err(error) => {
-                self.note_gone(self.links[index].server, &error);
+                let server = self.links[index].server;
                 self.link_failed(index, format_args!("{}", Reason(&error)));
+                self.note_gone(server, &error);
             }
         }
     }
@@ -200,8 +202,9 @@ impl<N: Net> Proxy<N> {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => {
-                    self.note_gone(self.links[index].server, &error);
-                    return self.link_ended(index, format_args!("{}", Reason(&error)));
+                    let server = self.links[index].server;
+                    self.link_ended(index, format_args!("{}", Reason(&error)));
+                    return self.note_gone(server, &error);
                 }
             }
         }
@@ -213,7 +216,7 @@ impl<N: Net> Proxy<N> {
     fn link_ended(&mut self, index: usize, reason: fmt::Arguments<'_>) {
         let link = &self.links[index];
         let (server, idle) = (link.server, link.pending.is_empty());
-        if !idle || link.quarantined || !self.farm.servers[server].is_up() {
+        if !idle || link.quarantined || !self.farm.is_up(server) {
             return self.link_failed(index, reason);
         }
         if self.farm.servers[server].link == Some(index) {
@@ -296,9 +299,9 @@ impl<N: Net> Proxy<N> {
         if !goes_on {
             link.progressed(self.now_ms);
         }
-        let server = &mut self.farm.servers[link.server];
-        if server.confirmed {
-            server.acquaintance.heard_ms = self.now_ms;
+        let server = link.server;
+        if self.farm.is_confirmed(server) {
+            self.farm.servers[server].acquaintance.heard_ms = self.now_ms;
         }
         Ok(())
     }
@@ -467,13 +470,14 @@ impl<N: Net> Proxy<N> {
             Purpose::Probe => return self.probe_answered(server, &leg, status),
             Purpose::Forget => return self.forget_answered(server, &leg, status),
             Purpose::GivenUp { fails_over } => {
-                let server = &mut self.farm.servers[server];
                 // What a failure of its own has left behind is not known.
-                server.drained &= !line.starts_with(b"SERVER_ERROR");
+                if line.starts_with(b"SERVER_ERROR") {
+                    self.farm.ledger.record(Event::NotDrained(server));
+                }
                 if fails_over {
-                    if let Some(writes) = server.missed.of(leg.sent.key()) {
-                        writes.stored_here = Some(status == Status::Stored);
-                    }
+                    let key = leg.sent.key();
+                    let stored = status == Status::Stored;
+                    self.farm.ledger.record(Event::Ran { server, key, stored });
                 }
             }
         }

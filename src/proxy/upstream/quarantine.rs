@@ -11,6 +11,7 @@
 //! copy the last one, and it stays; so what a server missed is told by whether it was brought there before, or never sent.
 
 use crate::proxy::Proxy;
+use crate::proxy::fleet::ledger::Event;
 use crate::proxy::fleet::server::{Health, Rejoining};
 use crate::proxy::net::Net;
 use crate::proxy::upstream::link::{Leg, Outgoing, Purpose};
@@ -19,9 +20,6 @@ impl<N: Net> Proxy<N> {
     /// Puts the link of a server that fell silent in quarantine; all that waited on it fails over. Returns how many requests
     /// those were.
     pub(in crate::proxy) fn quarantine(&mut self, server: usize) -> usize {
-        if self.farm.servers[server].is_up() {
-            self.farm.servers[server].drained = true;
-        }
         let Some(index) = self.farm.servers[server].link.take() else {
             return 0;
         };
@@ -55,9 +53,11 @@ impl<N: Net> Proxy<N> {
     pub(in crate::proxy) fn quarantine_over(&mut self, index: usize) {
         let link = self.links.remove(index);
         self.net.close(link.socket);
+        if !link.pending.is_empty() {
+            self.farm.ledger.record(Event::NotDrained(link.server));
+        }
         let server = &mut self.farm.servers[link.server];
-        server.drained &= link.pending.is_empty();
-        server.quarantined.retain(|&other| other != index);
+        server.quarantined.retain(|&stale| stale != index);
         let waited_for = matches!(
             server.health,
             Health::Rejoining {
@@ -75,7 +75,7 @@ impl<N: Net> Proxy<N> {
         for index in std::mem::take(&mut self.farm.servers[server].quarantined) {
             let link = self.links.remove(index);
             self.net.close(link.socket);
-            self.farm.servers[server].drained = false;
+            self.farm.ledger.record(Event::NotDrained(server));
         }
     }
 }

@@ -27,6 +27,8 @@ pub struct Account {
     /// It has returned so lately that others may still have something to remove from it.
     pub(super) is_settling: bool,
     pub(super) missed: Missed,
+    /// How many writes it has missed, for `stats`.
+    pub(super) misses: u64,
     /// A partner at most once.
     pub(super) lacks: Vec<Lack>,
 }
@@ -40,6 +42,7 @@ impl Default for Account {
             is_confirmed: false,
             is_settling: false,
             missed: Missed::Nothing,
+            misses: 0,
             lacks: Vec::new(),
         }
     }
@@ -66,9 +69,18 @@ impl Account {
         self.is_settling
     }
 
+    pub fn misses(&self) -> u64 {
+        self.misses
+    }
+
     /// Whether it lacks nothing, and nobody has anything to remove from it.
     pub fn is_whole(&self) -> bool {
         self.lacks.is_empty() && !self.is_settling
+    }
+
+    /// Whether its word is the truth, whatever the key and its partner.
+    pub fn is_sound(&self) -> bool {
+        self.is_up() && self.is_confirmed && self.is_whole()
     }
 
     /// Whether it may lack more than a few keys.
@@ -98,11 +110,18 @@ impl Account {
     /// One that is away already goes on being so.
     pub(super) fn goes_away(&mut self, drains: bool) {
         if self.is_up() {
-            self.epoch += 1;
+            self.is_put_away();
             let (drained, gone) = (drains, false);
             self.presence = Presence::Away { drained, gone };
         }
         self.is_confirmed = false;
+    }
+
+    /// Nothing is asked of it any more, though it goes on answering what it was.
+    pub(super) fn is_put_away(&mut self) {
+        self.epoch += 1;
+        let (drained, gone) = (false, false);
+        self.presence = Presence::Away { drained, gone };
     }
 
     pub(super) fn will_not_drain(&mut self) {

@@ -140,6 +140,12 @@ pub enum Event<'a> {
     MayList,
     /// The configuration does not name it any more.
     Unnamed(usize),
+    /// It may still have what it was told to remove.
+    NotRid {
+        server: usize,
+        key: &'a [u8],
+        delivered: bool,
+    },
 
     /// A write begins while a server is away; its partner is asked alone.
     Unsent {

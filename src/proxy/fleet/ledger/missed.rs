@@ -100,7 +100,7 @@ impl Writes {
             return;
         }
         self.delivered_acked = true;
-        if ack.whole && self.undelivered_acked < write {
+        if ack.whole && self.undelivered_acked <= write {
             self.undelivered_acked = Number::default();
             self.undelivered_unacked = false;
         }

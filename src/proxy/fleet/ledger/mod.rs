@@ -50,6 +50,7 @@ pub(in crate::proxy) mod missed;
 #[cfg(test)]
 mod tests;
 
+use crate::proxy::limits::Limits;
 use account::{Account, Presence};
 pub use event::{Absence, Ack, Belief, Decision, Event, Number, Partner, Receipt, Rid};
 pub use lacking::{Certainty, Lacking, Lacks};
@@ -60,16 +61,18 @@ pub struct Ledger {
     servers: Vec<Account>,
     /// The last number that was given.
     last: Number,
-    /// Bytes of keys that are remembered of one server as missed, or as lacking from one partner.
-    bytes_max: usize,
+    /// Bytes of keys that are remembered of one server as missed, and as lacking from one partner.
+    missed_bytes_max: usize,
+    lacking_bytes_max: usize,
 }
 
 impl Ledger {
-    pub fn new(bytes_max: usize) -> Self {
+    pub fn new(limits: &Limits) -> Self {
         Self {
             servers: Vec::new(),
             last: Number::default(),
-            bytes_max,
+            missed_bytes_max: limits.missed_bytes,
+            lacking_bytes_max: limits.lacking_bytes,
         }
     }
 
@@ -77,6 +80,11 @@ impl Ledger {
     pub fn add_server(&mut self) -> usize {
         self.servers.push(Account::default());
         self.servers.len() - 1
+    }
+
+    /// How many accounts there are.
+    pub fn len(&self) -> usize {
+        self.servers.len()
     }
 
     /// The number of a write that begins. It may be sent to a server once by this number.
@@ -87,6 +95,11 @@ impl Ledger {
 
     pub fn account(&self, server: usize) -> &Account {
         &self.servers[server]
+    }
+
+    /// Counts the writes that servers missed from 0 again.
+    pub fn count_anew(&mut self) {
+        self.servers.iter_mut().for_each(|account| account.misses = 0);
     }
 
     /// What an acknowledgement that this server gives now is worth later.
@@ -137,12 +150,28 @@ impl Ledger {
         }
     }
 
-    /// What it says that a server, which is there, does not have a key (R4).
+    /// What it proves that a server says it does not have a key (R4). One that has gone since said so while it was there.
     pub fn absence(&self, key: &[u8], server: usize, partner: usize) -> Absence {
-        match self.believe(key, server, Some(partner)) {
-            Belief::One(believed) if believed == partner => Absence::AskPartner,
-            Belief::Unknown(_) => Absence::PartnerAway,
-            Belief::One(_) | Belief::Either => Absence::Proof,
+        match self.servers[partner].is_up() {
+            true if self.lacks(key, server, partner) < self.lacks(key, partner, server) => Absence::AskPartner,
+            true => Absence::Proof,
+            false => match self.believe_alone(key, server, partner) {
+                Belief::Unknown(_) => Absence::PartnerAway,
+                Belief::One(_) | Belief::Either => Absence::Proof,
+            },
+        }
+    }
+
+    /// The server that is asked first for a key that `one` and `other` hold: `one`, unless the other's word counts and it
+    /// is there.
+    pub fn asked_first(&self, key: &[u8], one: usize, other: usize) -> usize {
+        if self.servers[one].is_sound() {
+            return one; // mostly
+        }
+        match self.believe(key, one, Some(other)) {
+            Belief::One(server) => server,
+            Belief::Unknown(away) if away == one && self.servers[other].is_up() => other,
+            Belief::Unknown(_) | Belief::Either => one,
         }
     }
 
@@ -210,7 +239,7 @@ impl Ledger {
         }
         for key in &rid {
             if let Some(partner) = partner_of(key) {
-                self.servers[server].add_key_lacking(partner, key, self.bytes_max);
+                self.servers[server].add_key_lacking(partner, key, self.lacking_bytes_max);
             }
         }
         Rid::Keys(rid)
@@ -264,14 +293,15 @@ impl Ledger {
             Event::Settling(server) => self.servers[server].is_settling = true,
             Event::Settled(server) => self.servers[server].settled(),
             Event::FlushMissed(server) => self.servers[server].missed = Missed::Everything,
-            Event::Lacks { server, from, what } => self.servers[server].add_lack(from, what, self.bytes_max),
+            Event::Lacks { server, from, what } => self.servers[server].add_lack(from, what, self.lacking_bytes_max),
             Event::LacksKey { server, from, key } => {
-                self.servers[server].add_key_lacking(from, key, self.bytes_max);
+                self.servers[server].add_key_lacking(from, key, self.lacking_bytes_max);
             }
             Event::Copied { server, from, key } => self.servers[server].copied(from, key),
             Event::Filled { server, from, left } => self.servers[server].filled(from, left),
             Event::MayList => self.servers.iter_mut().for_each(Account::list_again),
             Event::Unnamed(server) => self.unnamed(server),
+            Event::NotRid { server, key, delivered } => self.not_rid(server, key, delivered),
             Event::Unsent {
                 write,
                 key,
@@ -315,9 +345,9 @@ impl Ledger {
     }
 
     fn note(&mut self, server: usize, key: &[u8], write: Number, delivered: bool, ack: Ack) {
-        self.servers[server]
-            .missed
-            .add(key, write, delivered, ack, self.bytes_max);
+        let account = &mut self.servers[server];
+        account.misses += 1;
+        account.missed.add(key, write, delivered, ack, self.missed_bytes_max);
     }
 
     /// Notes that a server has missed a write that its partner has acknowledged.
@@ -397,9 +427,8 @@ impl Ledger {
     ) {
         let delivered = failed_over == Some(true);
         if failed_over.is_some() {
-            let number = self.begin();
             if let Some(writes) = self.servers[missed_by].missed.of(key) {
-                writes.settle_all(number);
+                writes.settle_all(write);
                 if delivered {
                     writes.stored_there = Some(decision.has_stored());
                 }
@@ -415,13 +444,24 @@ impl Ledger {
         }
     }
 
+    /// A removal of what a server missed, or of what it was told by mistake, did not come through, or nobody knows. If it was
+    /// delivered it comes before all that was written since the server returned.
+    fn not_rid(&mut self, server: usize, key: &[u8], delivered: bool) {
+        let write = match delivered {
+            true => self.servers[server].watermark,
+            false => self.begin(),
+        };
+        let account = &mut self.servers[server];
+        account.missed.add(key, write, false, Ack::ACKED, self.missed_bytes_max);
+    }
+
     /// A server holds nothing any more: others lack nothing of it, and it lacks what they have.
     fn emptied(&mut self, server: usize, partners: &[usize]) {
         for account in &mut self.servers {
             account.lacks.retain(|lack| lack.from != server);
         }
         for &partner in partners {
-            self.servers[server].add_lack(partner, Lacking::Everything, self.bytes_max);
+            self.servers[server].add_lack(partner, Lacking::Everything, self.lacking_bytes_max);
         }
     }
 
@@ -431,7 +471,7 @@ impl Ledger {
             account.lacks.retain(|lack| lack.from != server);
         }
         let account = &mut self.servers[server];
-        account.goes_away(false);
+        account.is_put_away();
         account.lacks.clear();
         account.missed = Missed::Everything;
     }

@@ -72,7 +72,7 @@ impl Model {
     /// What was not delivered before one that was, and leaves nothing of what was there, does not matter any more.
     fn make_up_for(&mut self, whole: &Note) {
         let is_whole = whole.ack.whole && whole.ack.fate == Fate::Acked && whole.is_run_alike();
-        let is_behind = |note: &Note| note.ack.fate == Fate::Acked && !note.is_run_alike() && note.write >= whole.write;
+        let is_behind = |note: &Note| note.ack.fate == Fate::Acked && !note.is_run_alike() && note.write > whole.write;
         if !is_whole || self.notes(whole.server, whole.key).any(is_behind) {
             return;
         }

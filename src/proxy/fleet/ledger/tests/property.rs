@@ -36,7 +36,11 @@ struct Both {
 
 impl Both {
     fn new(bytes_max: usize) -> Self {
-        let mut ledger = Ledger::new(bytes_max);
+        let mut ledger = Ledger::new(&Limits {
+            missed_bytes: bytes_max,
+            lacking_bytes: bytes_max,
+            ..Limits::default()
+        });
         ledger.add_server();
         ledger.add_server();
         Self {
