@@ -240,26 +240,18 @@ fn whole(line: &[u8]) -> (Vec<u8>, usize, &'static str) {
     }
 }
 
-fn number(word: &[u8]) -> Option<usize> {
-    std::str::from_utf8(word).ok()?.parse().ok()
-}
-
 /// In place of a storage command behind blanks an unknown command, and one that reads the value and does nothing with it.
 fn without_indented_value(line: &[u8]) -> Vec<u8> {
     let (whole, behind, _) = whole(line);
     let words = words(&whole);
-    match words.get(4).and_then(|word| number(word)) {
+    match words.get(4).and_then(|word| Dialect::New.value_len(word)) {
         Some(len) if line.starts_with(b" ") && may_have_value(&words) => {
             let refused = if words.last() == Some(&&b"noreply"[..]) {
                 ""
             } else {
                 "nonsense\r\n"
             };
-            format!(
-                "{refused}append nobodys_key 0 0 {} noreply\r\n",
-                behind.saturating_add(len)
-            )
-            .into_bytes()
+            format!("{refused}append nobodys_key 0 0 {} noreply\r\n", behind + len).into_bytes()
         }
         _ => line.to_vec(),
     }
@@ -321,7 +313,7 @@ fn refused_whole(line: &[u8]) -> Vec<u8> {
     };
     let is_silent = words.last() == Some(&&b"noreply"[..]);
     let has_nul = words.get(1).is_some_and(|key| key.contains(&0));
-    let len = words.get(4).and_then(|word| number(word));
+    let len = words.get(4).and_then(|word| Dialect::New.value_len(word));
     if let Some(len) = len.filter(|_| STORAGE.contains(&name) && has_nul) {
         let refused = if is_silent { "" } else { "get <x*251>\r\n" };
         return format!("{refused}append nobodys_key 0 0 {len} noreply\r\n").into_bytes();

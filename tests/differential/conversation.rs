@@ -10,6 +10,13 @@ use std::time::{Duration, Instant};
 /// Bytes that may not fit into the sockets at once.
 pub const LARGE: usize = 64 << 10;
 
+/// How much a client was told: what its replies come to in their normal form, and how many uniques are in them.
+#[derive(Clone, Copy)]
+pub struct Told {
+    pub bytes: usize,
+    pub uniques: usize,
+}
+
 pub struct Conversation {
     stream: TcpStream,
     pub raw: Vec<u8>,
@@ -73,24 +80,33 @@ impl Conversation {
 
     /// Reads until the replies are as long, in their normal form, or there will be no more.
     pub fn read_bytes(&mut self, len: usize, patience: Duration) -> Normal {
-        self.read_until(|normal| normal.bytes.len() >= len, patience)
+        self.read_until(|normal, _| normal.bytes.len() >= len, patience)
     }
 
-    /// Reads until so many uniques are told, or there will be no more. The rest may be shorter or longer than what another
-    /// was told, by an error that only one of them was.
-    pub fn read_uniques(&mut self, count: usize, patience: Duration) -> Normal {
-        self.read_until(|normal| normal.uniques_told() >= count, patience)
+    /// Reads until as much is told, or there will be no more. An error that only one of two says makes the replies longer or
+    /// shorter: the uniques have to be there, the rest if it still comes. It must not lie unread when the connection is closed.
+    pub fn read_told(&mut self, told: Told, patience: Duration) -> Normal {
+        const QUIET: Duration = Duration::from_millis(100);
+        let is_enough = |normal: &Normal, silence| {
+            normal.uniques_told() >= told.uniques && (normal.bytes.len() >= told.bytes || silence >= QUIET)
+        };
+        self.read_until(is_enough, patience)
     }
 
-    fn read_until(&mut self, is_enough: impl Fn(&Normal) -> bool, patience: Duration) -> Normal {
+    /// Reads until it is enough, by what came and for how long nothing has.
+    fn read_until(&mut self, is_enough: impl Fn(&Normal, Duration) -> bool, patience: Duration) -> Normal {
         let deadline = Instant::now() + patience;
+        let (mut len, mut heard) = (self.raw.len(), Instant::now());
         loop {
             self.drain();
+            if self.raw.len() > len {
+                (len, heard) = (self.raw.len(), Instant::now());
+            }
             let normal = Normal::of(&self.raw);
-            if is_enough(&normal) || self.ended || Instant::now() >= deadline {
+            if is_enough(&normal, heard.elapsed()) || self.ended || Instant::now() >= deadline {
                 return normal;
             }
-            self.wait(libc::POLLIN, deadline);
+            self.wait(libc::POLLIN, deadline.min(Instant::now() + Duration::from_millis(20)));
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::allowed::corrected;
 use super::common::{Client, Magent};
-use super::conversation::{Conversation, LARGE};
+use super::conversation::{Conversation, LARGE, Told};
 use super::replies::Normal;
 use super::server::{Contents, Server, difference};
 use super::stream::{Stream, expand, needs_replies};
@@ -69,8 +69,8 @@ pub enum End {
 #[derive(Clone)]
 pub struct Truth {
     pub replies: Vec<u8>,
-    /// How many uniques had been told when this piece was sent.
-    pub uniques: Vec<usize>,
+    /// What had been told when this piece was sent.
+    pub told: Vec<Told>,
     pub end: End,
     pub contents: Contents,
 }
@@ -128,14 +128,17 @@ impl World {
     pub fn ask_bare(&mut self, stream: &Stream) -> Truth {
         self.bare.empty(flushes(stream));
         let mut conversation = self.bare.open();
-        let mut uniques = Vec::new();
+        let mut told = Vec::new();
         for piece in &stream.0 {
             if needs_replies(piece) {
                 self.ring_late();
             }
             conversation.drain();
             let normal = Normal::of(&conversation.raw);
-            uniques.push(normal.uniques_told());
+            told.push(Told {
+                bytes: corrected(&normal.bytes).len(),
+                uniques: normal.uniques_told(),
+            });
             let bytes = expand(piece, |key, old| normal.unique(key, old));
             conversation.send(&bytes, self.patience);
             self.bare.ring();
@@ -150,7 +153,7 @@ impl World {
         }
         Truth {
             replies: corrected(&Normal::of(&conversation.raw).bytes),
-            uniques,
+            told,
             end,
             contents: self.bare.contents(),
         }
@@ -189,9 +192,9 @@ impl World {
         self.servers.iter_mut().for_each(|server| server.empty(flushes(stream)));
         let mut conversation = Conversation::open(&self.magent.name);
         let patience = self.patience;
-        for (piece, &uniques) in stream.0.iter().zip(&truth.uniques) {
+        for (piece, &told) in stream.0.iter().zip(&truth.told) {
             let normal = match needs_replies(piece) {
-                true => conversation.read_uniques(uniques, patience),
+                true => conversation.read_told(told, patience),
                 false => Normal::default(),
             };
             conversation.send(&expand(piece, |key, old| normal.unique(key, old)), patience);
