@@ -239,6 +239,7 @@ impl<N: Net> Proxy<N> {
     /// Takes the time; to be called before the events of a batch.
     pub fn begin_batch(&mut self) {
         self.now_ms = self.net.now_ms();
+        self.follow_own_clock();
     }
 
     /// After a batch of events: one write per connection that has something to say, and what follows from it.

@@ -2,11 +2,10 @@
 
 use super::memcached::Memcached;
 use super::model::{Item, State};
-use super::net::{Event, Peer};
+use super::net::{Event, NoWay, Peer};
 use super::pipe::Us;
 use super::plan::Class;
 use super::simulation::Simulation;
-use magent::proxy::control::Order;
 use magent::proxy::settings::Ack;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,10 +27,25 @@ pub enum Kind {
         extra_us: Us,
     },
     KillMagent,
-    /// SIGTERM: it answers what it was asked, and ends.
-    EndMagent,
     /// A magent's process does not run.
     StallMagent,
+    /// A server ends and keeps its items, and is started again at the end.
+    Keep,
+    /// No connection to a server can be had, and no packet passes on those that there are; or those break, if so.
+    NoWay {
+        way: NoWay,
+        breaks: bool,
+    },
+    /// A magent has no descriptors for anything more.
+    Exhaust,
+    /// A magent's clock is set.
+    SetClock {
+        by_s: i64,
+    },
+    /// A magent is given another configuration.
+    Reload,
+    /// A magent is told to end, and another one is started at the end.
+    EndMagent,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +59,7 @@ pub struct Fault {
 /// How long it takes at most until a link that leads nowhere is found out though nobody uses it.
 pub const KEEPALIVE_US: Us = 2_000_000;
 /// After the end of a cut, how long packets may take until they are sent again.
-const RETRANSMISSION_MAX_US: Us = 1_500_000;
+pub const RETRANSMISSION_MAX_US: Us = 1_500_000;
 /// What a server that has been back for so long tells is what it should.
 const RETURNED_US: Us = 6_000_000;
 
@@ -70,9 +84,22 @@ pub enum Faulty {
 }
 
 impl Fault {
+    /// Whether it is a magent's.
+    fn is_magents(&self) -> bool {
+        matches!(
+            self.kind,
+            Kind::KillMagent
+                | Kind::StallMagent
+                | Kind::Exhaust
+                | Kind::SetClock { .. }
+                | Kind::Reload
+                | Kind::EndMagent
+        )
+    }
+
     pub fn server(&self) -> Option<usize> {
         match self.kind {
-            Kind::KillMagent | Kind::EndMagent | Kind::StallMagent => None,
+            _ if self.is_magents() => None,
             _ => Some(self.victim),
         }
     }
@@ -99,21 +126,32 @@ impl Simulation {
                 Kind::PowerLoss | Kind::Stop | Kind::Cut => either,
                 Kind::Break | Kind::EndConnections => 0,
                 Kind::Slow { .. } => random.between(200_000, 3_000_000),
-                Kind::KillMagent | Kind::EndMagent => random.between(60_000, 600_000),
+                Kind::KillMagent => random.between(60_000, 600_000),
                 Kind::StallMagent => random.between(5_000, 2_000_000),
+                Kind::Keep | Kind::NoWay { .. } | Kind::Exhaust => either,
+                Kind::SetClock { .. } | Kind::Reload => 0,
+                Kind::EndMagent => random.between(10_000, 1_000_000),
             };
+            kind.draw(random);
             if let Kind::Slow { extra_us } = &mut kind {
                 *extra_us = *random.pick(&[5_000, 60_000, timeout_us * 9 / 10, timeout_us * 12 / 10, timeout_us * 3]);
             }
             let victims = match kind {
-                Kind::KillMagent | Kind::EndMagent | Kind::StallMagent => magents,
+                Kind::KillMagent | Kind::StallMagent => magents,
                 _ => servers,
             };
-            Fault {
+            let mut fault = Fault {
                 kind,
                 victim: random.below(victims) as usize,
                 duration,
+            };
+            match fault.is_magents() {
+                true => fault.victim %= magents as usize,
+                // Of two that both took items back nobody can tell which has missed something since.
+                false if kind == Kind::Keep => fault.victim = 0,
+                false => {}
             }
+            fault
         })
     }
 
@@ -142,24 +180,17 @@ impl Simulation {
             _ => {}
         }
         self.strike(fault);
+        self.strike_newer(fault);
         if kind == Kind::KillMagent {
-            self.magent_gone(victim);
+            self.kill_magent(victim);
+            // The next one has to find out first which of them may lack something.
+            self.impaired_ms.fill(u64::MAX);
+            for faulty in self.faulty.iter_mut().flatten() {
+                *faulty = Faulty::Unknown;
+            }
         }
-        if matches!(
-            kind,
-            Kind::Slow { .. } | Kind::KillMagent | Kind::EndMagent | Kind::StallMagent
-        ) {
+        if kind.delays() {
             self.excused_until_us = Us::MAX;
-        }
-    }
-
-    /// A magent has ended, in good order or not.
-    pub fn magent_gone(&mut self, magent: usize) {
-        self.kill_magent(magent);
-        // The next one has to find out first which of them may lack something.
-        self.impaired_ms.fill(u64::MAX);
-        for faulty in self.faulty.iter_mut().flatten() {
-            *faulty = Faulty::Unknown;
         }
     }
 
@@ -188,8 +219,7 @@ impl Simulation {
             }
             Kind::Slow { extra_us } => network.slowness[victim] = (extra_us, extra_us + extra_us / 5),
             Kind::StallMagent => network.ports[victim].stalled_until = network.now + duration,
-            Kind::EndMagent => network.order(victim, Order::End),
-            Kind::KillMagent => {}
+            _ => {}
         }
     }
 
@@ -204,7 +234,10 @@ impl Simulation {
             self.resent_us = self.now() + patience;
         }
         match kind {
-            Kind::Kill => self.start_server(victim, 0),
+            Kind::Kill => {
+                self.set_clock_of(victim);
+                self.start_server(victim, 0);
+            }
             Kind::PowerLoss | Kind::Cut => {
                 if kind == Kind::PowerLoss {
                     self.start_server(victim, 0);
@@ -223,19 +256,14 @@ impl Simulation {
                     self.muffled_until_us[victim] = self.now() + extra_us + extra_us / 5;
                 }
             }
-            Kind::KillMagent | Kind::EndMagent => {
-                if self.magents[victim].is_some() {
-                    self.magent_gone(victim); // it is still ending: not for ever
-                }
+            Kind::KillMagent => {
                 self.start_magent(victim);
                 self.unknown_to_magent();
             }
-            Kind::Break | Kind::EndConnections | Kind::StallMagent => {}
+            _ => {}
         }
-        if matches!(
-            kind,
-            Kind::Slow { .. } | Kind::KillMagent | Kind::EndMagent | Kind::StallMagent
-        ) {
+        self.end_newer(fault);
+        if kind.delays() {
             self.excused_until_us = self.now() + 3 * self.plan.settings[0].timeout_ms * 1000;
         }
     }

@@ -29,6 +29,11 @@ impl Values {
         self.list.len() as ValueId - 1
     }
 
+    /// How many bytes a value has; none where the verb has no use for one.
+    pub fn len_of(&self, id: ValueId) -> usize {
+        self.list.get(id as usize).map_or(0, |value| value.len())
+    }
+
     pub fn bytes(&self, id: ValueId) -> &Rc<[u8]> {
         &self.list[id as usize]
     }
@@ -57,6 +62,14 @@ pub enum Verb {
 impl Verb {
     pub fn changes(self) -> bool {
         self != Verb::Get
+    }
+
+    /// Whether a server may need memory for it.
+    pub fn stores(self) -> bool {
+        matches!(
+            self,
+            Verb::Set | Verb::Add | Verb::Replace | Verb::Append | Verb::Prepend | Verb::Cas | Verb::Incr | Verb::Decr
+        )
     }
 
     /// Whether it changes the exptime and nothing else.
@@ -128,6 +141,7 @@ pub enum Answer {
     NotANumber,
     Done,
     TooLarge,
+    NoMemory,
 }
 
 /// What is true of the world beside the key's state.
@@ -136,6 +150,8 @@ pub struct Circumstances {
     pub now_ms: u64,
     /// Servers drop items when they like.
     pub evicts: bool,
+    /// Servers may have no memory for what is stored.
+    pub refuses: bool,
     /// How much later than it was acknowledged a server that hung may do something, and count its exptime from then.
     pub late_ms: u64,
     /// When last a server was away, or not whole again after having been.
@@ -161,6 +177,14 @@ pub fn outcomes(
             state
         };
         return each(after, Answer::TooLarge);
+    }
+    if around.refuses && operation.verb.stores() {
+        let after = if operation.verb == Verb::Set {
+            State::Absent
+        } else {
+            state
+        };
+        each(after, Answer::NoMemory);
     }
     match state {
         State::Unknown => on_unknown(operation, version, around, each),

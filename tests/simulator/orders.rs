@@ -2,8 +2,8 @@
 
 use super::faults::Kind;
 use super::pipe::Us;
+use super::plan::Farms;
 use super::simulation::{Broken, Simulation};
-use magent::proxy::control::Order;
 use magent::proxy::settings::{Miss, Settings};
 
 /// Ends are faults of their own here: one thing at a time.
@@ -76,9 +76,9 @@ impl Simulation {
         self.note(format_args!(
             "ORDER magent {magent}: reload, of a file that is there: {changes}"
         ));
-        let network = &mut *self.network.borrow_mut();
-        network.ports[magent].configuration = settings;
-        network.order(magent, Order::Reload);
+        let is_wrong = settings.is_none();
+        let settings = settings.unwrap_or_else(|| self.plan.settings[magent].clone());
+        self.hand_out(magent, settings, Farms::default(), is_wrong);
     }
 
     /// A magent that was told to end does so.

@@ -187,9 +187,9 @@ impl Pipe {
         count
     }
 
-    pub fn read_all(&mut self, into: &mut Vec<u8>) {
+    pub fn read_some(&mut self, most: usize, into: &mut Vec<u8>) {
         let start = into.len();
-        into.resize(start + self.arrived, 0);
+        into.resize(start + self.arrived.min(most), 0);
         self.read(&mut into[start..]);
     }
 }

@@ -1,66 +1,12 @@
 //! What a seed decides before anything happens: farms, settings, keys, clients, the weather on the network.
 
+pub use super::class::Class;
+use super::ingredients::Ingredients;
 use super::pipe::Weather;
 use super::random::Random;
 use magent::proxy::net::Address;
 use magent::proxy::settings::{Ack, Limits, Miss, ServerName, Settings};
 use magent::ring::{Distribution, KeyHash, Ring};
-
-/// Which promises a schedule puts to the test.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Class {
-    /// Nothing fails: every reply is exactly memcached's.
-    Calm,
-    /// One thing fails at a time: clients cannot tell.
-    OneFault,
-    /// Anything fails at any time: never a stale value, errors and losses only where no copy was left.
-    Chaos,
-    /// One thing fails at a time, and servers drop items when they like: a miss is legal, a stale value is not.
-    Evicting,
-    /// Two magents, each with the other's farms the other way round; one fault at a time.
-    Crossed,
-    /// No backups: what one memcached promises, as long as it lives.
-    Alone,
-    /// One thing fails at a time, values are refused as too large, by magent or by servers, and servers' clocks differ.
-    Refusing,
-    /// A server ends and keeps its items, and magent itself may be started anew before it returns, or after.
-    Keeping,
-    /// One thing fails at a time, and meanwhile, before and after the configuration is read again, or magent is told to end.
-    Orders,
-}
-
-pub const CLASSES: [Class; 6] = [
-    Class::Calm,
-    Class::OneFault,
-    Class::Chaos,
-    Class::Evicting,
-    Class::Crossed,
-    Class::Alone,
-];
-
-/// Those that came later: drawn apart, so that a seed means the same class as before.
-pub const MORE_CLASSES: [Class; 3] = [Class::Refusing, Class::Keeping, Class::Orders];
-
-impl Class {
-    pub fn name(self) -> &'static str {
-        match self {
-            Class::Calm => "calm",
-            Class::OneFault => "one fault",
-            Class::Chaos => "chaos",
-            Class::Evicting => "evicting",
-            Class::Crossed => "crossed",
-            Class::Alone => "alone",
-            Class::Refusing => "refusing",
-            Class::Keeping => "keeping",
-            Class::Orders => "orders",
-        }
-    }
-
-    /// Clients never see an error, and nothing acknowledged is lost.
-    pub fn is_strict(self) -> bool {
-        !matches!(self, Class::Chaos | Class::Alone)
-    }
-}
 
 pub struct KeyPlan {
     pub name: String,
@@ -79,6 +25,9 @@ pub struct Manners {
     pub think_min_us: u64,
     pub think_max_us: u64,
     pub pipeline_one_in: u64,
+    /// Requests of a pipeline, and keys of a get, at most.
+    pub pipeline_max: u64,
+    pub get_keys_max: u64,
     pub noreply_one_in: u64,
     pub leave_one_in: u64,
     pub ttl_one_in: u64,
@@ -109,12 +58,14 @@ pub struct Plan {
     pub item_max: usize,
     /// The size of values that nobody takes, if clients try.
     pub refused_bytes: Option<usize>,
+    /// What the newer classes add.
+    pub more: Ingredients,
 }
 
 /// The largest item, and value, of class refusing: more than clients' other values.
 const REFUSING_ITEM_MAX: usize = 50_000;
 
-fn server_name(index: usize) -> ServerName {
+pub fn server_name(index: usize) -> ServerName {
     let host = format!("10.0.0.{}", index + 1);
     ServerName {
         address: Address::Tcp(format!("{host}:11211").parse().expect("an address")),
@@ -123,10 +74,14 @@ fn server_name(index: usize) -> ServerName {
     }
 }
 
-/// The farms of each magent, as indices of servers.
-fn farms(class: Class, random: &mut Random) -> Vec<(Vec<usize>, Vec<usize>)> {
+/// Primaries and backups, as indices of servers.
+pub type Farms = (Vec<usize>, Vec<usize>);
+
+/// The farms of each magent.
+fn farms(class: Class, random: &mut Random) -> Vec<Farms> {
     match class {
-        Class::Crossed => vec![(vec![0], vec![1]), (vec![1], vec![0])],
+        Class::Crossed | Class::Foul => vec![(vec![0], vec![1]), (vec![1], vec![0])],
+        Class::Three => vec![(vec![0], vec![1]), (vec![1], vec![0]), (vec![0], vec![1])],
         Class::Keeping => vec![(vec![0], vec![1])],
         Class::Alone => match random.one_in(2) {
             true => vec![(vec![0], vec![])],
@@ -144,7 +99,7 @@ fn farms(class: Class, random: &mut Random) -> Vec<(Vec<usize>, Vec<usize>)> {
 
 fn weather(class: Class, random: &mut Random) -> Weather {
     let latency_min_us = *random.pick(&[20, 20, 100, 500]);
-    if class == Class::Crossed {
+    if matches!(class, Class::Crossed | Class::Three) {
         // One magent's copying can undo another's delete whose two halves arrive further apart than the copying takes;
         // nothing but a lock on both servers would help, and the manual says so.
         return Weather {
@@ -167,6 +122,8 @@ fn manners(random: &mut Random) -> Manners {
         think_min_us: *random.pick(&[100, 1000, 5000]),
         think_max_us: *random.pick(&[5_000, 20_000, 60_000, 200_000]),
         pipeline_one_in: *random.pick(&[0, 12, 4]),
+        pipeline_max: 4,
+        get_keys_max: 5,
         noreply_one_in: *random.pick(&[0, 12, 5]),
         leave_one_in: *random.pick(&[0, 0, 80, 25]),
         ttl_one_in: *random.pick(&[0, 10, 3]),
@@ -208,11 +165,11 @@ impl Plan {
             (0..count).map(|_| !(old && random.one_in(2))).collect()
         };
         let keeps = class == Class::Keeping;
-        let has_meta = one_of_all(if class == Class::Crossed || keeps { 0 } else { 16 }, random);
+        let has_meta = one_of_all(if class.is_shared() || keeps { 0 } else { 16 }, random);
         let can_list = one_of_all(if keeps { 0 } else { 16 }, random);
         let (ack, miss) = (
             // Where one magent acknowledges early, the other may still read what was before.
-            if random.one_in(6) && class != Class::Crossed {
+            if random.one_in(6) && !class.is_shared() {
                 Ack::Primary
             } else {
                 Ack::All
@@ -248,18 +205,18 @@ impl Plan {
             .collect();
         let capacity = match class {
             // Copying must not take many turns here: see `weather`.
-            Class::Crossed => 200_000,
+            Class::Crossed | Class::Three => 200_000,
             // Nor must values that are refused, for a dozen of them may be asked for in a row, and all of that is waited for.
             Class::Refusing => *random.pick(&[10_000, 20_000, 200_000]),
             _ => *random.pick(&[300, 2000, 20_000, 200_000]),
         };
         let keys = keys(&settings, &farms, keeps, random);
         let mut manners = manners(random);
-        if class == Class::Crossed || keeps {
+        if class.is_shared() || keeps {
             // Of servers that keep their items it matters how many the other one has.
             manners.flush_one_in = 0;
         }
-        Self {
+        let mut plan = Self {
             class,
             servers,
             has_meta,
@@ -274,7 +231,10 @@ impl Plan {
             clocks_ahead_s,
             item_max,
             refused_bytes: refuses.then_some(REFUSING_ITEM_MAX + 1),
-        }
+            more: Ingredients::default(),
+        };
+        Ingredients::add(&mut plan, &farms, random);
+        plan
     }
 
     pub fn describe(&self) -> String {
@@ -312,41 +272,70 @@ impl Plan {
     }
 }
 
-fn keys(
-    settings: &[Settings],
-    farms: &[(Vec<usize>, Vec<usize>)],
-    much_ballast: bool,
-    random: &mut Random,
-) -> Vec<KeyPlan> {
-    let rings = |settings: &Settings, names: &[ServerName]| {
-        let names: Vec<_> = names.iter().map(|name| (name.host.clone(), name.port)).collect();
-        Ring::new(settings.distribution, &names)
-    };
-    let (first, (primaries, backups)) = (&settings[0], &farms[0]);
-    let ring = rings(first, &first.primaries);
-    let backup_ring = (!backups.is_empty()).then(|| rings(first, &first.backups));
+fn keys(settings: &[Settings], farms: &[Farms], much_ballast: bool, random: &mut Random) -> Vec<KeyPlan> {
     let working = random.between(1, 5) as usize;
     let ballast = *random.pick(if much_ballast { &[20, 120] } else { &[0, 3, 20, 120][..] });
+    name_keys(settings, farms, working, ballast, random)
+}
+
+pub fn name_keys(
+    settings: &[Settings],
+    farms: &[Farms],
+    working: usize,
+    ballast: usize,
+    random: &mut Random,
+) -> Vec<KeyPlan> {
+    let places = Places::new(&settings[0], &farms[0]);
     let suffix = random.below(1000);
     (0..working + ballast)
         .map(|index| {
             let is_ballast = index >= working;
             let letter = if is_ballast { "b" } else { "k" };
             let name = format!("{letter}{index}:{suffix}");
-            let hash = KeyHash::of(first.distribution, name.as_bytes());
-            let primary = primaries[ring.owner(hash)];
-            let backup = backup_ring.as_ref().and_then(|ring| {
-                ring.owners(hash)
-                    .map(|owner| backups[owner])
-                    .find(|&server| server != primary)
-            });
+            let servers = places.of(&name);
             KeyPlan {
                 name,
                 numeric: !is_ballast && random.one_in(3),
                 ballast: is_ballast,
                 writer: random.below(settings.len() as u64) as usize,
-                servers: [Some(primary), backup].into_iter().flatten().collect(),
+                servers,
             }
         })
         .collect()
+}
+
+/// Which servers hold a key.
+pub struct Places<'a> {
+    distribution: Distribution,
+    farms: &'a Farms,
+    primaries: Ring,
+    backups: Option<Ring>,
+}
+
+impl<'a> Places<'a> {
+    pub fn new(settings: &Settings, farms: &'a Farms) -> Self {
+        let ring = |names: &[ServerName]| {
+            let names: Vec<_> = names.iter().map(|name| (name.host.clone(), name.port)).collect();
+            Ring::new(settings.distribution, &names)
+        };
+        Self {
+            distribution: settings.distribution,
+            farms,
+            primaries: ring(&settings.primaries),
+            backups: (!farms.1.is_empty()).then(|| ring(&settings.backups)),
+        }
+    }
+
+    /// The primary, then the backup if any.
+    pub fn of(&self, key: &str) -> Vec<usize> {
+        let (primaries, backups) = self.farms;
+        let hash = KeyHash::of(self.distribution, key.as_bytes());
+        let primary = primaries[self.primaries.owner(hash)];
+        let backup = self.backups.as_ref().and_then(|ring| {
+            ring.owners(hash)
+                .map(|owner| backups[owner])
+                .find(|&server| server != primary)
+        });
+        [Some(primary), backup].into_iter().flatten().collect()
+    }
 }

@@ -1,7 +1,7 @@
 //! The course of a schedule: load, live, fail, heal, compare.
 
-use super::faults::{EXPTIME_DRIFT_MAX_MS, Fault, KEEPALIVE_US, Kind, LATE_MAX_MS};
-use super::model::{State, Verb};
+use super::faults::{Fault, KEEPALIVE_US, Kind, LATE_MAX_MS};
+use super::model::Verb;
 use super::pipe::Us;
 use super::plan::{Class, Plan};
 use super::poller::Question;
@@ -26,8 +26,6 @@ const ALL_FAULTS: [Kind; 10] = [
     Kind::KillMagent,
     Kind::StallMagent,
 ];
-/// Bytes that a magent without work may hold in buffers.
-const IDLE_BUFFERS_MAX: u64 = 128 << 10;
 
 /// What came of a schedule.
 pub struct Outcome {
@@ -64,13 +62,14 @@ pub fn run(seed: u64, class: Class, verbosity: Verbosity) -> Outcome {
 
 impl Simulation {
     fn course(&mut self) -> Result<(), Broken> {
-        self.checker.evicts = self.plan.class == Class::Evicting;
+        self.checker.evicts = self.plan.class.loses_items();
+        self.checker.refuses = self.plan.more.fills_up;
         self.checker.late_ms = if self.plan.class == Class::Chaos {
             LATE_MAX_MS
         } else {
             0
         };
-        self.checker.watches = self.plan.class == Class::Crossed;
+        self.checker.watches = self.plan.class.is_shared();
         for server in 0..self.servers.len() {
             // The younger of two is taken to lack what the older has, for good if that cannot tell it.
             let oldest_ms = if self.plan.heals() { 1_000_000 } else { 0 };
@@ -123,7 +122,7 @@ impl Simulation {
     }
 
     /// Until every client has what it waits for.
-    fn wait_until_answered(&mut self) -> Result<(), Broken> {
+    pub fn wait_until_answered(&mut self) -> Result<(), Broken> {
         for client in 0..self.clients.len() {
             self.with_client(client, |client, scene| client.ask_version(scene));
         }
@@ -146,8 +145,45 @@ impl Simulation {
             if self.plan.class == Class::Calm {
                 self.settle(300);
             }
+            self.change_moods();
         }
         Ok(())
+    }
+
+    /// Servers have no memory, or their crawlers no time, for a while; settings change.
+    fn change_moods(&mut self) {
+        let server = match self.plan.more.fills_up || self.plan.more.are_busy {
+            true => self.chance(|random| random.below(self.servers.len() as u64) as usize),
+            false => 0,
+        };
+        if self.plan.more.fills_up && self.chance(|random| random.one_in(2)) {
+            self.set_full(server, self.full_until_us[server] != Us::MAX);
+        }
+        if self.plan.more.are_busy {
+            let is_busy = self.chance(|random| random.one_in(3));
+            self.servers[server].set_busy(is_busy);
+        }
+        if self.plan.more.reloads && self.magents[0].is_some() && self.chance(|random| random.one_in(8)) {
+            self.write_configuration(0, false);
+        }
+    }
+
+    fn set_full(&mut self, server: usize, is_full: bool) {
+        self.note(format_args!("s{server} has no memory: {is_full}"));
+        self.full_until_us[server] = if is_full { Us::MAX } else { self.now() };
+        self.servers[server].set_full(is_full);
+    }
+
+    /// Nothing is wrong with servers that are there.
+    fn end_moods(&mut self) {
+        for server in 0..self.servers.len() {
+            if self.full_until_us[server] == Us::MAX {
+                self.set_full(server, false);
+            }
+            if self.plan.more.are_busy {
+                self.servers[server].set_busy(false);
+            }
+        }
     }
 
     fn evict(&mut self) {
@@ -161,7 +197,7 @@ impl Simulation {
     }
 
     /// What went unanswered more than so long ago has had its effect or never will.
-    fn settle(&mut self, age_ms: u64) {
+    pub fn settle(&mut self, age_ms: u64) {
         let now_ms = self.now_ms();
         self.checker.now_ms = now_ms;
         let before_us = now_ms.saturating_sub(age_ms) * 1000;
@@ -177,9 +213,10 @@ impl Simulation {
         for _ in 0..self.plan.faults {
             let pause = self.chance(|random| random.between(50_000, 800_000));
             self.live(pause)?;
-            let kinds: &[Kind] = match self.plan.class {
-                Class::Crossed => &FAULTS_SEEN_ALIKE,
-                _ => &ALL_FAULTS,
+            let kinds: &[Kind] = match self.plan.more.kinds {
+                Some(kinds) => kinds,
+                None if self.plan.class.is_shared() => &FAULTS_SEEN_ALIKE,
+                None => &ALL_FAULTS,
             };
             let fault = self.think_of_fault(kinds);
             // What a server cannot tell is not brought over, and may count as not there.
@@ -210,6 +247,7 @@ impl Simulation {
         self.at_leisure = true;
         self.with_pollers(|poller, scene| poller.ask(scene, Question::Version));
         self.live(settling_us)?;
+        self.end_moods();
         let since = self.now();
         let interval_us = 40_000;
         self.with_pollers(|poller, scene| poller.begin(scene, interval_us));
@@ -365,108 +403,5 @@ impl Simulation {
         if active.is_empty() && self.impaired_ms.iter().all(|&until| until < u64::MAX) {
             self.settle(self.plan.settings[0].timeout_ms + 2000);
         }
-    }
-
-    /// All is quiet: every reply has come, every key is what it should be, both copies agree, nothing is left over.
-    fn end(&mut self) -> Result<(), Broken> {
-        for client in &mut self.clients {
-            client.rests = true;
-        }
-        self.run_for(10_000)?;
-        self.wait_until_answered()?;
-        self.run_for(500_000)?;
-        self.settle(400);
-        let keys: Vec<usize> = (0..self.plan.keys.len()).collect();
-        for client in 0..self.magents.len() {
-            for some in keys.chunks(20) {
-                self.with_client(client, |client, scene| {
-                    let mut bytes = Vec::new();
-                    client.retrieve(scene, "get", 0, some, &mut bytes);
-                    client.send(scene, &bytes);
-                });
-            }
-            self.wait_until_answered()?;
-        }
-        if self.plan.class != Class::Calm {
-            self.heal(None)?;
-        }
-        for key in keys {
-            self.compare(key)?;
-        }
-        self.count_what_is_left()
-    }
-
-    fn compare(&mut self, key: usize) -> Result<(), Broken> {
-        self.checker.now_ms = self.now_ms();
-        let states = self.checker.possible(key);
-        if states.contains(&State::Unknown) {
-            return Ok(());
-        }
-        let now_ms = self.now_ms();
-        // A server that hung counts an exptime from when it did what it was sent.
-        let drift_ms = match self.plan.class {
-            Class::Chaos => LATE_MAX_MS,
-            _ => EXPTIME_DRIFT_MAX_MS,
-        };
-        let servers = self.plan.keys[key].servers.clone();
-        let copies: Vec<_> = servers.iter().map(|&server| self.peek(server, key)).collect();
-        let name = self.plan.keys[key].name.clone();
-        for (copy, server) in copies.iter().zip(&servers) {
-            let Some(item) = copy else {
-                continue;
-            };
-            let legal = states.iter().any(|state| {
-                matches!(state, State::Present(known) if (known.value, known.flags) == (item.value, item.flags))
-            });
-            let expiring = item.expires_from_ms < now_ms + drift_ms;
-            if !legal && !expiring {
-                let value = self.checker.values.bytes(item.value).to_vec();
-                let described = self.checker.describe(key);
-                return Err(format!(
-                    "key {name}: s{server} holds {}, and the key is {described}",
-                    super::trace::Readable(&value)
-                ));
-            }
-        }
-        let [primary, backup] = copies[..] else {
-            return Ok(());
-        };
-        let agree = match (primary, backup) {
-            (None, None) => true,
-            (Some(a), Some(b)) => {
-                (a.value, a.flags) == (b.value, b.flags) && a.expires_from_ms.abs_diff(b.expires_from_ms) <= drift_ms
-            }
-            (Some(item), None) | (None, Some(item)) => {
-                item.expires_from_ms < now_ms + drift_ms || self.plan.class == Class::Evicting || !self.plan.heals()
-            }
-        };
-        match agree {
-            true => Ok(()),
-            false => Err(format!(
-                "key {name}: its copies on s{} and s{} do not agree when all is quiet: {primary:?}, {backup:?}",
-                servers[0], servers[1]
-            )),
-        }
-    }
-
-    fn count_what_is_left(&mut self) -> Result<(), Broken> {
-        self.with_pollers(|poller, scene| poller.ask(scene, Question::Statistics));
-        let answered = |simulation: &mut Self| !simulation.pollers.iter().any(|poller| poller.is_waiting());
-        if !self.wait_for(1_000_000, 10_000, answered)? {
-            return Err("stats was not answered".to_owned());
-        }
-        for poller in &self.pollers {
-            for (name, limit) in [("requests_in_flight", 0), ("buffer_bytes", IDLE_BUFFERS_MAX)] {
-                let number = poller
-                    .statistics
-                    .iter()
-                    .find(|(known, _)| known == name)
-                    .map(|&(_, number)| number);
-                if number.is_none_or(|number| number > limit) {
-                    return Err(format!("magent {} at rest has {name} {number:?}", poller.magent));
-                }
-            }
-        }
-        Ok(())
     }
 }

@@ -1,12 +1,23 @@
 //! A memcached's process and machine: running, stopped, dead; and what becomes of its connections.
 
-use super::memcached::Memcached;
+use super::memcached::{Memcached, Version};
 use super::net::{Event, Name, Network, Peer};
-use super::pipe::End;
+use super::pipe::{End, Us};
 use super::trace::Readable;
 
 /// How late a thread of a process may run that was stopped.
 const THREAD_LATE_MAX_US: u64 = 8_000;
+
+/// How long a list takes that takes its time.
+const LIST_MAX_US: Us = 60_000;
+
+/// How lists of keys come.
+#[derive(Clone, Copy, Default)]
+pub struct Lists {
+    pub are_slow: bool,
+    /// One in so many breaks off; 0 for none.
+    pub break_one_in: u64,
+}
 
 pub struct Server {
     index: usize,
@@ -23,6 +34,12 @@ pub struct Server {
     pub ahead_s: i64,
     /// The largest item that it takes.
     pub item_max: usize,
+    pub version: Option<Version>,
+    is_full: bool,
+    /// How its lists of keys come.
+    pub lists: Lists,
+    /// Lists that go on: the connection, and when each ends.
+    listing: Vec<(Name, Us)>,
     /// What it has when it is started again, if it keeps its items.
     kept: Option<Memcached>,
     out: Vec<u8>,
@@ -43,6 +60,10 @@ impl Server {
             pid: 100 * (index as u32 + 1),
             ahead_s: 0,
             item_max: 1 << 20,
+            version: None,
+            is_full: false,
+            lists: Lists::default(),
+            listing: Vec::new(),
             kept: None,
             out: Vec::new(),
             input: Vec::new(),
@@ -60,6 +81,13 @@ impl Server {
         memcached.set_item_max(self.item_max);
         memcached.set_has_meta(self.has_meta);
         memcached.set_can_list(self.can_list);
+        if let Some(version) = self.version {
+            memcached.set_version(version);
+            memcached.set_lists_slowly(self.lists.are_slow);
+        }
+        memcached.set_full(self.is_full);
+        memcached.set_busy(false);
+        self.listing.clear();
         self.memcached = Some(memcached);
         self.stopped = false;
         network.listening[self.index] = true;
@@ -141,6 +169,21 @@ impl Server {
         Some(memcached)
     }
 
+    /// Whether it has no memory.
+    pub fn set_full(&mut self, is_full: bool) {
+        self.is_full = is_full;
+        if let Some(memcached) = &mut self.memcached {
+            memcached.set_full(is_full);
+        }
+    }
+
+    /// Whether its crawler has something else to do.
+    pub fn set_busy(&mut self, is_busy: bool) {
+        if let Some(memcached) = &mut self.memcached {
+            memcached.set_busy(is_busy);
+        }
+    }
+
     pub fn stop(&mut self) {
         self.stopped = true;
     }
@@ -209,6 +252,9 @@ impl Server {
             return;
         }
         let number = *connection.accepted.get_or_insert_with(|| memcached.connect());
+        if memcached.lists(number) && !end_list_if_due(&mut self.listing, memcached, number, network, name) {
+            return; // it reads no more before that
+        }
         if !network.peer_is_through(name) {
             return;
         }
@@ -228,8 +274,16 @@ impl Server {
                     format_args!("-> #{}  {line}", name.index),
                 );
             }
+            if self.lists.break_one_in > 0 && self.input.starts_with(b"lru_crawler metadump") {
+                stays &= !break_off(self.lists.break_one_in, network, &mut self.out);
+            }
             network.peer_send(name, &self.out);
             self.out.clear();
+            if stays && memcached.lists(number) {
+                let time = network.now + network.random.between(0, LIST_MAX_US);
+                self.listing.push((name, time));
+                network.at(time, Event::Resume(name));
+            }
         }
         if !stays {
             memcached.disconnect(number);
@@ -240,6 +294,35 @@ impl Server {
             network.peer_close(name, End::Closed);
         }
     }
+}
+
+/// Ends a list that is through. Returns whether it did.
+fn end_list_if_due(
+    listing: &mut Vec<(Name, Us)>,
+    memcached: &mut Memcached,
+    number: usize,
+    network: &mut Network,
+    name: Name,
+) -> bool {
+    let is_due = |&(lister, time): &(Name, Us)| lister == name && time <= network.now;
+    let Some(at) = listing.iter().position(is_due) else {
+        return false;
+    };
+    listing.swap_remove(at);
+    let mut out = Vec::new();
+    memcached.end_list(number, &mut out);
+    network.peer_send(name, &out);
+    true
+}
+
+/// A list may break off, in the middle of a line perhaps. Returns whether it does.
+fn break_off(one_in: u64, network: &mut Network, out: &mut Vec<u8>) -> bool {
+    let breaks = network.random.one_in(one_in);
+    if breaks {
+        let kept = network.random.below(out.len() as u64 + 1);
+        out.truncate(kept as usize);
+    }
+    breaks
 }
 
 /// The keys that a magent is about to copy, by what it asks for.

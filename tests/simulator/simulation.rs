@@ -1,17 +1,18 @@
 //! The whole of it: servers, magents and clients on one network, one event at a time.
 
 use super::checker::Checker;
-use super::client::{Client, Scene};
+use super::client::{Client, Owed, Scene};
 use super::faults::Faulty;
 use super::net::{Event, Name, Network, Peer, SimulatedNet};
 use super::pipe::Us;
-use super::plan::{Class, Plan};
+use super::plan::{Class, Farms, Plan};
 use super::poller::Poller;
 use super::random::Random;
 use super::server::Server;
 use super::trace::{Trace, Verbosity};
 use magent::proxy::Proxy;
 use magent::proxy::service::Service;
+use magent::proxy::settings::Settings;
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -39,6 +40,14 @@ pub struct Simulation {
     pub resent_us: Us,
     pub excused_until_us: Us,
     pub at_leisure: bool,
+    /// By magent: when last it was told to end.
+    pub told_to_end_us: Vec<Us>,
+    /// By client: what it may have in a magent's memory.
+    pub owed: Owed,
+    /// By server: until when it had no memory, `Us::MAX` while it has none.
+    pub full_until_us: Vec<Us>,
+    /// What a magent's configuration says now.
+    pub written: Option<(Settings, Farms)>,
     pub slowest_us: Us,
     pub events: u64,
     scratch: Vec<u8>,
@@ -58,6 +67,9 @@ macro_rules! scene {
             listening: &$simulation.listening,
             excused_until_us: $simulation.excused_until_us,
             at_leisure: $simulation.at_leisure,
+            told_to_end_us: &$simulation.told_to_end_us,
+            owed: &mut $simulation.owed,
+            full_until_us: &$simulation.full_until_us,
             slowest_us: &mut $simulation.slowest_us,
         }
     };
@@ -73,6 +85,8 @@ impl Simulation {
             .map(|(index, name)| {
                 let mut server = Server::new(index, name.to_string(), plan.has_meta[index], plan.can_list[index]);
                 (server.ahead_s, server.item_max) = (plan.clocks_ahead_s[index], plan.item_max);
+                server.version = plan.more.versions.get(index).copied();
+                server.lists = plan.more.lists;
                 server
             })
             .collect();
@@ -96,6 +110,10 @@ impl Simulation {
             resent_us: 0,
             excused_until_us: 0,
             at_leisure: false,
+            told_to_end_us: vec![0; magents],
+            owed: Owed::new(count),
+            full_until_us: vec![0; plan.servers.len()],
+            written: None,
             slowest_us: 0,
             events: 0,
             scratch: vec![0; SCRATCH_BYTES],
@@ -139,9 +157,8 @@ impl Simulation {
     pub fn kill_magent(&mut self, magent: usize) {
         self.magents[magent] = None;
         self.listening[magent] = false;
-        let silent: Vec<bool> = self.impaired_ms.iter().map(|&until_ms| until_ms == u64::MAX).collect();
+        self.network_of_dead(magent);
         let network = &mut *self.network.borrow_mut();
-        network.magent_died(magent, &silent);
         let mut scene = scene!(self, network);
         let mut touched = Vec::new();
         for client in self.clients.iter_mut().filter(|client| client.magent == magent) {
@@ -162,32 +179,49 @@ impl Simulation {
         }
     }
 
-    /// As the reactor does it: events, accepts, what is due, writes.
-    fn turn(&mut self, magent: usize) {
+    /// A magent's kernel ends its connections.
+    pub fn network_of_dead(&mut self, magent: usize) {
+        let silent: Vec<bool> = self.impaired_ms.iter().map(|&until_ms| until_ms == u64::MAX).collect();
+        self.network.borrow_mut().magent_died(magent, &silent);
+    }
+
+    /// As the reactor does it: events, orders, and what follows from them.
+    fn turn(&mut self, magent: usize) -> Result<(), Broken> {
         if !self.network.borrow_mut().take_turn(magent) {
-            return;
+            return Ok(());
         }
         let Some(service) = &mut self.magents[magent] else {
-            return;
+            return Ok(());
         };
         service.begin_turn();
         let events = self.network.borrow_mut().take_events(magent);
         for (token, readiness) in events {
             service.ready(token, readiness, &mut self.scratch);
         }
-        loop {
-            let order = self.network.borrow_mut().ports[magent].orders.pop_front();
-            let Some(order) = order else {
-                break;
-            };
+        let orders = std::mem::take(&mut self.network.borrow_mut().ports[magent].process.orders);
+        for order in orders {
             service.order(order, &mut self.scratch);
         }
         let has_ended = service.end_turn(&mut self.scratch);
-        self.listening[magent] = !self.network.borrow().ports[magent].closed;
+        let mut network = self.network.borrow_mut();
+        let now = network.now;
+        if !network.meters[magent].worked {
+            network.note(format_args!("magent {magent}"), format_args!("woke up for nothing"));
+        }
+        network.meters[magent].turned(now);
+        if let Some(excess) = network.meters[magent].excess.take() {
+            return Err(format!("magent {magent}: {excess}"));
+        }
+        let has_changed = std::mem::take(&mut network.ports[magent].process.has_changed);
+        drop(network);
+        if has_changed {
+            self.has_reloaded(magent)?;
+        }
         match has_ended {
-            true => self.magent_gone(magent),
+            true => self.has_ended(magent),
             false => self.next_turn(magent),
         }
+        Ok(())
     }
 
     fn next_turn(&mut self, magent: usize) {
@@ -195,6 +229,10 @@ impl Simulation {
             let network = &mut *self.network.borrow_mut();
             let time = (deadline_ms * 1000).max(network.now + 5);
             network.turn_by(magent, time);
+        }
+        let network = &mut *self.network.borrow_mut();
+        if let Some(time) = network.ports[magent].process.read_us() {
+            network.turn_by(magent, time.max(network.now + 5));
         }
     }
 
@@ -249,7 +287,7 @@ impl Simulation {
                 self.peer_ready(name)?;
             }
             Event::KeepAlive(name) => self.network.borrow_mut().keep_alive(name),
-            Event::Turn(magent) => self.turn(magent),
+            Event::Turn(magent) => self.turn(magent)?,
             Event::Client(index) => {
                 let network = &mut *self.network.borrow_mut();
                 let mut scene = scene!(self, network);
@@ -310,6 +348,7 @@ impl Simulation {
     }
 
     pub fn all_up(&self, since: Us) -> bool {
-        (0..self.servers.len()).all(|server| self.is_up(server, since))
+        let mut serving = (0..self.servers.len()).filter(|&server| self.plan.more.serves(server));
+        serving.all(|server| self.is_up(server, since))
     }
 }

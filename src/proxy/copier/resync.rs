@@ -173,6 +173,9 @@ impl<N: Net> Proxy<N> {
         if self.resync.is_some() && self.flush_forbids_copying() {
             return;
         }
+        if self.resync_awaits_list() {
+            return; // an event, or the tick, goes on with it
+        }
         let Some(room) = self.resync_room() else {
             return;
         };
@@ -214,6 +217,15 @@ impl<N: Net> Proxy<N> {
                 _ => self.pass_over(),
             }
         }
+    }
+
+    /// Whether there is nothing to be copied before more of the list comes.
+    fn resync_awaits_list(&self) -> bool {
+        self.resync.as_ref().is_some_and(|resync| {
+            let listing = resync.listing.as_ref();
+            let awaited = |listing: &Listing| !matches!(listing.state, State::Ended) && !listing.may_go_on();
+            resync.keys.is_empty() && listing.is_some_and(awaited)
+        })
     }
 
     /// How much may be in flight now. None while there is to be a pause.

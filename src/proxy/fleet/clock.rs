@@ -15,15 +15,36 @@ const DIFFERENCE_MIN_S: i64 = 2;
 /// An answer that took longer says little of the clock.
 const ANSWER_MAX_MS: u64 = 1000;
 
+/// Whether a clock that is ahead by so much is as good as one that is not.
+fn agree(ahead_s: i64) -> bool {
+    ahead_s.unsigned_abs() < DIFFERENCE_MIN_S.unsigned_abs()
+}
+
 impl<N: Net> Proxy<N> {
     /// A server that was asked then has told its time.
     pub(in crate::proxy) fn note_clock(&mut self, server: usize, time_s: i64, asked_ms: u64) {
         if time_s <= 0 || self.now_ms > asked_ms + ANSWER_MAX_MS {
             return;
         }
+        self.follow_own_clock();
         let ahead_s = time_s.saturating_sub(self.net.unix_time_s() as i64);
-        let agree = ahead_s.unsigned_abs() < DIFFERENCE_MIN_S.unsigned_abs();
-        self.farm.servers[server].clock_ahead_s = if agree { 0 } else { ahead_s };
+        self.farm.servers[server].clock_ahead_s = if agree(ahead_s) { 0 } else { ahead_s };
+    }
+
+    /// Where magent's own clock has been set, as when a machine has slept or first finds the time, the servers' have not: a
+    /// memcached counts the seconds since its start.
+    pub(in crate::proxy) fn follow_own_clock(&mut self) {
+        let started_s = self.net.unix_time_s() as i64 - (self.now_ms / 1000) as i64;
+        let before_s = *self.farm.clock_started_s.get_or_insert(started_s);
+        let set_by_s = started_s.saturating_sub(before_s);
+        if agree(set_by_s) {
+            return;
+        }
+        self.farm.clock_started_s = Some(started_s);
+        for server in &mut self.farm.servers {
+            let ahead_s = server.clock_ahead_s.saturating_sub(set_by_s);
+            server.clock_ahead_s = if agree(ahead_s) { 0 } else { ahead_s };
+        }
     }
 
     /// How many seconds there are until an exptime or a delay is over, by magent's own clock; None if it is none, or over.

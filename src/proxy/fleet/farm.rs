@@ -35,6 +35,8 @@ pub struct Farm {
     layout: Layout,
     /// For each server the others that hold second copies of its keys, or may.
     partners: Vec<Vec<usize>>,
+    /// The unix second, by magent's own clock, at which [`Net::now_ms`](crate::proxy::net::Net::now_ms) was 0.
+    pub clock_started_s: Option<i64>,
 }
 
 impl Farm {
@@ -46,6 +48,7 @@ impl Farm {
             servers,
             layout,
             partners: Vec::new(),
+            clock_started_s: None,
         };
         farm.find_partners();
         farm.open_accounts();

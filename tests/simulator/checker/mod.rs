@@ -8,23 +8,22 @@
 //! An operation whose client will never be told (its connection was lost, it got an error) may have its effect at any
 //! later time or never, until all is quiet: then it has had it or never will.
 
+mod explore;
 #[cfg(test)]
 mod tests;
+mod watch;
 mod words;
 mod world;
 
-use super::model::{Answer, Circumstances, Operation, State, Values, Verb, Version, outcomes};
-use words::{List, Told, explanation};
+use super::model::{Answer, Circumstances, Operation, State, Values, Verb, Version};
+use explore::{agrees, explore};
+use words::{List, explanation};
 use world::{World, Worlds};
 
 /// Operations without a reply that a key may have before nothing is promised any more.
 const LOST_MAX: usize = 7;
 /// With more operations in progress than this, what went unanswered is not settled now.
 const SETTLED_AMONG_MAX: usize = 3;
-/// With more operations in progress than this, a read through another magent may see anything.
-const WATCHED_AMONG_MAX: usize = 4;
-/// The same, with more states than this.
-const WATCHED_STATES_MAX: usize = 64;
 /// How long copying one key takes at most, once it was fetched.
 const COPYING_MS: u64 = 20;
 /// More worlds than this are not followed.
@@ -76,6 +75,8 @@ struct Key {
     copied_until_ms: u64,
     /// The uniques that clients, and operations in progress, hold; each as often as it is held.
     held: Vec<u64>,
+    /// As many bytes as its value may have had, at most.
+    largest_bytes: usize,
 }
 
 pub struct Checker {
@@ -84,6 +85,8 @@ pub struct Checker {
     next_id: Version,
     pub now_ms: u64,
     pub evicts: bool,
+    /// Servers may have no memory.
+    pub refuses: bool,
     /// How late a server that hung may do what was acknowledged.
     pub late_ms: u64,
     /// There are reads that need not fall in line.
@@ -110,6 +113,7 @@ impl Checker {
             next_id: 0,
             now_ms: 0,
             evicts: false,
+            refuses: false,
             late_ms: 0,
             watches: false,
             disturbed_ms: 0,
@@ -121,6 +125,7 @@ impl Checker {
         Circumstances {
             now_ms: self.now_ms,
             evicts: self.evicts,
+            refuses: self.refuses,
             late_ms: self.late_ms,
             disturbed_ms: self.disturbed_ms,
             unique_version: None,
@@ -135,6 +140,12 @@ impl Checker {
             self.hold_unique(key, operation.unique);
         }
         self.feed_watches(key);
+        let bytes = self.values.len_of(operation.value);
+        let largest = &mut self.keys[key].largest_bytes;
+        *largest = match operation.verb {
+            Verb::Append | Verb::Prepend => *largest + bytes,
+            _ => bytes.max(*largest),
+        };
         self.keys[key].pending.push(Pending {
             id,
             operation,
@@ -289,9 +300,22 @@ impl Checker {
         pending.any(|pending| pending.id == id && pending.operation.too_large)
     }
 
-    /// Operations in progress on a key.
-    pub fn in_progress(&self, key: usize) -> usize {
-        self.keys[key].pending.len()
+    /// Operations in progress on a key, and how many of those are of other connections than this.
+    pub fn in_progress(&self, key: usize, connection: u32) -> (usize, usize) {
+        let pending = &self.keys[key].pending;
+        let others = pending.iter().filter(|pending| pending.connection != connection);
+        (pending.len(), others.count())
+    }
+
+    /// As many bytes as the value of a key may have had, at most.
+    pub fn largest_bytes(&self, key: usize) -> usize {
+        self.keys[key].largest_bytes
+    }
+
+    /// Whether something is under way that sets an exptime.
+    pub fn dates_in_progress(&self, key: usize) -> bool {
+        let mut pending = self.keys[key].pending.iter();
+        pending.any(|pending| pending.operation.exptime > 0)
     }
 
     /// Operations that went unanswered since the key was last quiet.
@@ -388,211 +412,9 @@ impl Checker {
         states
     }
 
-    /// A read that need not fall in line with the others, but must not be older than what was acknowledged when it began.
-    pub fn watch(&mut self, key: usize) -> Version {
-        self.next_id += 1;
-        let (id, asked_ms) = (self.next_id, self.now_ms);
-        let crowded = self.keys[key].pending.len() > WATCHED_AMONG_MAX;
-        let mut states = if crowded {
-            vec![State::Unknown]
-        } else {
-            self.possible(key)
-        };
-        for pending in &self.keys[key].pending {
-            merge(&mut states, &pending.states);
-        }
-        self.keys[key].watches.push(Watch { id, asked_ms, states });
-        id
-    }
-
-    fn feed_watches(&mut self, key: usize) {
-        if !self.watches {
-            return;
-        }
-        let crowded = self.keys[key].pending.len() > WATCHED_AMONG_MAX;
-        let states = if crowded {
-            vec![State::Unknown]
-        } else {
-            self.possible(key)
-        };
-        let entry = &mut self.keys[key];
-        for watch in &mut entry.watches {
-            merge(&mut watch.states, &states);
-        }
-        for pending in entry
-            .pending
-            .iter_mut()
-            .filter(|pending| pending.operation.verb.changes())
-        {
-            merge(&mut pending.states, &states);
-        }
-    }
-
-    pub fn end_watch(&mut self, key: usize, id: Version, reply: Option<Reply>) -> Result<(), String> {
-        let Some(at) = self.keys[key].watches.iter().position(|watch| watch.id == id) else {
-            return Ok(());
-        };
-        let watch = self.keys[key].watches.swap_remove(at);
-        let Some(Reply::Answer(told) | Reply::WithUnique(told, _)) = reply else {
-            return Ok(());
-        };
-        let around = self.around();
-        let legal = watch.states.iter().any(|state| match state {
-            State::Unknown => true,
-            State::Absent => told == Answer::Miss,
-            State::Present(item) => match told {
-                Answer::Miss => around.now_ms >= item.expires_from_ms || around.evicts,
-                Answer::Hit { value, flags, .. } => {
-                    (value, flags) == (item.value, item.flags) && watch.asked_ms <= item.expires_until_ms
-                }
-                _ => false,
-            },
-        });
-        match legal {
-            true => Ok(()),
-            false => Err(format!(
-                "key {}: a read through the magent that does not write it was told {}, and the key was {} in its time",
-                self.keys[key].name,
-                Told(told, &self.values),
-                List(&watch.states, &self.values),
-            )),
-        }
-    }
-
     /// The states of a key in words.
     pub fn describe(&mut self, key: usize) -> String {
         let states = self.possible(key);
         List(&states, &self.values).to_string()
-    }
-}
-
-/// Carries a world on in every way that makes the wanted operation happen, or, without one, in every way. False if there
-/// are too many to follow.
-fn explore(
-    pending: &[Pending],
-    world: World,
-    wanted: Option<(Version, Reply)>,
-    around: &Circumstances,
-    values: &mut Values,
-    results: &mut Worlds,
-) -> bool {
-    let mut seen = Worlds::default();
-    seen.insert(world);
-    let mut at = 0;
-    while at < seen.list.len() && seen.list.len() < WORLDS_MAX {
-        let world = seen.list[at].clone();
-        at += 1;
-        let open = |candidate: &&Pending| !world.done.iter().any(|&(id, _)| id == candidate.id);
-        let changes_ahead = pending
-            .iter()
-            .filter(open)
-            .any(|pending| pending.operation.verb.changes());
-        for (index, candidate) in pending.iter().enumerate() {
-            let is_wanted = wanted.is_some_and(|(id, _)| id == candidate.id);
-            // A read that nothing changes behind can as well happen later.
-            let pointless = !candidate.operation.verb.changes() && !is_wanted && (!changes_ahead || wanted.is_none());
-            if !open(&candidate) || pointless {
-                continue;
-            }
-            // Where all states are looked for, reads are left out, and nothing waits for them.
-            let counts = |other: &&Pending| wanted.is_some() || other.operation.verb.changes();
-            let earlier = pending[..index].iter().filter(open).filter(counts);
-            if !candidate.is_lost()
-                && earlier
-                    .clone()
-                    .any(|other| other.connection == candidate.connection && !other.is_lost())
-            {
-                continue; // a connection's requests happen in the order asked
-            }
-            let mut around = *around;
-            let unique = candidate.operation.unique;
-            around.unique_version = world
-                .uniques
-                .iter()
-                .find(|&&(known, _)| known == unique)
-                .map(|&(_, version)| version);
-            outcomes(
-                &candidate.operation,
-                candidate.id,
-                world.state,
-                &around,
-                values,
-                |state, answer| {
-                    let mut next = World { state, ..world.clone() };
-                    match wanted {
-                        Some((id, reply)) if id == candidate.id => {
-                            if agrees(answer, reply, &mut next) {
-                                results.insert(next);
-                            }
-                        }
-                        _ => {
-                            // What a lost one would have said is of no interest.
-                            let answer = if candidate.is_lost() { Answer::Any } else { answer };
-                            let place = next.done.partition_point(|&(id, _)| id < candidate.id);
-                            next.done.insert(place, (candidate.id, answer));
-                            seen.insert(next);
-                        }
-                    }
-                },
-            );
-        }
-    }
-    if at < seen.list.len() {
-        return false;
-    }
-    if wanted.is_none() {
-        for world in seen.list {
-            results.insert(world);
-        }
-    }
-    true
-}
-
-fn merge(into: &mut Vec<State>, states: &[State]) {
-    if into.len() > WATCHED_STATES_MAX {
-        *into = vec![State::Unknown];
-    }
-    for state in states {
-        if into.first() != Some(&State::Unknown) && !into.contains(state) {
-            into.push(*state);
-        }
-    }
-}
-
-/// Whether a reply is the answer that an operation gave in a world, where what a unique stands for is noted.
-fn agrees(answer: Answer, reply: Reply, world: &mut World) -> bool {
-    match (answer, reply) {
-        (Answer::Any, _) | (_, Reply::Answer(Answer::Any)) => true,
-        (
-            Answer::Hit { value, flags, version },
-            Reply::WithUnique(
-                Answer::Hit {
-                    value: told_value,
-                    flags: told_flags,
-                    ..
-                },
-                unique,
-            ),
-        ) => {
-            if (value, flags) != (told_value, told_flags) {
-                return false;
-            }
-            match world.uniques.iter().find(|&&(known, _)| known == unique) {
-                Some(&(_, known)) => known == version,
-                None => {
-                    world.uniques.push((unique, version));
-                    true
-                }
-            }
-        }
-        (
-            Answer::Hit { value, flags, .. },
-            Reply::Answer(Answer::Hit {
-                value: told_value,
-                flags: told_flags,
-                ..
-            }),
-        ) => (value, flags) == (told_value, told_flags),
-        (answer, Reply::Answer(told) | Reply::WithUnique(told, _)) => answer == told,
     }
 }

@@ -1,8 +1,11 @@
 //! A client: thinks of requests, sends them, and hands what it is told to the checker.
 
+mod hearing;
+mod owed;
 mod replies;
 mod requests;
 
+pub use owed::Owed;
 pub use replies::normal;
 
 use super::checker::Checker;
@@ -11,6 +14,7 @@ use super::net::{Event, Name, Network};
 use super::pipe::{End, Us};
 use super::plan::{KeyPlan, Plan};
 use super::trace::Readable;
+use hearing::Slowness;
 use std::collections::VecDeque;
 
 /// What a client, or anything else that happens, may touch.
@@ -26,6 +30,11 @@ pub struct Scene<'a> {
     pub excused_until_us: Us,
     /// Nothing is going on but that servers are waited for: clients take their time.
     pub at_leisure: bool,
+    /// By magent: when last it was told to end.
+    pub told_to_end_us: &'a [Us],
+    pub owed: &'a mut Owed,
+    /// By server: until when it had no memory.
+    pub full_until_us: &'a [Us],
     /// A promise that was broken by something that cannot return it.
     pub slowest_us: &'a mut Us,
 }
@@ -67,6 +76,8 @@ struct Asked {
     noreply: bool,
     changes: bool,
     asked_us: Us,
+    /// What was asked on this connection and not answered when it was.
+    ahead: u64,
 }
 
 /// A value that came: key, flags, unique.
@@ -80,6 +91,7 @@ pub struct Client {
     index: usize,
     pub magent: usize,
     connection: Option<Name>,
+    connected_us: Us,
     /// Numbers the connections of all clients, for the checker.
     lifetime: u32,
     asked: VecDeque<Asked>,
@@ -89,6 +101,10 @@ pub struct Client {
     serial: u64,
     next_at: Option<Us>,
     leaves: bool,
+    /// How it reads, if it takes its time.
+    slowness: Option<Slowness>,
+    /// It was told something on this connection.
+    was_told: bool,
     /// No more requests of its own accord.
     pub rests: bool,
 }
@@ -105,6 +121,7 @@ impl Client {
             index,
             magent,
             connection: None,
+            connected_us: 0,
             lifetime: index as u32,
             asked: VecDeque::new(),
             input: Vec::new(),
@@ -112,6 +129,8 @@ impl Client {
             serial: 0,
             next_at: None,
             leaves: false,
+            slowness: None,
+            was_told: false,
             rests: true,
         }
     }
@@ -154,7 +173,7 @@ impl Client {
         }
         let manners = &scene.plan.manners;
         let count = match scene.network.random.one_in(manners.pipeline_one_in) {
-            true => scene.network.random.between(2, 4),
+            true => scene.network.random.between(2, manners.pipeline_max),
             false => 1,
         };
         let mut bytes = Vec::new();
@@ -193,6 +212,9 @@ impl Client {
             }
             self.connection = Some(scene.network.open_client(self.magent, self.index));
             self.lifetime += 1000;
+            self.was_told = false;
+            self.connected_us = scene.network.now;
+            self.slowness = Slowness::draw(scene);
         }
         true
     }
@@ -209,10 +231,14 @@ impl Client {
         if let Some(name) = self.connection {
             scene.network.peer_send(name, bytes);
         }
+        let named = self.asked.iter().rev().take_while(|asked| asked.asked_us == now);
+        let keys: usize = named.map(|asked| asked.parts.len().max(1)).sum();
+        scene.network.meters[self.magent].named(now, keys);
+        self.note_owed(scene, bytes.len());
     }
 
     /// Ends its connection; what it was not told, it will not be.
-    fn leave(&mut self, scene: &mut Scene<'_>) {
+    pub fn leave(&mut self, scene: &mut Scene<'_>) {
         self.leaves = false;
         if let Some(name) = self.connection {
             let end = *scene.network.random.pick(&[End::Closed, End::Closed, End::Reset]);
@@ -241,6 +267,7 @@ impl Client {
 
     fn forget_connection(&mut self, scene: &mut Scene<'_>) {
         self.connection = None;
+        scene.owed.pay(self.index);
         self.input.clear();
         for asked in std::mem::take(&mut self.asked) {
             lose(scene, &asked);
@@ -281,50 +308,10 @@ impl Client {
                 noreply: false,
                 changes: false,
                 asked_us: scene.network.now,
+                ahead: self.asked.len() as u64,
             });
             self.say(scene, b"version\r\n");
         }
-    }
-
-    /// Something has arrived on its connection.
-    pub fn hear(&mut self, scene: &mut Scene<'_>, name: Name) -> Result<(), String> {
-        if self.connection != Some(name) {
-            return Ok(());
-        }
-        let end = scene.network.peer_take(name, &mut self.input);
-        let mut told_all = false;
-        while !self.input.is_empty() {
-            let Some(at) = self.asked.iter().position(|asked| !asked.noreply) else {
-                return Err(format!(
-                    "client {} was told something that it did not ask: {}",
-                    self.index,
-                    Readable(&self.input)
-                ));
-            };
-            let Some(used) = self.take_reply(scene, at)? else {
-                break;
-            };
-            self.input.drain(..used);
-            told_all = self.asked.is_empty() || self.asked.iter().all(|asked| asked.noreply);
-        }
-        if end.is_some() {
-            if scene.plan.class.is_strict() && scene.listening[self.magent] && self.is_waiting() {
-                return Err(format!(
-                    "client {}: its connection was closed while it waited",
-                    self.index
-                ));
-            }
-            scene
-                .network
-                .note(format_args!("client {}", self.index), format_args!("is cut off"));
-            scene.network.peer_close(name, End::Closed);
-            self.forget_connection(scene);
-            told_all = true;
-        }
-        if told_all && !self.leaves && !self.rests {
-            self.think(scene);
-        }
-        Ok(())
     }
 }
 

@@ -9,6 +9,7 @@ use crate::trace::Readable;
 const ERRORS: [&[u8]; 3] = [b"SERVER_ERROR", b"ERROR", b"CLIENT_ERROR"];
 const NOT_A_NUMBER: &[u8] = b"CLIENT_ERROR cannot increment or decrement non-numeric value";
 
+const OUT_OF_MEMORY: &[u8] = b"SERVER_ERROR out of memory";
 const TOO_LARGE: &[u8] = b"SERVER_ERROR object too large for cache";
 
 impl Client {
@@ -71,12 +72,24 @@ impl Client {
 
     fn check_patience(&self, scene: &mut Scene<'_>, asked: &Asked) -> Result<(), String> {
         let waited_us = scene.network.now - asked.asked_us;
-        if !scene.plan.class.is_strict() || asked.asked_us < scene.excused_until_us {
+        let excused = asked.asked_us < scene.excused_until_us || self.slowness.is_some();
+        if !scene.plan.class.is_strict() || excused {
             return Ok(());
         }
         *scene.slowest_us = waited_us.max(*scene.slowest_us);
         let latency_us = 4 * scene.plan.weather.latency_max_us + 60_000;
-        let limit_us = (scene.plan.settings[self.magent].timeout_ms + 100) * 1000 + latency_us;
+        let timeout_ms = scene.plan.settings[self.magent]
+            .timeout_ms
+            .max(scene.plan.more.timeout_most_ms);
+        if scene.plan.more.sheds && asked.asked_us < scene.owed.crowded_us + timeout_ms * 1000 {
+            return Ok(()); // memory was short, and it may have waited for that
+        }
+        // Of a deep pipeline, or a wide get, little is asked of servers at a time where bounds are small.
+        let in_turn_us = match scene.plan.manners.pipeline_max > 4 {
+            true => 3 * asked.ahead * scene.plan.weather.latency_max_us,
+            false => 0,
+        };
+        let limit_us = (timeout_ms + 100) * 1000 + latency_us + in_turn_us;
         match waited_us > limit_us {
             true => Err(format!(
                 "client {} waited {} ms for a reply",
@@ -179,7 +192,7 @@ impl Client {
     }
 
     fn remember_unique(&mut self, scene: &mut Scene<'_>, key: usize, unique: u64, asked_ms: u64) {
-        if scene.plan.class == Class::Crossed && scene.plan.keys[key].writer != self.magent {
+        if scene.plan.class.is_shared() && scene.plan.keys[key].writer != self.magent {
             return;
         }
         scene.checker.hold_unique(key, unique);
@@ -187,6 +200,12 @@ impl Client {
         if let Some((old, _)) = self.uniques[key].replace((unique, Seen { asked_ms, raced })) {
             scene.checker.release_unique(key, old);
         }
+    }
+
+    /// Whether one of the key's servers had no memory since this was asked.
+    fn may_be_out_of_memory(&self, scene: &Scene<'_>, asked: &Asked) -> bool {
+        let mut servers = asked.parts.iter().flat_map(|part| &scene.plan.keys[part.key].servers);
+        servers.any(|&server| scene.full_until_us[server] >= asked.asked_us)
     }
 
     fn told(&mut self, scene: &mut Scene<'_>, asked: &Asked, line: &[u8]) -> Result<(), String> {
@@ -208,6 +227,7 @@ impl Client {
                 Answer::TooLarge
             }
             NOT_A_NUMBER => Answer::NotANumber,
+            _ if line.starts_with(OUT_OF_MEMORY) && self.may_be_out_of_memory(scene, asked) => Answer::NoMemory,
             _ => match text.parse() {
                 Ok(number) => Answer::Number(number),
                 Err(_) if line.starts_with(b"SERVER_ERROR") => {

@@ -8,6 +8,9 @@ use crate::plan::Class;
 const REFUSED_ONE_IN: u64 = 5;
 /// Operations in progress on one key, with which clients begin no more.
 const IN_PROGRESS_MAX: usize = 5;
+/// With no more of others' than this, a connection may have so many of its own.
+const OTHERS_IN_PROGRESS_MAX: usize = 1;
+const OWN_IN_PROGRESS_MAX: usize = 6;
 
 impl Client {
     fn operation(&self, scene: &Scene<'_>, verb: Verb) -> Operation {
@@ -27,7 +30,7 @@ impl Client {
     pub(super) fn think_of_one(&mut self, scene: &mut Scene<'_>, bytes: &mut Vec<u8>) {
         let plan = scene.plan;
         // Where very much happens at once on one key, nobody can tell what its replies should be.
-        let open = |&key: &usize| !plan.keys[key].ballast && scene.checker.in_progress(key) < IN_PROGRESS_MAX;
+        let open = |&key: &usize| !plan.keys[key].ballast && self.may_ask(scene, key);
         let working: Vec<usize> = (0..plan.keys.len()).filter(open).collect();
         if working.is_empty() {
             return;
@@ -39,7 +42,7 @@ impl Client {
             return self.flush(scene, bytes);
         }
         let groups: Vec<(u32, u32)> = (0..).zip(manners.weights).collect();
-        let group = match plan.keys[key].writer == self.magent || plan.class != Class::Crossed {
+        let group = match plan.keys[key].writer == self.magent || !plan.class.is_shared() {
             true => scene.network.random.weighted(&groups),
             false => 0,
         };
@@ -85,10 +88,18 @@ impl Client {
         }
     }
 
+    /// Whether not too much is in progress on a key. One connection may ask for a good deal, because its requests happen in
+    /// their order.
+    fn may_ask(&self, scene: &Scene<'_>, key: usize) -> bool {
+        let (all, others) = scene.checker.in_progress(key, self.lifetime);
+        let deep = scene.plan.manners.pipeline_max > 4;
+        all < IN_PROGRESS_MAX || deep && others <= OTHERS_IN_PROGRESS_MAX && all < OWN_IN_PROGRESS_MAX
+    }
+
     fn read(&mut self, scene: &mut Scene<'_>, key: usize, working: &[usize], bytes: &mut Vec<u8>) {
         let mut keys = vec![key];
         if scene.network.random.one_in(3) {
-            for _ in 0..scene.network.random.between(1, 4) {
+            for _ in 0..scene.network.random.between(1, scene.plan.manners.get_keys_max - 1) {
                 let key = *scene.network.random.pick(working);
                 // Of one key asked for twice, memcached may say two things; the checker takes one word for it.
                 if !keys.contains(&key) {
@@ -117,7 +128,7 @@ impl Client {
             let plan = &scene.plan.keys[key];
             bytes.push(b' ');
             bytes.extend_from_slice(plan.name.as_bytes());
-            let watches = scene.plan.class == Class::Crossed && plan.writer != self.magent;
+            let watches = scene.plan.class.is_shared() && plan.writer != self.magent;
             let id = match watches {
                 true => scene.checker.watch(key),
                 false => scene.checker.begin(key, self.lifetime, operation),
@@ -131,6 +142,7 @@ impl Client {
             noreply: false,
             changes: touches,
             asked_us: scene.network.now,
+            ahead: (self.asked.len() + keys.len() - 1) as u64,
         });
     }
 
@@ -144,9 +156,9 @@ impl Client {
 
     /// What is said for an exptime: the date that it is, now and then, where servers' clocks differ.
     fn said_as(&self, scene: &mut Scene<'_>, exptime: i64) -> i64 {
-        let dates = scene.plan.clocks_ahead_s.iter().any(|&ahead_s| ahead_s != 0);
+        let dates = scene.plan.more.clocks_jump || scene.plan.clocks_ahead_s.iter().any(|&ahead_s| ahead_s != 0);
         match exptime > 0 && dates && scene.network.random.one_in(2) {
-            true => exptime + (scene.network.unix_ms() / 1000) as i64,
+            true => exptime + scene.network.unix_s_of(self.magent),
             false => exptime,
         }
     }
@@ -259,6 +271,7 @@ impl Client {
             noreply,
             changes: true,
             asked_us: scene.network.now,
+            ahead: self.asked.len() as u64,
         });
     }
 }

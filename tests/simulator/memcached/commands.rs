@@ -2,17 +2,17 @@
 
 use super::connection::{Replies, Upcoming, UpcomingReply};
 use super::items::{self, Counted, Mode, New, Outcome, Stored};
-use super::{Process, meta, number};
+use super::{Process, Version, meta, number};
 use std::fmt::Display;
 use std::io::Write;
 
 pub const KEY_BYTES_MAX: usize = 250;
 pub const BAD_FORMAT: &str = "CLIENT_ERROR bad command line format";
+pub const OUT_OF_MEMORY: &str = "SERVER_ERROR out of memory storing object";
 pub const TOO_LARGE: &str = "SERVER_ERROR object too large for cache";
 pub const NOT_A_NUMBER: &str = "CLIENT_ERROR cannot increment or decrement non-numeric value";
 /// memcached splits a line into so many words at most. The rest it looks at only for a get.
 const WORDS_MAX: usize = 23;
-const VERSION: &str = "1.6.18";
 
 /// A command being run: what it may change, and where its reply goes.
 pub struct Session<'a> {
@@ -83,6 +83,7 @@ pub fn run(session: &mut Session, line: &[u8], out: &mut Vec<u8>) -> Next {
         }
         (b"get" | b"bget", 1..) => get(session, all().skip(1), false, None),
         (b"gets", 1..) => get(session, all().skip(1), true, None),
+        (b"gat" | b"gats", _) if session.process.version < Version::HAS_GAT => session.say("ERROR"),
         (b"gat", 1..) => get(session, all().skip(2), false, Some(arguments[0])),
         (b"gats", 1..) => get(session, all().skip(2), true, Some(arguments[0])),
         (b"set", 4 | 5) => announce(session, Mode::Set, arguments),
@@ -97,7 +98,7 @@ pub fn run(session: &mut Session, line: &[u8], out: &mut Vec<u8>) -> Next {
         (b"delete", 1..=3) => delete(session, arguments),
         (b"flush_all", 0..=2) => flush_all(session, arguments),
         (b"verbosity", 1 | 2) => verbosity(session, arguments),
-        (b"version", _) => session.say(&format!("VERSION {VERSION}")),
+        (b"version", _) => session.say(&format!("VERSION {}", session.process.version)),
         (b"stats", _) => stats(session, arguments),
         (b"lru_crawler", _) => lru_crawler(session, arguments, out),
         (b"quit", _) => Next::Close,
@@ -202,6 +203,13 @@ fn announce(session: &mut Session, mode: Mode, arguments: &[&[u8]]) -> Next {
         }
         return Next::Refuse(value_len + 2);
     }
+    if session.process.is_full {
+        session.say(OUT_OF_MEMORY);
+        if mode == Mode::Set {
+            session.process.items.unlink(key); // nobody is to read what was to be replaced
+        }
+        return Next::Refuse(value_len + 2);
+    }
     Next::Value(Upcoming {
         mode,
         new: New {
@@ -258,7 +266,7 @@ fn count(session: &mut Session, up: bool, arguments: &[&[u8]]) -> Next {
     let Some(delta) = number::unsigned(arguments[1]) else {
         return session.say("CLIENT_ERROR invalid numeric delta argument");
     };
-    let counted = session.process.items.count(key, up, delta, 0);
+    let counted = session.process.items.count(key, up, delta, 0, session.process.is_full);
     let counters = &mut session.process.counters;
     match (&counted, up) {
         (Counted::To { .. }, true) => counters.incr_hits += 1,
@@ -271,6 +279,7 @@ fn count(session: &mut Session, up: bool, arguments: &[&[u8]]) -> Next {
         Counted::To { value, .. } => session.say(&value.to_string()),
         Counted::NotANumber => session.say(NOT_A_NUMBER),
         Counted::NotFound => session.say("NOT_FOUND"),
+        Counted::NoMemory => session.say("SERVER_ERROR out of memory"),
         Counted::OtherCas => unreachable!("any cas unique will do"),
     }
 }
@@ -325,7 +334,8 @@ fn flush_all(session: &mut Session, arguments: &[&[u8]]) -> Next {
     let Some(delay) = delay else {
         return session.say("CLIENT_ERROR invalid exptime argument");
     };
-    session.process.items.flush(delay);
+    let passes_over = session.process.passes_over();
+    session.process.items.flush(delay, passes_over);
     session.say("OK")
 }
 
@@ -354,7 +364,7 @@ fn stats(session: &mut Session, arguments: &[&[u8]]) -> Next {
     line("pid", &process.pid);
     line("uptime", &uptime);
     line("time", &process.now_s);
-    line("version", &VERSION);
+    line("version", &process.version);
     line("curr_connections", &process.connections_now);
     line("total_connections", &(process.connections_ever + 1));
     line("cmd_get", &counters.cmd_get);
@@ -388,23 +398,34 @@ fn lru_crawler(session: &mut Session, arguments: &[&[u8]], out: &mut Vec<u8>) ->
     if session.replies.are_stacked() {
         return session.say("ERROR cannot pipeline other commands before metadump");
     }
+    let version = session.process.version;
     let omits_held = match *what {
         b"all" => true,
-        b"hash" => false,
+        b"hash" if version >= Version::LISTS_HASH => false,
         _ => not_modelled(&arguments.concat()),
     };
-    let process = &session.process;
+    let process = &mut *session.process;
+    if process.is_busy || !process.listing.is_empty() {
+        return session.say("BUSY currently processing crawler request");
+    }
+    if version >= Version::LISTS_WITH_OK {
+        out.extend_from_slice(b"OK\r\n");
+    }
     // An item that expires in this very second is still listed: one second earlier is asked for.
     for (key, stored) in process.items.live(process.now_s - 1) {
         if !(omits_held && process.items.is_held(stored)) {
-            list(out, key, stored);
+            list(out, key, stored, version);
         }
     }
-    out.extend_from_slice(b"END\r\n");
+    if process.lists_slowly {
+        process.listing.push(session.connection);
+    } else if version >= Version::ENDS_LISTS {
+        out.extend_from_slice(b"END\r\n");
+    }
     Next::Listed
 }
 
-fn list(out: &mut Vec<u8>, key: &[u8], stored: &Stored) {
+fn list(out: &mut Vec<u8>, key: &[u8], stored: &Stored, version: Version) {
     let item = &stored.item;
     out.extend_from_slice(b"key=");
     for &byte in key {
@@ -419,5 +440,9 @@ fn list(out: &mut Vec<u8>, key: &[u8], stored: &Stored) {
     let size = items::bytes(key, item.flags, item.value.len());
     let (la, cas) = (stored.accessed_s, item.cas);
     // Not the end of line that the protocol has elsewhere.
-    writeln!(out, " exp={exp} la={la} cas={cas} fetch={fetch} cls=1 size={size}").expect("memory");
+    write!(out, " exp={exp} la={la} cas={cas} fetch={fetch}").expect("memory");
+    if version >= Version::LISTS_SIZES {
+        write!(out, " cls=1 size={size}").expect("memory");
+    }
+    out.push(b'\n');
 }

@@ -68,12 +68,16 @@ pub enum Counted {
     NotANumber,
     NotFound,
     OtherCas,
+    /// The number needs more room than it has.
+    NoMemory,
 }
 
 /// The largest item, with its header, key and value, if the server is not told otherwise.
 const BYTES_MAX: usize = 1 << 20;
 const HEADER_BYTES: usize = 48;
 const CAS_BYTES: usize = 8;
+/// Of what a crawler may have locked, one item in so many is.
+const LOCKED_ONE_IN: u64 = 3;
 /// Larger exptimes are unix times.
 const RELATIVE_MAX_S: i64 = 60 * 60 * 24 * 30;
 /// memcached counts time from this long before its start, so that no time of its own is 0.
@@ -259,8 +263,9 @@ impl Items {
         self.cas_last
     }
 
-    /// Adds to a value that is a number, with the wrap at 64 bits, or subtracts, not below 0. `unique` 0 is any.
-    pub fn count(&mut self, key: &[u8], up: bool, delta: u64, unique: u64) -> Counted {
+    /// Adds to a value that is a number, with the wrap at 64 bits, or subtracts, not below 0. `unique` 0 is any. Where there
+    /// is no memory, nothing that is stored anew.
+    pub fn count(&mut self, key: &[u8], up: bool, delta: u64, unique: u64, is_full: bool) -> Counted {
         let Some(stored) = self.find(key) else {
             return Counted::NotFound;
         };
@@ -283,6 +288,9 @@ impl Items {
         let (flags, exptime) = (stored.item.flags, stored.item.exptime);
         let is_held = self.held.iter().any(|&(_, held)| held == id);
         let in_place = digits.len() <= len && !is_held;
+        if is_full && !in_place {
+            return Counted::NoMemory;
+        }
         let cas = if in_place {
             // A shorter number does not give memory back: blanks fill it.
             digits.resize(len, b' ');
@@ -312,8 +320,9 @@ impl Items {
         self.by_key.remove(key).is_some()
     }
 
-    /// Drops everything, now or at a second; an earlier flush that is still to come is forgotten.
-    pub fn flush(&mut self, delay: i32) {
+    /// Drops everything, now or at a second; an earlier flush that is still to come is forgotten. One that passes over what
+    /// is locked leaves some of what was stored or read a moment ago.
+    pub fn flush(&mut self, delay: i32, passes_over: bool) {
         let at_s = self.expires_at(delay.max(0));
         let is_now = at_s <= self.now_s;
         self.flush_at_s = (!is_now).then_some(at_s);
@@ -322,7 +331,9 @@ impl Items {
             self.next_cas();
         }
         if is_now {
-            self.by_key.clear();
+            let now_s = self.now_s;
+            let is_locked = |stored: &Stored| stored.accessed_s + 1 >= now_s && stored.id % LOCKED_ONE_IN == 0;
+            self.by_key.retain(|_, stored| passes_over && is_locked(stored));
         }
     }
 

@@ -1,9 +1,11 @@
 //! The meta commands.
 
-use super::commands::{BAD_FORMAT, KEY_BYTES_MAX, NOT_A_NUMBER, Next, Session, TOO_LARGE, not_modelled, usize_of};
+use super::commands::{
+    BAD_FORMAT, KEY_BYTES_MAX, NOT_A_NUMBER, Next, OUT_OF_MEMORY, Session, TOO_LARGE, not_modelled, usize_of,
+};
 use super::connection::{Upcoming, UpcomingReply};
 use super::items::{Counted, Items, Mode, New, Outcome, Stored};
-use super::number;
+use super::{Version, number};
 use std::io::Write;
 
 /// The key, the length and the flags.
@@ -195,7 +197,10 @@ fn get(session: &mut Session, key: &[u8], words: &[&[u8]]) -> Result<Next, &'sta
     if !flags.no_bump && !flags.bumps_late {
         stored.bump(now_s);
     }
-    let reply = hit(stored, key, words, &flags, is_new, now_s)?;
+    let mut reply = hit(stored, key, words, &flags, is_new, now_s)?;
+    if session.process.version < Version::SAYS_HD && reply.starts_with(b"HD") {
+        reply[..2].copy_from_slice(b"OK");
+    }
     if !flags.no_bump && flags.bumps_late {
         stored.bump(now_s);
     }
@@ -267,7 +272,8 @@ fn set(session: &mut Session, key: &[u8], words: &[&[u8]]) -> Next {
     let Some(value_len) = number::signed(words[0]).and_then(usize_of) else {
         return session.insist(BAD_FORMAT);
     };
-    match announce(&mut session.process.items, key, value_len, &words[1..]) {
+    let is_full = session.process.is_full;
+    match announce(&mut session.process.items, key, value_len, &words[1..], is_full) {
         Ok(upcoming) => Next::Value(upcoming),
         Err(complaint) => {
             session.insist(complaint);
@@ -276,7 +282,13 @@ fn set(session: &mut Session, key: &[u8], words: &[&[u8]]) -> Next {
     }
 }
 
-fn announce(items: &mut Items, key: &[u8], value_len: usize, words: &[&[u8]]) -> Result<Upcoming, &'static str> {
+fn announce(
+    items: &mut Items,
+    key: &[u8],
+    value_len: usize,
+    words: &[&[u8]],
+    is_full: bool,
+) -> Result<Upcoming, &'static str> {
     let flags = Flags::read(items, words)?;
     let mode = match flags.mode {
         None | Some(b'S') => Mode::Set,
@@ -296,6 +308,10 @@ fn announce(items: &mut Items, key: &[u8], value_len: usize, words: &[&[u8]]) ->
     if items.is_too_large(key, flags.client_flags, value_len) {
         items.unlink(key);
         return Err(TOO_LARGE);
+    }
+    if is_full {
+        items.unlink(key);
+        return Err(OUT_OF_MEMORY);
     }
     Ok(Upcoming {
         mode: if is_cas { Mode::Cas } else { mode },
@@ -377,7 +393,7 @@ fn count(session: &mut Session, key: &[u8], words: &[&[u8]]) -> Result<Next, &'s
     };
     let unique = flags.unique.unwrap_or_default();
     let (mut is_new, mut keeps) = (false, true);
-    let (value, cas, exptime) = match items.count(key, up, flags.delta, unique) {
+    let (value, cas, exptime) = match items.count(key, up, flags.delta, unique, session.process.is_full) {
         Counted::To {
             value,
             cas,
@@ -398,6 +414,7 @@ fn count(session: &mut Session, key: &[u8], words: &[&[u8]]) -> Result<Next, &'s
             (flags.initial, cas, 0)
         }
         Counted::NotANumber => return Err(NOT_A_NUMBER),
+        Counted::NoMemory => return Err("SERVER_ERROR out of memory"),
         refused @ (Counted::NotFound | Counted::OtherCas) => {
             let mut reply = if matches!(refused, Counted::NotFound) {
                 b"NF"

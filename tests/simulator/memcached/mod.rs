@@ -7,6 +7,7 @@
 //! commands    the text commands        meta  the meta commands
 //! items       the items and the rules by which they change
 //! number      numbers as C reads them
+//! version     what other versions do differently
 //! ```
 //!
 //! Knowingly different from the real one:
@@ -30,8 +31,10 @@ mod connection;
 mod items;
 mod meta;
 mod number;
+mod version;
 
 pub use items::Item;
+pub use version::Version;
 
 use connection::Connection;
 use items::Items;
@@ -54,6 +57,15 @@ struct Process {
     items: Items,
     has_meta: bool,
     can_list: bool,
+    version: Version,
+    /// It has no memory for anything more.
+    is_full: bool,
+    /// Its crawler does something else.
+    is_busy: bool,
+    /// A list of keys takes its time: the end comes when [`Memcached::end_list`] says so.
+    lists_slowly: bool,
+    /// The connections whose lists have not ended.
+    listing: Vec<usize>,
     connections_now: usize,
     connections_ever: usize,
     counters: Counters,
@@ -85,6 +97,11 @@ impl Memcached {
             items: Items::new(started_s),
             has_meta: true,
             can_list: true,
+            version: Version::MODELLED,
+            is_full: false,
+            is_busy: false,
+            lists_slowly: false,
+            listing: Vec::new(),
             connections_now: 0,
             connections_ever: 0,
             counters: Counters::default(),
@@ -108,6 +125,7 @@ impl Memcached {
     pub fn disconnect(&mut self, connection: usize) {
         if self.connections.remove(&connection).is_some() {
             self.process.connections_now -= 1;
+            self.process.listing.retain(|&lister| lister != connection);
             self.process.items.release(connection);
         }
     }
@@ -154,6 +172,7 @@ impl Memcached {
     /// old uptime.
     pub fn started_again(mut self, pid: u32) -> Self {
         self.connections.clear();
+        self.process.listing.clear();
         self.process.pid = pid;
         self.process.connections_now = 0;
         self.process.connections_ever = 0;
@@ -167,9 +186,50 @@ impl Memcached {
         self.process.has_meta = has;
     }
 
+    /// What version it is, as far as that makes a difference to magent.
+    pub fn set_version(&mut self, version: Version) {
+        self.process.version = version;
+        self.process.has_meta = version >= Version::HAS_META;
+    }
+
+    /// Whether it has no memory for anything more, and nothing that it may evict.
+    pub fn set_full(&mut self, is_full: bool) {
+        self.process.is_full = is_full;
+    }
+
+    /// Whether its crawler does something else, so that no list is to be had.
+    pub fn set_busy(&mut self, is_busy: bool) {
+        self.process.is_busy = is_busy;
+    }
+
+    /// Whether lists take their time.
+    pub fn set_lists_slowly(&mut self, slowly: bool) {
+        self.process.lists_slowly = slowly;
+    }
+
+    /// Whether a connection waits for the end of a list.
+    pub fn lists(&self, connection: usize) -> bool {
+        self.process.listing.contains(&connection)
+    }
+
+    /// The list on a connection has come to its end, which is marked or not.
+    pub fn end_list(&mut self, connection: usize, out: &mut Vec<u8>) {
+        self.process.listing.retain(|&lister| lister != connection);
+        if self.process.version >= Version::ENDS_LISTS {
+            out.extend_from_slice(b"END\r\n");
+        }
+    }
+
     /// Whether `lru_crawler metadump` works; if not it answers ERROR. It does.
     pub fn set_can_list(&mut self, can: bool) {
         self.process.can_list = can;
+    }
+}
+
+impl Process {
+    /// Whether its crawler holds locks that a flush_all passes over.
+    fn passes_over(&self) -> bool {
+        self.version >= Version::FLUSHES_IN_PASSING && !self.listing.is_empty()
     }
 }
 

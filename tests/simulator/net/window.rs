@@ -3,9 +3,7 @@
 use super::{Event, Name, Network, Peer, State};
 use crate::pipe::End;
 use crate::trace::Readable;
-use magent::proxy::control::{Accepted, Control, Found, Reloaded, State as ToldState};
 use magent::proxy::net::{Address, Level, Net, Token};
-use magent::proxy::settings::Settings;
 use std::cell::RefCell;
 use std::fmt;
 use std::io::{self, ErrorKind, IoSlice};
@@ -20,7 +18,7 @@ pub struct SimulatedNet {
 }
 
 /// A magent's end of a connection.
-pub struct Socket(Name);
+pub struct Socket(pub(super) Name);
 
 impl Net for SimulatedNet {
     type Socket = Socket;
@@ -30,6 +28,19 @@ impl Net for SimulatedNet {
         let server = network.addresses.iter().position(|known| known == address);
         let server = server.expect("an address of this world");
         let peer = Peer::Server(server);
+        network.meters[self.magent].worked = true;
+        if network.ports[self.magent].process.is_exhausted {
+            return Err(ErrorKind::QuotaExceeded.into());
+        }
+        if let Some(no_way) = network.no_way[server] {
+            if no_way.after_us == 0 {
+                return Err(no_way.kind.into());
+            }
+            let name = network.open(self.magent, peer, Some(token), State::Connecting);
+            let time = network.now + no_way.after_us;
+            network.at(time, Event::Knocked { name, accepted: false });
+            return Ok(Socket(name));
+        }
         let dead = !network.listening[server] && !network.is_cut(self.magent, peer);
         if dead && network.random.one_in(8) {
             return Err(ErrorKind::ConnectionRefused.into());
@@ -43,6 +54,7 @@ impl Net for SimulatedNet {
 
     fn adopt(&mut self, socket: &mut Socket, token: Token) -> io::Result<()> {
         let network = &mut *self.network.borrow_mut();
+        network.meters[self.magent].worked = true;
         if let Some(connection) = network.connection(socket.0) {
             connection.token = Some(token);
             network.raise(socket.0);
@@ -57,7 +69,7 @@ impl Net for SimulatedNet {
         }
         let connection = network.connection(socket.0).expect("an open socket has a connection");
         match connection.state {
-            State::Refused => return Err(ErrorKind::ConnectionRefused.into()),
+            State::Failed(kind) => return Err(kind.into()),
             State::Connecting | State::Left => return Err(ErrorKind::WouldBlock.into()),
             State::Open => {}
         }
@@ -72,6 +84,7 @@ impl Net for SimulatedNet {
             (0, Some(End::Reset)) => Err(ErrorKind::ConnectionReset.into()),
             _ => Ok(count),
         };
+        network.meters[self.magent].worked |= result.is_ok();
         if resumes {
             network.at(network.now, Event::Resume(socket.0));
         }
@@ -87,7 +100,7 @@ impl Net for SimulatedNet {
         let now = network.now;
         let connection = network.connection(socket.0).expect("an open socket has a connection");
         match connection.state {
-            State::Refused => return Err(ErrorKind::ConnectionRefused.into()),
+            State::Failed(kind) => return Err(kind.into()),
             State::Connecting if early => return Err(ErrorKind::NotConnected.into()),
             State::Connecting | State::Left => return Err(ErrorKind::WouldBlock.into()),
             State::Open if connection.inward.end() == Some(End::Reset) => return Err(ErrorKind::BrokenPipe.into()),
@@ -111,6 +124,10 @@ impl Net for SimulatedNet {
         connection
             .outward
             .send(&whole, now, &weather, &mut network.random, |time| times.push(time));
+        network.meters[self.magent].worked = true;
+        if let Peer::Server(_) = peer {
+            network.meters[self.magent].said(now, &whole);
+        }
         if network.trace.is_on() {
             if let Peer::Server(server) = peer {
                 let line = Readable(&whole);
@@ -133,7 +150,10 @@ impl Net for SimulatedNet {
     }
 
     fn close(&mut self, socket: Socket) {
-        self.network.borrow_mut().close_socket(socket.0);
+        let network = &mut *self.network.borrow_mut();
+        network.ports[self.magent].process.freed = true;
+        network.meters[self.magent].worked = true;
+        network.close_socket(socket.0);
     }
 
     fn peer(&self, _socket: &Socket) -> Option<SocketAddr> {
@@ -145,7 +165,7 @@ impl Net for SimulatedNet {
     }
 
     fn unix_time_s(&self) -> u64 {
-        self.network.borrow().unix_ms() / 1000
+        self.network.borrow().unix_s_of(self.magent).max(0) as u64
     }
 
     fn cpu_time(&self) -> (Duration, Duration) {
@@ -160,82 +180,4 @@ impl Net for SimulatedNet {
     }
 
     fn set_verbosity(&mut self, _verbosity: u32) {}
-}
-
-impl Control for SimulatedNet {
-    type Listen = ();
-
-    fn accept(&mut self) -> Accepted<Socket> {
-        let name = self.network.borrow_mut().ports[self.magent].accepts.pop_front();
-        name.map_or(Accepted::Nobody, |name| Accepted::Client(Socket(name)))
-    }
-
-    fn may_accept(&self) -> bool {
-        !self.network.borrow().ports[self.magent].accepts.is_empty()
-    }
-
-    fn take_freed(&mut self) -> bool {
-        false
-    }
-
-    fn listen_on(&mut self, _wanted: &[()]) -> Result<(), String> {
-        Ok(())
-    }
-
-    fn stop_listening(&mut self) -> bool {
-        self.close_listeners();
-        false
-    }
-
-    fn close_listeners(&mut self) {
-        self.network.borrow_mut().ports[self.magent].closed = true;
-    }
-
-    fn read_configuration(&mut self) -> io::Result<()> {
-        self.network.borrow_mut().ports[self.magent].is_read = true;
-        Ok(())
-    }
-
-    /// It takes some turns to be read.
-    fn take_configuration(&mut self) -> Option<Result<Reloaded<()>, String>> {
-        let network = &mut *self.network.borrow_mut();
-        let port = &mut network.ports[self.magent];
-        if !port.is_read || network.random.one_in(2) {
-            return None;
-        }
-        port.is_read = false;
-        Some(match &port.configuration {
-            Some(settings) => Ok(Reloaded {
-                settings: settings.clone(),
-                listen: Vec::new(),
-                verbosity: 0,
-                warnings: Vec::new(),
-            }),
-            None => Err("the file is not there".to_owned()),
-        })
-    }
-
-    fn check(&mut self, _settings: &Settings, _listen: &[()]) -> Result<Vec<String>, String> {
-        Ok(Vec::new())
-    }
-
-    fn look_up(&mut self, _host: &str) {}
-
-    fn names_are_answered(&self, _settings: &Settings) -> bool {
-        true
-    }
-
-    fn fill_names_in(&mut self, _settings: &mut Settings) -> Vec<String> {
-        Vec::new()
-    }
-
-    fn take_name(&mut self) -> Option<Found> {
-        None
-    }
-
-    fn reopen_log(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn tell(&mut self, _state: ToldState) {}
 }
