@@ -43,9 +43,9 @@ impl Simulation {
     }
 
     /// So that there is room for who looks at magent.
-    fn let_all_leave(&mut self) {
+    pub fn let_all_leave(&mut self) {
         for client in 0..self.clients.len() {
-            self.with_client(client, |client, scene| client.leave(scene));
+            self.with_client(client, |client, scene| client.ask_later(scene));
         }
     }
 

@@ -251,8 +251,8 @@ impl Simulation {
         self.plan.more.timeout_most_ms = self.plan.more.timeout_most_ms.max(settings.timeout_ms);
         if !farms.0.is_empty() {
             self.move_keys(&settings, farms);
+            self.plan.settings[magent] = settings;
         }
-        self.plan.settings[magent] = settings;
         self.checker.disturbed_ms = u64::MAX;
         Ok(())
     }

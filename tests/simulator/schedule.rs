@@ -248,6 +248,9 @@ impl Simulation {
         self.with_pollers(|poller, scene| poller.ask(scene, Question::Version));
         self.live(settling_us)?;
         self.end_moods();
+        if self.plan.more.turns_away {
+            self.let_all_leave();
+        }
         let since = self.now();
         let interval_us = 40_000;
         self.with_pollers(|poller, scene| poller.begin(scene, interval_us));

@@ -546,6 +546,11 @@ impl<N: Net> Proxy<N> {
         let Work::Read(read) = &mut transaction.work else {
             return;
         };
+        if transaction.client.is_none() && transaction.legs == 0 {
+            // It was begun after its client had left, for it had waited for its key.
+            self.abandon_read(id);
+            return self.end_if_over(id);
+        }
         let Some(client) = transaction.client.filter(|_| transaction.legs == 0 && !read.queued) else {
             return;
         };

@@ -238,7 +238,7 @@ impl Client {
     }
 
     /// Ends its connection; what it was not told, it will not be.
-    pub fn leave(&mut self, scene: &mut Scene<'_>) {
+    fn leave(&mut self, scene: &mut Scene<'_>) {
         self.leaves = false;
         if let Some(name) = self.connection {
             let end = *scene.network.random.pick(&[End::Closed, End::Closed, End::Reset]);
@@ -248,6 +248,14 @@ impl Client {
             scene.network.peer_close(name, end);
         }
         self.forget_connection(scene);
+    }
+
+    /// Ends its connection, and asks for more on another.
+    pub fn ask_later(&mut self, scene: &mut Scene<'_>) {
+        self.leave(scene);
+        if !self.rests {
+            self.think(scene);
+        }
     }
 
     /// Its magent has died. Adds the keys that it was changing to `touched`.
