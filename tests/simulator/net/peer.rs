@@ -122,7 +122,12 @@ impl Network {
         }
         connection.backlog.clear();
         // Who closes a socket with bytes unread resets the connection: a magent that waits for room is told.
-        let end = if connection.outward.wants_room { End::Reset } else { end };
+        let unread = matches!(connection.peer, Peer::Client(_)) && connection.outward.arrived() > 0;
+        let end = if connection.outward.wants_room || unread {
+            End::Reset
+        } else {
+            end
+        };
         connection.outward.lose_flights();
         let (state, peer) = (connection.state, connection.peer);
         if state != State::Left {
