@@ -418,9 +418,8 @@ proptest! {
             return Err(TestCaseError::fail("garbage"));
         };
         prop_assert_eq!((response.status, response.value_len), (Status::MetaValue, Some(len)));
-        prop_assert_eq!(response.meta_flag(b't').and_then(signed), Some(ttl));
-        prop_assert_eq!(response.meta_flag(b'f').and_then(unsigned), Some(u64::from(flags)));
-        prop_assert_eq!(response.meta_flag(b'x'), None);
+        prop_assert_eq!((response.ttl_s, response.flags), (Some(ttl), Some(flags)));
+        prop_assert_eq!((response.unique, response.size, response.key), (None, None, &b""[..]));
     }
 }
 

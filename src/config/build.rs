@@ -23,6 +23,9 @@ const DEFAULT_SOCKET_MODE: u32 = 0o700;
 /// Room in a unix socket's address, less the byte that ends it (unix(7)).
 const SOCKET_PATH_BYTES_MAX: usize = 107;
 
+/// In the environment of a test: commands and values are written anew; see `Settings::verbatim`.
+const ANEW: &str = "MAGENT_TEST_ANEW";
+
 /// Relative paths are relative to `directory`.
 pub fn config(values: &Values, directory: &Path) -> Result<Config, ConfigError> {
     let primaries = servers(values, "server")?;
@@ -56,6 +59,8 @@ pub fn config(values: &Values, directory: &Path) -> Result<Config, ConfigError> 
         item_bytes_max: values.size("max-item-size", DEFAULT_ITEM_BYTES, 1 << 10, 1 << 30)? as usize,
         memory_bytes_max: values.size("max-memory", DEFAULT_MEMORY_BYTES, 1 << 20, 1 << 40)? as usize,
         limits: Limits::default(),
+        // Tests of the unoptimized build may try the other way.
+        verbatim: !cfg!(debug_assertions) || std::env::var_os(ANEW).is_none(),
     };
     let verbosity = verbosity(values)?;
     // -v is for somebody who watches; the key in the file is for the log of a daemon.

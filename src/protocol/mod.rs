@@ -2,8 +2,8 @@
 //!
 //! | room | what it is for |
 //! | --- | --- |
-//! | `request` `verb` `keys` | what is asked for, in no protocol's form, for as long as the bytes are there or kept |
-//! | `text` | clients: their lines (`parse` `storage` `keyed` `admin` `words`), read as the memcached behind would read them (`dialect`), and what is no request (`refusal`) |
+//! | `request` `verb` `keys` `reply` | what is asked for and what is said, in no protocol's form |
+//! | `text` | clients: their lines (`parse` `storage` `keyed` `admin` `words`), read as the memcached behind would read them (`dialect`), what is no request (`refusal`), and replies written for them (`reply`) |
 //! | `server` | servers: requests written for them (`encode`), what they answer (`answer`), and whether that fits (`question`) |
 //! | `number` `find` | numbers as memcached reads them; looking for bytes |
 //!
@@ -17,6 +17,7 @@
 mod find;
 pub mod keys;
 pub mod number;
+pub mod reply;
 pub mod request;
 pub mod server;
 pub mod text;

@@ -33,7 +33,9 @@ mod timers;
 mod upstream;
 
 use crate::buffer::Pool;
+use crate::protocol::reply::{Fault, Reply};
 use crate::protocol::text::dialect::Dialect;
+use crate::protocol::text::reply::line;
 use crate::words::Reason;
 use copier::repair::ReadRepairs;
 use copier::resync::Resync;
@@ -58,7 +60,7 @@ use timers::{Timer, Timers};
 use upstream::link::{Leg, Link};
 
 /// What a client beyond `-n` is told.
-const OUT_OF_CONNECTION: &[u8] = b"SERVER_ERROR OUT OF CONNECTION\r\n";
+const OUT_OF_CONNECTION: &Reply = &Reply::error(Fault::Server, b" OUT OF CONNECTION");
 
 /// The whole proxy, but for the world.
 pub struct Proxy<N: Net> {
@@ -208,7 +210,9 @@ impl<N: Net> Proxy<N> {
         if self.clients.len() >= self.settings.clients_max {
             self.statistics.rejected_connections += 1;
             // A fresh socket has room for a line; if not, closing it says enough.
-            let _ = self.net.write(&mut socket, &[io::IoSlice::new(OUT_OF_CONNECTION)]);
+            let _ = self
+                .net
+                .write(&mut socket, &[io::IoSlice::new(&line(OUT_OF_CONNECTION))]);
             return self.net.close(socket);
         }
         let entry = self.clients.vacant_entry();

@@ -83,6 +83,8 @@ pub struct Settings {
     pub memory_bytes_max: usize,
     /// What no option sets.
     pub limits: Limits,
+    /// Lines and values of the right form go on as they came; if not, they are written anew, which is the same to everybody.
+    pub verbatim: bool,
 }
 
 impl Settings {

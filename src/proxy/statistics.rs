@@ -6,18 +6,22 @@ use super::net::Net;
 use super::settings::{Ack, Miss};
 use crate::protocol::keys::Keys;
 use crate::protocol::number::unsigned;
+use crate::protocol::reply::{Fault, Reply, Status};
 use crate::protocol::request::Request;
-use crate::protocol::server::answer::Status;
 use crate::protocol::text::refusal;
+use crate::protocol::text::reply::{add_statistic, line};
 use crate::protocol::verb::Verb;
 use crate::proxy::fleet::server::{Health, Server};
+use crate::proxy::front::transaction::END;
 use crate::proxy::replicate::survey::Topic;
 use crate::ring::Distribution;
-use std::fmt::{Display, Write as _};
+use std::fmt::Display;
 use std::net::SocketAddr;
 
 /// Slab classes of a memcached (`MAX_NUMBER_OF_SLAB_CLASSES`).
 const SLAB_CLASSES: u64 = 64;
+const BAD_CACHEDUMP: &Reply = &Reply::error(Fault::Client, b" bad command line");
+const NO_SUCH_CLASS: &Reply = &Reply::error(Fault::Client, b" Illegal slab id");
 
 /// Counted since the start, or since `stats reset`, over all clients.
 #[derive(Default)]
@@ -86,23 +90,22 @@ impl Statistics {
     }
 }
 
-/// Lines of the form `STAT name value`.
-struct Lines(String);
+/// Names and values.
+#[derive(Default)]
+struct Lines(Vec<(String, String)>);
 
 impl Lines {
     fn add(&mut self, name: &str, value: impl Display) {
-        // Writing to a string cannot fail.
-        let _ = write!(self.0, "STAT {name} {value}\r\n");
+        self.0.push((name.to_owned(), value.to_string()));
     }
 
-    fn has(&self, name: &str) -> bool {
-        let start = format!("STAT {name} ");
-        self.0.split_inclusive("\r\n").any(|line| line.starts_with(&start))
-    }
-
-    fn end(mut self) -> Vec<u8> {
-        self.0.push_str("END\r\n");
-        self.0.into_bytes()
+    fn end(self) -> Vec<u8> {
+        let mut written = Vec::new();
+        for (name, value) in &self.0 {
+            add_statistic(&mut written, name, value);
+        }
+        written.extend_from_slice(&line(END));
+        written
     }
 }
 
@@ -111,7 +114,7 @@ pub fn reply<N: Net>(proxy: &mut Proxy<N>, request: &Request<'_>) -> Vec<u8> {
     match request.key {
         b"servers" => servers(proxy),
         b"conns" => connections(proxy),
-        b"cachedump" => cachedump(request.keys).to_vec(),
+        b"cachedump" => line(cachedump(request.keys)),
         b"reset" => {
             let started_ms = proxy.statistics.started_ms;
             proxy.statistics = Statistics::new(started_ms);
@@ -119,31 +122,33 @@ pub fn reply<N: Net>(proxy: &mut Proxy<N>, request: &Request<'_>) -> Vec<u8> {
                 server.counters = Default::default();
             }
             proxy.farm.ledger.count_anew();
-            b"RESET\r\n".to_vec()
+            line(&Reply::plain(Status::Reset))
         }
-        _ => refusal::ERROR.to_vec(),
+        _ => line(refusal::ERROR),
     }
 }
 
 /// The reply to a `stats` for which the servers said `lines` together: first magent's own, then those of theirs that it does
 /// not have itself.
 pub fn survey_reply<N: Net>(proxy: &Proxy<N>, topic: Topic, lines: &[(Box<str>, Box<str>)]) -> Vec<u8> {
-    let mut reply = Lines(String::new());
+    let mut reply = Lines::default();
     match topic {
         Topic::General => general(proxy, &mut reply),
         Topic::Settings => settings(proxy, &mut reply),
         Topic::Items | Topic::Slabs | Topic::Sizes => {}
     }
-    let own = Lines(reply.0.clone());
-    for (name, value) in lines.iter().filter(|(name, _)| !own.has(name)) {
-        reply.add(name, value);
+    let own = reply.0.len();
+    for (name, value) in lines {
+        if !reply.0[..own].iter().any(|(known, _)| **known == **name) {
+            reply.add(name, value);
+        }
     }
     reply.end()
 }
 
 /// Clients, in the form of memcached's `stats conns`. The one that asks is among them.
 fn connections<N: Net>(proxy: &Proxy<N>) -> Vec<u8> {
-    let mut lines = Lines(String::new());
+    let mut lines = Lines::default();
     let now_s = proxy.now_ms / 1000;
     for (index, client) in proxy.clients.iter().take(proxy.settings.limits.connections_listed) {
         let mut add = |what: &str, value: &dyn Display| lines.add(&format!("{index}:{what}"), value);
@@ -159,14 +164,14 @@ fn connections<N: Net>(proxy: &Proxy<N>) -> Vec<u8> {
 }
 
 /// magent looks into no slab: there is nothing in those that exist, and the errors are memcached's (`process_stat`).
-fn cachedump(arguments: Keys<'_>) -> &'static [u8] {
+fn cachedump(arguments: Keys<'_>) -> &'static Reply {
     let mut numbers = arguments.skip(1);
     let (Some(class), Some(limit)) = (numbers.next(), numbers.next()) else {
-        return b"CLIENT_ERROR bad command line\r\n";
+        return BAD_CACHEDUMP;
     };
     match (unsigned(class), unsigned(limit)) {
-        (Some(class), Some(_)) if class >= SLAB_CLASSES => b"CLIENT_ERROR Illegal slab id\r\n",
-        (Some(_), Some(_)) => b"END\r\n",
+        (Some(class), Some(_)) if class >= SLAB_CLASSES => NO_SUCH_CLASS,
+        (Some(_), Some(_)) => END,
         _ => refusal::BAD_FORMAT,
     }
 }
@@ -231,7 +236,7 @@ fn in_use<N: Net>(proxy: &Proxy<N>) -> impl Iterator<Item = (usize, &Server)> {
 }
 
 fn servers<N: Net>(proxy: &Proxy<N>) -> Vec<u8> {
-    let mut lines = Lines(String::new());
+    let mut lines = Lines::default();
     for (index, server) in in_use(proxy) {
         let name = &server.name;
         let mut add = |what: &str, value: &dyn Display| lines.add(&format!("{name}:{what}"), value);

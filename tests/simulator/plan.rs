@@ -201,6 +201,7 @@ impl Plan {
                 item_bytes_max: magents_max,
                 memory_bytes_max: 64 << 20,
                 limits: if small_limits { small() } else { Limits::default() },
+                verbatim: true,
             })
             .collect();
         let capacity = match class {

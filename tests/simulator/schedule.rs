@@ -41,9 +41,15 @@ pub struct Outcome {
 /// no factor with the number of classes.
 const SMALL_LIMITS_ONE_IN: u64 = 5;
 
+/// And in so many one that writes all commands and values anew.
+const ANEW_ONE_IN: u64 = 7;
+
 pub fn run(seed: u64, class: Class, verbosity: Verbosity) -> Outcome {
     let mut random = Random::new(seed);
-    let plan = Plan::new(class, matches!(seed % SMALL_LIMITS_ONE_IN, 0), &mut random);
+    let mut plan = Plan::new(class, matches!(seed % SMALL_LIMITS_ONE_IN, 0), &mut random);
+    for settings in &mut plan.settings {
+        settings.verbatim = !matches!(seed % ANEW_ONE_IN, 0);
+    }
     let mut simulation = Simulation::new(plan, random, verbosity);
     let broken = simulation.course().err();
     if let Some(broken) = &broken {

@@ -6,6 +6,8 @@
 //! What a memcached would not write is garbage, in the numbers too: who takes `-0` or `+5` for a length and is wrong takes
 //! a value for answers, or answers for a value.
 
+pub use crate::protocol::reply::Status;
+use crate::protocol::reply::{Fault, Reply};
 use crate::protocol::{KEY_BYTES_MAX, find_byte, find_newline};
 
 /// Longest status line that a server sends: an error, or a line of `stats`. A longer one is garbage.
@@ -16,47 +18,26 @@ const VALUE_LINE_BYTES_MAX: usize =
 /// Longest value: memcached's `-I` may not be set higher.
 const VALUE_BYTES_MAX: u64 = 1 << 30;
 
-/// The first word of an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
-    /// `VALUE <key> <flags> <bytes> [<cas unique>]`, a data block follows.
-    Value,
-    /// `END`: no more values.
-    End,
-    Stored,
-    NotStored,
-    Exists,
-    NotFound,
-    Deleted,
-    Touched,
-    Ok,
-    /// The new value of incr and decr.
-    Number,
-    Version,
-    /// `VA <bytes> <flags>*`, a data block follows.
-    MetaValue,
-    /// `EN`: a meta miss.
-    MetaMiss,
-    /// `HD`: a meta hit of which no value was asked for.
-    MetaHit,
-    /// `STAT <name> <value>`; more of them or END follow.
-    Stat,
-    /// `ERROR`, `CLIENT_ERROR ...`, `SERVER_ERROR ...`.
-    Error,
-}
-
 /// One answer line, understood.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Response<'a> {
     pub status: Status,
     /// The line without its end.
     pub line: &'a [u8],
-    /// The key of a VALUE, or of a VA where that was asked for.
+    /// Of an error.
+    pub fault: Fault,
+    /// The new value of incr and decr.
+    pub number: u64,
+    /// What an error says behind its word, which version it is, the value of a statistic.
+    pub message: &'a [u8],
+    /// The key of a VALUE, or of a VA or HD where that was asked for; the name of a statistic.
     pub key: &'a [u8],
     /// The flags and the cas unique of an item, and the seconds until it expires (-1 for never), where they are told.
     pub flags: Option<u32>,
     pub unique: Option<u64>,
     pub ttl_s: Option<i64>,
+    /// Bytes of an item's value, where they were asked for.
+    pub size: Option<u64>,
     /// Bytes of the data block behind the line, its line end not counted; None when there is no block.
     pub value_len: Option<usize>,
 }
@@ -82,10 +63,14 @@ fn parse_line(line: &[u8]) -> Result<Response<'_>, Garbage> {
     let mut response = Response {
         status: Status::End,
         line,
+        fault: Fault::None,
+        number: 0,
+        message: &[],
         key: &[],
         flags: None,
         unique: None,
         ttl_s: None,
+        size: None,
         value_len: None,
     };
     // The one that there are most of.
@@ -109,15 +94,35 @@ fn parse_line(line: &[u8]) -> Result<Response<'_>, Garbage> {
         b"TOUCHED" if alone => Status::Touched,
         b"OK" => return meta_flags(response, Status::Ok),
         b"VERSION" => Status::Version,
-        b"ERROR" | b"CLIENT_ERROR" | b"SERVER_ERROR" | b"MEMLIMIT_ADJUST_FAILED" => Status::Error,
+        b"ERROR" => response.failed(Fault::Unknown),
+        b"CLIENT_ERROR" => response.failed(Fault::Client),
+        b"SERVER_ERROR" => response.failed(Fault::Server),
+        b"MEMLIMIT_ADJUST_FAILED" => response.failed(Fault::Other),
         b"EN" => Status::MetaMiss,
         b"HD" => return meta_flags(response, Status::MetaHit),
-        b"STAT" => Status::Stat,
+        b"STAT" => return Ok(statistic(response)),
         b"VA" => return meta_value(response),
-        digits if alone && unsigned(digits).is_some() => Status::Number,
-        _ => return Err(Garbage),
+        digits => {
+            response.number = unsigned(digits).filter(|_| alone).ok_or(Garbage)?;
+            Status::Number
+        }
     };
+    if matches!(response.status, Status::Error | Status::Version) {
+        response.message = match response.fault {
+            Fault::Other => line,
+            _ => &line[word_len..],
+        };
+    }
     Ok(response)
+}
+
+/// `STAT <name> <value>`.
+fn statistic(mut response: Response<'_>) -> Response<'_> {
+    response.status = Status::Stat;
+    let mut words = response.line.splitn(3, |&byte| byte == b' ').skip(1);
+    response.key = words.next().unwrap_or(&[]);
+    response.message = words.next().unwrap_or(&[]);
+    response
 }
 
 /// `text` is what stands behind `VALUE `.
@@ -180,6 +185,7 @@ fn meta_flags(mut response: Response<'_>, status: Status) -> Result<Response<'_>
     if let Some(word) = response.meta_flag(b't') {
         response.ttl_s = Some(signed(word).filter(|&ttl_s| ttl_s >= -1).ok_or(Garbage)?);
     }
+    response.size = response.meta_flag(b's').and_then(unsigned);
     Ok(response)
 }
 
@@ -207,8 +213,18 @@ pub fn signed(word: &[u8]) -> Option<i64> {
 }
 
 impl<'a> Response<'a> {
+    /// The same without an item, to be kept.
+    pub fn reply(&self) -> Reply {
+        Reply::new(self.status, self.fault, self.number, self.message)
+    }
+
+    fn failed(&mut self, fault: Fault) -> Status {
+        self.fault = fault;
+        Status::Error
+    }
+
     /// The value of a meta return flag (`t-1` gives `-1` for `t`), if the server sent it.
-    pub fn meta_flag(&self, flag: u8) -> Option<&'a [u8]> {
+    fn meta_flag(&self, flag: u8) -> Option<&'a [u8]> {
         self.line
             .split(|&byte| byte == b' ')
             .skip(1)

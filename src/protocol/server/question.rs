@@ -27,6 +27,7 @@
 //! such answer fits. What magent forwards is understood by every memcached, so none comes from a server that is in its mind.
 
 use super::answer::{Response, Status};
+use crate::protocol::reply::Fault;
 use crate::protocol::request::Request;
 use crate::protocol::verb::Verb;
 
@@ -88,10 +89,10 @@ impl Question {
     pub fn is_answered_by(self, response: &Response<'_>) -> bool {
         use Status as S;
         match (self, response.status) {
-            (Self::Set | Self::Store | Self::Cas, S::Error) => response.line.starts_with(b"SERVER_ERROR"),
+            (Self::Set | Self::Store | Self::Cas, S::Error) => response.fault == Fault::Server,
             (Self::Steer, S::Error) => true,
             (Self::Unasked, _) => false,
-            (_, S::Error) => !response.line.starts_with(b"MEMLIMIT"),
+            (_, S::Error) => response.fault != Fault::Other,
             (Self::Get, S::Value) => response.unique.is_none(),
             (Self::Gets, S::Value) => response.unique.is_some(),
             (Self::Get | Self::Gets, status) => status == S::End,

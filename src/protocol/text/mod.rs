@@ -1,10 +1,11 @@
 //! The text protocol of clients: [`parse`] reads their lines, as the memcached behind magent would ([`dialect`]), and says what
-//! becomes of a line that is no request ([`refusal`]).
+//! becomes of a line that is no request ([`refusal`]); [`reply`] writes what they are told.
 
 mod admin;
 pub mod dialect;
 mod keyed;
 pub mod parse;
 pub mod refusal;
+pub mod reply;
 mod storage;
 mod words;

@@ -13,6 +13,7 @@ use super::words::Words;
 use super::{admin, keyed};
 use crate::protocol::keys::Keys;
 use crate::protocol::number::is_plain;
+use crate::protocol::reply::Reply;
 use crate::protocol::request::Request;
 use crate::protocol::verb::Verb;
 use crate::protocol::{KEY_BYTES_MAX, LINE_BYTES_MAX, RETRIEVAL_LINE_BYTES_MAX, find_byte, find_newline};
@@ -178,7 +179,7 @@ fn plain(verb: Verb, line: &[u8]) -> Request<'_> {
 
 impl<'a> Words<'a> {
     /// A refusal that noreply silences.
-    pub(super) fn refuse(&self, reply: &'static [u8], after: After) -> Refusal {
+    pub(super) fn refuse(&self, reply: &'static Reply, after: After) -> Refusal {
         Refusal {
             reply,
             noreply: self.noreply,

@@ -6,19 +6,27 @@
 
 use super::dialect::Dialect;
 use crate::protocol::keys::Keys;
+use crate::protocol::reply::{Fault, Reply};
 use crate::protocol::request::Request;
 use crate::protocol::{LINE_END, find_byte};
 
-pub const ERROR: &[u8] = b"ERROR\r\n";
-pub const BAD_FORMAT: &[u8] = b"CLIENT_ERROR bad command line format\r\n";
-pub const BAD_DELETE: &[u8] = b"CLIENT_ERROR bad command line format.  Usage: delete <key> [noreply]\r\n";
-pub const BAD_DELTA: &[u8] = b"CLIENT_ERROR invalid numeric delta argument\r\n";
-pub const BAD_EXPTIME: &[u8] = b"CLIENT_ERROR invalid exptime argument\r\n";
-pub const BAD_CHUNK: &[u8] = b"CLIENT_ERROR bad data chunk\r\n";
-pub const BAD_CLASS: &[u8] = b"BADCLASS invalid class id\r\n";
-pub const MEMLIMIT_TOO_SMALL: &[u8] = b"MEMLIMIT_TOO_SMALL cannot set maxbytes to less than 8m\r\n";
-pub const MEMLIMIT_TOO_LARGE: &[u8] = b"MEMLIMIT_ADJUST_FAILED input value is megabytes not bytes\r\n";
-pub const TOO_LARGE: &[u8] = b"SERVER_ERROR object too large for cache\r\n";
+pub const ERROR: &Reply = &Reply::error(Fault::Unknown, b"");
+pub const BAD_FORMAT: &Reply = &Reply::error(Fault::Client, b" bad command line format");
+pub const BAD_DELETE: &Reply = &Reply::error(
+    Fault::Client,
+    b" bad command line format.  Usage: delete <key> [noreply]",
+);
+pub const BAD_DELTA: &Reply = &Reply::error(Fault::Client, b" invalid numeric delta argument");
+pub const BAD_EXPTIME: &Reply = &Reply::error(Fault::Client, b" invalid exptime argument");
+pub const BAD_CHUNK: &Reply = &Reply::error(Fault::Client, b" bad data chunk");
+pub const BAD_CLASS: &Reply = &Reply::error(Fault::Other, b"BADCLASS invalid class id");
+pub const MEMLIMIT_TOO_SMALL: &Reply =
+    &Reply::error(Fault::Other, b"MEMLIMIT_TOO_SMALL cannot set maxbytes to less than 8m");
+pub const MEMLIMIT_TOO_LARGE: &Reply = &Reply::error(
+    Fault::Other,
+    b"MEMLIMIT_ADJUST_FAILED input value is megabytes not bytes",
+);
+pub const TOO_LARGE: &Reply = &Reply::error(Fault::Server, b" object too large for cache");
 
 /// What web browsers begin a request with.
 const HTTP_METHODS: [&[u8]; 9] = [
@@ -41,14 +49,14 @@ pub enum After {
 /// What memcached says to a line that is no command.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Refusal {
-    pub reply: &'static [u8],
+    pub reply: &'static Reply,
     /// noreply keeps the error text from the client.
     pub noreply: bool,
     pub after: After,
 }
 
 impl Refusal {
-    pub(super) const fn loud(reply: &'static [u8]) -> Self {
+    pub(super) const fn loud(reply: &'static Reply) -> Self {
         Self {
             reply,
             noreply: false,
@@ -56,7 +64,7 @@ impl Refusal {
         }
     }
 
-    pub(super) const fn closing(reply: &'static [u8]) -> Self {
+    pub(super) const fn closing(reply: &'static Reply) -> Self {
         Self {
             reply,
             noreply: false,
@@ -67,7 +75,7 @@ impl Refusal {
     /// The connection is closed without a word.
     pub(super) const fn hang_up() -> Self {
         Self {
-            reply: b"",
+            reply: ERROR,
             noreply: true,
             after: After::Close,
         }

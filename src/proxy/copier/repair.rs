@@ -9,13 +9,14 @@
 //! other magent may have put something in its place.
 
 use crate::protocol::LINE_END;
+use crate::protocol::reply::{Fault, Reply};
 use crate::protocol::request::{Options, Request};
 use crate::protocol::server::answer::{Response, Status};
 use crate::protocol::verb::Verb;
 use crate::proxy::Proxy;
 use crate::proxy::fleet::clock::RELATIVE_EXPTIME_MAX_S;
 use crate::proxy::fleet::ledger::{Ack, Event, Lacks, Receipt};
-use crate::proxy::front::transaction::{Text, Transaction, Work};
+use crate::proxy::front::transaction::{Transaction, Work};
 use crate::proxy::net::Net;
 use crate::proxy::timers::Timer;
 use crate::proxy::upstream::link::Purpose;
@@ -61,7 +62,7 @@ pub enum Why {
 pub struct Waiting {
     pub write: usize,
     /// The answer of `from`, if the client has not been given it yet.
-    pub reply: Option<Text>,
+    pub reply: Option<Reply>,
 }
 
 /// How a key is dealt with while a server is filled.
@@ -366,9 +367,7 @@ impl<N: Net> Proxy<N> {
                 (Manner::Verify | Manner::Remove, _) => self.repair_over(id),
                 _ => self.fetch(id),
             },
-            (Purpose::RepairFetch, Stage::Fetching)
-                if status == Status::Error && !response.line.starts_with(b"SERVER_ERROR") =>
-            {
+            (Purpose::RepairFetch, Stage::Fetching) if status == Status::Error && response.fault != Fault::Server => {
                 self.farm.servers[server].has_meta = false;
                 self.fetch(id);
             }
@@ -384,7 +383,7 @@ impl<N: Net> Proxy<N> {
             },
             (_, Stage::Storing { .. }) => {
                 if status == Status::Error {
-                    self.note_refusal(server, response.line);
+                    self.note_refusal(server, &response.reply());
                 }
                 match overwrites {
                     true => self.remove(id, None), // what was there before must not stay
@@ -531,7 +530,7 @@ impl<N: Net> Proxy<N> {
                 if let Some(Waiting { write, reply }) = waiting {
                     self.transactions[write].work = Work::Answered;
                     match reply {
-                        Some(reply) => self.answer(write, reply.bytes()),
+                        Some(reply) => self.answer(write, &reply),
                         None => self.end_if_over(write),
                     }
                 }

@@ -240,6 +240,7 @@ mod tests {
             item_bytes_max: 1,
             memory_bytes_max: 1,
             limits: Default::default(),
+            verbatim: true,
         };
         Farm::new(&settings)
     }

@@ -84,12 +84,8 @@ pub struct Introduction {
 }
 
 impl Introduction {
-    /// Takes a line, `STAT <name> <value>`.
-    pub fn take(&mut self, line: &[u8]) {
-        let mut words = line.split(|&byte| byte == b' ').skip(1);
-        let (Some(name), Some(value)) = (words.next(), words.next()) else {
-            return;
-        };
+    /// Takes one of the things that it says.
+    pub fn take(&mut self, name: &[u8], value: &[u8]) {
         // What is no number that a memcached writes was not said.
         match name {
             b"pid" => self.pid = unsigned(value).unwrap_or(0),

@@ -4,7 +4,6 @@
 //! partner. A cas whose tag is not that of the server that decides about it is sent on with a unique that no item has:
 //! the server says EXISTS, or NOT_FOUND where there is no item, in its own manner.
 
-use crate::protocol::number::Decimal;
 use std::collections::VecDeque;
 
 /// The bits that are the server's own: at 100,000 writes a second they last for five years.
@@ -51,14 +50,6 @@ pub fn untagged(tag: u32, unique: u64) -> u64 {
     }
 }
 
-/// The line of a VALUE with its unique tagged, and its length without the line end; None if it has no unique.
-pub fn tag_line(tag: u32, line: &[u8]) -> Option<Vec<u8>> {
-    let words = line.split(|&byte| byte == b' ').count();
-    let last = line.iter().rposition(|&byte| byte == b' ')?;
-    let unique = crate::protocol::server::answer::unsigned(&line[last + 1..]).filter(|_| words == 5)?;
-    Some([&line[..=last], Decimal::new(tagged(tag, unique)).as_bytes()].concat())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,12 +67,5 @@ mod tests {
         assert_eq!(untagged(one, 7), IMPOSSIBLE);
         assert_eq!(tagged(one, u64::MAX) >> UNIQUE_BITS, u64::from(one));
         assert!(i64::try_from(tagged((1 << TAG_BITS) - 1, (1 << UNIQUE_BITS) - 1)).is_ok());
-    }
-
-    #[test]
-    fn the_line_of_a_value_is_tagged_where_it_has_a_unique() {
-        let line = tag_line(1, b"VALUE k 0 5 7").unwrap();
-        assert_eq!(line, format!("VALUE k 0 5 {}", (1u64 << UNIQUE_BITS) + 7).into_bytes());
-        assert_eq!(tag_line(1, b"VALUE k 0 5"), None);
     }
 }

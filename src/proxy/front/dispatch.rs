@@ -2,16 +2,21 @@
 
 use crate::buffer::Slice;
 use crate::protocol::LINE_END;
+use crate::protocol::reply::{Reply, Status};
 use crate::protocol::request::{Kept, Request};
 use crate::protocol::text::parse::parse;
 use crate::protocol::text::refusal::{self, After, Refusal};
+use crate::protocol::text::reply::line;
 use crate::protocol::verb::Verb;
 use crate::proxy::Proxy;
 use crate::proxy::fleet::life::Version;
 use crate::proxy::front::client::{Input, Stage};
-use crate::proxy::front::transaction::Work;
+use crate::proxy::front::transaction::{END, Work};
 use crate::proxy::net::{Level, Net};
 use crate::proxy::upstream::message::{Held, Message};
+
+/// The end of a list of commands.
+const MISS: &Reply = &Reply::plain(Status::MetaMiss);
 
 /// What became of the bytes at the front of a client's input.
 pub enum Step {
@@ -32,15 +37,18 @@ impl<N: Net> Proxy<N> {
         let Some((line_len, parsed)) = parse(self.dialect, bytes) else {
             return Step::Unfinished;
         };
-        let request = match parsed {
+        let mut request = match parsed {
             Ok(request) => request,
             Err(refusal) => return self.refuse(client, &refusal, line_len, &bytes[line_len..]),
         };
+        if !self.settings.verbatim {
+            request.verbatim = None;
+        }
         if self.clients[client].pace.keys_in_flight > 0 && self.would_overtake_read(client, &request) {
             return self.raise_barrier(client);
         }
         if request.verb.is_storage() {
-            return Step::Used(line_len + self.begin_storage(client, &request, &bytes[line_len..]));
+            return Step::Used(line_len + self.begin_storage(client, request, &bytes[line_len..]));
         }
         match request.verb {
             Verb::Quit => return Step::Leave,
@@ -54,7 +62,7 @@ impl<N: Net> Proxy<N> {
             }
             Verb::Verbosity => {
                 self.net.set_verbosity(request.number as u32);
-                self.answer_at_once(client, request.noreply, b"OK\r\n");
+                self.answer_at_once(client, request.noreply, &Reply::plain(Status::Ok));
             }
             Verb::ListKeys | Verb::ListAsCommands => {
                 self.answer_at_once(client, false, self.list_end(request.verb));
@@ -116,11 +124,11 @@ impl<N: Net> Proxy<N> {
 
     /// Begins a storage command if its data block is all there, else arranges for the rest of the block to be gathered
     /// or, if the item is too large, to be thrown away. Returns how many bytes of `block` are done with.
-    fn begin_storage(&mut self, client: usize, request: &Request<'_>, block: &[u8]) -> usize {
+    fn begin_storage<'a>(&mut self, client: usize, mut request: Request<'a>, block: &'a [u8]) -> usize {
         let block_len = request.value_len + LINE_END.len();
         if request.value_len > self.settings.item_bytes_max {
             self.statistics.store_too_large += 1;
-            self.refuse_large(client, request);
+            self.refuse_large(client, &request);
             return self.swallow(client, block_len, block);
         }
         let Some((value, end)) = block.get(..block_len).map(|data| data.split_at(request.value_len)) else {
@@ -136,8 +144,8 @@ impl<N: Net> Proxy<N> {
             };
             return block.len();
         };
-        let whole = Request { value, ..*request };
-        self.begin_item(client, Message::from(&whole), end);
+        request.value = value;
+        self.begin_item(client, Message::from(&request), end);
         block_len
     }
 
@@ -197,27 +205,31 @@ impl<N: Net> Proxy<N> {
     }
 
     /// The end of a list of keys that has none: magent lists nobody's keys, and a tool that asks waits for an end.
-    fn list_end(&self, verb: Verb) -> &'static [u8] {
+    fn list_end(&self, verb: Verb) -> &'static Reply {
         let mut servers = self.farm.servers.iter();
         match verb {
             Verb::ListAsCommands if !servers.all(|server| server.is_since(Version::HAS_MGDUMP)) => refusal::ERROR,
-            Verb::ListAsCommands => b"EN\r\n",
-            _ => b"END\r\n",
+            Verb::ListAsCommands => MISS,
+            _ => END,
         }
     }
 
     /// Answers a request that needs no server, in its turn.
-    pub(in crate::proxy) fn answer_at_once(&mut self, client: usize, noreply: bool, reply: &[u8]) {
-        if noreply {
-            return;
+    pub(in crate::proxy) fn answer_at_once(&mut self, client: usize, noreply: bool, reply: &Reply) {
+        if !noreply {
+            self.answer_written_at_once(client, &line(reply));
         }
+    }
+
+    /// The same where the reply has been written before.
+    pub(in crate::proxy) fn answer_written_at_once(&mut self, client: usize, reply: &[u8]) {
         let owner = &mut self.clients[client];
         if owner.queue.is_empty() {
             owner.output.push(&self.pool, reply);
             self.output_grew(client);
         } else {
-            let id = self.open(client, noreply, reply.len());
-            self.answer(id, reply);
+            let id = self.open(client, false, reply.len());
+            self.answer_written(id, reply);
         }
     }
 }

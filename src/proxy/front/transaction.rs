@@ -5,6 +5,8 @@
 //! magent's own) what would be a reply is dropped.
 
 use crate::buffer::{BLOCK_BYTES, Chain, Pool, Slice};
+use crate::protocol::reply::{Fault, Reply, Status};
+use crate::protocol::text::reply::encode;
 use crate::proxy::Proxy;
 use crate::proxy::copier::repair::Repair;
 use crate::proxy::front::client::Stage;
@@ -18,7 +20,8 @@ use crate::proxy::replicate::write::Write;
 use crate::proxy::upstream::link::{Leg, Purpose};
 use crate::proxy::upstream::message::Held;
 
-pub const NO_SERVER: &[u8] = b"SERVER_ERROR no server available\r\n";
+pub const NO_SERVER: &Reply = &Reply::error(Fault::Server, b" no server available");
+pub const END: &Reply = &Reply::plain(Status::End);
 
 /// What a request in progress takes beside its bytes, with its legs, roughly.
 const TRANSACTION_BYTES: usize = 512;
@@ -73,33 +76,6 @@ impl Transaction {
     }
 }
 
-/// An answer line kept for later: short ones, which nearly all are, without allocation.
-#[derive(Clone)]
-pub enum Text {
-    Short(u8, [u8; 30]),
-    Long(Box<[u8]>),
-}
-
-impl Text {
-    pub fn new(line: &[u8]) -> Self {
-        let mut short = [0; 30];
-        match short.get_mut(..line.len()) {
-            Some(room) => {
-                room.copy_from_slice(line);
-                Text::Short(line.len() as u8, short)
-            }
-            None => Text::Long(line.into()),
-        }
-    }
-
-    pub fn bytes(&self) -> &[u8] {
-        match self {
-            Text::Short(len, bytes) => &bytes[..usize::from(*len)],
-            Text::Long(bytes) => bytes,
-        }
-    }
-}
-
 /// What a reply that waits takes in memory: however short it is, it has a block of its own.
 fn weight(reply: &Chain) -> usize {
     if reply.is_empty() { 0 } else { reply.len() + BLOCK_BYTES }
@@ -144,9 +120,19 @@ impl<N: Net> Proxy<N> {
         self.add_to_reply(id, |chain, pool| chain.push_slice(pool, slice));
     }
 
-    /// Ends a transaction's reply with these bytes, and lets those out that waited for it.
-    pub(in crate::proxy) fn answer(&mut self, id: usize, bytes: &[u8]) {
+    /// Ends a transaction's reply with this, and lets those out that waited for it.
+    pub(in crate::proxy) fn answer(&mut self, id: usize, reply: &Reply) {
+        self.add_to_reply(id, |chain, pool| encode(reply, |part| chain.push(pool, part)));
+        self.answered_whole(id);
+    }
+
+    /// The same where the reply has been written before.
+    pub(in crate::proxy) fn answer_written(&mut self, id: usize, bytes: &[u8]) {
         self.reply(id, bytes);
+        self.answered_whole(id);
+    }
+
+    fn answered_whole(&mut self, id: usize) {
         self.transactions[id].answered = true;
         if let Some(client) = self.transactions[id].client {
             self.release_replies(client);

@@ -1,11 +1,12 @@
 //! Commands that all servers get: flush_all, cache_memlimit, and version to find the lowest.
 
+use crate::protocol::reply::Reply;
 use crate::protocol::request::Request;
 use crate::protocol::server::answer::{Response, Status};
 use crate::protocol::verb::Verb;
 use crate::proxy::Proxy;
 use crate::proxy::fleet::server::Health;
-use crate::proxy::front::transaction::{NO_SERVER, Text, Work};
+use crate::proxy::front::transaction::{NO_SERVER, Work};
 use crate::proxy::net::Net;
 use crate::proxy::timers::Timer;
 use crate::proxy::upstream::link::Purpose;
@@ -17,7 +18,7 @@ pub struct Broadcast {
     /// Until when a flush waits for the end of a server's list, to be sent once more: see `flush`.
     again_by_ms: Option<u64>,
     /// The answer so far: the first error, else the lowest version, else OK.
-    best: Option<Text>,
+    best: Option<Reply>,
     error: bool,
 }
 
@@ -62,16 +63,15 @@ impl<N: Net> Proxy<N> {
         };
         match answer {
             Some(response) => {
-                let line = response.line;
                 let better = match &broadcast.best {
                     _ if broadcast.error => false,
                     _ if response.status == Status::Error => true,
                     None => true,
-                    Some(best) => broadcast.verb == Verb::Version && is_lower(line, best.bytes()),
+                    Some(best) => broadcast.verb == Verb::Version && is_lower(response.message, best.message()),
                 };
                 broadcast.error |= response.status == Status::Error;
                 if better {
-                    broadcast.best = Some(Text::new(&[line, b"\r\n"].concat()));
+                    broadcast.best = Some(response.reply());
                 }
             }
             None if broadcast.verb == Verb::FlushAll => self.flush_missed(server),
@@ -112,13 +112,12 @@ impl<N: Net> Proxy<N> {
         let work = std::mem::replace(&mut self.transactions[id].work, Work::Answered);
         if let Work::Broadcast(broadcast) = work {
             self.flushes_under_way -= usize::from(broadcast.flushes_now);
-            let best = broadcast.best.as_ref().map_or(NO_SERVER, Text::bytes);
-            self.answer(id, best);
+            self.answer(id, broadcast.best.as_ref().unwrap_or(NO_SERVER));
         }
     }
 }
 
-/// Whether version line `a` names a lower version than `b`, number by number.
+/// Whether `a` is a lower version than `b`, number by number.
 fn is_lower(a: &[u8], b: &[u8]) -> bool {
     let numbers = |line: &[u8]| -> Vec<u64> {
         line.split(|byte| !byte.is_ascii_digit())
@@ -135,8 +134,8 @@ mod tests {
 
     #[test]
     fn versions_are_compared_number_by_number() {
-        assert!(is_lower(b"VERSION 1.4.31", b"VERSION 1.6.18"));
-        assert!(is_lower(b"VERSION 1.6.9", b"VERSION 1.6.18"));
-        assert!(!is_lower(b"VERSION 1.6.18", b"VERSION 1.6.18"));
+        assert!(is_lower(b" 1.4.31", b" 1.6.18"));
+        assert!(is_lower(b" 1.6.9", b" 1.6.18"));
+        assert!(!is_lower(b" 1.6.18", b" 1.6.18"));
     }
 }

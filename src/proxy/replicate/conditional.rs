@@ -6,14 +6,14 @@
 //! keys are not concerned. An add is put off while it is not known which life its server is in: what an empty one stored
 //! would be seen.
 
+use crate::protocol::reply::{Reply, Status};
 use crate::protocol::request::Request;
-use crate::protocol::server::answer::Status;
 use crate::protocol::verb::Verb;
 use crate::proxy::Proxy;
 use crate::proxy::copier::repair::Waiting;
 use crate::proxy::fleet::ledger::{Absence, Ack, Decision, Event, Number, Partner, Receipt};
 use crate::proxy::fleet::unique;
-use crate::proxy::front::transaction::{NO_SERVER, Text, Work};
+use crate::proxy::front::transaction::{NO_SERVER, Work};
 use crate::proxy::net::Net;
 use crate::proxy::settings;
 use crate::proxy::upstream::link::{Purpose, Side};
@@ -69,9 +69,9 @@ pub struct Conditional {
 enum Stage {
     Deciding,
     /// The server that decides stored, and said this; its partner gets its copy.
-    Copying(Status, Text, Receipt),
+    Copying(Reply, Receipt),
     /// The partner refused the copy, or there was nothing to replace: what the partner had before must go.
-    Removing(Status, Text, Receipt),
+    Removing(Reply, Receipt),
 }
 
 impl<N: Net> Proxy<N> {
@@ -194,7 +194,8 @@ impl<N: Net> Proxy<N> {
         }
     }
 
-    pub(in crate::proxy) fn conditional_answer(&mut self, id: usize, status: Status, line: &[u8]) {
+    pub(in crate::proxy) fn conditional_answer(&mut self, id: usize, reply: Reply) {
+        let status = reply.status;
         let mut conditional = self.take_conditional(id);
         conditional.stage = match conditional.stage.clone() {
             Stage::Deciding => {
@@ -218,7 +219,6 @@ impl<N: Net> Proxy<N> {
                         _ => self.decide_elsewhere(id, &conditional, conditional.failed_over),
                     };
                 }
-                let text = Text::new(line);
                 let flushed = conditional.flushes != self.flushes;
                 if let Some(missed_by) = conditional.servers.1.filter(|&second| !self.farm.is_up(second)) {
                     self.farm.ledger.record(Event::Decided {
@@ -234,17 +234,17 @@ impl<N: Net> Proxy<N> {
                             _ => Decision::Unchanged,
                         },
                     });
-                    return self.conditional_over(id, &conditional, status, &text);
+                    return self.conditional_over(id, &conditional, &reply);
                 }
                 // What its partner did with it before that was lost is not known.
                 let refused_anew = refused && conditional.failed_over.is_some();
                 let concerns_second = stored && !flushed || nothing_there || refused_anew;
                 let Some(second) = conditional.servers.1.filter(|_| concerns_second) else {
-                    return self.conditional_over(id, &conditional, status, &text);
+                    return self.conditional_over(id, &conditional, &reply);
                 };
                 if refused {
                     // It is back, and may have stored what is refused here.
-                    let (key, reply) = (conditional.key(), Some(text));
+                    let (key, reply) = (conditional.key(), Some(reply));
                     self.heal(conditional.servers.0, second, &key, Some(Waiting { write: id, reply }));
                     return self.release(&key);
                 }
@@ -253,25 +253,25 @@ impl<N: Net> Proxy<N> {
                     false => self.remove_from_second(id, second, &conditional),
                 }
                 if self.settings.ack == settings::Ack::Primary {
-                    self.answer(id, line);
+                    self.answer(id, &reply);
                 }
                 let receipt = self.farm.ledger.receipt(conditional.servers.0);
                 match stored {
-                    true => Stage::Copying(status, text, receipt),
-                    false => Stage::Removing(status, text, receipt),
+                    true => Stage::Copying(reply, receipt),
+                    false => Stage::Removing(reply, receipt),
                 }
             }
-            Stage::Copying(decided, text, receipt) if status != Status::Stored => {
+            Stage::Copying(decided, receipt) if status != Status::Stored => {
                 if let Some(second) = conditional.servers.1 {
                     if status == Status::Error {
-                        self.note_refusal(second, line);
+                        self.note_refusal(second, &reply);
                     }
                     self.remove_from_second(id, second, &conditional);
                 }
-                Stage::Removing(decided, text, receipt)
+                Stage::Removing(decided, receipt)
             }
-            Stage::Copying(decided, text, _) | Stage::Removing(decided, text, _) => {
-                return self.conditional_over(id, &conditional, decided, &text);
+            Stage::Copying(decided, _) | Stage::Removing(decided, _) => {
+                return self.conditional_over(id, &conditional, &decided);
             }
         };
         self.transactions[id].work = Work::Conditional(conditional);
@@ -292,18 +292,16 @@ impl<N: Net> Proxy<N> {
         let Some(second) = second else {
             return match &conditional.stage {
                 Stage::Deciding => self.conditional_failed(id, &conditional),
-                Stage::Copying(status, text, _) | Stage::Removing(status, text, _) => {
-                    self.conditional_over(id, &conditional, *status, text)
-                }
+                Stage::Copying(reply, _) | Stage::Removing(reply, _) => self.conditional_over(id, &conditional, reply),
             };
         };
         match (side, conditional.stage.clone()) {
-            (Side::Second, Stage::Copying(status, text, receipt) | Stage::Removing(status, text, receipt)) => {
+            (Side::Second, Stage::Copying(reply, receipt) | Stage::Removing(reply, receipt)) => {
                 let receipt = Some(receipt).filter(|_| !self.transactions[id].answered);
                 let acked = Partner::Acked(receipt, Ack::WHOLE);
                 self.farm.ledger.record(cut_off(second, first, acked));
                 match receipt.is_none_or(|receipt| self.farm.ledger.holds(receipt)) {
-                    true => self.conditional_over(id, &conditional, status, &text),
+                    true => self.conditional_over(id, &conditional, &reply),
                     // The server that decided was lost since, perhaps with its memory.
                     false => self.conditional_failed(id, &conditional),
                 }
@@ -370,15 +368,15 @@ impl<N: Net> Proxy<N> {
     }
 
     fn conditional_failed(&mut self, id: usize, conditional: &Conditional) {
-        self.conditional_over(id, conditional, Status::Error, &Text::new(NO_SERVER));
+        self.conditional_over(id, conditional, NO_SERVER);
     }
 
-    fn conditional_over(&mut self, id: usize, conditional: &Conditional, status: Status, text: &Text) {
+    fn conditional_over(&mut self, id: usize, conditional: &Conditional, reply: &Reply) {
         if self.transactions[id].answered {
             self.end_if_over(id);
         } else {
-            self.statistics.count_outcome(conditional.verb(), status);
-            self.answer(id, text.bytes());
+            self.statistics.count_outcome(conditional.verb(), reply.status);
+            self.answer(id, reply);
         }
         self.release(&conditional.key());
     }

@@ -7,7 +7,6 @@
 //! both servers, on the link that brought it. Where the sizes differ the second copy is made like the first. Nothing is
 //! remembered for that, so it does not matter which magent counted, or when.
 
-use crate::protocol::number::unsigned;
 use crate::protocol::request::{Options, Request};
 use crate::protocol::server::answer::{Response, Status};
 use crate::protocol::verb::Verb;
@@ -72,8 +71,7 @@ impl<N: Net> Proxy<N> {
         // What is HD now was OK before 1.6.10.
         let size = response
             .filter(|response| matches!(response.status, Status::MetaHit | Status::Ok))
-            .and_then(|response| response.meta_flag(b's'))
-            .and_then(unsigned);
+            .and_then(|response| response.size);
         write.sizes.pending -= 1;
         match side {
             Side::First => write.sizes.first = size,

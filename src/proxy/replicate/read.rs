@@ -6,16 +6,19 @@
 //! costs little memory.
 
 use crate::buffer::Slice;
+use crate::protocol::LINE_END;
 use crate::protocol::keys::{KeyList, Keys};
+use crate::protocol::reply::Reply;
 use crate::protocol::request::Request;
 use crate::protocol::server::answer::{Response, Status};
 use crate::protocol::server::key_list_bytes_max;
 use crate::protocol::text::refusal::TOO_LARGE;
+use crate::protocol::text::reply::value_line;
 use crate::protocol::verb::Verb;
 use crate::proxy::Proxy;
 use crate::proxy::fleet::ledger::Absence;
 use crate::proxy::fleet::unique;
-use crate::proxy::front::transaction::{NO_SERVER, Work};
+use crate::proxy::front::transaction::{END, NO_SERVER, Work};
 use crate::proxy::net::Net;
 use crate::proxy::replicate::merge::Merge;
 use crate::proxy::replicate::overtake::Counted;
@@ -51,7 +54,7 @@ pub struct Read {
     /// Keys that the server asked first turned out not to have while its answer came, until that answer is complete.
     missed: Wanted,
     /// What the client is told in place of END.
-    pub failure: Option<&'static [u8]>,
+    pub failure: Option<&'static Reply>,
     /// Keys that have not been asked for.
     rest: Option<Slice>,
     /// Keys of the portion that was asked for last.
@@ -113,7 +116,7 @@ impl<N: Net> Proxy<N> {
             false => self.statistics.cmd_get += request.key_count as u64,
         }
         if request.key_count == 0 {
-            return self.answer(id, b"END\r\n"); // a gat without keys
+            return self.answer(id, END); // a gat without keys
         }
         self.transactions[id].work = Work::Read(Read {
             verb: request.verb,
@@ -370,11 +373,15 @@ impl<N: Net> Proxy<N> {
         slice: Option<&Slice>,
     ) {
         let fallible = self.farm.has_backups();
-        if fallible {
-            if let Some(line) = unique::tag_line(self.farm.tag(server), response.line) {
-                let tagged = self.pool.copy(&[&line, b"\r\n", &bytes[line_len..]]);
-                return self.pass_value(server, part, response.key, tagged.bytes(), None);
-            }
+        let unique = match response.unique {
+            Some(unique) if fallible => Some(unique::tagged(self.farm.tag(server), unique)),
+            unique => unique,
+        };
+        if unique != response.unique || !self.settings.verbatim {
+            let value = &bytes[line_len..];
+            let line = value_line(response, unique, value.len() - LINE_END.len());
+            let written = self.pool.copy(&[&line, value]);
+            return self.pass_value(server, part, response.key, written.bytes(), None);
         }
         self.pass_value(server, part, response.key, bytes, slice);
     }
@@ -524,7 +531,7 @@ impl<N: Net> Proxy<N> {
         }
         let hits = read.hits.min(read.keys) as u64;
         let misses = read.keys as u64 - hits;
-        let last = read.failure.unwrap_or(b"END\r\n");
+        let last = read.failure.unwrap_or(END);
         if read.verb.is_get_and_touch() {
             self.statistics.touch_hits += hits;
             self.statistics.touch_misses += misses;

@@ -4,7 +4,9 @@
 //! new. It is a write to its key like any other and waits for its turn. What the server that decides stored and its
 //! partner refuses has one copy: the client is not told, so the administrator is.
 
+use crate::protocol::reply::Reply;
 use crate::protocol::request::Request;
+use crate::protocol::text::reply::line;
 use crate::protocol::verb::Verb;
 use crate::proxy::Proxy;
 use crate::proxy::front::transaction::Work;
@@ -17,12 +19,12 @@ const REFUSAL_LOG_PAUSE_MS: u64 = 60_000;
 /// A set that was refused and that waits for its key.
 pub struct Refused {
     key: Box<[u8]>,
-    reply: &'static [u8],
+    reply: &'static Reply,
 }
 
 impl<N: Net> Proxy<N> {
     /// Removes a key on both servers in its turn, and says `reply`.
-    pub(in crate::proxy) fn start_removal(&mut self, id: usize, key: &[u8], reply: &'static [u8]) {
+    pub(in crate::proxy) fn start_removal(&mut self, id: usize, key: &[u8], reply: &'static Reply) {
         if !self.holds.is_held(key) {
             return self.write_both(id, Message::from(&Request::new(Verb::Delete, key)), Some(reply));
         }
@@ -40,7 +42,7 @@ impl<N: Net> Proxy<N> {
     }
 
     /// Counts a copy that a server refused with this line, and tells the log from time to time.
-    pub(in crate::proxy) fn note_refusal(&mut self, server: usize, line: &[u8]) {
+    pub(in crate::proxy) fn note_refusal(&mut self, server: usize, reply: &Reply) {
         let server = &mut self.farm.servers[server];
         server.counters.refused += 1;
         let told_lately = |told_ms: u64| self.now_ms < told_ms + REFUSAL_LOG_PAUSE_MS;
@@ -53,7 +55,7 @@ impl<N: Net> Proxy<N> {
             format_args!(
                 "server {} refuses copies of what its partner has ({}), so these items have one copy: {} refused in all",
                 server.name,
-                line.trim_ascii_end().escape_ascii(),
+                line(reply).trim_ascii_end().escape_ascii(),
                 server.counters.refused,
             ),
         );

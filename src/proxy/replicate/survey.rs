@@ -5,6 +5,7 @@
 //! what a client sees of the farm, while items, bytes and evictions are the servers'. A server that does not answer at once
 //! is left out: monitoring is wanted most while something hangs.
 
+use crate::protocol::reply::{Fault, Reply};
 use crate::protocol::request::Request;
 use crate::protocol::verb::Verb;
 use crate::proxy::Proxy;
@@ -18,7 +19,7 @@ use std::collections::HashMap;
 /// How long a client's `stats` waits for servers.
 const PATIENCE_MS: u64 = 100;
 /// What a client is told while there are as many as there may be.
-const TOO_MANY: &[u8] = b"SERVER_ERROR too many stats requests at a time\r\n";
+const TOO_MANY: &Reply = &Reply::error(Fault::Server, b" too many stats requests at a time");
 
 /// Which `stats` the servers are asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,12 +119,9 @@ impl Survey {
         survey
     }
 
-    /// Takes a server's `STAT <name> <value>`; what is no text, or more than there is room for, is left out.
-    fn take(&mut self, line: &[u8]) {
-        let text = line
-            .strip_prefix(b"STAT ")
-            .and_then(|rest| std::str::from_utf8(rest).ok());
-        let Some((name, value)) = text.and_then(|text| text.split_once(' ')) else {
+    /// Takes what a server says; what is no text, or more than there is room for, is left out.
+    fn take(&mut self, name: &[u8], value: &[u8]) {
+        let [Ok(name), Ok(value)] = [name, value].map(std::str::from_utf8) else {
             return;
         };
         if !self.topic.is_private(name) {
@@ -191,9 +189,9 @@ impl<N: Net> Proxy<N> {
     }
 
     /// A line of a server's answer; the leg stays until its end.
-    pub(in crate::proxy) fn survey_line(&mut self, id: usize, line: &[u8]) {
+    pub(in crate::proxy) fn survey_line(&mut self, id: usize, name: &[u8], value: &[u8]) {
         if let Work::Survey(survey) = &mut self.transactions[id].work {
-            survey.take(line);
+            survey.take(name, value);
         }
     }
 
@@ -213,7 +211,7 @@ impl<N: Net> Proxy<N> {
         if let Work::Survey(survey) = work {
             let reply = statistics::survey_reply(self, survey.topic, &survey.lines);
             self.surveys.retain(|&other| other != id);
-            self.answer(id, &reply);
+            self.answer_written(id, &reply);
         }
     }
 
@@ -237,7 +235,7 @@ impl<N: Net> Proxy<N> {
             Some(topic) => self.start_survey(client, topic),
             None => {
                 let reply = statistics::reply(self, request);
-                self.answer_at_once(client, false, &reply);
+                self.answer_written_at_once(client, &reply);
             }
         }
     }
@@ -250,7 +248,8 @@ mod tests {
     fn combined(topic: Topic, servers: &[&[&str]]) -> Vec<String> {
         let mut survey = Survey::new(topic, 0, 100);
         for line in servers.iter().copied().flatten() {
-            survey.take(format!("STAT {line}").as_bytes());
+            let (name, value) = line.split_once(' ').expect("a name and a value");
+            survey.take(name.as_bytes(), value.as_bytes());
         }
         let lines = survey.lines.iter();
         lines.map(|(name, value)| format!("{name} {value}")).collect()
@@ -323,10 +322,11 @@ mod tests {
         assert!(combined(Topic::General, &[&lines]).contains(&format!("bytes {}", u64::MAX)));
         let mut survey = Survey::new(Topic::Sizes, 0, 100);
         for size in 0..200 {
-            survey.take(format!("STAT {size} 1").as_bytes());
+            survey.take(size.to_string().as_bytes(), b"1");
         }
         assert_eq!(survey.lines.len(), 100);
-        survey.take(b"STAT \xff 1");
-        survey.take(b"nothing");
+        let mut survey = Survey::new(Topic::Sizes, 0, 10);
+        survey.take(b"\xff", b"1");
+        assert!(survey.lines.is_empty());
     }
 }

@@ -7,13 +7,13 @@
 //! told; so is that of a server that was away when the write was sent and is back when it is answered.
 
 use crate::buffer::Slice;
-use crate::protocol::server::answer::Status;
+use crate::protocol::reply::{Fault, Reply, Status};
 use crate::protocol::verb::Verb;
 use crate::proxy::Proxy;
 use crate::proxy::copier::repair::Waiting;
 use crate::proxy::fleet::farm::Place;
 use crate::proxy::fleet::ledger::{Absence, Ack, Event, Fate, Lacks, Number, Partner, Receipt};
-use crate::proxy::front::transaction::{NO_SERVER, Text, Work};
+use crate::proxy::front::transaction::{NO_SERVER, Work};
 use crate::proxy::net::Net;
 use crate::proxy::replicate::padding::Sizes;
 use crate::proxy::settings;
@@ -26,7 +26,7 @@ enum Copy {
     /// No such server, or it is down.
     Absent,
     Pending,
-    Answered(Status, Text),
+    Answered(Reply),
     Lost {
         /// It lay in the server's socket when that fell silent.
         delivered: bool,
@@ -38,9 +38,9 @@ impl Copy {
         matches!(self, Copy::Pending)
     }
 
-    fn answer(&self) -> Option<(Status, &[u8])> {
+    fn answer(&self) -> Option<&Reply> {
         match self {
-            Copy::Answered(status, text) => Some((*status, text.bytes())),
+            Copy::Answered(reply) => Some(reply),
             _ => None,
         }
     }
@@ -48,13 +48,13 @@ impl Copy {
     /// Whether a partner that does the same, from the same state, or from having nothing, is left with nothing else.
     fn is_done_alike(&self, verb: Verb) -> bool {
         self.answer()
-            .is_some_and(|(status, _)| status != Status::Error && (verb == Verb::Delete || !is_negative(status)))
+            .is_some_and(|reply| reply.status != Status::Error && (verb == Verb::Delete || !is_negative(reply)))
     }
 
     /// What this answer means to a partner that missed the write. What the client did wrong changed nothing (R6).
     fn ack(&self, verb: Verb) -> Ack {
         let fate = match self.answer() {
-            Some((Status::Error, text)) if text.starts_with(b"CLIENT_ERROR") => Fate::Unacked,
+            Some(reply) if reply.fault == Fault::Client => Fate::Unacked,
             _ => Fate::Acked,
         };
         Ack {
@@ -81,15 +81,15 @@ pub struct Write {
     /// Its key; kept where a second copy makes it worth knowing.
     key: Option<Slice>,
     /// What the client is told, whatever the servers say.
-    reply: Option<&'static [u8]>,
+    reply: Option<&'static Reply>,
     /// Of what an append or prepend has left.
     pub sizes: Sizes,
 }
 
 impl Write {
     /// What the client is told where a server answered this.
-    fn told<'a>(&self, text: &'a [u8]) -> &'a [u8] {
-        self.reply.unwrap_or(text)
+    fn told<'a>(&self, reply: &'a Reply) -> &'a Reply {
+        self.reply.unwrap_or(reply)
     }
 
     /// Lets the other server decide.
@@ -115,7 +115,7 @@ impl<N: Net> Proxy<N> {
         self.write_both(id, message, None);
     }
 
-    pub(in crate::proxy) fn write_both(&mut self, id: usize, message: Message<'_>, reply: Option<&'static [u8]>) {
+    pub(in crate::proxy) fn write_both(&mut self, id: usize, message: Message<'_>, reply: Option<&'static Reply>) {
         let (verb, key) = (message.request.verb, message.request.key);
         let place = self.farm.place(key);
         let up = |server: &usize| self.farm.is_up(*server);
@@ -170,8 +170,8 @@ impl<N: Net> Proxy<N> {
         self.ask_for_sizes(id, verb, key, place);
     }
 
-    pub(in crate::proxy) fn write_answer(&mut self, id: usize, side: Side, status: Status, line: &[u8]) {
-        self.write_copy(id, side, Copy::Answered(status, Text::new(line)));
+    pub(in crate::proxy) fn write_answer(&mut self, id: usize, side: Side, reply: Reply) {
+        self.write_copy(id, side, Copy::Answered(reply));
     }
 
     pub(in crate::proxy) fn write_lost(&mut self, id: usize, side: Side, delivered: bool) {
@@ -212,7 +212,7 @@ impl<N: Net> Proxy<N> {
         let Work::Write(write) = &mut self.transactions[id].work else {
             return;
         };
-        let negative = |copy: &Copy| copy.answer().is_some_and(|(status, _)| is_negative(status));
+        let negative = |copy: &Copy| copy.answer().is_some_and(is_negative);
         let first = write.servers.0;
         let holds = absence.is_some_and(|receipt| self.farm.ledger.holds(receipt));
         if told || !negative(&write.first) || negative(&write.second) || holds {
@@ -263,9 +263,10 @@ impl<N: Net> Proxy<N> {
             if let Work::Write(write) = &self.transactions[id].work {
                 // The other answer is still to come, but is not waited for.
                 let early = write.first.answer();
-                if let Some((status, text)) = early.map(|(status, text)| (status, Text::new(write.told(text)))) {
-                    write.count(&mut self.statistics, status);
-                    self.answer(id, text.bytes());
+                if let Some(reply) = early {
+                    write.count(&mut self.statistics, reply.status);
+                    let reply = write.told(reply).clone();
+                    self.answer(id, &reply);
                 }
             }
         }
@@ -277,7 +278,7 @@ impl<N: Net> Proxy<N> {
         let Some(key) = &write.key else {
             return false;
         };
-        let negative = write.first.answer().is_some_and(|(status, _)| is_negative(status));
+        let negative = write.first.answer().is_some_and(is_negative);
         negative
             && !matches!(write.second, Copy::Absent | Copy::Lost { .. })
             && self.farm.absence(key.bytes(), write.servers.0) == Absence::AskPartner
@@ -286,16 +287,16 @@ impl<N: Net> Proxy<N> {
     /// Answers by the server that decides, or by the only one that said anything.
     fn answer_write(&mut self, id: usize, write: &Write) {
         let (copy, here, other, there) = match (&write.first, write.servers) {
-            (Copy::Answered(..), (first, second)) => (&write.first, first, &write.second, second),
+            (Copy::Answered(_), (first, second)) => (&write.first, first, &write.second, second),
             (_, (first, second)) => (&write.second, second.unwrap_or(first), &write.first, Some(first)),
         };
-        let Some((status, text)) = copy.answer() else {
+        let Some(reply) = copy.answer() else {
             return self.answer(id, NO_SERVER);
         };
         let alone = write.first.answer().is_none() || write.second.answer().is_none();
         if let (true, Some(there), Some(key)) = (alone, there, &write.key) {
             let key = key.bytes();
-            if is_negative(status) && write.elsewhere {
+            if is_negative(reply) && write.elsewhere {
                 // It says no more than that the key is not here.
                 self.farm.ledger.record(Event::LacksKey {
                     server: here,
@@ -305,11 +306,11 @@ impl<N: Net> Proxy<N> {
                 return self.answer(id, NO_SERVER);
             }
             let ack = copy.ack(write.verb);
-            if !is_negative(status) && ack.fate == Fate::Acked {
+            if !is_negative(reply) && ack.fate == Fate::Acked {
                 if self.farm.is_up(there) {
                     // It has come back meanwhile, without this write, and may have been filled without it.
-                    write.count(&mut self.statistics, status);
-                    let reply = Some(Text::new(write.told(text)));
+                    write.count(&mut self.statistics, reply.status);
+                    let reply = Some(write.told(reply).clone());
                     return self.heal(here, there, key, Some(Waiting { write: id, reply }));
                 }
                 if write.elsewhere {
@@ -322,34 +323,33 @@ impl<N: Net> Proxy<N> {
                 }
             }
         }
-        write.count(&mut self.statistics, status);
-        self.answer(id, write.told(text));
+        write.count(&mut self.statistics, reply.status);
+        self.answer(id, write.told(reply));
     }
 
     /// Where the two servers answered differently, begins to make the second copy like the first, and leaves the reply to
     /// that. Returns whether it did.
     fn heal_if_different(&mut self, id: usize, write: &Write) -> bool {
-        let (Some((status, text)), Some(answer), Some(key)) = (write.first.answer(), write.second.answer(), &write.key)
-        else {
+        let (Some(reply), Some(answer), Some(key)) = (write.first.answer(), write.second.answer(), &write.key) else {
             return false;
         };
         let (first, Some(second)) = write.servers else {
             return false;
         };
-        if agree(write.verb, (status, text), answer) && !write.sizes.differ() {
+        if agree(write.verb, reply, answer) && !write.sizes.differ() {
             return false;
         }
         let key = key.bytes();
         let cold = self.farm.ledger.lacks(key, second, first) != Lacks::Nothing;
-        if cold && is_negative(answer.0) {
+        if cold && is_negative(answer) {
             return false; // it is not there yet, and will be copied
         }
         let unanswered = !self.transactions[id].answered;
-        let reply = unanswered.then(|| Text::new(write.told(text)));
+        let told = unanswered.then(|| write.told(reply).clone());
         if unanswered {
-            write.count(&mut self.statistics, status);
+            write.count(&mut self.statistics, reply.status);
         }
-        self.heal(first, second, key, Some(Waiting { write: id, reply }));
+        self.heal(first, second, key, Some(Waiting { write: id, reply: told }));
         true
     }
 
@@ -368,7 +368,7 @@ impl<N: Net> Proxy<N> {
         };
         let is = match partners_copy {
             Copy::Pending => Partner::Asked,
-            Copy::Answered(..) => {
+            Copy::Answered(_) => {
                 let receipt = write.receipt.filter(|_| !told);
                 let ack = partners_copy.ack(write.verb);
                 if receipt.is_some_and(|receipt| !self.farm.ledger.holds(receipt)) {
@@ -413,12 +413,12 @@ impl<N: Net> Proxy<N> {
         let delivered = match partners_copy {
             Copy::Absent => false,
             Copy::Lost { delivered } => *delivered,
-            Copy::Pending | Copy::Answered(..) => return,
+            Copy::Pending | Copy::Answered(_) => return,
         };
         let key = key.bytes();
         // Where the item may be elsewhere, what this one says is not the last word; nor if it turned out only now that it
         // was started anew.
-        let here = copy.answer().is_some_and(|(status, _)| !is_negative(status));
+        let here = copy.answer().is_some_and(|reply| !is_negative(reply));
         write.elsewhere |= !here && self.farm.absence(key, server) == Absence::PartnerAway;
         let ack = copy.ack(write.verb);
         let fate = if write.elsewhere { Fate::Unacked } else { ack.fate };
@@ -445,17 +445,17 @@ impl<N: Net> Proxy<N> {
 }
 
 /// Whether an answer says that the key is not there.
-fn is_negative(status: Status) -> bool {
-    matches!(status, Status::NotFound | Status::NotStored)
+fn is_negative(reply: &Reply) -> bool {
+    matches!(reply.status, Status::NotFound | Status::NotStored)
 }
 
 /// Whether two answers to a write leave both servers with the same.
-fn agree(verb: Verb, one: (Status, &[u8]), other: (Status, &[u8])) -> bool {
-    match (one.0, other.0) {
+fn agree(verb: Verb, one: &Reply, other: &Reply) -> bool {
+    match (one.status, other.status) {
         (Status::Deleted | Status::NotFound, Status::Deleted | Status::NotFound) if verb == Verb::Delete => true,
         // What a failure of the server's own leaves behind is not known.
-        (Status::Error, Status::Error) => one.1 == other.1 && one.1.starts_with(b"CLIENT_ERROR"),
-        (Status::Number, Status::Number) => one.1 == other.1,
+        (Status::Error, Status::Error) => one == other && one.fault == Fault::Client,
+        (Status::Number, Status::Number) => one.number == other.number,
         (one, other) => one == other,
     }
 }

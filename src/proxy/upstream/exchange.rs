@@ -1,6 +1,7 @@
 //! Sending to servers, and understanding what comes back.
 
 use crate::buffer::{Gather, Slice};
+use crate::protocol::reply;
 use crate::protocol::request::Request;
 use crate::protocol::server::answer::{self, Garbage, Response, Status};
 use crate::protocol::server::encode::{Words, encode};
@@ -319,7 +320,7 @@ impl<N: Net> Proxy<N> {
                 return Err(self.misfit(index, &response));
             }
             if response.status == Status::Stat {
-                self.introduction_line(index, response.line)?;
+                self.introduction_line(index, &response)?;
                 at += line_len;
                 continue;
             }
@@ -327,7 +328,7 @@ impl<N: Net> Proxy<N> {
                 let link = &mut self.links[index];
                 let leg = link.pending.pop_front().ok_or(Garbage)?;
                 let server = link.server;
-                self.answered(server, leg, &response, &bytes[at..at + line_len])?;
+                self.answered(server, leg, &response)?;
                 at += line_len;
                 continue;
             };
@@ -354,12 +355,12 @@ impl<N: Net> Proxy<N> {
     }
 
     /// A line of the answer to `stats`; the leg stays until its end.
-    fn introduction_line(&mut self, index: usize, line: &[u8]) -> Result<(), Garbage> {
+    fn introduction_line(&mut self, index: usize, said: &Response<'_>) -> Result<(), Garbage> {
         let link = &self.links[index];
         let asked = link.pending.front().map(|leg| (leg.purpose, leg.transaction));
         match asked {
-            Some((Purpose::Probe, _)) => self.farm.servers[link.server].introduction.take(line),
-            Some((Purpose::Survey, transaction)) => self.survey_line(transaction, line),
+            Some((Purpose::Probe, _)) => self.farm.servers[link.server].introduction.take(said.key, said.message),
+            Some((Purpose::Survey, transaction)) => self.survey_line(transaction, said.key, said.message),
             Some((Purpose::GivenUp { .. }, _)) => {}
             _ => return Err(Garbage),
         }
@@ -446,8 +447,8 @@ impl<N: Net> Proxy<N> {
         Ok(part)
     }
 
-    /// The last line of an answer has come: `line` with its end.
-    fn answered(&mut self, server: usize, leg: Leg, response: &Response<'_>, line: &[u8]) -> Result<(), Garbage> {
+    /// The last line of an answer has come.
+    fn answered(&mut self, server: usize, leg: Leg, response: &Response<'_>) -> Result<(), Garbage> {
         let status = response.status;
         if status == Status::Error {
             self.farm.servers[server].counters.errors += 1;
@@ -459,9 +460,9 @@ impl<N: Net> Proxy<N> {
         match leg.purpose {
             Purpose::Read(ask) => self.read_end(server, ask, &leg, status),
             Purpose::MirrorTouch => self.mirror_touch_done(server, &leg, Some(status)),
-            Purpose::Write(side) => self.write_answer(id, side, status, line),
+            Purpose::Write(side) => self.write_answer(id, side, response.reply()),
             Purpose::Size(side) => self.size_answered(id, side, Some(response)),
-            Purpose::Conditional(_) => self.conditional_answer(id, status, line),
+            Purpose::Conditional(_) => self.conditional_answer(id, response.reply()),
             Purpose::Broadcast(server) => self.broadcast_answer(id, server, Some(response)),
             Purpose::Survey => self.survey_step(id),
             Purpose::RepairFetch | Purpose::RepairCheck | Purpose::RepairStore => {
@@ -471,7 +472,7 @@ impl<N: Net> Proxy<N> {
             Purpose::Forget => return self.forget_answered(server, &leg, status),
             Purpose::GivenUp { fails_over } => {
                 // What a failure of its own has left behind is not known.
-                if line.starts_with(b"SERVER_ERROR") {
+                if response.fault == reply::Fault::Server {
                     self.farm.ledger.record(Event::NotDrained(server));
                 }
                 if fails_over {

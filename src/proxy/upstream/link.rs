@@ -187,9 +187,9 @@ impl Leg {
     /// Whether the key that a server says it looked at is the one that it was to look at. Before memcached 1.6.10 it does not
     /// say of what it does not have.
     fn is_looked_at(&self, response: &Response<'_>) -> bool {
-        match response.meta_flag(b'k') {
-            Some(key) => self.sent.key() == key,
-            None => matches!(response.status, Status::MetaMiss | Status::Error),
+        match response.key {
+            b"" => matches!(response.status, Status::MetaMiss | Status::Error),
+            key => self.sent.key() == key,
         }
     }
 }

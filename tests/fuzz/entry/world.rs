@@ -80,6 +80,7 @@ impl World {
                 item_bytes_max: 64 << 10,
                 memory_bytes_max: MEMORY_BYTES_MAX,
                 limits: if how & 32 == 0 { Limits::default() } else { LITTLE },
+                verbatim: how & 64 == 0,
             };
             Proxy::new(net, settings)
         });
