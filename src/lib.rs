@@ -11,7 +11,7 @@
 //! reactor     the only room with sockets, epoll and clocks: listeners, the poll loop, timers, names, reloading
 //! proxy       the state machines, and the values that pass between them:
 //!   front       clients: requests, replies in the order asked, limits
-//!   replicate   one request on its way: reads, two copies, what may not overtake what
+//!   replicate   one request on its way: the gate of its key, reads, two copies
 //!   upstream    links to servers and the legs on them
 //!   fleet       servers: life, health, which of them hold a key, what each of them missed
 //!   copier      repair, resync, the list of a server's keys

@@ -50,9 +50,9 @@ impl KeyHash {
         self.ketama != 0
     }
 
-    /// One of 256 classes of keys: other bits than those that chose the server.
-    pub fn bucket(self) -> u8 {
-        ((self.djb ^ self.ketama).wrapping_mul(0x9E37_79B1) >> 24) as u8
+    /// One of 65,536 classes of keys: other bits than those that chose the server.
+    pub fn slot(self) -> u16 {
+        ((self.djb ^ self.ketama).wrapping_mul(0x9E37_79B1) >> 16) as u16
     }
 }
 

@@ -45,9 +45,12 @@ pub struct Limits {
     pub reads_again: u8,
     /// Keys of a retrieval that are looked at for an earlier write which they have to wait for.
     pub keys_looked_at: usize,
-    /// Counts in the table of the keys that are being read, 2 bytes each, at most 65,536. Keys that share one cost a walk
-    /// through their client's requests.
+    /// Counts in the table of the keys that clients are reading, 8 bytes each, at most 65,536. A write to a key that shares one
+    /// with two that its client is reading waits for these.
     pub read_counts: usize,
+    /// Counts in the table of the keys that are being written, 4 bytes each, at most 65,536. Where a key that shares one is
+    /// being written, a copy of a key is made later, or left as it is.
+    pub write_counts: usize,
     /// Surveys in progress at a time; each may hold as many lines as `survey_lines`.
     pub surveys: usize,
     /// Names kept of one survey. `stats sizes` has the most: one for every 32 bytes of a size up to 1 MiB.
@@ -110,6 +113,7 @@ impl Limits {
         reads_again: 16,
         keys_looked_at: 1024,
         read_counts: 1 << 14,
+        write_counts: 1 << 12,
         surveys: 16,
         survey_lines: 33_000,
         link_reads: 16,

@@ -7,7 +7,7 @@
 //! | room | what it is for |
 //! | --- | --- |
 //! | `front` | clients: reading requests (`client`, `dispatch`), replies in the order asked (`transaction`), limits (`pace`, `memory`) |
-//! | `replicate` | one request on its way: `read` `merge` `touch` `write` `conditional` `broadcast` `survey`; what may not overtake what (`overtake`); what is refused (`refusal`); numbers with blanks behind them (`padding`) |
+//! | `replicate` | one request on its way: through the gate of its key (`gate` `begin`; `reading`: what its own client must not overtake; `permit`: who may change a server), and then by its plan: `read` `merge` `bulk` `touch` `write` `conditional` `broadcast` `survey`; what is refused (`refusal`); numbers with blanks behind them (`padding`) |
 //! | `upstream` | a connection to a server (`link`), requests on their way (`message`), sending them and what comes back (`exchange`), links of a server that fell silent (`quarantine`) |
 //! | `fleet` | servers: `server` `health`; what is believed of them and of keys (`ledger`); which of them hold a key (`farm` `layout`); whether one was started anew, and what it may have from before (`life` `past` `unique`); host names (`names`); delayed flushes and other clocks (`flush` `clock`) |
 //! | `copier` | one key to its partner (`repair`), and all that a server lacks, from its partner's list of keys (`resync` `listing`) |
@@ -47,8 +47,7 @@ use front::memory::Tight;
 use front::pace::Pace;
 use front::transaction::Transaction;
 use net::{Level, Net, Readiness, Token};
-use replicate::conditional::Holds;
-use replicate::overtake::KeysRead;
+use replicate::gate::Gate;
 use replicate::read::Share;
 use settings::Settings;
 use slab::Slab;
@@ -70,12 +69,11 @@ pub struct Proxy<N: Net> {
     clients: Slab<Client<N>>,
     links: Slab<Link<N>>,
     transactions: Slab<Transaction>,
-    holds: Holds,
+    /// What may go on with each key, and what has to wait for what.
+    gate: Gate,
     /// Repairs in progress, but for those of a resync.
     repairs: usize,
     read_repairs: ReadRepairs,
-    /// Writes that both copies get at once and that have not come to their end, by the bucket of their key.
-    writes: [u32; 256],
     /// The server that is being filled, and from which.
     resync: Option<Resync>,
     /// How many there have been.
@@ -114,14 +112,10 @@ pub struct Proxy<N: Net> {
     lost: VecDeque<(usize, Leg)>,
     /// Servers that a link could not be opened to.
     unreachable: Vec<(usize, io::Error)>,
-    /// Conditional writes that wait until their server has said which life it is in, with their `failed_over`.
-    put_off: Vec<(usize, Option<bool>)>,
     /// Room to split retrievals in.
     shares: Vec<Share>,
     /// Host names that are to be looked up.
     wanted_names: Vec<String>,
-    /// Keys of clients' retrievals in progress.
-    keys_read: KeysRead,
     /// Retrievals whose next portion is to be asked for in another turn.
     reads_to_go_on: Vec<usize>,
     /// Servers whose turn it may be to be asked for the portions that wait for them.
@@ -149,16 +143,14 @@ impl<N: Net> Proxy<N> {
             starting: !settings.backups.is_empty(),
             farm: Farm::new(&settings),
             statistics: Statistics::new(now_ms),
-            keys_read: KeysRead::new(settings.limits.read_counts),
             net,
+            gate: Gate::new(&settings.limits),
             settings,
             clients: Slab::new(),
             links: Slab::new(),
             transactions: Slab::new(),
-            holds: Holds::default(),
             repairs: 0,
             read_repairs: ReadRepairs::default(),
-            writes: [0; 256],
             resync: None,
             resyncs: 0,
             resync_wanted: false,
@@ -179,7 +171,6 @@ impl<N: Net> Proxy<N> {
             reading: Vec::new(),
             lost: VecDeque::new(),
             unreachable: Vec::new(),
-            put_off: Vec::new(),
             shares: Vec::new(),
             wanted_names: Vec::new(),
             reads_to_go_on: Vec::new(),
@@ -284,7 +275,7 @@ impl<N: Net> Proxy<N> {
             }
             if let Some((server, leg)) = self.lost.pop_front() {
                 self.leg_lost(server, leg);
-            } else if !self.decide_what_was_put_off() {
+            } else if !self.decide_deferred() {
                 break;
             }
         }
@@ -347,5 +338,16 @@ impl<N: Net> Proxy<N> {
     /// Connections of clients that are open.
     pub fn client_count(&self) -> usize {
         self.clients.len()
+    }
+}
+
+/// Whoever was let in through a gate leaves again, also where everything ends.
+#[cfg(debug_assertions)]
+impl<N: Net> Drop for Proxy<N> {
+    fn drop(&mut self) {
+        for transaction in self.transactions.drain() {
+            transaction.work.leave_behind(&mut self.gate);
+        }
+        self.gate.abandon_deferred();
     }
 }

@@ -18,8 +18,10 @@ use crate::proxy::fleet::clock::RELATIVE_EXPTIME_MAX_S;
 use crate::proxy::fleet::ledger::{Ack, Event, Lacks, Receipt};
 use crate::proxy::front::transaction::{Transaction, Work};
 use crate::proxy::net::Net;
+use crate::proxy::replicate::gate::{Access, Entry, Pass};
 use crate::proxy::timers::Timer;
 use crate::proxy::upstream::link::Purpose;
+use crate::proxy::upstream::message::Message;
 use std::collections::{BTreeSet, VecDeque};
 
 /// A key that was read on one server only is copied after this. If another magent is about to delete it on both, that
@@ -35,8 +37,11 @@ pub struct Repair {
     flushes: u64,
     /// Of `from`, when it was found to be right (R17).
     found: Receipt,
-    /// The key was held by somebody else first.
-    waited: bool,
+    /// Another write to the key was on its way when this was wanted, or had the key, so that it may have come after what
+    /// is repaired.
+    accompanied: bool,
+    /// None while it waits for the key.
+    pub pass: Option<Pass>,
     stage: Stage,
 }
 
@@ -63,6 +68,8 @@ pub struct Waiting {
     pub write: usize,
     /// The answer of `from`, if the client has not been given it yet.
     pub reply: Option<Reply>,
+    /// The answer of `to`, if that has an effect that can be seen and the client has not been given any.
+    pub instead: Option<Reply>,
 }
 
 /// How a key is dealt with while a server is filled.
@@ -143,13 +150,13 @@ impl<N: Net> Proxy<N> {
         let are_up = self.farm.is_up(from) && self.farm.is_up(to);
         let possible = are_up && has_meta && self.farm.partner(key, from) == Some(to);
         let full = self.repairs >= self.settings.limits.repairs;
-        if !possible || full || self.holds.is_held(key) || self.flush_forbids_copying() {
+        if !possible || full || self.gate.is_held(key) || self.flush_forbids_copying() {
             return;
         }
         // While a write is on its way to both, what is on `from` may be what `to` is refusing.
-        match self.writes[usize::from(self.farm.place(key).bucket)] {
-            0 => self.start_repair(from, to, key, Why::Read),
-            _ => self.repair_later(from, to, key),
+        match self.gate.has_writes(self.farm.place(key).slot) {
+            false => self.start_repair(from, to, key, Why::Read),
+            true => self.repair_later(from, to, key),
         }
     }
 
@@ -172,7 +179,6 @@ impl<N: Net> Proxy<N> {
 
     pub(in crate::proxy) fn start_repair(&mut self, from: usize, to: usize, key: &[u8], why: Why) {
         self.repairs += usize::from(!matches!(why, Why::Fill { .. }));
-        let mut transaction = Transaction::new(None, true, 0);
         let repair = Repair {
             key: key.into(),
             from,
@@ -180,22 +186,28 @@ impl<N: Net> Proxy<N> {
             why,
             flushes: self.flushes,
             found: self.farm.ledger.receipt(from),
-            waited: self.holds.is_held(key),
+            accompanied: self.gate.is_held(key),
+            pass: None,
             stage: Stage::Waiting,
         };
-        if self.holds.is_held(key) {
-            transaction.work = Work::Repair(repair);
-            let id = self.transactions.insert(transaction);
-            return self.holds.wait(key, id);
-        }
-        let id = self.transactions.insert(transaction);
+        let id = self.transactions.insert(Transaction::new(None, true, 0));
         self.start_waiting_repair(id, repair);
     }
 
-    /// Starts a repair whose key nobody holds any more.
+    /// Starts a repair as soon as nobody else has its key alone.
     pub(in crate::proxy) fn start_waiting_repair(&mut self, id: usize, mut repair: Repair) {
         let (from, to) = (repair.from, repair.to);
-        self.holds.hold(&repair.key);
+        let slot = self.farm.place(&repair.key).slot;
+        match self.gate.enter(&repair.key, slot, Access::Alone, id) {
+            Entry::Wait => {
+                self.transactions[id].work = Work::Repair(repair);
+                return;
+            }
+            Entry::Go(pass) => {
+                repair.accompanied |= pass.is_accompanied();
+                repair.pass = Some(pass);
+            }
+        }
         repair.flushes = self.flushes;
         let servers = &self.farm.servers;
         if !matches!(repair.why, Why::Heal(_)) {
@@ -311,9 +323,6 @@ impl<N: Net> Proxy<N> {
         let (to, key) = (repair.to, repair.key.clone());
         let verifies = !overwrites && self.farm.servers[to].has_meta;
         let unique = response.unique.filter(|_| verifies);
-        if let Some(repair) = self.repair_mut(id) {
-            repair.stage = Stage::Storing { bytes, unique };
-        }
         if !self.farm.is_up(to) {
             return self.repair_failed(id);
         }
@@ -323,7 +332,7 @@ impl<N: Net> Proxy<N> {
             value: &data[..bytes],
             ..Request::new(if overwrites { Verb::Set } else { Verb::Add }, &key)
         };
-        self.ask(to, Purpose::RepairStore, id, copy);
+        self.change_copy(id, Stage::Storing { bytes, unique }, &copy);
         if unique.is_some() {
             self.ask_for_unique(id, to, &key);
         }
@@ -454,18 +463,21 @@ impl<N: Net> Proxy<N> {
     }
 
     /// The server that a copy was to be made like is gone, or has lost what it had. The client is told that server's answer,
-    /// which others may have seen the effect of, so a copy of which it is not true goes. But what has been waited for may have
-    /// turned to `to` meanwhile, and been told that it stored; and where nobody waits, nothing was wrong when it was last
-    /// looked at.
+    /// which others may have seen the effect of, so a copy of which it is not true goes. But where another write was on its
+    /// way as well, what `to` has may be its work, and its client may have been told that it is stored: so it stays, and
+    /// the answer that `to` gave is the reply if it is true of anything there (R28). Where nobody waits, nothing was wrong when it
+    /// was last looked at.
     fn heal_abandoned(&mut self, id: usize) {
-        match self.repair_mut(id) {
-            Some(Repair {
-                why: Why::Heal(Some(_)),
-                waited: false,
-                ..
-            }) => self.remove(id, None),
-            _ => self.repair_over(id),
+        let accompanied = self.repair_mut(id).is_some_and(|repair| repair.accompanied);
+        if let Some(Why::Heal(Some(waiting))) = self.repair_mut(id).map(|repair| &mut repair.why) {
+            if !accompanied {
+                return self.remove(id, None);
+            }
+            if let Some(instead) = waiting.instead.take() {
+                waiting.reply = Some(instead);
+            }
         }
+        self.repair_over(id);
     }
 
     /// There is nothing to copy, or it cannot be copied. Where that is needed, a wrong copy is removed instead.
@@ -479,11 +491,10 @@ impl<N: Net> Proxy<N> {
 
     /// Removes what `to` has; with a unique, only if it is still the copy that has it.
     fn remove(&mut self, id: usize, copy: Option<u64>) {
-        let Some(repair) = self.repair_mut(id) else {
+        let Some(Repair { to, key, .. }) = self.repair_mut(id) else {
             return;
         };
-        repair.stage = Stage::Removing;
-        let (to, key) = (repair.to, repair.key.clone());
+        let (to, key) = (*to, key.clone());
         if !self.farm.is_up(to) {
             self.farm.ledger.record(Event::Missed {
                 server: to,
@@ -500,7 +511,19 @@ impl<N: Net> Proxy<N> {
             },
             None => Request::new(Verb::Delete, &key),
         };
-        self.ask(to, Purpose::RepairStore, id, removal);
+        self.change_copy(id, Stage::Removing, &removal);
+    }
+
+    /// Sends what changes the copy.
+    fn change_copy(&mut self, id: usize, stage: Stage, request: &Request<'_>) {
+        let work = std::mem::replace(&mut self.transactions[id].work, Work::Answered);
+        if let Work::Repair(mut repair) = work {
+            repair.stage = stage;
+            if let Some(pass) = &repair.pass {
+                self.change(pass, repair.to, Purpose::RepairStore, id, Message::from(request));
+            }
+            self.transactions[id].work = Work::Repair(repair);
+        }
     }
 
     pub(in crate::proxy) fn repair_over(&mut self, id: usize) {
@@ -527,7 +550,7 @@ impl<N: Net> Proxy<N> {
             Why::Read => self.repairs -= 1,
             Why::Heal(waiting) => {
                 self.repairs -= 1;
-                if let Some(Waiting { write, reply }) = waiting {
+                if let Some(Waiting { write, reply, .. }) = waiting {
                     self.transactions[write].work = Work::Answered;
                     match reply {
                         Some(reply) => self.answer(write, &reply),
@@ -537,7 +560,9 @@ impl<N: Net> Proxy<N> {
             }
             Why::Fill { resync, size, .. } => self.fill_done(resync, &repair.key, size, copied),
         }
-        self.release(&repair.key);
+        if let Some(pass) = repair.pass {
+            self.leave_gate(pass);
+        }
     }
 }
 

@@ -15,8 +15,8 @@ pub struct Place {
     pub first: usize,
     /// Its partner, up or not. None without a backup farm, or where it has no other server than the primary.
     pub second: Option<usize>,
-    /// Keys in one bucket are counted together.
-    pub bucket: u8,
+    /// Keys in one slot are counted together.
+    pub slot: u16,
 }
 
 /// What new settings have changed.
@@ -105,7 +105,7 @@ impl Farm {
         Place {
             first,
             second,
-            bucket: hash.bucket(),
+            slot: hash.slot(),
         }
     }
 

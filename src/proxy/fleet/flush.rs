@@ -17,8 +17,10 @@ use crate::proxy::Proxy;
 use crate::proxy::fleet::ledger::Event;
 use crate::proxy::fleet::life::Version;
 use crate::proxy::net::Net;
+use crate::proxy::replicate::permit::PastGate;
 use crate::proxy::timers::Timer;
 use crate::proxy::upstream::link::Purpose;
+use crate::proxy::upstream::message::Message;
 
 /// Nothing is copied from so long before the time: memcached flushes up to two seconds early.
 const EARLY_MS: u64 = 2500;
@@ -117,7 +119,8 @@ impl<N: Net> Proxy<N> {
             }
             if self.farm.is_up(index) {
                 self.emptied(index, "server is flushed");
-                self.ask(index, Purpose::Forget, 0, Request::flush());
+                let flush = Request::flush();
+                self.change(&PastGate::AllKeys, index, Purpose::Forget, 0, Message::from(&flush));
             } else {
                 self.farm.ledger.record(Event::FlushMissed(index));
             }

@@ -8,9 +8,11 @@ use crate::proxy::Proxy;
 use crate::proxy::fleet::ledger::{Event, Lacking, Rid};
 use crate::proxy::fleet::server::{Cause, Health, PROBE_PAUSE_MAX_MS, PROBE_PAUSE_MIN_MS, Rejoining};
 use crate::proxy::net::{Level, Net};
+use crate::proxy::replicate::permit::PastGate;
 use crate::proxy::settings::Settings;
 use crate::proxy::timers::Timer;
 use crate::proxy::upstream::link::{Leg, Purpose};
+use crate::proxy::upstream::message::Message;
 use crate::words::Reason;
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -201,7 +203,8 @@ impl<N: Net> Proxy<N> {
             Rid::Everything => {
                 self.emptied(index, "server is flushed");
                 self.delayed_flush_forgotten(index);
-                self.ask(index, Purpose::Forget, 0, Request::flush());
+                let flush = Request::flush();
+                self.change(&PastGate::Returning, index, Purpose::Forget, 0, Message::from(&flush));
                 let name = &self.farm.servers[index].name;
                 self.net.log(
                     Level::Notice,
@@ -211,7 +214,8 @@ impl<N: Net> Proxy<N> {
             }
             Rid::Keys(keys) => {
                 for key in &keys {
-                    self.ask(index, Purpose::Forget, 0, Request::new(Verb::Delete, key));
+                    let removal = Request::new(Verb::Delete, key);
+                    self.change(&PastGate::Returning, index, Purpose::Forget, 0, Message::from(&removal));
                 }
                 keys.len()
             }

@@ -15,9 +15,8 @@
 
 use crate::proxy::fleet::life::{Acquaintance, Introduction, Life, Version};
 use crate::proxy::fleet::past::Holdings;
-use crate::proxy::limits::Limits;
+use crate::proxy::replicate::bulk::Bulk;
 use crate::proxy::settings::ServerName;
-use std::collections::VecDeque;
 
 /// The first pause between a server going down and the probe that looks for it.
 pub const PROBE_PAUSE_MIN_MS: u64 = 100;
@@ -114,28 +113,6 @@ pub struct Server {
     pub counters: Counters,
     /// When the log last told that it refuses copies.
     pub refusal_told_ms: Option<u64>,
-}
-
-/// Large portions of retrievals. Their values come on the link that all clients share, so it is asked for a few at a time, of
-/// one client after the other: who asks for something small behind them waits for these few.
-#[derive(Debug, Default)]
-pub struct Bulk {
-    /// Bytes that those asked for were foreseen to come to.
-    pub foreseen_bytes: usize,
-    /// Retrievals that wait for their turn. Some may be over.
-    pub waiting: VecDeque<usize>,
-}
-
-impl Bulk {
-    /// Whether so many bytes more have to wait.
-    pub fn is_full(&self, limits: &Limits, bytes: usize) -> bool {
-        self.foreseen_bytes > 0 && self.foreseen_bytes + bytes > limits.bulk_bytes
-    }
-
-    /// The same for those whose turn it is not: they wait behind those who wait.
-    pub fn is_taken(&self, limits: &Limits, bytes: usize) -> bool {
-        !self.waiting.is_empty() || self.is_full(limits, bytes)
-    }
 }
 
 /// Counted since the start, or since `stats reset`.

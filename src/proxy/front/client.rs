@@ -62,10 +62,6 @@ pub struct Client<N: Net> {
     pub replies: usize,
     /// How much its retrievals may ask for at a time.
     pub pace: Pace,
-    /// The retrieval in the queue of which keys have not been asked for yet; there is never more than one.
-    pub unasked: Option<usize>,
-    /// Retrievals in the queue that may concern any key; see `overtake`.
-    pub reads_of_any: usize,
     pub stage: Stage,
     /// It has sent something.
     pub has_asked: bool,
@@ -94,8 +90,6 @@ impl<N: Net> Client<N> {
             load: 0,
             replies: 0,
             pace,
-            unasked: None,
-            reads_of_any: 0,
             stage: Stage::Open,
             has_asked: false,
             readable: false,

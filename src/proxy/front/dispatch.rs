@@ -11,9 +11,9 @@ use crate::protocol::verb::Verb;
 use crate::proxy::Proxy;
 use crate::proxy::fleet::life::Version;
 use crate::proxy::front::client::{Input, Stage};
-use crate::proxy::front::transaction::{END, Work};
+use crate::proxy::front::transaction::END;
 use crate::proxy::net::{Level, Net};
-use crate::proxy::upstream::message::{Held, Message};
+use crate::proxy::upstream::message::Message;
 
 /// The end of a list of commands.
 const MISS: &Reply = &Reply::plain(Status::MetaMiss);
@@ -176,32 +176,6 @@ impl<N: Net> Proxy<N> {
         }
         let id = self.open(client, request.noreply, request.key.len());
         self.start_removal(id, request.key, refusal::TOO_LARGE);
-    }
-
-    /// Starts, or starts again after it had to wait, a transaction for a request with keys.
-    pub(in crate::proxy) fn begin_transaction(&mut self, id: usize, message: Message<'_>) {
-        if self.must_wait(message.request) {
-            return self.wait(id, message);
-        }
-        match message.request.verb {
-            Verb::Get | Verb::Gets | Verb::Gat | Verb::Gats => self.start_read(id, message),
-            Verb::Add | Verb::Replace | Verb::Cas if self.farm.has_backups() => {
-                self.start_conditional(id, message);
-            }
-            _ => self.start_write(id, message),
-        }
-    }
-
-    /// Starts a transaction that had to wait for its key.
-    pub(in crate::proxy) fn begin_again(&mut self, id: usize) {
-        let work = std::mem::replace(&mut self.transactions[id].work, Work::Answered);
-        let held: Held = match work {
-            Work::Waiting(held) => held,
-            Work::Repair(repair) => return self.start_waiting_repair(id, repair),
-            Work::Refused(refused) => return self.start_removal_again(id, refused),
-            _ => unreachable!("only what waits is in a hold's queue"),
-        };
-        self.begin_transaction(id, Message::in_piece(&held.request(), held.piece()));
     }
 
     /// The end of a list of keys that has none: magent lists nobody's keys, and a tool that asks waits for an end.

@@ -8,8 +8,10 @@ use crate::proxy::Proxy;
 use crate::proxy::fleet::server::Health;
 use crate::proxy::front::transaction::{NO_SERVER, Work};
 use crate::proxy::net::Net;
+use crate::proxy::replicate::permit::PastGate;
 use crate::proxy::timers::Timer;
 use crate::proxy::upstream::link::Purpose;
+use crate::proxy::upstream::message::Message;
 
 pub struct Broadcast {
     verb: Verb,
@@ -48,7 +50,8 @@ impl<N: Net> Proxy<N> {
             }
             if self.farm.is_up(server) {
                 let own = request.expiring(self.exptime_on(server, request.exptime));
-                self.ask(server, Purpose::Broadcast(server), id, own);
+                let (purpose, message) = (Purpose::Broadcast(server), Message::from(&own));
+                self.change(&PastGate::AllKeys, server, purpose, id, message);
             } else if request.verb == Verb::FlushAll {
                 self.flush_missed(server);
             }
@@ -97,7 +100,8 @@ impl<N: Net> Proxy<N> {
         self.flushes += 1;
         for server in 0..self.farm.servers.len() {
             if self.farm.is_up(server) {
-                self.ask(server, Purpose::Broadcast(server), id, Request::flush());
+                let (purpose, flush) = (Purpose::Broadcast(server), Request::flush());
+                self.change(&PastGate::AllKeys, server, purpose, id, Message::from(&flush));
             }
         }
         self.broadcast_step(id);

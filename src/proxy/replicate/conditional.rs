@@ -2,9 +2,9 @@
 //!
 //! They go to the server that decides ([`Place::first`](crate::proxy::fleet::farm::Place)), and only if it stored does its partner get a
 //! plain set of the same item; where there was nothing to replace, what the partner may still have is removed. Between
-//! the two the key is held: later writes to it wait, so that both servers apply a key's writes in the same order. Other
-//! keys are not concerned. An add is put off while it is not known which life its server is in: what an empty one stored
-//! would be seen.
+//! the two such a write has the key alone ([`Access::Alone`](crate::proxy::replicate::gate::Access)): later writes to it wait, so
+//! that both servers apply a key's writes in the same order. Other keys are not concerned. An add is deferred while it is not
+//! known which life its server is in: what an empty one stored would be seen.
 
 use crate::protocol::reply::{Reply, Status};
 use crate::protocol::request::Request;
@@ -15,41 +15,11 @@ use crate::proxy::fleet::ledger::{Absence, Ack, Decision, Event, Number, Partner
 use crate::proxy::fleet::unique;
 use crate::proxy::front::transaction::{NO_SERVER, Work};
 use crate::proxy::net::Net;
+use crate::proxy::replicate::gate::{Deferred, Pass};
 use crate::proxy::settings;
 use crate::proxy::upstream::link::{Purpose, Side};
 use crate::proxy::upstream::message::{Held, Message};
-use std::collections::{HashMap, VecDeque};
-
-/// Keys with a write in progress that others must wait for, and the transactions that do.
-#[derive(Default)]
-pub struct Holds(HashMap<Box<[u8]>, VecDeque<usize>>);
-
-impl Holds {
-    pub fn is_held(&self, key: &[u8]) -> bool {
-        !self.0.is_empty() && self.0.contains_key(key)
-    }
-
-    /// Whether a command has to wait for an earlier write to this key. A plain retrieval overtakes that write's second
-    /// half, which changes nothing that it could see, but not the writes that wait.
-    fn bars(&self, verb: Verb, key: &[u8]) -> bool {
-        let only_reads = matches!(verb, Verb::Get | Verb::Gets);
-        self.0
-            .get(key)
-            .is_some_and(|waiting| !only_reads || !waiting.is_empty())
-    }
-
-    /// Lets what comes to this key wait from here on.
-    pub fn hold(&mut self, key: &[u8]) {
-        self.0.insert(key.into(), VecDeque::new());
-    }
-
-    /// Puts a transaction behind those that wait for a key.
-    pub fn wait(&mut self, key: &[u8], transaction: usize) {
-        if let Some(waiting) = self.0.get_mut(key) {
-            waiting.push_back(transaction);
-        }
-    }
-}
+use std::rc::Rc;
 
 pub struct Conditional {
     /// The server that decides, and its partner.
@@ -62,6 +32,7 @@ pub struct Conditional {
     failed_over: Option<bool>,
     /// In the ledger: a new one each time that it is sent to the server that decides.
     number: Number,
+    pub pass: Pass,
     stage: Stage,
 }
 
@@ -75,67 +46,27 @@ enum Stage {
 }
 
 impl<N: Net> Proxy<N> {
-    /// Whether a request has to wait for an earlier write to one of its keys.
-    pub(in crate::proxy) fn must_wait(&self, request: &Request<'_>) -> bool {
-        !self.holds.0.is_empty() && self.barred_key(request).is_some()
-    }
-
-    /// A key of a request that an earlier write bars. Of a wide get only the first keys are looked at: it may as well
-    /// come before writes that have not begun, and what follows of it is asked for later anyway.
-    fn barred_key<'a>(&self, request: &Request<'a>) -> Option<&'a [u8]> {
-        let most = match request.verb {
-            Verb::Get | Verb::Gets => self.settings.limits.keys_looked_at,
-            _ => usize::MAX,
-        };
-        let mut first = request.keys_concerned().take(most);
-        first.find(|key| self.holds.bars(request.verb, key))
-    }
-
-    pub(in crate::proxy) fn wait(&mut self, id: usize, message: Message<'_>) {
-        let request = message.request;
-        let key = self.barred_key(request);
-        self.holds.wait(key.unwrap_or(request.key), id);
-        self.transactions[id].work = Work::Waiting(message.hold(&self.pool));
-        // What the client asks next must not be answered from before this.
-        if let Some(client) = self.transactions[id].client {
-            self.raise_barrier(client);
-        }
-    }
-
-    /// Lets go of a key: those that waited for it are started in their order, until one of them holds it again.
-    pub(in crate::proxy) fn release(&mut self, key: &[u8]) {
-        let mut waiting = self.holds.0.remove(key).unwrap_or_default();
-        while let Some(id) = waiting.pop_front() {
-            self.begin_again(id);
-            if let Some(queue) = self.holds.0.get_mut(key) {
-                // Those that still wait come before any that came to wait meanwhile.
-                while let Some(id) = waiting.pop_back() {
-                    queue.push_front(id);
-                }
-            }
-        }
-    }
-
-    pub(in crate::proxy) fn start_conditional(&mut self, id: usize, message: Message<'_>) {
+    pub(in crate::proxy) fn start_conditional(&mut self, id: usize, message: Message<'_>, pass: Pass) {
         self.statistics.count_write(message.request.verb);
-        self.holds.hold(message.request.key);
-        self.decide(id, message, true, None);
+        self.decide(id, message, true, (None, pass));
     }
 
-    /// Sends a conditional write, whose key is held, to the server that decides about it now. It may be put off where
-    /// nothing that its client asked later is on its way yet.
-    fn decide(&mut self, id: usize, message: Message<'_>, may_wait: bool, failed_over: Option<bool>) {
+    /// Sends a conditional write to the server that decides about it now. It may be deferred where nothing that its client
+    /// asked later is on its way yet.
+    fn decide(&mut self, id: usize, message: Message<'_>, may_wait: bool, (failed_over, pass): (Option<bool>, Pass)) {
         let request = message.request;
         let place = self.farm.place(request.key);
         // An add would store where there may be an item that nobody can see.
         let unknown = request.verb == Verb::Add && self.farm.absence(request.key, place.first) == Absence::PartnerAway;
         if !self.farm.is_up(place.first) || unknown {
             self.answer(id, NO_SERVER);
-            return self.release(request.key);
+            return self.leave_gate(pass);
         }
         // Whether that one has just been started anew is not known: it would store, and somebody might see it.
         if may_wait && request.verb == Verb::Add && place.second.is_some() && !self.farm.is_confirmed(place.first) {
-            return self.put_off(id, message, failed_over);
+            self.wait(id, message);
+            let who = id;
+            return self.gate.defer(Deferred { who, pass, failed_over });
         }
         let purpose = Purpose::Conditional(Side::First);
         let exptime = self.exptime_on(place.first, request.exptime);
@@ -147,10 +78,10 @@ impl<N: Net> Proxy<N> {
                 verbatim: None,
                 ..*request
             };
-            self.send(place.first, purpose, id, message.with(&own));
+            self.change(&pass, place.first, purpose, id, message.with(&own));
             message.hold(&self.pool)
         } else {
-            let leg = self.send(place.first, purpose, id, message);
+            let leg = self.change(&pass, place.first, purpose, id, message);
             message.hold_as_sent(&leg.sent)
         };
         self.transactions[id].work = Work::Conditional(Conditional {
@@ -159,32 +90,25 @@ impl<N: Net> Proxy<N> {
             flushes: self.flushes,
             failed_over,
             number: self.farm.ledger.begin(),
+            pass,
             stage: Stage::Deciding,
         });
     }
 
-    /// Keeps a conditional write, whose key is held, until it is known which life the server that decides is in.
-    fn put_off(&mut self, id: usize, message: Message<'_>, failed_over: Option<bool>) {
-        self.transactions[id].work = Work::Waiting(message.hold(&self.pool));
-        self.put_off.push((id, failed_over));
-        if let Some(client) = self.transactions[id].client {
-            self.raise_barrier(client);
-        }
-    }
-
-    /// Sends what was put off, if it is known now or the server is down. Returns whether there was any.
-    pub(in crate::proxy) fn decide_what_was_put_off(&mut self) -> bool {
-        let before = std::mem::take(&mut self.put_off);
+    /// Sends what was deferred, if the life of its server is known now or the server is down. Returns whether there was any.
+    pub(in crate::proxy) fn decide_deferred(&mut self) -> bool {
+        let before = self.gate.take_deferred();
         let count = before.len();
-        for (id, failed_over) in before {
-            let work = std::mem::replace(&mut self.transactions[id].work, Work::Answered);
+        for Deferred { who, pass, failed_over } in before {
+            let work = std::mem::replace(&mut self.transactions[who].work, Work::Answered);
             let Work::Waiting(held) = work else {
-                unreachable!("what is put off waits");
+                unreachable!("what is deferred waits");
             };
             let request = held.request();
-            self.decide(id, Message::in_piece(&request, held.piece()), true, failed_over);
+            let message = Message::in_piece(&request, held.piece());
+            self.decide(who, message, true, (failed_over, pass));
         }
-        self.put_off.len() < count
+        self.gate.deferred_count() < count
     }
 
     fn take_conditional(&mut self, id: usize) -> Conditional {
@@ -215,8 +139,11 @@ impl<N: Net> Proxy<N> {
                         self.take_back(&conditional);
                     }
                     return match absence {
-                        Absence::PartnerAway => self.conditional_failed(id, &conditional),
-                        _ => self.decide_elsewhere(id, &conditional, conditional.failed_over),
+                        Absence::PartnerAway => self.conditional_failed(id, conditional),
+                        _ => {
+                            let failed_over = conditional.failed_over;
+                            self.decide_elsewhere(id, conditional, failed_over);
+                        }
                     };
                 }
                 let flushed = conditional.flushes != self.flushes;
@@ -234,19 +161,23 @@ impl<N: Net> Proxy<N> {
                             _ => Decision::Unchanged,
                         },
                     });
-                    return self.conditional_over(id, &conditional, &reply);
+                    return self.conditional_over(id, conditional, &reply);
                 }
                 // What its partner did with it before that was lost is not known.
                 let refused_anew = refused && conditional.failed_over.is_some();
                 let concerns_second = stored && !flushed || nothing_there || refused_anew;
                 let Some(second) = conditional.servers.1.filter(|_| concerns_second) else {
-                    return self.conditional_over(id, &conditional, &reply);
+                    return self.conditional_over(id, conditional, &reply);
                 };
                 if refused {
                     // It is back, and may have stored what is refused here.
-                    let (key, reply) = (conditional.key(), Some(reply));
-                    self.heal(conditional.servers.0, second, &key, Some(Waiting { write: id, reply }));
-                    return self.release(&key);
+                    let waiting = Waiting {
+                        write: id,
+                        reply: Some(reply),
+                        instead: None,
+                    };
+                    self.heal(conditional.servers.0, second, &conditional.key(), Some(waiting));
+                    return self.leave_gate(conditional.pass);
                 }
                 match stored {
                     true => self.copy_to_second(id, second, &conditional),
@@ -271,7 +202,7 @@ impl<N: Net> Proxy<N> {
                 Stage::Removing(decided, receipt)
             }
             Stage::Copying(decided, _) | Stage::Removing(decided, _) => {
-                return self.conditional_over(id, &conditional, &decided);
+                return self.conditional_over(id, conditional, &decided);
             }
         };
         self.transactions[id].work = Work::Conditional(conditional);
@@ -290,9 +221,9 @@ impl<N: Net> Proxy<N> {
             is,
         };
         let Some(second) = second else {
-            return match &conditional.stage {
-                Stage::Deciding => self.conditional_failed(id, &conditional),
-                Stage::Copying(reply, _) | Stage::Removing(reply, _) => self.conditional_over(id, &conditional, reply),
+            return match conditional.stage.clone() {
+                Stage::Deciding => self.conditional_failed(id, conditional),
+                Stage::Copying(reply, _) | Stage::Removing(reply, _) => self.conditional_over(id, conditional, &reply),
             };
         };
         match (side, conditional.stage.clone()) {
@@ -301,9 +232,9 @@ impl<N: Net> Proxy<N> {
                 let acked = Partner::Acked(receipt, Ack::WHOLE);
                 self.farm.ledger.record(cut_off(second, first, acked));
                 match receipt.is_none_or(|receipt| self.farm.ledger.holds(receipt)) {
-                    true => self.conditional_over(id, &conditional, &reply),
+                    true => self.conditional_over(id, conditional, &reply),
                     // The server that decided was lost since, perhaps with its memory.
-                    false => self.conditional_failed(id, &conditional),
+                    false => self.conditional_failed(id, conditional),
                 }
             }
             _ if !self.farm.is_up(second) => {
@@ -311,7 +242,7 @@ impl<N: Net> Proxy<N> {
                 self.farm
                     .ledger
                     .record(cut_off(first, second, Partner::Missed { delivered }));
-                self.conditional_failed(id, &conditional);
+                self.conditional_failed(id, conditional);
             }
             _ if self.farm.absence(&key, second) == Absence::PartnerAway => {
                 self.farm.ledger.record(Event::LacksKey {
@@ -319,17 +250,17 @@ impl<N: Net> Proxy<N> {
                     from: first,
                     key: &key,
                 });
-                self.conditional_failed(id, &conditional);
+                self.conditional_failed(id, conditional);
             }
             _ => {
                 self.farm.ledger.record(cut_off(first, second, Partner::Asked));
-                self.decide_elsewhere(id, &conditional, Some(delivered));
+                self.decide_elsewhere(id, conditional, Some(delivered));
             }
         }
     }
 
     /// The server that was asked is none that can decide any more; its partner is.
-    fn decide_elsewhere(&mut self, id: usize, conditional: &Conditional, failed_over: Option<bool>) {
+    fn decide_elsewhere(&mut self, id: usize, conditional: Conditional, failed_over: Option<bool>) {
         // The unique of a cas was the other server's.
         let request = Request {
             number: 0,
@@ -338,7 +269,7 @@ impl<N: Net> Proxy<N> {
         let last_asked = |client: usize| self.clients[client].queue.back() == Some(&id);
         let may_wait = self.transactions[id].client.is_none_or(last_asked);
         let message = Message::in_piece(&request, conditional.held.piece());
-        self.decide(id, message, may_wait, failed_over);
+        self.decide(id, message, may_wait, (failed_over, conditional.pass));
     }
 
     /// Sends the partner a plain set of the item that was stored.
@@ -352,33 +283,34 @@ impl<N: Net> Proxy<N> {
         };
         let purpose = Purpose::Conditional(Side::Second);
         let message = Message::in_piece(&copy, conditional.held.piece());
-        self.send(second, purpose, id, message);
+        self.change(&conditional.pass, second, purpose, id, message);
     }
 
     fn remove_from_second(&mut self, id: usize, second: usize, conditional: &Conditional) {
         let removal = Request::new(Verb::Delete, conditional.held.key());
         let purpose = Purpose::Conditional(Side::Second);
-        self.ask(second, purpose, id, removal);
+        self.change(&conditional.pass, second, purpose, id, Message::from(&removal));
     }
 
     /// Undoes an add where the item may be on the partner.
     fn take_back(&mut self, conditional: &Conditional) {
         let removal = Request::new(Verb::Delete, conditional.held.key());
-        self.ask(conditional.servers.0, Purpose::Forget, 0, removal);
+        let (server, pass) = (conditional.servers.0, &conditional.pass);
+        self.change(pass, server, Purpose::Forget, 0, Message::from(&removal));
     }
 
-    fn conditional_failed(&mut self, id: usize, conditional: &Conditional) {
+    fn conditional_failed(&mut self, id: usize, conditional: Conditional) {
         self.conditional_over(id, conditional, NO_SERVER);
     }
 
-    fn conditional_over(&mut self, id: usize, conditional: &Conditional, reply: &Reply) {
+    fn conditional_over(&mut self, id: usize, conditional: Conditional, reply: &Reply) {
         if self.transactions[id].answered {
             self.end_if_over(id);
         } else {
             self.statistics.count_outcome(conditional.verb(), reply.status);
             self.answer(id, reply);
         }
-        self.release(&conditional.key());
+        self.leave_gate(conditional.pass);
     }
 }
 
@@ -387,7 +319,7 @@ impl Conditional {
         self.held.verb()
     }
 
-    fn key(&self) -> Box<[u8]> {
-        self.held.key().into()
+    fn key(&self) -> Rc<[u8]> {
+        self.pass.key().map_or_else(|| Rc::from(&b""[..]), Rc::clone)
     }
 }

@@ -16,12 +16,14 @@ use crate::protocol::text::refusal::TOO_LARGE;
 use crate::protocol::text::reply::value_line;
 use crate::protocol::verb::Verb;
 use crate::proxy::Proxy;
+use crate::proxy::fleet::farm::Place;
 use crate::proxy::fleet::ledger::Absence;
 use crate::proxy::fleet::unique;
 use crate::proxy::front::transaction::{END, NO_SERVER, Work};
 use crate::proxy::net::Net;
+use crate::proxy::replicate::gate::{Access, Entry, Gate, Pass};
 use crate::proxy::replicate::merge::Merge;
-use crate::proxy::replicate::overtake::Counted;
+use crate::proxy::replicate::reading::{Reading, Reads};
 use crate::proxy::settings::Miss;
 use crate::proxy::upstream::link::{Ask, Leg, Part, Purpose};
 use crate::proxy::upstream::message::Message;
@@ -39,8 +41,6 @@ pub struct Read {
     exptime: i64,
     keys: usize,
     hits: usize,
-    /// The key, where there is one and backups.
-    only: Option<Slice>,
     /// Times that servers were asked for what was not there.
     again: u8,
     /// Of a gat: some server has done its part of it.
@@ -63,7 +63,19 @@ pub struct Read {
     queued: bool,
     /// It has waited, and may be asked for before those that still wait.
     has_turn: bool,
-    pub counted: Counted,
+    /// It waits for the gate of the next key.
+    at_gate: bool,
+    /// What of its client's must not overtake it: what changes its keys, and while some are not asked for, anything.
+    pub reading: Option<Reading>,
+    unasked: Option<Reading>,
+}
+
+/// Why no more keys can be asked for now.
+enum Hindrance {
+    /// It is this server's turn to send other large values.
+    Server(usize),
+    /// Somebody has the next key alone.
+    Gate,
 }
 
 /// Keys to ask for elsewhere, and their slots.
@@ -83,11 +95,10 @@ pub struct Share {
 }
 
 impl Read {
-    /// Whether the key is, or may be, one of those asked for.
-    pub fn may_concern(&self, key: &[u8]) -> bool {
-        match &self.only {
-            Some(only) => only.bytes() == key,
-            None => true,
+    /// Lets what its client asked later go on.
+    pub fn discount(&mut self, gate: &mut Gate) {
+        for reading in [self.reading.take(), self.unasked.take()].into_iter().flatten() {
+            gate.has_read(reading);
         }
     }
 
@@ -109,7 +120,8 @@ impl<N: Net> Proxy<N> {
         }
     }
 
-    pub(in crate::proxy) fn start_read(&mut self, id: usize, message: Message<'_>) {
+    /// A gat of one key has a pass.
+    pub(in crate::proxy) fn start_read(&mut self, id: usize, message: Message<'_>, pass: Option<Pass>) {
         let request = message.request;
         match request.verb.is_get_and_touch() {
             true => self.statistics.cmd_touch += request.key_count as u64,
@@ -123,7 +135,6 @@ impl<N: Net> Proxy<N> {
             exptime: request.exptime,
             keys: request.key_count,
             hits: 0,
-            only: None,
             again: 0,
             touched: false,
             touched_all: false,
@@ -135,11 +146,22 @@ impl<N: Net> Proxy<N> {
             portion: 0,
             queued: false,
             has_turn: false,
-            counted: Counted::Not,
+            at_gate: false,
+            reading: None,
+            unasked: None,
         });
-        if request.key_count > 1 {
-            return self.start_portions(id, request);
+        if request.key_count == 1 {
+            self.start_read_of_one(id, message, pass.as_ref());
+        } else {
+            self.start_portions(id, request);
         }
+        if let Some(pass) = pass {
+            self.leave_gate(pass);
+        }
+    }
+
+    fn start_read_of_one(&mut self, id: usize, message: Message<'_>, pass: Option<&Pass>) {
+        let request = message.request;
         let place = self.farm.place(request.key);
         let foreseen_bytes = self.bulk_bytes_of(id, 1);
         if foreseen_bytes > 0
@@ -157,13 +179,11 @@ impl<N: Net> Proxy<N> {
         let message = timed.as_ref().map_or(message, |timed| message.with(timed));
         let leg = self.send(place.first, Purpose::Read(Ask::First), id, message);
         leg.foreseen_bytes = foreseen_bytes;
-        if place.second.is_some() {
-            let key = leg.sent.key_piece();
-            self.read_mut(id).only = Some(key);
-        }
-        self.farm.servers[place.first].bulk.foreseen_bytes += foreseen_bytes;
+        self.farm.servers[place.first].bulk.asked(foreseen_bytes);
         self.count_read(id, place.second.map(|_| request.key));
-        self.mirror_touch(id, request.key, request.exptime, request.verb, place);
+        if let Some(pass) = pass {
+            self.mirror_touch(pass, id, request.key, request.exptime, place);
+        }
     }
 
     /// Begins a retrieval that is asked for in portions.
@@ -171,7 +191,7 @@ impl<N: Net> Proxy<N> {
         self.count_read(id, None);
         self.read_mut(id).rest = Some(self.pool.copy(&[request.keys.rest()]));
         if let Some(client) = self.transactions[id].client {
-            self.clients[client].unasked = Some(id);
+            self.read_mut(id).unasked = Some(self.gate.reads(client, Reads::Unasked));
         }
         self.ask_portion(id);
     }
@@ -223,12 +243,19 @@ impl<N: Net> Proxy<N> {
                 false => server.bulk.is_taken(&self.settings.limits, bytes),
             };
             if key_bytes > 0 && waits {
-                (keys, waits_for) = (before, Some(place.first));
+                (keys, waits_for) = (before, Some(Hindrance::Server(place.first)));
                 break;
+            }
+            if verb.is_get_and_touch() {
+                let Some(pass) = self.pass_to_touch(id, key, place, asked > 0) else {
+                    (keys, waits_for) = (before, Some(Hindrance::Gate));
+                    break;
+                };
+                self.mirror_touch(&pass, id, key, exptime, place);
+                self.leave_gate(pass);
             }
             let target = (place.first, Ask::First);
             add_to_share(&mut shares, &mut used, target, verb, key, slot);
-            self.mirror_touch(id, key, exptime, verb, place);
             asked += 1;
         }
         self.read_mut(id).portion = asked;
@@ -239,34 +266,50 @@ impl<N: Net> Proxy<N> {
         let has_rest = Keys::of(rest).next().is_some();
         if has_rest {
             self.read_mut(id).rest = Some(text.part(text.len() - rest.len(), rest.len()));
-        } else if let Some(client) = client {
-            self.clients[client].unasked = None;
+        } else if let Some(unasked) = self.read_mut(id).unasked.take() {
+            self.gate.has_read(unasked);
         }
         self.send_shares(id, shares, used, key_bytes);
         match waits_for {
             _ if used > 0 || !has_rest => self.read_step(id),
-            Some(server) => self.wait_for_turn(id, server),
+            Some(Hindrance::Server(server)) => self.wait_for_turn(id, server),
+            Some(Hindrance::Gate) => self.read_mut(id).at_gate = true,
             None => self.reads_to_go_on.push(id),
         }
     }
 
+    /// Lets a gat of many keys in to the next of them. Where it cannot go in, it waits for that if it `asks` for nothing yet.
+    fn pass_to_touch(&mut self, id: usize, key: &[u8], place: Place, asks: bool) -> Option<Pass> {
+        if asks && self.gate.is_held(key) {
+            return None;
+        }
+        match self.gate.enter(key, place.slot, Access::Touch, id) {
+            Entry::Go(pass) => Some(pass),
+            Entry::Wait => None,
+        }
+    }
+
+    /// A gat of many keys may go on with the one that it has waited for.
+    pub(in crate::proxy) fn has_turn_at_gate(&mut self, id: usize) {
+        self.read_mut(id).at_gate = false;
+        self.continue_read(id);
+    }
+
     /// Lets a retrieval wait for a server's turn. What is behind others of its client has its turn when these are answered.
     fn wait_for_turn(&mut self, id: usize, server: usize) {
-        let is_next = |client: usize| self.clients[client].queue.front() == Some(&id);
-        if self.transactions[id].client.is_some_and(is_next) {
+        let Some(client) = self.transactions[id].client else {
+            return self.reads_to_go_on.push(id); // which gives it up
+        };
+        if self.clients[client].queue.front() == Some(&id) {
             self.read_mut(id).queued = true;
-            self.farm.servers[server].bulk.waiting.push_back(id);
+            self.farm.servers[server].bulk.wait(id);
         }
     }
 
     /// A large portion, or a single large value, has come or will not come.
     fn bulk_came(&mut self, server: usize, leg: &Leg) {
-        if leg.foreseen_bytes > 0 {
-            let bulk = &mut self.farm.servers[server].bulk;
-            bulk.foreseen_bytes -= leg.foreseen_bytes;
-            if !bulk.waiting.is_empty() {
-                self.bulk_done.push(server);
-            }
+        if leg.foreseen_bytes > 0 && self.farm.servers[server].bulk.came(leg.foreseen_bytes) {
+            self.bulk_done.push(server);
         }
     }
 
@@ -277,18 +320,17 @@ impl<N: Net> Proxy<N> {
         }
         for server in std::mem::take(&mut self.bulk_done) {
             // Each of them may come to wait again.
-            for _ in 0..self.farm.servers[server].bulk.waiting.len() {
-                let bulk = &mut self.farm.servers[server].bulk;
-                if bulk.is_full(&self.settings.limits, 1) {
-                    break;
-                }
-                let Some(id) = bulk.waiting.pop_front() else {
+            for _ in 0..self.farm.servers[server].bulk.waiting_count() {
+                let Some(id) = self.farm.servers[server].bulk.next(&self.settings.limits) else {
                     break;
                 };
                 if let Some(Work::Read(read)) = self.transactions.get_mut(id).map(|transaction| &mut transaction.work) {
                     (read.queued, read.has_turn) = (false, true);
                 }
                 self.continue_read(id);
+            }
+            if self.farm.servers[server].bulk.is_stuck() {
+                self.bulk_done.push(server);
             }
         }
     }
@@ -335,7 +377,7 @@ impl<N: Net> Proxy<N> {
         let unsure = !self.farm.ledger.certainty(key, server, partner).is_full();
         let sound = self.farm.ledger.certainty(key, partner, server).is_full();
         // What the partner has while a write is on its way may be what the server asked first refused.
-        let at_rest = !self.holds.is_held(key) && self.writes[usize::from(self.farm.place(key).bucket)] == 0;
+        let at_rest = !self.gate.is_held(key) && !self.gate.has_writes(self.farm.place(key).slot);
         match (unsure, at_rest) {
             (true, false) if self.farm.is_up(server) => Worth::Later,
             (true, _) => Worth::Now,
@@ -357,7 +399,9 @@ impl<N: Net> Proxy<N> {
             let leg = self.ask(share.server, purpose, id, request);
             leg.slots_start = slots_start;
             leg.foreseen_bytes = key_bytes * share.slots.len();
-            self.farm.servers[share.server].bulk.foreseen_bytes += key_bytes * share.slots.len();
+            self.farm.servers[share.server]
+                .bulk
+                .asked(key_bytes * share.slots.len());
         }
         self.shares = shares;
     }
@@ -539,8 +583,8 @@ impl<N: Net> Proxy<N> {
             self.statistics.get_hits += hits;
             self.statistics.get_misses += misses;
         }
-        self.discount_read(id);
-        self.transactions[id].work = Work::Answered;
+        let work = std::mem::replace(&mut self.transactions[id].work, Work::Answered);
+        work.leave_behind(&mut self.gate);
         self.answer(id, last);
     }
 
@@ -558,7 +602,8 @@ impl<N: Net> Proxy<N> {
             self.abandon_read(id);
             return self.end_if_over(id);
         }
-        let Some(client) = transaction.client.filter(|_| transaction.legs == 0 && !read.queued) else {
+        let waits = read.queued || read.at_gate || transaction.legs > 0;
+        let Some(client) = transaction.client.filter(|_| !waits) else {
             return;
         };
         let held_max = self.client_share().min(self.settings.limits.portion_bytes);
@@ -570,12 +615,12 @@ impl<N: Net> Proxy<N> {
 
     /// The client is gone: what has not been asked for is not asked for any more.
     pub(in crate::proxy) fn abandon_read(&mut self, id: usize) {
-        if let Work::Read(_) = &self.transactions[id].work {
-            self.discount_read(id);
-            let read = self.read_mut(id);
+        let transaction = &mut self.transactions[id];
+        if let Work::Read(read) = &mut transaction.work {
+            read.discount(&mut self.gate);
             (read.rest, read.merge) = (None, None);
-            if self.transactions[id].legs == 0 {
-                self.transactions[id].work = Work::Answered;
+            if transaction.legs == 0 && !read.at_gate {
+                transaction.work = Work::Answered;
             }
         }
     }

@@ -11,6 +11,7 @@ use crate::protocol::verb::Verb;
 use crate::proxy::Proxy;
 use crate::proxy::front::transaction::Work;
 use crate::proxy::net::{Level, Net};
+use crate::proxy::replicate::gate::{Access, Entry};
 use crate::proxy::upstream::message::Message;
 
 /// A server that refuses copies is in the log so often at most.
@@ -25,14 +26,17 @@ pub struct Refused {
 impl<N: Net> Proxy<N> {
     /// Removes a key on both servers in its turn, and says `reply`.
     pub(in crate::proxy) fn start_removal(&mut self, id: usize, key: &[u8], reply: &'static Reply) {
-        if !self.holds.is_held(key) {
-            return self.write_both(id, Message::from(&Request::new(Verb::Delete, key)), Some(reply));
-        }
-        self.holds.wait(key, id);
-        let key = key.into();
-        self.transactions[id].work = Work::Refused(Refused { key, reply });
-        if let Some(client) = self.transactions[id].client {
-            self.raise_barrier(client);
+        let place = self.farm.place(key);
+        match self.gate.enter(key, place.slot, Access::Both, id) {
+            Entry::Go(pass) => {
+                let removal = Request::new(Verb::Delete, key);
+                self.write_both(id, Message::from(&removal), Some(reply), (place, pass));
+            }
+            Entry::Wait => {
+                let key = key.into();
+                self.transactions[id].work = Work::Refused(Refused { key, reply });
+                self.bar_what_follows(id);
+            }
         }
     }
 

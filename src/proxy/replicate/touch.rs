@@ -10,13 +10,15 @@ use crate::proxy::fleet::farm::Place;
 use crate::proxy::fleet::ledger::{Absence, Ack, Event, Partner};
 use crate::proxy::front::transaction::{NO_SERVER, Transaction, Work};
 use crate::proxy::net::Net;
+use crate::proxy::replicate::gate::Pass;
 use crate::proxy::settings;
 use crate::proxy::upstream::link::{Leg, Purpose};
+use crate::proxy::upstream::message::Message;
 
 impl<N: Net> Proxy<N> {
     /// A gat changes the second copy too: a touch does that without sending the value a second time.
-    pub(in crate::proxy) fn mirror_touch(&mut self, id: usize, key: &[u8], exptime: i64, verb: Verb, place: Place) {
-        let Some(second) = place.second.filter(|_| verb.is_get_and_touch()) else {
+    pub(in crate::proxy) fn mirror_touch(&mut self, pass: &Pass, id: usize, key: &[u8], exptime: i64, place: Place) {
+        let Some(second) = place.second else {
             return;
         };
         if !self.farm.is_up(second) {
@@ -38,7 +40,7 @@ impl<N: Net> Proxy<N> {
             // Nobody waits for it.
             settings::Ack::Primary => self.transactions.insert(Transaction::new(None, true, 0)),
         };
-        self.ask(second, Purpose::MirrorTouch, id, touch);
+        self.change(pass, second, Purpose::MirrorTouch, id, Message::from(&touch));
     }
 
     /// The second server's touch is done, or was cut off and counts as a missed write. Where that server had nothing to

@@ -15,6 +15,7 @@ use crate::proxy::fleet::farm::Place;
 use crate::proxy::fleet::ledger::{Absence, Ack, Event, Fate, Lacks, Number, Partner, Receipt};
 use crate::proxy::front::transaction::{NO_SERVER, Work};
 use crate::proxy::net::Net;
+use crate::proxy::replicate::gate::Pass;
 use crate::proxy::replicate::padding::Sizes;
 use crate::proxy::settings;
 use crate::proxy::statistics::Statistics;
@@ -69,7 +70,8 @@ pub struct Write {
     verb: Verb,
     /// The server whose answer counts, and its partner.
     servers: (usize, Option<usize>),
-    bucket: u8,
+    /// None once it is over.
+    pub pass: Option<Pass>,
     first: Copy,
     second: Copy,
     /// Of the server that answered last.
@@ -110,18 +112,24 @@ impl Write {
 }
 
 impl<N: Net> Proxy<N> {
-    pub(in crate::proxy) fn start_write(&mut self, id: usize, message: Message<'_>) {
+    pub(in crate::proxy) fn start_write(&mut self, id: usize, message: Message<'_>, way: (Place, Pass)) {
         self.statistics.count_write(message.request.verb);
-        self.write_both(id, message, None);
+        self.write_both(id, message, None, way);
     }
 
-    pub(in crate::proxy) fn write_both(&mut self, id: usize, message: Message<'_>, reply: Option<&'static Reply>) {
+    pub(in crate::proxy) fn write_both(
+        &mut self,
+        id: usize,
+        message: Message<'_>,
+        reply: Option<&'static Reply>,
+        (place, pass): (Place, Pass),
+    ) {
         let (verb, key) = (message.request.verb, message.request.key);
-        let place = self.farm.place(key);
         let up = |server: &usize| self.farm.is_up(*server);
         let first = Some(place.first).filter(up);
         let second = place.second.filter(up);
         if first.is_none() {
+            self.leave_gate(pass);
             return self.answer(id, NO_SERVER);
         }
         let elsewhere = verb != Verb::Set && self.farm.absence(key, place.first) == Absence::PartnerAway;
@@ -129,21 +137,6 @@ impl<N: Net> Proxy<N> {
         if !elsewhere {
             self.note_absent(number, place, key);
         }
-        let state = |server: Option<usize>| if server.is_some() { Copy::Pending } else { Copy::Absent };
-        self.transactions[id].work = Work::Write(Write {
-            verb,
-            servers: (place.first, place.second),
-            bucket: place.bucket,
-            first: state(first),
-            second: state(second),
-            receipt: None,
-            number,
-            elsewhere,
-            key: None,
-            reply,
-            sizes: Sizes::default(),
-        });
-        self.writes[usize::from(place.bucket)] += 1;
         let mut sent: Option<Sent> = None;
         let mut key_piece = None;
         for (server, side) in [(first, Side::First), (second, Side::Second)] {
@@ -155,7 +148,7 @@ impl<N: Net> Proxy<N> {
                 Some(timed) => message.with(timed),
                 None => message.again(sent.as_ref()),
             };
-            let leg = self.send(server, Purpose::Write(side), id, message);
+            let leg = self.change(&pass, server, Purpose::Write(side), id, message);
             if place.second.is_some() {
                 key_piece = Some(leg.sent.key_piece());
                 // What the other server gets is the same, unless this one has another clock.
@@ -164,9 +157,20 @@ impl<N: Net> Proxy<N> {
                 }
             }
         }
-        if let Work::Write(write) = &mut self.transactions[id].work {
-            write.key = key_piece;
-        }
+        let state = |server: Option<usize>| if server.is_some() { Copy::Pending } else { Copy::Absent };
+        self.transactions[id].work = Work::Write(Write {
+            verb,
+            servers: (place.first, place.second),
+            pass: Some(pass),
+            first: state(first),
+            second: state(second),
+            receipt: None,
+            number,
+            elsewhere,
+            key: key_piece,
+            reply,
+            sizes: Sizes::default(),
+        });
         self.ask_for_sizes(id, verb, key, place);
     }
 
@@ -252,7 +256,9 @@ impl<N: Net> Proxy<N> {
             if self.is_overruled(&write) {
                 write.turn();
             }
-            self.writes[usize::from(write.bucket)] -= 1;
+            if let Some(pass) = write.pass.take() {
+                self.leave_gate(pass);
+            }
             if !self.heal_if_different(id, &write) {
                 match self.transactions[id].answered {
                     true => self.end_if_over(id),
@@ -311,7 +317,8 @@ impl<N: Net> Proxy<N> {
                     // It has come back meanwhile, without this write, and may have been filled without it.
                     write.count(&mut self.statistics, reply.status);
                     let reply = Some(write.told(reply).clone());
-                    return self.heal(here, there, key, Some(Waiting { write: id, reply }));
+                    let (write, instead) = (id, None);
+                    return self.heal(here, there, key, Some(Waiting { write, reply, instead }));
                 }
                 if write.elsewhere {
                     self.farm.ledger.record(Event::Missed {
@@ -349,7 +356,13 @@ impl<N: Net> Proxy<N> {
         if unanswered {
             write.count(&mut self.statistics, reply.status);
         }
-        self.heal(first, second, key, Some(Waiting { write: id, reply: told }));
+        let seen = unanswered && !is_negative(answer) && answer.status != Status::Error;
+        let waiting = Waiting {
+            write: id,
+            reply: told,
+            instead: seen.then(|| write.told(answer).clone()),
+        };
+        self.heal(first, second, key, Some(waiting));
         true
     }
 

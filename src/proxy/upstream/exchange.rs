@@ -11,6 +11,7 @@ use crate::proxy::Proxy;
 use crate::proxy::fleet::ledger::Event;
 use crate::proxy::front::transaction::Work;
 use crate::proxy::net::{Net, Readiness, Token};
+use crate::proxy::replicate::permit::Permit;
 use crate::proxy::timers::Timer;
 use crate::proxy::upstream::link::{Arriving, Leg, Link, Outgoing, Part, Purpose, write_out};
 use crate::proxy::upstream::message::{Message, Sent};
@@ -41,8 +42,21 @@ impl fmt::Display for Fault {
 }
 
 impl<N: Net> Proxy<N> {
-    /// Puts a leg on the link of a server, opening it if need be. If it cannot be opened the leg is lost like any other
-    /// whose link dies.
+    /// Sends a server what changes a key on it, or all keys: whoever does so shows that it may.
+    pub(in crate::proxy) fn change(
+        &mut self,
+        permit: &impl Permit,
+        server: usize,
+        purpose: Purpose,
+        transaction: usize,
+        message: Message<'_>,
+    ) -> &mut Leg {
+        let key = message.request.key;
+        debug_assert!(permit.permits(self.farm.is_up(server), key));
+        self.put_leg(server, purpose, transaction, message)
+    }
+
+    /// Asks a server for something that changes nothing, but for the exptime where it is read.
     pub(in crate::proxy) fn send(
         &mut self,
         server: usize,
@@ -50,6 +64,13 @@ impl<N: Net> Proxy<N> {
         transaction: usize,
         message: Message<'_>,
     ) -> &mut Leg {
+        assert!(!purpose.changes(), "{purpose:?} without a pass");
+        self.put_leg(server, purpose, transaction, message)
+    }
+
+    /// Puts a leg on the link of a server, opening it if need be. If it cannot be opened the leg is lost like any other
+    /// whose link dies.
+    fn put_leg(&mut self, server: usize, purpose: Purpose, transaction: usize, message: Message<'_>) -> &mut Leg {
         if purpose.has_transaction() {
             self.transactions[transaction].legs += 1;
         }

@@ -48,6 +48,16 @@ pub enum Purpose {
 }
 
 impl Purpose {
+    /// Whether a server is sent what changes a key on it, or all.
+    pub fn changes(self) -> bool {
+        match self {
+            Purpose::MirrorTouch | Purpose::Write(_) | Purpose::Conditional(_) => true,
+            Purpose::RepairStore | Purpose::Forget | Purpose::Broadcast(_) => true,
+            Purpose::Read(_) | Purpose::Size(_) | Purpose::Survey => false,
+            Purpose::RepairFetch | Purpose::RepairCheck | Purpose::Probe | Purpose::GivenUp { .. } => false,
+        }
+    }
+
     /// Whether a transaction waits for the answer.
     pub fn has_transaction(self) -> bool {
         !matches!(self, Purpose::Probe | Purpose::Forget | Purpose::GivenUp { .. })
