@@ -265,6 +265,9 @@ impl<N: Net> Proxy<N> {
         if self.transactions.is_empty() && self.transactions.capacity() > self.settings.limits.transactions_kept {
             self.transactions = Slab::new();
         }
+        if cfg!(debug_assertions) {
+            self.farm.check();
+        }
     }
 
     /// Lets the legs of dead links fail over, and what had to wait for that begin.

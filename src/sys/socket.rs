@@ -8,7 +8,8 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 /// Connections that may wait to be accepted; the kernel lowers it to net.core.somaxconn.
 pub const BACKLOG: libc::c_int = 4096;
 
-/// Seconds of silence on a link after which the kernel asks whether the other end is still there, and between its asking.
+/// Seconds of silence on a link after which the kernel asks whether the other end is still there, and between its asking
+/// (R21).
 const KEEPALIVE_S: libc::c_int = 2;
 /// Times that it asks in vain before the link is broken.
 const KEEPALIVE_PROBES: libc::c_int = 3;

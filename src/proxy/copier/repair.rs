@@ -463,7 +463,7 @@ impl<N: Net> Proxy<N> {
     }
 
     /// The server that a copy was to be made like is gone, or has lost what it had. The client is told that server's answer,
-    /// which others may have seen the effect of, so a copy of which it is not true goes. But where another write was on its
+    /// which others may have seen the effect of, so a copy of which it is not true goes (R11). But where another write was on its
     /// way as well, what `to` has may be its work, and its client may have been told that it is stored: so it stays, and
     /// the answer that `to` gave is the reply if it is true of anything there (R28). Where nobody waits, nothing was wrong when it
     /// was last looked at.

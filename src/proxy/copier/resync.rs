@@ -38,7 +38,7 @@ use std::hash::{DefaultHasher, Hasher};
 /// So long after a client's request it still counts as asking.
 const BUSY_MS: u64 = 20;
 /// What the server that is filled has and its partner has not is looked for once more after this: another magent's write
-/// may be on its way to both.
+/// may be on its way to both (R10).
 const LOOK_AGAIN_MS: u64 = 1000;
 
 pub struct Resync {

@@ -161,6 +161,16 @@ impl Farm {
         }
     }
 
+    /// What must hold at the end of a turn: health and belief agree, and nobody lacks anything of itself or of strangers.
+    pub fn check(&self) {
+        for (index, server) in self.servers.iter().enumerate() {
+            let account = self.ledger.account(index);
+            assert_eq!(server.health == Health::Up, account.is_up(), "{}", server.name);
+            let known = |from: usize| from != index && from < self.servers.len();
+            assert!(account.lacks_of().all(known), "{}", server.name);
+        }
+    }
+
     /// What a server that is about to return must be rid of.
     pub fn rid(&mut self, server: usize) -> Rid {
         let layout = &self.layout;

@@ -159,7 +159,7 @@ impl<N: Net> Proxy<N> {
             );
         }
         if reborn {
-            self.give_up_quarantine(index); // nobody is left who could run what they brought
+            self.give_up_quarantine(index); // nobody is left who could run what was delivered
         }
         let server = &mut self.farm.servers[index];
         if std::mem::take(&mut server.quarantine_given_up) && !reborn {
@@ -242,7 +242,7 @@ impl<N: Net> Proxy<N> {
     }
 
     /// Whether a partner that is taken to be up, and may have done what this server missed, has left unanswered what it was
-    /// asked before, or now: whether it is there. It may be gone as well: then this server's copy is the one that is left.
+    /// asked before, or now: whether it is there. It may be gone as well: then this server's copy is the one that is left (R2, R13).
     fn waits_for_partners(&mut self, index: usize) -> bool {
         let now_ms = self.now_ms;
         let Health::Rejoining { step, .. } = &mut self.farm.servers[index].health else {
@@ -304,7 +304,7 @@ impl<N: Net> Proxy<N> {
         let late_ms = now_ms - due_ms;
         let late = late_ms > LATE_MAX_MS;
         if late {
-            // magent itself did not run, on a machine that was stopped or overloaded; nor did a server on it perhaps.
+            // magent itself did not run, on a machine that was stopped or overloaded; nor did a server on it perhaps (R20).
             for (_, link) in &mut self.links {
                 link.excuse(late_ms + late_ms.min(timeout_ms));
             }
@@ -316,14 +316,7 @@ impl<N: Net> Proxy<N> {
         }
         // Each of those that are woken sets its own timer anew.
         self.timers.stop_all();
-        let mut silent = Vec::new();
-        for (_, link) in &self.links {
-            match link.deadline_ms(timeout_ms) {
-                Some(deadline_ms) if deadline_ms <= now_ms => silent.push(link.server),
-                Some(deadline_ms) => self.timers.set(Timer::Silence, deadline_ms),
-                None => {}
-            }
-        }
+        let silent = self.silent_servers();
         self.flush_tick();
         self.listing_tick();
         self.repairs_tick();
@@ -332,57 +325,77 @@ impl<N: Net> Proxy<N> {
             self.server_silent(server);
         }
         for index in 0..self.farm.servers.len() {
-            match self.farm.servers[index].health {
-                Health::Down {
-                    since_ms,
-                    probe_at_ms,
-                    pause_ms,
-                    ..
-                } if probe_at_ms <= now_ms => {
-                    self.farm.servers[index].health = Health::Rejoining {
-                        since_ms,
-                        pause_ms,
-                        step: Rejoining::Probing,
-                    };
-                    self.want_name(index, since_ms);
-                    self.look_for(index);
-                }
-                Health::Down {
-                    cause,
-                    probe_at_ms,
-                    since_ms,
-                    ..
-                } => {
-                    // Where nobody has answered for so long, nobody waits for what it may still hold.
-                    if cause == Cause::Server && since_ms + GIVEN_UP_MS <= now_ms {
-                        self.farm.ledger.record(Event::Gone(index));
-                    }
-                    self.timers.set(Timer::Probe, probe_at_ms);
-                }
-                Health::Retired => self.drain(index),
-                Health::Rejoining {
-                    step: Rejoining::Draining { until_ms },
-                    ..
-                } if until_ms <= now_ms => {
-                    self.give_up_quarantine(index);
-                    self.farm.servers[index].quarantine_given_up = true;
-                    self.look_again(index);
-                }
-                Health::Rejoining {
-                    step: Rejoining::Draining { until_ms },
-                    ..
-                } => self.timers.set(Timer::Drain, until_ms),
-                Health::Rejoining {
-                    step: Rejoining::Comparing { .. },
-                    ..
-                } => self.rejoin(index),
-                Health::Up | Health::Rejoining { .. } => {}
+            self.server_tick(index);
+        }
+    }
+
+    /// The servers that have let somebody wait for too long.
+    fn silent_servers(&mut self) -> Vec<usize> {
+        let (timeout_ms, now_ms) = (self.settings.timeout_ms, self.now_ms);
+        let mut silent = Vec::new();
+        for (_, link) in &self.links {
+            match link.deadline_ms(timeout_ms) {
+                Some(deadline_ms) if deadline_ms <= now_ms => silent.push(link.server),
+                Some(deadline_ms) => self.timers.set(Timer::Silence, deadline_ms),
+                None => {}
             }
-            if self.farm.ledger.account(index).is_settling() {
-                match self.farm.servers[index].settles_ms {
-                    settles_ms if settles_ms <= now_ms => self.settled(index),
-                    settles_ms => self.timers.set(Timer::Settle, settles_ms),
+        }
+        silent
+    }
+
+    /// Does what is due of one server: looking for it, no longer waiting for it, or letting it count as settled.
+    fn server_tick(&mut self, index: usize) {
+        let now_ms = self.now_ms;
+        match self.farm.servers[index].health {
+            Health::Down {
+                since_ms,
+                probe_at_ms,
+                pause_ms,
+                ..
+            } if probe_at_ms <= now_ms => {
+                self.farm.servers[index].health = Health::Rejoining {
+                    since_ms,
+                    pause_ms,
+                    step: Rejoining::Probing,
+                };
+                self.want_name(index, since_ms);
+                self.look_for(index);
+            }
+            Health::Down {
+                cause,
+                probe_at_ms,
+                since_ms,
+                ..
+            } => {
+                // Where nobody has answered for so long, nobody waits for what it may still hold.
+                if cause == Cause::Server && since_ms + GIVEN_UP_MS <= now_ms {
+                    self.farm.ledger.record(Event::Gone(index));
                 }
+                self.timers.set(Timer::Probe, probe_at_ms);
+            }
+            Health::Retired => self.drain(index),
+            Health::Rejoining {
+                step: Rejoining::Draining { until_ms },
+                ..
+            } if until_ms <= now_ms => {
+                self.give_up_quarantine(index);
+                self.farm.servers[index].quarantine_given_up = true;
+                self.look_again(index);
+            }
+            Health::Rejoining {
+                step: Rejoining::Draining { until_ms },
+                ..
+            } => self.timers.set(Timer::Drain, until_ms),
+            Health::Rejoining {
+                step: Rejoining::Comparing { .. },
+                ..
+            } => self.rejoin(index),
+            Health::Up | Health::Rejoining { .. } => {}
+        }
+        if self.farm.ledger.account(index).is_settling() {
+            match self.farm.servers[index].settles_ms {
+                settles_ms if settles_ms <= now_ms => self.settled(index),
+                settles_ms => self.timers.set(Timer::Settle, settles_ms),
             }
         }
     }

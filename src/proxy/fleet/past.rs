@@ -5,9 +5,9 @@
 //! and bring back what was deleted. So a server is suspect
 //!
 //! - that was away when this magent started, a partner was not, and that comes back with items from before. It is flushed
-//!   before anybody reads from it, and filled. Where no partner is there to fill it, it is believed until one is.
+//!   before anybody reads from it, and filled (R24). Where no partner is there to fill it, it is believed until one is.
 //! - that has items of another life when this magent starts, while a partner has none such: each of its keys is made what it
-//!   is on the partner, which is asked first meanwhile. It may have been cleaned by a magent of before, so it is not emptied.
+//!   is on the partner, which is asked first meanwhile. It may have been cleaned by a magent of before, so it is not emptied (R25).
 //!
 //! Neither where the partners held so few items at that time that they cannot have had what the server has: a machine that
 //! has rebooted starts an empty memcached and a magent that may not reach the other machine yet. Nor, at the start, where both
@@ -15,7 +15,7 @@
 //!
 //! A memcached that took its items back counts them as stored in this life (`total_items`), though no command stored them,
 //! and goes on with its old uptime. An item that is moved in memory, or to a disk, is counted once more, so that this alone tells
-//! nothing; but more items than there were commands that can have stored one are of another life.
+//! nothing; but more items than there were commands that can have stored one are of another life (R26).
 
 use crate::proxy::Proxy;
 use crate::proxy::fleet::ledger::{Event, Lacking};

@@ -62,7 +62,8 @@ impl<N: Net> Proxy<N> {
             self.answer(id, NO_SERVER);
             return self.leave_gate(pass);
         }
-        // Whether that one has just been started anew is not known: it would store, and somebody might see it.
+        // Whether that one has just been started anew is not known: it would store, and somebody might see it
+        // (R18).
         if may_wait && request.verb == Verb::Add && place.second.is_some() && !self.farm.is_confirmed(place.first) {
             self.wait(id, message);
             let who = id;

@@ -376,7 +376,7 @@ impl<N: Net> Proxy<N> {
     fn is_worth_asking(&self, key: &[u8], server: usize, partner: usize) -> Worth {
         let unsure = !self.farm.ledger.certainty(key, server, partner).is_full();
         let sound = self.farm.ledger.certainty(key, partner, server).is_full();
-        // What the partner has while a write is on its way may be what the server asked first refused.
+        // What the partner has while a write is on its way may be what the server asked first refused (R19).
         let at_rest = !self.gate.is_held(key) && !self.gate.has_writes(self.farm.place(key).slot);
         match (unsure, at_rest) {
             (true, false) if self.farm.is_up(server) => Worth::Later,

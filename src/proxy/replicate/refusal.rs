@@ -1,7 +1,7 @@
 //! What is refused: by magent itself, as larger than `--max-item-size`, or by a server, as too large or for want of memory.
 //!
 //! A set that is refused takes away what it was to replace, on both servers, as in memcached, so that nobody reads that as
-//! new. It is a write to its key like any other and waits for its turn. What the server that decides stored and its
+//! new. It is a write to its key like any other and waits for its turn (R23). What the server that decides stored and its
 //! partner refuses has one copy: the client is not told, so the administrator is.
 
 use crate::protocol::reply::Reply;

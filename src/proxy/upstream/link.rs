@@ -10,7 +10,7 @@ use crate::proxy::upstream::message::{Message, Sent};
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 
-/// How often in a row magent's own lateness is an excuse for a server that does not answer.
+/// How often in a row magent's own lateness is an excuse for a server that does not answer (R20).
 const EXCUSES_MAX: u32 = 3;
 
 /// What an answer is for.

@@ -2,13 +2,13 @@
 //!
 //! A server that hangs may have commands in its socket that nobody waits for any more. When it wakes up it runs them,
 //! and a connection that was merely closed gives no sign of when that is over: a set that a client was told had failed
-//! over could land after the key's deletion, and the old value would be back. So the link of a silent server is not
+//! over could land after the key's deletion, and the old value would be back (R8). So the link of a silent server is not
 //! closed but put in quarantine, and the server is not used again before it has answered all that it was sent there, or has
 //! ended the connection. A server that answers on a new connection, and for a while nothing on the old one, has been
 //! started anew, and the old connection leads nowhere.
 //!
 //! What it has answered there it has done. If its partner, which had acknowledged it all, is lost meanwhile, that makes its
-//! copy the last one, and it stays; so what a server missed is told by whether it was brought there before, or never sent.
+//! copy the last one, and it stays; so what a server missed is told by whether it was delivered before, or never sent (R12).
 
 use crate::proxy::Proxy;
 use crate::proxy::fleet::ledger::Event;

@@ -88,6 +88,11 @@ impl Account {
         self.lacks.iter().any(|lack| !matches!(lack.what, Lacking::Keys(_)))
     }
 
+    /// Whose items it lacks.
+    pub fn lacks_of(&self) -> impl Iterator<Item = usize> {
+        self.lacks.iter().map(|lack| lack.from)
+    }
+
     /// What it lacks of a partner's.
     pub fn lack(&self, partner: usize) -> Option<&Lacking> {
         let lack = self.lacks.iter().find(|lack| lack.from == partner);

@@ -228,8 +228,7 @@ impl Ledger {
             };
             if is_truth && is_whole {
                 if fate.is_some() && !there.is_up() {
-                    let number = self.begin();
-                    self.miss_acked(partner, &key, number);
+                    self.note_new(partner, &key, false, Ack::ACKED);
                 }
                 continue;
             }
@@ -337,11 +336,13 @@ impl Ledger {
                 server,
                 ack,
                 delivered,
-            } => {
-                let write = self.begin();
-                self.note(server, key, write, delivered, ack);
-            }
+            } => self.note_new(server, key, delivered, ack),
         }
+    }
+
+    fn note_new(&mut self, server: usize, key: &[u8], delivered: bool, ack: Ack) {
+        let write = self.begin();
+        self.note(server, key, write, delivered, ack);
     }
 
     fn note(&mut self, server: usize, key: &[u8], write: Number, delivered: bool, ack: Ack) {
