@@ -221,8 +221,10 @@ fn serve(
     let (verbosity, settings) = (config.verbosity, config.settings.clone());
     let reload: Reload = Arc::new(move || reload(&config, granted, read_again()));
     let process = Process::new(listeners, answers, reload, pid_file);
-    let world = World::new(registry, log, verbosity, process);
-    let service = Service::new(Proxy::new(world, settings));
+    let world = World::new(registry, log, process);
+    let mut proxy = Proxy::new(world, settings);
+    proxy.set_verbosity(verbosity);
+    let service = Service::new(proxy);
     let mut reactor = Reactor::new(poll, service, signals).map_err(while_doing("cannot watch listeners"))?;
     sys::notify_manager("READY=1");
     reactor.run().map_err(while_doing("cannot wait for events"))

@@ -101,8 +101,6 @@ impl Net for World {
     }
 
     fn log(&mut self, _: Level, _: fmt::Arguments<'_>) {}
-
-    fn set_verbosity(&mut self, _: u32) {}
 }
 
 /// What a server does with the next line that it is sent.

@@ -515,6 +515,39 @@ fn the_pid_file_of_a_successor_is_not_removed() {
     assert_eq!(fs::read_to_string(&pid_file).ok().as_deref(), Some("4194305\n"));
 }
 
+/// The lines of a log that tell of requests, without the number of the client.
+fn asked(magent: &Magent) -> Vec<String> {
+    let log = magent.log();
+    let requests = log.lines().filter_map(|line| line.split_once(": asks "));
+    requests.map(|(_, request)| request.to_owned()).collect()
+}
+
+#[test]
+fn v_given_twice_tells_of_requests_without_their_values() {
+    let server = Memcached::start();
+    let magent = Magent::before(&[&server], &[], &["-vv"]);
+    let mut client = magent.client();
+    client.check("set k 0 0 5\r\nvalue\r\n", "STORED\r\n");
+    client.check("get k a\u{e9}\r\n", "VALUE k 0 5\r\nvalue\r\nEND\r\n");
+    client.check("nonsense\r\n", "ERROR\r\n");
+    let expected = ["set k 0 0 5", r"get k a\xc3\xa9", "nonsense"];
+    eventually("it tells of requests", || {
+        asked(&magent).ends_with(&expected.map(str::to_owned))
+    });
+}
+
+#[test]
+fn a_client_cannot_have_requests_told_of() {
+    let server = Memcached::start();
+    let magent = Magent::before(&[&server], &[], &[]);
+    let mut client = magent.client();
+    client.check("verbosity 9\r\n", "OK\r\n");
+    client.check("get k\r\n", "END\r\n");
+    drop(client);
+    eventually("it tells of clients", || magent.log().contains(": closed"));
+    assert_eq!(asked(&magent), [""; 0]);
+}
+
 #[test]
 fn d_and_v_stay_in_the_foreground() {
     for option in ["-D", "--foreground", "-v", "-vv", "--verbose"] {

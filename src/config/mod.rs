@@ -34,7 +34,7 @@ pub struct Config {
     /// Whom to run as, which may be who started it; None if nothing is said.
     pub account: Option<Account>,
     pub background: bool,
-    /// 0 up; see `Net::set_verbosity`.
+    /// 0 up; see `Proxy::set_verbosity`.
     pub verbosity: u32,
     pub pid_file: Option<PathBuf>,
     /// Where magent.log is; None for syslog in the background and the terminal in the foreground.

@@ -15,6 +15,7 @@
 //! | `net` `settings` `limits` | what the proxy asks of the world, what it is told by the configuration, and the bounds that nobody tells it |
 //! | `statistics` | counters, and magent's own replies to stats |
 //! | `timers` | when to wake up, one time for each kind of thing that may be waited for |
+//! | `log` | what is to be said in the log at the end of the turn |
 //!
 //! A leg that was cut off is not handled where its link died but put on a list and handled before the next flush, so a
 //! failure never surprises the code that happened to meet it.
@@ -24,6 +25,7 @@ mod copier;
 mod fleet;
 mod front;
 pub mod limits;
+mod log;
 pub mod net;
 mod replicate;
 pub mod service;
@@ -46,6 +48,7 @@ use front::client::Client;
 use front::memory::Tight;
 use front::pace::Pace;
 use front::transaction::Transaction;
+use log::Log;
 use net::{Level, Net, Readiness, Token};
 use replicate::gate::Gate;
 use replicate::read::Share;
@@ -53,6 +56,7 @@ use settings::Settings;
 use slab::Slab;
 use statistics::Statistics;
 use std::collections::VecDeque;
+use std::fmt;
 use std::io;
 use std::rc::Rc;
 use timers::{Timer, Timers};
@@ -127,6 +131,7 @@ pub struct Proxy<N: Net> {
     now_ms: u64,
     started_ms: u64,
     timers: Timers,
+    log: Log,
     /// The last tick came late and was put off.
     tick_put_off: bool,
     /// No new clients, and no more requests from the old ones.
@@ -180,6 +185,7 @@ impl<N: Net> Proxy<N> {
             now_ms,
             started_ms: now_ms,
             timers,
+            log: Log::default(),
             tick_put_off: false,
             leaving: false,
         }
@@ -209,7 +215,7 @@ impl<N: Net> Proxy<N> {
         let entry = self.clients.vacant_entry();
         let index = entry.key();
         if let Err(error) = self.net.adopt(&mut socket, Token::Client(index)) {
-            self.net.log(
+            self.log.say(
                 Level::Error,
                 format_args!("cannot watch a client's connection: {}", Reason(&error)),
             );
@@ -218,9 +224,11 @@ impl<N: Net> Proxy<N> {
         let pace = Pace::new(&self.settings.limits, self.value_bytes);
         entry.insert(Client::new(socket, self.now_ms, pace));
         self.statistics.total_connections += 1;
-        let from = self.origin(index);
-        self.net
-            .log(Level::Info, format_args!("client {index}: connected from {from}"));
+        if self.log.shows(Level::Info) {
+            let from = self.origin(index);
+            self.log
+                .say(Level::Info, format_args!("client {index}: connected from {from}"));
+        }
     }
 
     /// Handles an event. `scratch` is where reads go; its content means nothing between calls.
@@ -267,6 +275,24 @@ impl<N: Net> Proxy<N> {
         }
         if cfg!(debug_assertions) {
             self.farm.check();
+        }
+        self.hand_out_log();
+    }
+
+    /// Sets how much is told in the log: 0 up to notices, 1 clients' connections too, 2 and more also their requests.
+    pub fn set_verbosity(&mut self, verbosity: u32) {
+        self.log.set_verbosity(verbosity);
+    }
+
+    /// Says something in the log at the end of this turn, behind what has been said in it.
+    pub fn say(&mut self, level: Level, line: fmt::Arguments<'_>) {
+        self.log.say(level, line);
+    }
+
+    /// Hands what has been said to the world.
+    pub fn hand_out_log(&mut self) {
+        for said in self.log.take() {
+            self.net.log(said.level, format_args!("{}", said.line));
         }
     }
 

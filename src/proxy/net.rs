@@ -80,9 +80,6 @@ pub trait Net {
     /// Processor time that this process has used, in its own code and in the system's.
     fn cpu_time(&self) -> (Duration, Duration);
 
-    /// Writes one line to the log, if its level is shown.
+    /// Writes one line to the log.
     fn log(&mut self, level: Level, line: fmt::Arguments<'_>);
-
-    /// Sets which levels are shown: 0 up to Notice, 1 Info too, 2 and more all.
-    fn set_verbosity(&mut self, verbosity: u32);
 }

@@ -138,6 +138,7 @@ impl<W: Control> Service<W> {
         let has_left = self.has_left();
         if has_left {
             self.say(Level::Notice, format_args!("ended"));
+            self.proxy.hand_out_log();
         }
         has_left
     }
@@ -169,7 +170,7 @@ impl<W: Control> Service<W> {
     }
 
     fn say(&mut self, level: Level, line: std::fmt::Arguments<'_>) {
-        self.world().log(level, line);
+        self.proxy.say(level, line);
     }
 
     /// Hands on what was found of the names that were looked up.
@@ -374,9 +375,9 @@ impl<W: Control> Service<W> {
         let unknown = world.fill_names_in(&mut reloaded.settings);
         let strange = world.check(&reloaded.settings, &reloaded.listen)?;
         world.listen_on(&reloaded.listen)?;
-        world.set_verbosity(reloaded.verbosity);
+        self.proxy.set_verbosity(reloaded.verbosity);
         for line in reloaded.warnings.iter().chain(&unknown).chain(&strange) {
-            world.log(Level::Warning, format_args!("{line}"));
+            self.say(Level::Warning, format_args!("{line}"));
         }
         self.proxy.reconfigure(reloaded.settings);
         Ok(())

@@ -30,7 +30,6 @@ pub struct World {
     pub(super) process: Process,
     started: Instant,
     pub(super) log: Log,
-    verbosity: u32,
     /// A descriptor has been closed since this was last asked.
     pub(super) freed: bool,
     links: HashSet<Ends>,
@@ -39,13 +38,12 @@ pub struct World {
 }
 
 impl World {
-    pub fn new(registry: Registry, log: Log, verbosity: u32, process: Process) -> Self {
+    pub fn new(registry: Registry, log: Log, process: Process) -> Self {
         Self {
             registry,
             process,
             started: Instant::now(),
             log,
-            verbosity,
             freed: false,
             links: HashSet::new(),
             told_of_itself: false,
@@ -177,15 +175,10 @@ impl Net for World {
             Level::Error => libc::LOG_ERR,
             Level::Warning => libc::LOG_WARNING,
             Level::Notice => libc::LOG_NOTICE,
-            Level::Info if self.verbosity >= 1 => libc::LOG_INFO,
-            Level::Debug if self.verbosity >= 2 => libc::LOG_DEBUG,
-            Level::Info | Level::Debug => return,
+            Level::Info => libc::LOG_INFO,
+            Level::Debug => libc::LOG_DEBUG,
         };
         self.log.write(priority, line);
-    }
-
-    fn set_verbosity(&mut self, verbosity: u32) {
-        self.verbosity = verbosity;
     }
 }
 

@@ -329,7 +329,7 @@ impl<N: Net> Proxy<N> {
         if self.listing_mut().is_some() {
             if phase.is_told() {
                 let (to, from) = (&self.farm.servers[to].name, &self.farm.servers[from].name);
-                self.net.log(
+                self.log.say(
                     Level::Notice,
                     format_args!("server {to} is being filled with what {from} has"),
                 );
@@ -430,7 +430,7 @@ impl<N: Net> Proxy<N> {
         let (to, from) = (&self.farm.servers[resync.to].name, &self.farm.servers[resync.from].name);
         let (items, bytes, took_ms) = (resync.items, resync.bytes, self.now_ms - resync.started_ms);
         let (s, ms) = (took_ms / 1000, took_ms % 1000);
-        self.net.log(
+        self.log.say(
             Level::Notice,
             format_args!(
                 "server {to} has been filled with what {from} has: {items} items, {}, in {s}.{ms:03} s",
@@ -467,7 +467,7 @@ impl<N: Net> Proxy<N> {
         if let (Some((to, from)), Some(mute)) = (self.resync_servers(), self.listed_server()) {
             let (to, from) = (&self.farm.servers[to].name, &self.farm.servers[from].name);
             let mute = &self.farm.servers[mute].name;
-            self.net.log(
+            self.log.say(
                 Level::Warning,
                 format_args!(
                     "server {mute} cannot list its keys: {to} is not filled from {from}, which is asked first"
@@ -491,7 +491,7 @@ impl<N: Net> Proxy<N> {
         if resync.listing.is_some() && resync.phase.is_told() {
             let (to, from) = (&self.farm.servers[resync.to].name, &self.farm.servers[resync.from].name);
             let (items, name) = (resync.items, &self.farm.servers[index].name);
-            self.net.log(
+            self.log.say(
                 Level::Warning,
                 format_args!("filling server {to} with what {from} has ended after {items} items: {name}: {reason}"),
             );

@@ -109,7 +109,7 @@ impl<N: Net> Proxy<N> {
             Health::Up => {
                 server.counters.failures += u64::from(cause == Cause::Server);
                 let name = &server.name;
-                self.net.log(
+                self.log.say(
                     Level::Warning,
                     format_args!("server {name} is down: {reason}; requests failed over: {cut_off}"),
                 );
@@ -153,7 +153,7 @@ impl<N: Net> Proxy<N> {
         let until_ms = self.now_ms + DRAIN_MAX_MS;
         if reborn && self.farm.is_up(index) {
             let name = &self.farm.servers[index].name;
-            self.net.log(
+            self.log.say(
                 Level::Warning,
                 format_args!("server {name} was restarted, and is empty"),
             );
@@ -206,7 +206,7 @@ impl<N: Net> Proxy<N> {
                 let flush = Request::flush();
                 self.change(&PastGate::Returning, index, Purpose::Forget, 0, Message::from(&flush));
                 let name = &self.farm.servers[index].name;
-                self.net.log(
+                self.log.say(
                     Level::Notice,
                     format_args!("server {name} answers again; it is flushed, because it may hold what is old"),
                 );
@@ -231,7 +231,7 @@ impl<N: Net> Proxy<N> {
             } else {
                 "kept its items"
             };
-            self.net.log(
+            self.log.say(
                 Level::Notice,
                 format_args!(
                     "server {name} is up again after {s}.{ms:03} s and {kept}; keys written without it and removed from it: {removed}"

@@ -239,7 +239,7 @@ impl<N: Net> Proxy<N> {
             });
             self.settle_later(younger);
             let (young, old) = (&self.farm.servers[younger].name, &self.farm.servers[older].name);
-            self.net.log(
+            self.log.say(
                 Level::Notice,
                 format_args!("server {young} was started later than {old}, and may lack what that has"),
             );
@@ -258,7 +258,7 @@ impl<N: Net> Proxy<N> {
         let server = &mut self.farm.servers[index];
         if is_sound && partners_are_up && std::mem::take(&mut server.is_whole_to_be_told) {
             let name = &server.name;
-            self.net.log(
+            self.log.say(
                 Level::Notice,
                 format_args!("server {name} has all that its partners have, which may fail now"),
             );

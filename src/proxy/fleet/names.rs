@@ -56,7 +56,7 @@ impl<N: Net> Proxy<N> {
             self.farm.servers[index].is_elsewhere = true;
             if !already_told {
                 let (name, other) = (&self.farm.servers[index].name, &self.farm.servers[other].name);
-                self.net.log(
+                self.log.say(
                     Level::Error,
                     format_args!("server {name} is not used: its host name leads to {address}, where {other} is"),
                 );
@@ -72,11 +72,11 @@ impl<N: Net> Proxy<N> {
         let server = &mut self.farm.servers[index];
         let name = &server.name;
         match name.address {
-            Address::Tcp(before) => self.net.log(
+            Address::Tcp(before) => self.log.say(
                 Level::Notice,
                 format_args!("server {name} is looked for at {address} now, no longer at {before}"),
             ),
-            _ => self.net.log(
+            _ => self.log.say(
                 Level::Notice,
                 format_args!("server {name} has been found: it is looked for at {address}"),
             ),

@@ -73,7 +73,7 @@ impl<N: Net> Proxy<N> {
             return false;
         }
         let name = &server.name;
-        self.net.log(
+        self.log.say(
             Level::Warning,
             format_args!("server {name} was away when magent started, and may hold what is old"),
         );
@@ -108,7 +108,7 @@ impl<N: Net> Proxy<N> {
         });
         self.settle_later(restored);
         let (name, partner) = (&self.farm.servers[restored].name, &self.farm.servers[partner].name);
-        self.net.log(
+        self.log.say(
             Level::Notice,
             format_args!(
                 "server {name} has items from before it was restarted; they are made what they are on {partner}"

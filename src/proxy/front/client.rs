@@ -338,7 +338,7 @@ impl<N: Net> Proxy<N> {
 
     /// A line without end that is no retrieval: memcached closes the connection without a word, and so do we.
     fn line_too_long(&mut self, index: usize) {
-        self.net.log(
+        self.log.say(
             Level::Info,
             format_args!("client {index}: line too long, connection closed"),
         );
@@ -359,7 +359,7 @@ impl<N: Net> Proxy<N> {
             self.binary_logged_ms = self.now_ms;
             let count = self.binary_refused;
             let from = self.origin(index);
-            self.net.log(
+            self.log.say(
                 Level::Warning,
                 format_args!(
                     "client {from}: binary protocol, connection closed ({count} so far); set it to the text protocol, PHP: memcached.sess_binary_protocol = 0"
@@ -441,7 +441,7 @@ impl<N: Net> Proxy<N> {
     /// Ends a client's connection. What it has in flight runs on without it.
     pub(in crate::proxy) fn close_client(&mut self, index: usize) {
         let client = self.clients.remove(index);
-        self.net.log(Level::Info, format_args!("client {index}: closed"));
+        self.log.say(Level::Info, format_args!("client {index}: closed"));
         self.net.close(client.socket);
         for id in client.queue {
             self.transactions[id].client = None;

@@ -30,6 +30,9 @@ pub enum Step {
     Leave,
 }
 
+/// Bytes of a request that the log shows: the longest key, and numbers.
+const SHOWN_BYTES_MAX: usize = 300;
+
 impl<N: Net> Proxy<N> {
     /// Begins the request at the front of `bytes`. Where its data block is not all there, or refused, the client's
     /// input is set to take the rest.
@@ -39,29 +42,33 @@ impl<N: Net> Proxy<N> {
         };
         let mut request = match parsed {
             Ok(request) => request,
-            Err(refusal) => return self.refuse(client, &refusal, line_len, &bytes[line_len..]),
+            Err(refusal) => {
+                self.tell_of_request(client, &bytes[..line_len]);
+                return self.refuse(client, &refusal, line_len, &bytes[line_len..]);
+            }
         };
         if !self.settings.verbatim {
             request.verbatim = None;
         }
-        if self.clients[client].pace.keys_in_flight > 0 && self.would_overtake_read(client, &request) {
+        let overtakes = self.clients[client].pace.keys_in_flight > 0 && self.would_overtake_read(client, &request);
+        // These concern all that was asked before.
+        let concerns_all = matches!(request.verb, Verb::FlushAll | Verb::Stats);
+        if overtakes || concerns_all && !self.clients[client].queue.is_empty() {
             return self.raise_barrier(client);
         }
+        self.tell_of_request(client, &bytes[..line_len]);
         if request.verb.is_storage() {
             return Step::Used(line_len + self.begin_storage(client, request, &bytes[line_len..]));
         }
         match request.verb {
             Verb::Quit => return Step::Leave,
-            // These concern all that was asked before.
-            Verb::FlushAll | Verb::Stats if !self.clients[client].queue.is_empty() => {
-                return self.raise_barrier(client);
-            }
             Verb::Stats => {
                 self.begin_stats(client, &request);
                 return Step::UsedTurn(line_len);
             }
             Verb::Verbosity => {
-                self.net.set_verbosity(request.number as u32);
+                // A client may not have the keys of others written down.
+                self.log.set_verbosity(request.number.min(1) as u32);
                 self.answer_at_once(client, request.noreply, &Reply::plain(Status::Ok));
             }
             Verb::ListKeys | Verb::ListAsCommands => {
@@ -87,6 +94,16 @@ impl<N: Net> Proxy<N> {
         Step::Used(line_len)
     }
 
+    /// Tells the log of a line that is answered or begun now, whatever is in it.
+    fn tell_of_request(&mut self, client: usize, line: &[u8]) {
+        if self.log.shows(Level::Debug) {
+            let line = line.trim_ascii_end();
+            let shown = line[..line.len().min(SHOWN_BYTES_MAX)].escape_ascii();
+            self.log
+                .say(Level::Debug, format_args!("client {client}: asks {shown}"));
+        }
+    }
+
     /// Answers a line that is no request, and sees to it that no value behind it is taken for commands.
     fn refuse(&mut self, client: usize, refusal: &Refusal, line_len: usize, behind: &[u8]) -> Step {
         self.answer_at_once(client, refusal.noreply, refusal.reply);
@@ -94,7 +111,7 @@ impl<N: Net> Proxy<N> {
             After::NextLine => Step::Used(line_len),
             After::Swallow(len) => Step::Used(line_len + self.swallow(client, len, behind)),
             After::Close => {
-                self.net.log(
+                self.log.say(
                     Level::Info,
                     format_args!("client {client}: a refused line may have a value behind it, connection closed"),
                 );

@@ -156,7 +156,7 @@ impl<N: Net> Proxy<N> {
             closed += 1;
             self.statistics.shed_connections += 1;
             let from = self.origin(index);
-            self.net.log(
+            self.log.say(
                 Level::Warning,
                 format_args!(
                     "client {index} from {from}: closed, it held {} when --max-memory was reached",

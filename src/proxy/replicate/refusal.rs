@@ -54,7 +54,7 @@ impl<N: Net> Proxy<N> {
             return;
         }
         server.refusal_told_ms = Some(self.now_ms);
-        self.net.log(
+        self.log.say(
             Level::Warning,
             format_args!(
                 "server {} refuses copies of what its partner has ({}), so these items have one copy: {} refused in all",

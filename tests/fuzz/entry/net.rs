@@ -279,6 +279,4 @@ impl Net for FuzzNet {
             }
         });
     }
-
-    fn set_verbosity(&mut self, _verbosity: u32) {}
 }

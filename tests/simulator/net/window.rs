@@ -178,6 +178,4 @@ impl Net for SimulatedNet {
             network.note(format_args!("magent {}", self.magent), format_args!("log: {line}"));
         }
     }
-
-    fn set_verbosity(&mut self, _verbosity: u32) {}
 }
