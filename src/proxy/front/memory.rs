@@ -112,9 +112,8 @@ impl<N: Net> Proxy<N> {
             return;
         }
         let due_ms = (since_ms + self.settings.timeout_ms).max(self.tight.beyond_at_ms);
-        self.timers.set(Timer::Memory, due_ms);
         if self.now_ms < due_ms {
-            return;
+            return self.timers.set(Timer::Memory, due_ms);
         }
         self.tight.beyond_at_ms = self.now_ms + IN_VAIN_PAUSE_MS;
         self.timers.set(Timer::Memory, self.tight.beyond_at_ms);
