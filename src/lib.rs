@@ -31,9 +31,9 @@
 //!  client readable                                      server readable
 //!    read once into the reactor's scratch                 read once into the same scratch
 //!      parse requests             protocol::text            parse answers             protocol::server
-//!        key -> primary, backup   fleet::farm, ring           oldest leg of the link  upstream::exchange
+//!        key -> primary, backup   fleet::farm, ring           oldest leg of the link  upstream::answers
 //!          transaction and legs   front::dispatch               its transaction       replicate::read, write
-//!            bytes on each        upstream::exchange              all legs in? reply  front::transaction
+//!            bytes on each        upstream                        all legs in? reply  front::transaction
 //!            link's chain                                         on the client's chain
 //!  ------- after the whole batch of events: one writev per connection with something to say (Proxy::flush) -------
 //! ```

@@ -7,12 +7,13 @@
 //! | room | what it is for |
 //! | --- | --- |
 //! | `front` | clients: reading requests (`client`, `dispatch`), replies in the order asked (`transaction`), limits (`pace`, `memory`) |
-//! | `replicate` | one request on its way: through the gate of its key (`gate` `begin`; `reading`: what its own client must not overtake; `permit`: who may change a server), and then by its plan: `read` `merge` `bulk` `touch` `write` `conditional` `broadcast` `survey`; what is refused (`refusal`); numbers with blanks behind them (`padding`) |
-//! | `upstream` | a connection to a server (`link`), requests on their way (`message`), sending them and what comes back (`exchange`), links of a server that fell silent (`quarantine`) |
+//! | `replicate` | one request on its way: through the gate of its key (`gate` `begin`; `reading`: what its own client must not overtake; `permit`: who may change a server), and then by its plan: `read` `merge` `touch` `write` `conditional` `broadcast` `survey`; what is refused (`refusal`); numbers with blanks behind them (`padding`) |
+//! | `upstream` | the owner of all links: a connection to a server (`link`), a request on its way (`message`), what comes back (`answers`), links of a server that fell silent (`quarantine`), large portions (`bulk`), a link for a list of keys (`lists`); what the conductor does with them (`exchange`) |
 //! | `fleet` | servers: `server` `health`; what is believed of them and of keys (`ledger`); which of them hold a key (`farm` `layout`); whether one was started anew, and what it may have from before (`life` `past` `unique`); host names (`names`); delayed flushes and other clocks (`flush` `clock`) |
 //! | `copier` | one key to its partner (`repair`), and all that a server lacks, from its partner's list of keys (`resync` `listing`) |
 //! | `service` `control` | magent as a process: letting clients in, reloading, ending; what that asks of the world |
 //! | `net` `settings` `limits` | what the proxy asks of the world, what it is told by the configuration, and the bounds that nobody tells it |
+//! | `event` | what an owner tells the conductor when that asks |
 //! | `statistics` | counters, and magent's own replies to stats |
 //! | `timers` | when to wake up, one time for each kind of thing that may be waited for |
 //! | `log` | what is to be said in the log at the end of the turn |
@@ -22,6 +23,7 @@
 
 pub mod control;
 mod copier;
+mod event;
 mod fleet;
 mod front;
 pub mod limits;
@@ -41,6 +43,7 @@ use crate::protocol::text::reply::line;
 use crate::words::Reason;
 use copier::repair::ReadRepairs;
 use copier::resync::Resync;
+use event::Event;
 use fleet::farm::Farm;
 use fleet::flush::DelayedFlush;
 use fleet::unique::Tags;
@@ -55,12 +58,11 @@ use replicate::read::Share;
 use settings::Settings;
 use slab::Slab;
 use statistics::Statistics;
-use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::rc::Rc;
 use timers::{Timer, Timers};
-use upstream::link::{Leg, Link};
+use upstream::Upstream;
 
 /// What a client beyond `-n` is told.
 const OUT_OF_CONNECTION: &Reply = &Reply::error(Fault::Server, b" OUT OF CONNECTION");
@@ -71,7 +73,7 @@ pub struct Proxy<N: Net> {
     settings: Settings,
     farm: Farm,
     clients: Slab<Client<N>>,
-    links: Slab<Link<N>>,
+    upstream: Upstream<N>,
     transactions: Slab<Transaction>,
     /// What may go on with each key, and what has to wait for what.
     gate: Gate,
@@ -105,25 +107,16 @@ pub struct Proxy<N: Net> {
     delayed_flush: DelayedFlush,
     pool: Rc<Pool>,
     statistics: Statistics,
-    /// Connections with something to write after this batch.
+    /// Clients with something to write after this batch.
     dirty_clients: Vec<usize>,
-    dirty_links: Vec<usize>,
     /// Clients to go on with: their socket or their input holds more.
     resuming: Vec<usize>,
-    /// Links whose socket holds more.
-    reading: Vec<usize>,
-    /// Legs whose link died, with the server that it led to.
-    lost: VecDeque<(usize, Leg)>,
-    /// Servers that a link could not be opened to.
-    unreachable: Vec<(usize, io::Error)>,
     /// Room to split retrievals in.
     shares: Vec<Share>,
     /// Host names that are to be looked up.
     wanted_names: Vec<String>,
     /// Retrievals whose next portion is to be asked for in another turn.
     reads_to_go_on: Vec<usize>,
-    /// Servers whose turn it may be to be asked for the portions that wait for them.
-    bulk_done: Vec<usize>,
     /// A running average of what clients' values weigh.
     value_bytes: usize,
     tight: Tight,
@@ -141,18 +134,20 @@ pub struct Proxy<N: Net> {
 impl<N: Net> Proxy<N> {
     pub fn new(net: N, settings: Settings) -> Self {
         let now_ms = net.now_ms();
+        let farm = Farm::new(&settings);
+        let pool = Rc::new(Pool::new());
         let mut timers = Timers::default();
         // Where the first turn is late, that is not for the servers to pay.
         timers.set(Timer::Silence, now_ms);
         Self {
             starting: !settings.backups.is_empty(),
-            farm: Farm::new(&settings),
+            upstream: Upstream::new(Rc::clone(&pool), farm.servers.len()),
+            farm,
             statistics: Statistics::new(now_ms),
             net,
             gate: Gate::new(&settings.limits),
             settings,
             clients: Slab::new(),
-            links: Slab::new(),
             transactions: Slab::new(),
             repairs: 0,
             read_repairs: ReadRepairs::default(),
@@ -169,17 +164,12 @@ impl<N: Net> Proxy<N> {
             flushes_under_way: 0,
             flushes_to_repeat: Vec::new(),
             delayed_flush: DelayedFlush::default(),
-            pool: Rc::new(Pool::new()),
+            pool,
             dirty_clients: Vec::new(),
-            dirty_links: Vec::new(),
             resuming: Vec::new(),
-            reading: Vec::new(),
-            lost: VecDeque::new(),
-            unreachable: Vec::new(),
             shares: Vec::new(),
             wanted_names: Vec::new(),
             reads_to_go_on: Vec::new(),
-            bulk_done: Vec::new(),
             value_bytes: 0,
             tight: Tight::default(),
             now_ms,
@@ -248,7 +238,7 @@ impl<N: Net> Proxy<N> {
     /// After a batch of events: one write per connection that has something to say, and what follows from it.
     pub fn flush(&mut self, scratch: &mut [u8]) {
         self.settle(); // before anything is begun that should know of it
-        for index in std::mem::take(&mut self.reading) {
+        for index in self.upstream.take_reading() {
             self.read_on(index, scratch);
         }
         self.settle();
@@ -299,21 +289,19 @@ impl<N: Net> Proxy<N> {
     /// Lets the legs of dead links fail over, and what had to wait for that begin.
     fn settle(&mut self) {
         loop {
-            for (server, error) in std::mem::take(&mut self.unreachable) {
-                self.link_refused(server, &error);
-            }
-            if let Some((server, leg)) = self.lost.pop_front() {
-                self.leg_lost(server, leg);
-            } else if !self.decide_deferred() {
-                break;
+            match self.upstream.next_event() {
+                Some(Event::Unreachable(server, error)) => self.link_refused(server, &error),
+                Some(Event::Lost(server, leg)) => self.leg_lost(server, leg),
+                None if self.decide_deferred() => {}
+                None => break,
             }
         }
     }
 
     fn write_dirty(&mut self) {
         // A write can fail, which costs a link, which makes others dirty.
-        while !self.dirty_links.is_empty() || !self.dirty_clients.is_empty() {
-            for index in std::mem::take(&mut self.dirty_links) {
+        while self.upstream.is_dirty() || !self.dirty_clients.is_empty() {
+            for index in self.upstream.take_dirty() {
                 self.write_link(index);
             }
             for index in std::mem::take(&mut self.dirty_clients) {
@@ -325,11 +313,10 @@ impl<N: Net> Proxy<N> {
 
     /// When `tick` is due, on the clock of [`Net::now_ms`]; None if there is nothing to wait for but events.
     pub fn deadline_ms(&self) -> Option<u64> {
-        let more_to_read = !self.reads_to_go_on.is_empty() || !self.bulk_done.is_empty();
         if self.may_relax()
             || !self.resuming.is_empty()
-            || !self.reading.is_empty()
-            || more_to_read
+            || self.upstream.is_busy()
+            || !self.reads_to_go_on.is_empty()
             || self.resync_may_read()
         {
             return Some(self.now_ms);

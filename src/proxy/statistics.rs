@@ -240,10 +240,10 @@ fn servers<N: Net>(proxy: &Proxy<N>) -> Vec<u8> {
     for (index, server) in in_use(proxy) {
         let name = &server.name;
         let mut add = |what: &str, value: &dyn Display| lines.add(&format!("{name}:{what}"), value);
-        let pending = server.link.map_or(0, |link| proxy.links[link].pending.len());
+        let pending = proxy.upstream.pending(index);
         let counters = &server.counters;
         add("state", &proxy.farm.state(index));
-        add("links", &u8::from(server.link.is_some()));
+        add("links", &u8::from(proxy.upstream.is_linked(index)));
         add("pending", &pending);
         add("requests", &counters.requests);
         add("errors", &counters.errors);

@@ -18,10 +18,9 @@ use crate::protocol::{find_newline, is_key};
 use crate::proxy::Proxy;
 use crate::proxy::copier::repair::absolute_exptime;
 use crate::proxy::fleet::life::Version;
-use crate::proxy::net::{Net, Readiness, Token};
+use crate::proxy::net::{Net, Readiness};
 use crate::proxy::timers::Timer;
-use crate::proxy::upstream::link::{Link, write_out};
-use std::io::ErrorKind;
+use crate::proxy::upstream::Read;
 
 const BY_HASH: &[u8] = b"lru_crawler metadump hash\r\n";
 const BY_LRU: &[u8] = b"lru_crawler metadump all\r\n";
@@ -110,24 +109,14 @@ impl<N: Net> Proxy<N> {
         if self.flushes_under_way > 0 {
             return self.list_later();
         }
-        let entry = self.links.vacant_entry();
-        let index = entry.key();
-        let socket = match self
-            .net
-            .connect(&self.farm.servers[from].name.address, Token::Link(index))
-        {
-            Ok(socket) => socket,
-            Err(_) => return self.list_later(),
+        let server = &self.farm.servers[from];
+        let command = if server.lists_hash { BY_HASH } else { BY_LRU };
+        let opened = self
+            .upstream
+            .open_list(&mut self.net, from, &server.name.address, command);
+        let Ok(index) = opened else {
+            return self.list_later();
         };
-        let mut link = Link::new(socket, from);
-        link.lists = true;
-        let command = if self.farm.servers[from].lists_hash {
-            BY_HASH
-        } else {
-            BY_LRU
-        };
-        link.output.push(&self.pool, command);
-        entry.insert(link);
         let progress_ms = self.now_ms;
         self.list_begins();
         if let Some(listing) = self.listing_mut() {
@@ -145,16 +134,10 @@ impl<N: Net> Proxy<N> {
     }
 
     fn write_listing(&mut self, index: usize) {
-        let link = &mut self.links[index];
-        match write_out(&mut self.net, &mut link.socket, &mut link.output) {
-            Ok(_) => {}
-            // Not connected yet: an event says when.
-            Err(error) if error.kind() == ErrorKind::NotConnected => {}
+        match self.upstream.write_list(&mut self.net, index) {
+            Ok(()) => {}
             Err(_) if self.is_listing_on(index) => self.list_later(),
-            Err(_) => {
-                let link = self.links.remove(index);
-                self.net.close(link.socket);
-            }
+            Err(_) => self.upstream.close_list(&mut self.net, index),
         }
     }
 
@@ -165,7 +148,7 @@ impl<N: Net> Proxy<N> {
     }
 
     pub(in crate::proxy) fn listing_ready(&mut self, index: usize, readiness: Readiness) {
-        if readiness.writable && !self.links[index].output.is_empty() {
+        if readiness.writable && self.upstream.has_unsent(index) {
             self.write_listing(index);
         }
         if readiness.readable || readiness.closed {
@@ -185,21 +168,14 @@ impl<N: Net> Proxy<N> {
     fn read_to_the_end(&mut self, index: usize) {
         let mut nowhere = [0; 4096];
         for _ in 0..self.settings.limits.unwanted_list_reads {
-            let Some(link) = self.links.get_mut(index) else {
-                return; // it broke when it was written to
-            };
-            match self.net.read(&mut link.socket, &mut nowhere) {
+            match self.upstream.read(&mut self.net, index, &mut nowhere) {
                 // Only the answer to the question behind the list ends like this.
-                Ok(count) if count > 0 && !nowhere[..count].ends_with(b"\r\n") => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Ok(_) | Err(_) => {
-                    let link = self.links.remove(index);
-                    return self.net.close(link.socket);
-                }
+                Read::Bytes(count) if !nowhere[..count].ends_with(b"\r\n") => {}
+                Read::Nothing => return,
+                Read::Bytes(_) | Read::Ended(_) => return self.upstream.close_list(&mut self.net, index),
             }
         }
-        self.reading.push(index);
+        self.upstream.read_later(index);
     }
 
     /// Reads some of the list. Returns whether it is worth going on at once.
@@ -221,10 +197,8 @@ impl<N: Net> Proxy<N> {
         *progress_ms = now_ms;
         let index = *link;
         *readable = false;
-        let result = self.net.read(&mut self.links[index].socket, scratch);
-        match result {
-            Ok(0) => self.list_later(),
-            Ok(count) => {
+        match self.upstream.read(&mut self.net, index, scratch) {
+            Read::Bytes(count) => {
                 if let Some(Listing {
                     state: State::Coming { readable, .. },
                     ..
@@ -234,9 +208,8 @@ impl<N: Net> Proxy<N> {
                 }
                 return self.take_list(&scratch[..count]);
             }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            Err(error) if error.kind() == ErrorKind::Interrupted => return true,
-            Err(_) => self.list_later(),
+            Read::Nothing => {}
+            Read::Ended(_) => self.list_later(),
         }
         false
     }
@@ -316,8 +289,7 @@ impl<N: Net> Proxy<N> {
 
     fn close_listing_link(&mut self, state: &State) {
         if let State::Coming { link, .. } = *state {
-            let link = self.links.remove(link);
-            self.net.close(link.socket);
+            self.upstream.close_list(&mut self.net, link);
         }
     }
 
@@ -329,9 +301,9 @@ impl<N: Net> Proxy<N> {
         let State::Coming { link: index, asked, .. } = state else {
             return;
         };
-        let link = &self.links[index];
-        let server = &self.farm.servers[link.server];
-        if server.is_since(Version::LISTS_SAFELY) || !self.farm.is_up(link.server) || !link.output.is_empty() {
+        let from = self.upstream.server_of(index);
+        let server = &self.farm.servers[from];
+        if server.is_since(Version::LISTS_SAFELY) || !self.farm.is_up(from) || self.upstream.has_unsent(index) {
             self.close_listing_link(&state);
         } else if !asked {
             self.ask_whether_that_was_all(index);
@@ -340,7 +312,7 @@ impl<N: Net> Proxy<N> {
 
     /// Asks something behind the list, which is answered when that is over.
     fn ask_whether_that_was_all(&mut self, index: usize) {
-        self.links[index].output.push(&self.pool, b"version\r\n");
+        self.upstream.put_on_list(index, b"version\r\n");
         self.write_listing(index);
     }
 

@@ -33,24 +33,12 @@ impl<N: Net> Proxy<N> {
     /// A server cannot be used any more, for the reason given: its link is closed, and all that waited on it fails over
     /// at once.
     pub(in crate::proxy) fn server_down(&mut self, index: usize, reason: fmt::Arguments<'_>) {
-        let cut_off = self.close_link(index);
+        let cut_off = self.upstream.close(&mut self.net, index);
         self.farm.ledger.record(Event::Down {
             server: index,
             drains: false,
         });
         self.mark_down(index, cut_off, Cause::Server, reason);
-    }
-
-    /// Closes a server's link, and lets what waited on it fail over. Returns how many parts of requests that were.
-    fn close_link(&mut self, index: usize) -> usize {
-        let Some(link) = self.farm.servers[index].link.take() else {
-            return 0;
-        };
-        let link = self.links.remove(link);
-        let cut_off = link.clients_waiting();
-        self.net.close(link.socket);
-        self.lost.extend(link.pending.into_iter().map(|leg| (index, leg)));
-        cut_off
     }
 
     /// A link could not be opened. Where magent itself lacks what that takes, the server is out of its reach all the same:
@@ -62,7 +50,7 @@ impl<N: Net> Proxy<N> {
             self.server_down(index, format_args!("cannot connect: {reason}"));
             return self.note_gone(index, error);
         }
-        let cut_off = self.close_link(index);
+        let cut_off = self.upstream.close(&mut self.net, index);
         self.farm.ledger.record(Event::Down {
             server: index,
             drains: false,
@@ -88,7 +76,7 @@ impl<N: Net> Proxy<N> {
         if self.farm.is_up(index) {
             self.farm.servers[index].counters.timeouts += 1;
         }
-        let cut_off = self.quarantine(index);
+        let cut_off = self.upstream.quarantine(&mut self.net, index);
         self.farm.ledger.record(Event::Down {
             server: index,
             drains: true,
@@ -161,18 +149,16 @@ impl<N: Net> Proxy<N> {
         if reborn {
             self.give_up_quarantine(index); // nobody is left who could run what was delivered
         }
-        let server = &mut self.farm.servers[index];
-        if std::mem::take(&mut server.quarantine_given_up) && !reborn {
+        if self.upstream.take_may_still_run(index) && !reborn {
             self.look_again(index);
             return Ok(());
         }
-        let nothing_quarantined = server.quarantined.is_empty();
-        if let Health::Rejoining { step, .. } = &mut server.health {
+        if let Health::Rejoining { step, .. } = &mut self.farm.servers[index].health {
             *step = Rejoining::Draining { until_ms };
-            if nothing_quarantined {
-                self.rejoin(index);
-            } else {
+            if self.upstream.is_in_quarantine(index) {
                 self.timers.set(Timer::Drain, until_ms);
+            } else {
+                self.rejoin(index);
             }
         }
         Ok(())
@@ -263,11 +249,8 @@ impl<N: Net> Proxy<N> {
                 }
             }
         }
-        let silent = |&partner: &usize| {
-            let link = self.farm.servers[partner].link;
-            self.farm.is_up(partner) && link.is_some_and(|link| self.links[link].asked_before(asked_ms))
-        };
-        let waits = !self.lost.is_empty() || self.farm.partners(index).iter().any(silent);
+        let silent = |&partner: &usize| self.farm.is_up(partner) && self.upstream.is_asked_before(partner, asked_ms);
+        let waits = self.upstream.has_lost() || self.farm.partners(index).iter().any(silent);
         if waits {
             self.timers.set(Timer::Compare, now_ms + COMPARE_PAUSE_MS);
         }
@@ -305,9 +288,7 @@ impl<N: Net> Proxy<N> {
         let late = late_ms > LATE_MAX_MS;
         if late {
             // magent itself did not run, on a machine that was stopped or overloaded; nor did a server on it perhaps (R20).
-            for (_, link) in &mut self.links {
-                link.excuse(late_ms + late_ms.min(timeout_ms));
-            }
+            self.upstream.excuse(late_ms + late_ms.min(timeout_ms));
         }
         // What else is due is put off as well, but not twice: it must be done at last where every tick is late.
         self.tick_put_off = late && !self.tick_put_off;
@@ -316,7 +297,10 @@ impl<N: Net> Proxy<N> {
         }
         // Each of those that are woken sets its own timer anew.
         self.timers.stop_all();
-        let silent = self.silent_servers();
+        let (silent, next_ms) = self.upstream.silent(now_ms, timeout_ms);
+        if let Some(next_ms) = next_ms {
+            self.timers.set(Timer::Silence, next_ms);
+        }
         self.flush_tick();
         self.listing_tick();
         self.repairs_tick();
@@ -327,20 +311,6 @@ impl<N: Net> Proxy<N> {
         for index in 0..self.farm.servers.len() {
             self.server_tick(index);
         }
-    }
-
-    /// The servers that have let somebody wait for too long.
-    fn silent_servers(&mut self) -> Vec<usize> {
-        let (timeout_ms, now_ms) = (self.settings.timeout_ms, self.now_ms);
-        let mut silent = Vec::new();
-        for (_, link) in &self.links {
-            match link.deadline_ms(timeout_ms) {
-                Some(deadline_ms) if deadline_ms <= now_ms => silent.push(link.server),
-                Some(deadline_ms) => self.timers.set(Timer::Silence, deadline_ms),
-                None => {}
-            }
-        }
-        silent
     }
 
     /// Does what is due of one server: looking for it, no longer waiting for it, or letting it count as settled.
@@ -379,7 +349,7 @@ impl<N: Net> Proxy<N> {
                 ..
             } if until_ms <= now_ms => {
                 self.give_up_quarantine(index);
-                self.farm.servers[index].quarantine_given_up = true;
+                self.upstream.note_may_still_run(index);
                 self.look_again(index);
             }
             Health::Rejoining {
@@ -403,14 +373,7 @@ impl<N: Net> Proxy<N> {
     /// Closes the link of a retired server once nobody waits on it.
     fn drain(&mut self, index: usize) {
         self.give_up_quarantine(index);
-        let Some(link) = self.farm.servers[index].link else {
-            return;
-        };
-        if self.links[link].pending.is_empty() {
-            self.farm.servers[index].link = None;
-            let link = self.links.remove(link);
-            self.net.close(link.socket);
-        } else {
+        if !self.upstream.close_if_idle(&mut self.net, index) {
             self.timers.set(Timer::Retire, self.now_ms + DRAIN_PAUSE_MS);
         }
     }
@@ -419,6 +382,7 @@ impl<N: Net> Proxy<N> {
     /// server takes its keys at once, a removed one is drained.
     pub fn reconfigure(&mut self, settings: Settings) {
         let changes = self.farm.reconfigure(&settings);
+        self.upstream.reach(self.farm.servers.len());
         self.learn_dialect();
         self.settings = settings;
         for index in changes.added {

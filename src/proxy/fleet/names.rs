@@ -65,9 +65,9 @@ impl<N: Net> Proxy<N> {
         }
         // What was asked at the old address will not be answered.
         self.server_down(index, format_args!("its host name has another address"));
-        if !self.farm.servers[index].quarantined.is_empty() {
+        if self.upstream.is_in_quarantine(index) {
             self.give_up_quarantine(index);
-            self.farm.servers[index].quarantine_given_up = true;
+            self.upstream.note_may_still_run(index);
         }
         let server = &mut self.farm.servers[index];
         let name = &server.name;

@@ -15,7 +15,6 @@
 
 use crate::proxy::fleet::life::{Acquaintance, Introduction, Life, Version};
 use crate::proxy::fleet::past::Holdings;
-use crate::proxy::replicate::bulk::Bulk;
 use crate::proxy::settings::ServerName;
 
 /// The first pause between a server going down and the probe that looks for it.
@@ -67,13 +66,6 @@ pub enum Rejoining {
 pub struct Server {
     pub name: ServerName,
     pub health: Health,
-    /// The open link: an index into the proxy's slab of links.
-    pub link: Option<usize>,
-    /// Links from before it fell silent, with answers still to come.
-    pub quarantined: Vec<usize>,
-    /// Such links were given up, though what was delivered on them may still be run. It must answer twice more, with a pause
-    /// between: then it has got to all that had come before (R9).
-    pub quarantine_given_up: bool,
     /// It does not know of the flush_all that is still to come.
     pub owes_flush: bool,
     /// When it has settled, while the ledger says that it has not.
@@ -109,7 +101,6 @@ pub struct Server {
     pub has_meta: bool,
     /// It can list its keys by its hash table, as far as we know.
     pub lists_hash: bool,
-    pub bulk: Bulk,
     pub counters: Counters,
     /// When the log last told that it refuses copies.
     pub refusal_told_ms: Option<u64>,
@@ -138,9 +129,6 @@ impl Server {
         Self {
             name,
             health: Health::Up,
-            link: None,
-            quarantined: Vec::new(),
-            quarantine_given_up: false,
             owes_flush: false,
             settles_ms: 0,
             life: None,
@@ -158,7 +146,6 @@ impl Server {
             version: None,
             has_meta: true,
             lists_hash: true,
-            bulk: Bulk::default(),
             counters: Counters::default(),
             refusal_told_ms: None,
         }

@@ -2,7 +2,6 @@
 
 pub(in crate::proxy) mod begin;
 pub(in crate::proxy) mod broadcast;
-pub(in crate::proxy) mod bulk;
 pub(in crate::proxy) mod conditional;
 pub(in crate::proxy) mod gate;
 pub(in crate::proxy) mod merge;

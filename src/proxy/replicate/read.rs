@@ -10,7 +10,7 @@ use crate::protocol::LINE_END;
 use crate::protocol::keys::{KeyList, Keys};
 use crate::protocol::reply::Reply;
 use crate::protocol::request::Request;
-use crate::protocol::server::answer::{Response, Status};
+use crate::protocol::server::answer::Status;
 use crate::protocol::server::key_list_bytes_max;
 use crate::protocol::text::refusal::TOO_LARGE;
 use crate::protocol::text::reply::value_line;
@@ -25,6 +25,7 @@ use crate::proxy::replicate::gate::{Access, Entry, Gate, Pass};
 use crate::proxy::replicate::merge::Merge;
 use crate::proxy::replicate::reading::{Reading, Reads};
 use crate::proxy::settings::Miss;
+use crate::proxy::upstream::answers::Value;
 use crate::proxy::upstream::link::{Ask, Leg, Part, Purpose};
 use crate::proxy::upstream::message::Message;
 
@@ -102,13 +103,12 @@ impl Read {
         }
     }
 
-    /// Gives a leg a value of `key`, if it asked for one that may still come. Keys that it asked for before did not come.
-    pub fn take_value(&mut self, leg: &mut Leg, key: &[u8]) -> bool {
-        let (slots, slots_start, missed) = (&self.slots, leg.slots_start, &mut self.missed);
-        leg.take_value(key, |key, place| {
-            missed.keys.push(key);
-            missed.slots.extend(slots.get(slots_start + place as usize));
-        })
+    /// Keys that a leg asked for before the value that came now have not come.
+    pub fn miss_before(&mut self, leg: &Leg, part: &Part) {
+        for (key, slot) in leg.skipped_before(part) {
+            self.missed.keys.push(key);
+            self.missed.slots.extend(self.slots.get(slot));
+        }
     }
 }
 
@@ -164,11 +164,8 @@ impl<N: Net> Proxy<N> {
         let request = message.request;
         let place = self.farm.place(request.key);
         let foreseen_bytes = self.bulk_bytes_of(id, 1);
-        if foreseen_bytes > 0
-            && self.farm.servers[place.first]
-                .bulk
-                .is_full(&self.settings.limits, foreseen_bytes)
-        {
+        let limits = &self.settings.limits;
+        if foreseen_bytes > 0 && self.upstream.is_full(place.first, limits, foreseen_bytes) {
             return self.start_portions(id, request);
         }
         if !self.farm.is_up(place.first) {
@@ -179,7 +176,7 @@ impl<N: Net> Proxy<N> {
         let message = timed.as_ref().map_or(message, |timed| message.with(timed));
         let leg = self.send(place.first, Purpose::Read(Ask::First), id, message);
         leg.foreseen_bytes = foreseen_bytes;
-        self.farm.servers[place.first].bulk.asked(foreseen_bytes);
+        self.upstream.foresee(place.first, foreseen_bytes);
         self.count_read(id, place.second.map(|_| request.key));
         if let Some(pass) = pass {
             self.mirror_touch(pass, id, request.key, request.exptime, place);
@@ -232,15 +229,14 @@ impl<N: Net> Proxy<N> {
                 break;
             };
             let place = self.farm.place(key);
-            let server = &self.farm.servers[place.first];
             if !self.farm.is_up(place.first) {
                 self.read_mut(id).failure = Some(NO_SERVER);
                 continue;
             }
             let bytes = key_bytes * (1 + usize::from(slot));
             let waits = match has_turn {
-                true => server.bulk.is_full(&self.settings.limits, bytes),
-                false => server.bulk.is_taken(&self.settings.limits, bytes),
+                true => self.upstream.is_full(place.first, &self.settings.limits, bytes),
+                false => self.upstream.is_taken(place.first, &self.settings.limits, bytes),
             };
             if key_bytes > 0 && waits {
                 (keys, waits_for) = (before, Some(Hindrance::Server(place.first)));
@@ -302,14 +298,7 @@ impl<N: Net> Proxy<N> {
         };
         if self.clients[client].queue.front() == Some(&id) {
             self.read_mut(id).queued = true;
-            self.farm.servers[server].bulk.wait(id);
-        }
-    }
-
-    /// A large portion, or a single large value, has come or will not come.
-    fn bulk_came(&mut self, server: usize, leg: &Leg) {
-        if leg.foreseen_bytes > 0 && self.farm.servers[server].bulk.came(leg.foreseen_bytes) {
-            self.bulk_done.push(server);
+            self.upstream.wait_for_turn(server, id);
         }
     }
 
@@ -318,10 +307,10 @@ impl<N: Net> Proxy<N> {
         for id in std::mem::take(&mut self.reads_to_go_on) {
             self.continue_read(id);
         }
-        for server in std::mem::take(&mut self.bulk_done) {
+        for server in self.upstream.take_bulk_done() {
             // Each of them may come to wait again.
-            for _ in 0..self.farm.servers[server].bulk.waiting_count() {
-                let Some(id) = self.farm.servers[server].bulk.next(&self.settings.limits) else {
+            for _ in 0..self.upstream.waiting(server) {
+                let Some(id) = self.upstream.next_waiting(server, &self.settings.limits) else {
                     break;
                 };
                 if let Some(Work::Read(read)) = self.transactions.get_mut(id).map(|transaction| &mut transaction.work) {
@@ -329,9 +318,7 @@ impl<N: Net> Proxy<N> {
                 }
                 self.continue_read(id);
             }
-            if self.farm.servers[server].bulk.is_stuck() {
-                self.bulk_done.push(server);
-            }
+            self.upstream.end_turn(server);
         }
     }
 
@@ -399,35 +386,28 @@ impl<N: Net> Proxy<N> {
             let leg = self.ask(share.server, purpose, id, request);
             leg.slots_start = slots_start;
             leg.foreseen_bytes = key_bytes * share.slots.len();
-            self.farm.servers[share.server]
-                .bulk
-                .asked(key_bytes * share.slots.len());
+            self.upstream.foresee(share.server, key_bytes * share.slots.len());
         }
         self.shares = shares;
     }
 
-    /// A value came, of a key that was asked for; `slice` is the block that it alone stands in, where there is one.
-    pub(in crate::proxy) fn read_value(
-        &mut self,
-        part: &Part,
-        server: usize,
-        response: &Response<'_>,
-        line_len: usize,
-        bytes: &[u8],
-        slice: Option<&Slice>,
-    ) {
+    /// A value came, of a key that was asked for.
+    pub(in crate::proxy) fn read_value(&mut self, server: usize, value: &Value<'_>) {
+        let Value {
+            part, response, bytes, ..
+        } = value;
         let fallible = self.farm.has_backups();
         let unique = match response.unique {
             Some(unique) if fallible => Some(unique::tagged(self.farm.tag(server), unique)),
             unique => unique,
         };
         if unique != response.unique || !self.settings.verbatim {
-            let value = &bytes[line_len..];
-            let line = value_line(response, unique, value.len() - LINE_END.len());
-            let written = self.pool.copy(&[&line, value]);
+            let data = &bytes[value.line_len..];
+            let line = value_line(response, unique, data.len() - LINE_END.len());
+            let written = self.pool.copy(&[&line, data]);
             return self.pass_value(server, part, response.key, written.bytes(), None);
         }
-        self.pass_value(server, part, response.key, bytes, slice);
+        self.pass_value(server, part, response.key, bytes, value.slice);
     }
 
     fn pass_value(&mut self, server: usize, part: &Part, key: &[u8], bytes: &[u8], slice: Option<&Slice>) {
@@ -481,7 +461,7 @@ impl<N: Net> Proxy<N> {
             self.read_lost(server, id, ask, leg);
             return;
         }
-        self.bulk_came(server, leg);
+        self.upstream.bulk_came(server, leg);
         if self.read_mut(id).verb.is_get_and_touch() && self.farm.has_backups() {
             self.touch_done(id, server, leg);
         }
@@ -519,7 +499,7 @@ impl<N: Net> Proxy<N> {
 
     /// A server died, or failed, before it had answered for all keys.
     pub(in crate::proxy) fn read_lost(&mut self, server: usize, id: usize, ask: Ask, leg: &Leg) {
-        self.bulk_came(server, leg);
+        self.upstream.bulk_came(server, leg);
         match ask {
             Ask::First => {
                 let read = self.read_mut(id);

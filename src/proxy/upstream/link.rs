@@ -113,6 +113,12 @@ pub struct Part {
     pub keys: u32,
     /// Where among the retrieval's slots this value's own is.
     pub slot: usize,
+    /// Keys that were asked for before this one and did not come, and how many bytes of the keys they and all others after
+    /// them take.
+    pub skipped: u32,
+    skipped_from: u32,
+    /// Nothing more comes to the leg.
+    pub is_last: bool,
 }
 
 impl Leg {
@@ -146,13 +152,24 @@ impl Leg {
     }
 
     /// What the value that was taken last is a part of.
-    pub fn part(&self) -> Part {
+    fn part(&self, skipped: u32, skipped_from: u32) -> Part {
         Part {
             transaction: self.transaction,
             purpose: self.purpose,
             keys: self.keys,
             slot: self.slots_start + (self.passed as usize).saturating_sub(1),
+            skipped,
+            skipped_from,
+            is_last: false,
         }
+    }
+
+    /// The keys before a value that did not come, each with its place among the retrieval's slots.
+    pub fn skipped_before<'a>(&'a self, part: &Part) -> impl Iterator<Item = (&'a [u8], usize)> {
+        let all = self.sent.key();
+        let skipped = part.skipped as usize;
+        let from = all.len() - part.skipped_from as usize;
+        Keys::of(&all[from..]).take(skipped).zip(part.slot - skipped..)
     }
 
     /// A leg in this one's place that nobody waits for. Of a write that fails over it matters whether it stores here, too:
@@ -166,32 +183,27 @@ impl Leg {
         }
     }
 
-    /// Takes a value of `key`: moves the cursor behind that key. The keys before it were asked for and did not come: they
-    /// are given to `missing`, with their places among the keys asked for. False, and nothing is changed, if none of the
-    /// keys for which a value may still come is this one.
-    pub fn take_value(&mut self, key: &[u8], mut missing: impl FnMut(&[u8], u32)) -> bool {
+    /// Takes a value of `key`: what is left are the keys behind that one. The keys before it were asked for and did not
+    /// come. None, and nothing is changed, if none of the keys for which a value may still come is this one.
+    pub fn take_value(&mut self, key: &[u8]) -> Option<Part> {
         if self.keys <= 1 {
-            let fits = self.hits == 0 && self.sent.key() == key;
-            self.hits += u32::from(fits);
-            return fits;
+            if self.hits > 0 || self.sent.key() != key {
+                return None;
+            }
+            self.hits = 1;
+            return Some(self.part(0, 0));
         }
-        let before = self.keys_left();
-        let mut keys = before;
+        let before = self.left;
+        let mut keys = self.keys_left();
         // Mostly it is the next one.
         let skipped = match keys.pass(key) {
             true => 0,
-            false => match keys.by_ref().position(|candidate| candidate == key) {
-                Some(skipped) => skipped,
-                None => return false,
-            },
+            false => keys.by_ref().position(|candidate| candidate == key)? as u32,
         };
-        for (candidate, place) in before.take(skipped).zip(self.passed..) {
-            missing(candidate, place);
-        }
         self.left = keys.rest().len() as u32;
         self.hits += 1;
-        self.passed += skipped as u32 + 1;
-        true
+        self.passed += skipped + 1;
+        Some(self.part(skipped, before))
     }
 
     /// Whether the key that a server says it looked at is the one that it was to look at. Before memcached 1.6.10 it does not
@@ -212,11 +224,7 @@ pub enum Arriving {
     /// A line without its end.
     Line(Gather),
     /// A value that is `missing` bytes short; the line is in front of it.
-    Value {
-        gather: Gather,
-        line_len: usize,
-        missing: usize,
-    },
+    Value { gather: Gather, missing: usize },
     /// A value above the item limit, thrown away; bytes still to come.
     Oversized { missing: usize },
 }
@@ -232,15 +240,22 @@ pub enum Outgoing {
     Blocked,
 }
 
+/// What a link is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    Requests,
+    /// The server fell silent on it; see `quarantine`.
+    Quarantine,
+    /// The server lists its keys on it; see `lists`.
+    Lists,
+}
+
 pub struct Link<N: Net> {
     pub socket: N::Socket,
     pub server: usize,
     pub output: Chain,
     pub outgoing: Outgoing,
-    /// The server fell silent on it; see `quarantine`.
-    pub quarantined: bool,
-    /// It lists the server's keys; see `listing`.
-    pub lists: bool,
+    pub used_for: Use,
     /// In the order sent, which is the order of the answers.
     pub pending: VecDeque<Leg>,
     pub arriving: Arriving,
@@ -254,14 +269,13 @@ pub struct Link<N: Net> {
 }
 
 impl<N: Net> Link<N> {
-    pub fn new(socket: N::Socket, server: usize) -> Self {
+    pub fn new(socket: N::Socket, server: usize, used_for: Use) -> Self {
         Self {
             socket,
             server,
             output: Chain::new(),
             outgoing: Outgoing::Idle,
-            quarantined: false,
-            lists: false,
+            used_for,
             pending: VecDeque::new(),
             arriving: Arriving::Nothing,
             queued: 0,
@@ -326,7 +340,7 @@ impl<N: Net> Link<N> {
 
     /// When the oldest leg's patience ends; None while nobody waits.
     pub fn deadline_ms(&self, timeout_ms: u64) -> Option<u64> {
-        let oldest = self.pending.front().filter(|_| !self.quarantined)?;
+        let oldest = self.pending.front().filter(|_| self.used_for != Use::Quarantine)?;
         Some(oldest.sent_ms.max(self.progress_ms) + timeout_ms + self.excused_ms)
     }
 

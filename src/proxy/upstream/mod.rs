@@ -1,6 +1,324 @@
-//! Connections to servers: sending, and understanding what comes back.
+//! Links to servers and the legs on them: a request is written on its server's link behind those before it, and its answer
+//! is found out from what comes back.
+//!
+//! [`Upstream`] owns all of that and knows nothing of the other rooms. It says what happened by what it returns: what came
+//! ([`Said`](answers::Said)), a link that broke ([`Broken`]), and, when it is asked for, an [`Event`]. A leg that was cut off
+//! is not told of where its link died but waits for the conductor to ask.
 
+pub(in crate::proxy) mod answers;
+pub(in crate::proxy) mod bulk;
 pub(in crate::proxy) mod exchange;
 pub(in crate::proxy) mod link;
+pub(in crate::proxy) mod lists;
 pub(in crate::proxy) mod message;
 pub(in crate::proxy) mod quarantine;
+
+use crate::buffer::Pool;
+use crate::protocol::server::encode::{Words, encode};
+use crate::proxy::event::Event;
+use crate::proxy::net::{Address, Net, Token};
+use crate::words::Reason;
+use bulk::Bulk;
+use link::{Leg, Link, Outgoing, Purpose, Use, write_out};
+use message::{Message, Sent};
+use slab::Slab;
+use std::collections::VecDeque;
+use std::fmt;
+use std::io::{self, ErrorKind};
+use std::rc::Rc;
+
+/// All links, and what is on them.
+pub struct Upstream<N: Net> {
+    pool: Rc<Pool>,
+    links: Slab<Link<N>>,
+    /// By the server's index.
+    peers: Vec<Peer>,
+    /// Links with something to write after this batch.
+    dirty: Vec<usize>,
+    /// Links whose socket holds more.
+    reading: Vec<usize>,
+    /// Servers that a link could not be opened to.
+    unreachable: VecDeque<(usize, io::Error)>,
+    /// Legs whose link died, with the server that it led to.
+    lost: VecDeque<(usize, Leg)>,
+    /// Servers whose turn it may be to be asked for the portions that wait for them.
+    bulk_done: Vec<usize>,
+}
+
+/// What leads to one server.
+#[derive(Default)]
+struct Peer {
+    /// The open link that requests go on.
+    link: Option<usize>,
+    /// Links in quarantine, with answers still to come.
+    quarantined: Vec<usize>,
+    /// Something that it was sent on a link that is gone it may still run.
+    may_still_run: bool,
+    bulk: Bulk,
+}
+
+/// What a read brought.
+pub enum Read {
+    /// So many bytes.
+    Bytes(usize),
+    /// Nothing now.
+    Nothing,
+    Ended(Broken),
+}
+
+/// Why a link came to its end.
+pub enum Broken {
+    Closed,
+    Failed(io::Error),
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Broken::Closed => f.write_str("it closed the connection"),
+            Broken::Failed(error) => Reason(error).fmt(f),
+        }
+    }
+}
+
+impl<N: Net> Upstream<N> {
+    pub fn new(pool: Rc<Pool>, servers: usize) -> Self {
+        let mut upstream = Self {
+            pool,
+            links: Slab::new(),
+            peers: Vec::new(),
+            dirty: Vec::new(),
+            reading: Vec::new(),
+            unreachable: VecDeque::new(),
+            lost: VecDeque::new(),
+            bulk_done: Vec::new(),
+        };
+        upstream.reach(servers);
+        upstream
+    }
+
+    /// Makes room for so many servers in all. None is ever forgotten.
+    pub fn reach(&mut self, servers: usize) {
+        self.peers.resize_with(servers.max(self.peers.len()), Peer::default);
+    }
+
+    /// Whether requests to a server have a link.
+    pub fn is_linked(&self, server: usize) -> bool {
+        self.peers[server].link.is_some()
+    }
+
+    /// Opens a link to a server that has none. Where that cannot be, an event tells: whoever sends may be in the middle of
+    /// this server's answers.
+    pub fn open(&mut self, net: &mut N, server: usize, address: &Address) {
+        let entry = self.links.vacant_entry();
+        let index = entry.key();
+        match net.connect(address, Token::Link(index)) {
+            Ok(socket) => {
+                entry.insert(Link::new(socket, server, Use::Requests));
+                self.peers[server].link = Some(index);
+            }
+            Err(error) => self.unreachable.push_back((server, error)),
+        }
+    }
+
+    /// Puts a leg on a server's link. Without one it is lost, like any other whose link dies.
+    pub fn send(
+        &mut self,
+        server: usize,
+        purpose: Purpose,
+        transaction: usize,
+        message: Message<'_>,
+        now_ms: u64,
+    ) -> &mut Leg {
+        let keys = message.request.key_count as u32;
+        let Some(index) = self.peers[server].link else {
+            let leg = Leg::new(transaction, purpose, self.unsent(message), keys, now_ms, 0);
+            self.lost.push_back((server, leg));
+            return &mut self.lost.back_mut().expect("just pushed").1;
+        };
+        let link = &mut self.links[index];
+        let (sent, end) = link.put(&self.pool, message);
+        if link.outgoing == Outgoing::Idle {
+            link.outgoing = Outgoing::Dirty;
+            self.dirty.push(index);
+        }
+        link.pending
+            .push_back(Leg::new(transaction, purpose, sent, keys, now_ms, end));
+        link.pending.back_mut().expect("just pushed")
+    }
+
+    /// What would have been sent.
+    fn unsent(&self, message: Message<'_>) -> Sent {
+        let mut words = Words::default();
+        let encoded = encode(message.request, &mut words);
+        Sent {
+            piece: self.pool.copy(encoded.parts()),
+            asked: encoded.asked(),
+            is_whole: true,
+        }
+    }
+
+    /// Whether links have something to write.
+    pub fn is_dirty(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
+    /// Those links, each to be given to [`Upstream::write`].
+    pub fn take_dirty(&mut self) -> Vec<usize> {
+        std::mem::take(&mut self.dirty)
+    }
+
+    /// Writes what a link has to say.
+    pub fn write(&mut self, net: &mut N, index: usize) -> Result<(), Broken> {
+        let Some(link) = self.links.get_mut(index) else {
+            return Ok(());
+        };
+        if link.outgoing != Outgoing::Dirty {
+            return Ok(()); // put on the list before its slot was given to this link, which may be one that lists keys
+        }
+        link.outgoing = Outgoing::Idle;
+        match write_out(net, &mut link.socket, &mut link.output) {
+            Ok(_) if link.output.is_empty() => {}
+            Ok(_) => link.outgoing = Outgoing::Blocked,
+            // Not connected yet: an event says when.
+            Err(error) if error.kind() == ErrorKind::NotConnected => link.outgoing = Outgoing::Blocked,
+            Err(error) => return Err(Broken::Failed(error)),
+        }
+        Ok(())
+    }
+
+    /// Writes on where the socket was full.
+    pub fn unblock(&mut self, net: &mut N, index: usize, now_ms: u64) -> Result<(), Broken> {
+        let Some(link) = self.links.get_mut(index) else {
+            return Ok(());
+        };
+        if link.outgoing != Outgoing::Blocked {
+            return Ok(());
+        }
+        let before = link.output.len();
+        link.outgoing = Outgoing::Dirty;
+        self.write(net, index)?;
+        let link = &mut self.links[index];
+        let written = before.saturating_sub(link.output.len());
+        if written > 0 {
+            link.wrote_after_waiting(now_ms, written);
+        }
+        Ok(())
+    }
+
+    /// Reads what is there on a link; nothing where it is gone.
+    pub fn read(&mut self, net: &mut N, index: usize, into: &mut [u8]) -> Read {
+        let Some(link) = self.links.get_mut(index) else {
+            return Read::Nothing;
+        };
+        loop {
+            return match net.read(&mut link.socket, into) {
+                Ok(0) => Read::Ended(Broken::Closed),
+                Ok(count) => Read::Bytes(count),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => Read::Nothing,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => Read::Ended(Broken::Failed(error)),
+            };
+        }
+    }
+
+    /// Has a link read on once the others have had their turn.
+    pub fn read_later(&mut self, index: usize) {
+        self.reading.push(index);
+    }
+
+    /// The links that are to be read on.
+    pub fn take_reading(&mut self) -> Vec<usize> {
+        std::mem::take(&mut self.reading)
+    }
+
+    /// Whether there is something to go on with at once.
+    pub fn is_busy(&self) -> bool {
+        !self.reading.is_empty() || !self.bulk_done.is_empty()
+    }
+
+    /// The next thing that happened: first the servers that could not be reached, then the legs that were cut off.
+    #[must_use]
+    pub fn next_event(&mut self) -> Option<Event> {
+        match self.unreachable.pop_front() {
+            Some((server, error)) => Some(Event::Unreachable(server, error)),
+            None => self.lost.pop_front().map(|(server, leg)| Event::Lost(server, leg)),
+        }
+    }
+
+    /// Whether legs were cut off that nobody has been told of.
+    pub fn has_lost(&self) -> bool {
+        !self.lost.is_empty()
+    }
+
+    /// What an event of a link is about; None if the link is gone.
+    pub fn use_of(&self, index: usize) -> Option<Use> {
+        self.links.get(index).map(|link| link.used_for)
+    }
+
+    /// Where an open link leads.
+    pub fn server_of(&self, index: usize) -> usize {
+        self.links[index].server
+    }
+
+    /// The leg whose answer is the next one on an open link.
+    pub fn oldest(&self, index: usize) -> Option<&Leg> {
+        self.links[index].pending.front()
+    }
+
+    /// Requests to a server that it has not answered.
+    pub fn pending(&self, server: usize) -> usize {
+        let link = self.peers[server].link;
+        link.map_or(0, |link| self.links[link].pending.len())
+    }
+
+    /// Whether a server has left something unanswered that it was asked by then.
+    pub fn is_asked_before(&self, server: usize, asked_ms: u64) -> bool {
+        let link = self.peers[server].link;
+        link.is_some_and(|link| self.links[link].asked_before(asked_ms))
+    }
+
+    /// Closes a server's link, and cuts off what waits on it. Returns how many parts of clients' requests that were.
+    pub fn close(&mut self, net: &mut N, server: usize) -> usize {
+        let Some(index) = self.peers[server].link.take() else {
+            return 0;
+        };
+        let link = self.links.remove(index);
+        let cut_off = link.clients_waiting();
+        net.close(link.socket);
+        self.lost.extend(link.pending.into_iter().map(|leg| (server, leg)));
+        cut_off
+    }
+
+    /// Closes a server's link if nobody waits on it. Returns whether it has none now.
+    pub fn close_if_idle(&mut self, net: &mut N, server: usize) -> bool {
+        let is_idle = self.pending(server) == 0;
+        if is_idle {
+            self.close(net, server);
+        }
+        is_idle
+    }
+
+    /// Gives servers that somebody waits for so much more time, because magent itself did not run.
+    pub fn excuse(&mut self, more_ms: u64) {
+        for (_, link) in &mut self.links {
+            link.excuse(more_ms);
+        }
+    }
+
+    /// The servers that let somebody wait for too long, and when the next one will have.
+    pub fn silent(&self, now_ms: u64, timeout_ms: u64) -> (Vec<usize>, Option<u64>) {
+        let mut silent = Vec::new();
+        let mut next_ms = None;
+        for (_, link) in &self.links {
+            match link.deadline_ms(timeout_ms) {
+                Some(deadline_ms) if deadline_ms <= now_ms => silent.push(link.server),
+                Some(deadline_ms) => {
+                    next_ms = Some(next_ms.map_or(deadline_ms, |next_ms: u64| next_ms.min(deadline_ms)));
+                }
+                None => {}
+            }
+        }
+        (silent, next_ms)
+    }
+}

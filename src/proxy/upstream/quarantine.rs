@@ -10,17 +10,24 @@
 //! What it has answered there it has done. If its partner, which had acknowledged it all, is lost meanwhile, that makes its
 //! copy the last one, and it stays; so what a server missed is told by whether it was delivered before, or never sent (R12).
 
-use crate::proxy::Proxy;
-use crate::proxy::fleet::ledger::Event;
-use crate::proxy::fleet::server::{Health, Rejoining};
 use crate::proxy::net::Net;
-use crate::proxy::upstream::link::{Leg, Outgoing, Purpose};
+use crate::proxy::upstream::Upstream;
+use crate::proxy::upstream::link::{Leg, Outgoing, Purpose, Use};
 
-impl<N: Net> Proxy<N> {
-    /// Puts the link of a server that fell silent in quarantine; all that waited on it fails over. Returns how many requests
-    /// those were.
-    pub(in crate::proxy) fn quarantine(&mut self, server: usize) -> usize {
-        let Some(index) = self.farm.servers[server].link.take() else {
+/// How a link came out of quarantine.
+pub struct QuarantineEnd {
+    /// All that was delivered on it is answered.
+    pub is_answered: bool,
+    /// The server has no other one there.
+    pub was_last: bool,
+}
+
+impl<N: Net> Upstream<N> {
+    /// Puts the link of a server that fell silent in quarantine; all that waited on it is cut off. Returns how many parts of
+    /// clients' requests those were.
+    pub fn quarantine(&mut self, net: &mut N, server: usize) -> usize {
+        let peer = &mut self.peers[server];
+        let Some(index) = peer.link.take() else {
             return 0;
         };
         let link = &mut self.links[index];
@@ -28,7 +35,7 @@ impl<N: Net> Proxy<N> {
         let written = link.written();
         link.output.clear();
         link.outgoing = Outgoing::Idle;
-        link.quarantined = true;
+        link.used_for = Use::Quarantine;
         // What was not sent, or not in full, is never run; a probe changes nothing, but is answered before what
         // stands behind it.
         let last = link
@@ -42,40 +49,54 @@ impl<N: Net> Proxy<N> {
         self.lost.extend(lost.into_iter().map(|leg| (server, leg)));
         if link.pending.is_empty() {
             let link = self.links.remove(index);
-            self.net.close(link.socket);
+            net.close(link.socket);
         } else {
-            self.farm.servers[server].quarantined.push(index);
+            peer.quarantined.push(index);
         }
         cut_off
     }
 
-    /// A link in quarantine has nothing more to tell: its last answer came, or the server ended it.
-    pub(in crate::proxy) fn quarantine_over(&mut self, index: usize) {
+    /// Whether a link is in quarantine and has told all that it had to tell.
+    pub fn is_quarantine_over(&self, index: usize) -> bool {
+        let link = &self.links[index];
+        link.used_for == Use::Quarantine && link.pending.is_empty()
+    }
+
+    /// Closes a link in quarantine that has nothing more to tell: its last answer came, or the server ended it.
+    pub fn end_quarantine(&mut self, net: &mut N, index: usize) -> QuarantineEnd {
         let link = self.links.remove(index);
-        self.net.close(link.socket);
-        if !link.pending.is_empty() {
-            self.farm.ledger.record(Event::NotDrained(link.server));
-        }
-        let server = &mut self.farm.servers[link.server];
-        server.quarantined.retain(|&stale| stale != index);
-        let waited_for = matches!(
-            server.health,
-            Health::Rejoining {
-                step: Rejoining::Draining { .. },
-                ..
-            }
-        );
-        if waited_for && server.quarantined.is_empty() {
-            self.rejoin(link.server);
+        net.close(link.socket);
+        let quarantined = &mut self.peers[link.server].quarantined;
+        quarantined.retain(|&other| other != index);
+        QuarantineEnd {
+            is_answered: link.pending.is_empty(),
+            was_last: quarantined.is_empty(),
         }
     }
 
-    /// Gives up on the links in quarantine.
-    pub(in crate::proxy) fn give_up_quarantine(&mut self, server: usize) {
-        for index in std::mem::take(&mut self.farm.servers[server].quarantined) {
+    /// Gives up on a server's links in quarantine. Returns whether there were any.
+    pub fn give_up_quarantine(&mut self, net: &mut N, server: usize) -> bool {
+        let quarantined = std::mem::take(&mut self.peers[server].quarantined);
+        for &index in &quarantined {
             let link = self.links.remove(index);
-            self.net.close(link.socket);
-            self.farm.ledger.record(Event::NotDrained(server));
+            net.close(link.socket);
         }
+        !quarantined.is_empty()
+    }
+
+    /// Whether a server has links in quarantine.
+    pub fn is_in_quarantine(&self, server: usize) -> bool {
+        !self.peers[server].quarantined.is_empty()
+    }
+
+    /// A link was given up though what it brought may still be run. The server must answer twice more, with a pause between:
+    /// then it has got to all that had come before (R9).
+    pub fn note_may_still_run(&mut self, server: usize) {
+        self.peers[server].may_still_run = true;
+    }
+
+    /// Whether that was noted since this was last asked.
+    pub fn take_may_still_run(&mut self, server: usize) -> bool {
+        std::mem::take(&mut self.peers[server].may_still_run)
     }
 }
