@@ -65,8 +65,6 @@ const ONCE_BROKEN_IN_CHAOS: [u64; 61] = [
     79_242, 79_492, 80_867, 92_742, 99_372, 101_364, 117_470, 117_914, 118_152, 123_605, 137_169, 143_771, 160_746,
     171_060, 176_221, 215_002,
 ];
-/// Seeds that show faults which are not mended yet; README says which. They are left out, and the run says so.
-const KNOWN_TO_FAIL: [(Class, u64); 1] = [(Class::Shrunk, 17)];
 /// Without optimization this many take half a minute; `make check` runs 10,000 of an optimized build.
 const SEEDS: u64 = 100;
 
@@ -184,13 +182,6 @@ fn schedules_of_the_newer_classes_keep_every_promise() {
         let started = Instant::now();
         let (mut events, mut given_up) = (0, 0);
         for seed in first..first + count {
-            if KNOWN_TO_FAIL.contains(&(class, seed)) {
-                println!(
-                    "LEFT OUT: seed {seed} of class {}, which is known to fail",
-                    class.name()
-                );
-                continue;
-            }
             let outcome = run(seed, class, Verbosity::Silent);
             (events, given_up) = (events + outcome.events, given_up + outcome.given_up);
             if let Some(broken) = outcome.broken {

@@ -24,6 +24,9 @@ enum Flight {
     End(End),
 }
 
+/// The longest that a packet is held up.
+pub const HICCUP_MAX_US: Us = 15_000;
+
 /// How long bytes take, and in what portions they arrive.
 #[derive(Clone, Copy)]
 pub struct Weather {
@@ -119,7 +122,7 @@ impl Pipe {
     fn launch(&mut self, flight: Flight, now: Us, weather: &Weather, random: &mut Random) -> Us {
         let mut latency = random.skewed(weather.latency_min_us, weather.latency_max_us);
         if random.one_in(weather.hiccup_one_in) {
-            latency += random.between(1_000, 15_000);
+            latency += random.between(1_000, HICCUP_MAX_US);
         }
         let time = (now + latency).max(self.last_arrival);
         self.last_arrival = time;

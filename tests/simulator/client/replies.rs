@@ -3,6 +3,7 @@
 use super::{Asked, Client, Kind, Scene, Value, lose};
 use crate::checker::Reply;
 use crate::model::{Answer, Seen};
+use crate::pipe::HICCUP_MAX_US;
 use crate::plan::{Class, KeyPlan};
 use crate::trace::Readable;
 
@@ -84,9 +85,12 @@ impl Client {
         if scene.plan.more.sheds && asked.asked_us < scene.owed.crowded_us + timeout_ms * 1000 {
             return Ok(()); // memory was short, and it may have waited for that
         }
-        // Of a deep pipeline, or a wide get, little is asked of servers at a time where bounds are small.
+        // Of a deep pipeline, or a wide get, little is asked of servers at a time where bounds are small; and the more often
+        // they are asked, the more packets are held up.
+        let weather = &scene.plan.weather;
+        let held_up_us = HICCUP_MAX_US.checked_div(weather.hiccup_one_in).unwrap_or(0);
         let in_turn_us = match scene.plan.manners.pipeline_max > 4 {
-            true => 3 * asked.ahead * scene.plan.weather.latency_max_us,
+            true => 3 * asked.ahead * (weather.latency_max_us + held_up_us),
             false => 0,
         };
         let limit_us = (timeout_ms + 100) * 1000 + latency_us + in_turn_us;
