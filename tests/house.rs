@@ -10,23 +10,20 @@ const FILE_LINES_MAX: usize = 500;
 const FUNCTION_LINES_MAX: usize = 60;
 
 /// Longer than [`FILE_LINES_MAX`].
-const LONG_FILES: [&str; 5] = [
-    "proxy/copier/listing.rs",
+const LONG_FILES: [&str; 3] = [
     "proxy/copier/repair.rs",
     "proxy/copier/resync.rs",
     "proxy/replicate/read.rs",
-    "proxy/upstream/exchange.rs",
 ];
 /// Longer than [`FUNCTION_LINES_MAX`]: the file and the function.
-const LONG_FUNCTIONS: [&str; 5] = [
+const LONG_FUNCTIONS: [&str; 4] = [
     "protocol/server/question.rs: every_question_has_its_answers_and_no_others",
     "proxy/copier/repair.rs: repair_answer",
     "proxy/replicate/conditional.rs: conditional_answer",
     "proxy/replicate/read.rs: ask_portion",
-    "proxy/upstream/exchange.rs: link_bytes",
 ];
 /// Files of the proxy that use each other in a circle.
-const IN_CIRCLES: [&str; 26] = [
+const IN_CIRCLES: [&str; 29] = [
     "proxy/copier/listing.rs",
     "proxy/copier/repair.rs",
     "proxy/copier/resync.rs",
@@ -53,6 +50,9 @@ const IN_CIRCLES: [&str; 26] = [
     "proxy/replicate/survey.rs",
     "proxy/replicate/write.rs",
     "proxy/statistics.rs",
+    "proxy/upstream/answers.rs",
+    "proxy/upstream/bulk.rs",
+    "proxy/upstream/mod.rs",
 ];
 
 type Names = BTreeSet<String>;

@@ -17,10 +17,12 @@
 //! | `statistics` | counters, and magent's own replies to stats |
 //! | `timers` | when to wake up, one time for each kind of thing that may be waited for |
 //! | `log` | what is to be said in the log at the end of the turn |
+//! | `check` | whether all books agree, for tests |
 //!
 //! A leg that was cut off is not handled where its link died but put on a list and handled before the next flush, so a
 //! failure never surprises the code that happened to meet it.
 
+mod check;
 pub mod control;
 mod copier;
 mod event;

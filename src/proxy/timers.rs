@@ -67,6 +67,11 @@ impl Timers {
         (self.next_ms != NEVER).then_some(self.next_ms)
     }
 
+    /// Whether there is a time for this.
+    pub fn is_set(&self, timer: Timer) -> bool {
+        self.at_ms[timer as usize] != NEVER
+    }
+
     /// Stops all: who has something to wait for sets its own anew.
     pub fn stop_all(&mut self) {
         *self = Self::default();
@@ -97,6 +102,7 @@ mod tests {
         timers.set(Timer::Silence, 100);
         timers.set(Timer::Silence, 300);
         assert_eq!(timers.next_deadline_ms(), Some(100));
+        assert!(timers.is_set(Timer::Probe) && !timers.is_set(Timer::Drain));
     }
 
     #[test]

@@ -203,6 +203,8 @@ impl Simulation {
             service.order(order, &mut self.scratch);
         }
         let has_ended = service.end_turn(&mut self.scratch);
+        let checked = service.proxy().check();
+        checked.map_err(|wrong| format!("at the end of a turn of magent {magent}: {wrong}"))?;
         let mut network = self.network.borrow_mut();
         let now = network.now;
         if !network.meters[magent].worked {

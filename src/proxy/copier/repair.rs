@@ -234,7 +234,7 @@ impl<N: Net> Proxy<N> {
             (false, _) if takes_away => self.repair_over(id),
             (false, _) if abandoned => self.heal_abandoned(id),
             (false, _) => self.repair_failed(id),
-            (true, true) => self.check(id),
+            (true, true) => self.look_first(id),
             (true, false) => self.fetch(id),
         }
     }
@@ -246,7 +246,7 @@ impl<N: Net> Proxy<N> {
         }
     }
 
-    fn check(&mut self, id: usize) {
+    fn look_first(&mut self, id: usize) {
         let Some(repair) = self.repair_mut(id) else {
             return;
         };
@@ -566,7 +566,34 @@ impl<N: Net> Proxy<N> {
     }
 }
 
+impl ReadRepairs {
+    pub fn len(&self) -> usize {
+        self.due.len()
+    }
+}
+
 impl Repair {
+    /// Whether somebody else holds its key.
+    pub fn waits(&self) -> bool {
+        self.stage == Stage::Waiting
+    }
+
+    /// The write that is answered when this is over.
+    pub fn waiting_write(&self) -> Option<usize> {
+        match &self.why {
+            Why::Heal(Some(waiting)) => Some(waiting.write),
+            _ => None,
+        }
+    }
+
+    /// The number of the resync that it belongs to, and what its item was taken to weigh.
+    pub fn filling(&self) -> Option<(u64, usize)> {
+        match self.why {
+            Why::Fill { resync, size, .. } => Some((resync, size)),
+            _ => None,
+        }
+    }
+
     fn manner(&self) -> Manner {
         match self.why {
             Why::Read => Manner::Add,

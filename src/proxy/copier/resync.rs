@@ -110,6 +110,15 @@ impl Resync {
         }
     }
 
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Keys in flight, and what their items were taken to weigh.
+    pub fn in_flight(&self) -> (usize, usize) {
+        (self.in_flight, self.bytes_in_flight)
+    }
+
     /// The server whose keys are listed.
     fn listed(&self) -> usize {
         match self.phase {

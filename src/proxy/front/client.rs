@@ -375,6 +375,12 @@ impl<N: Net> Proxy<N> {
         self.note_weight_if_blocked(index);
     }
 
+    /// Whether a client has asked for something that could begin now.
+    pub(in crate::proxy) fn is_able_to_go_on(&self, client: &Client<N>) -> bool {
+        let waits = matches!(client.input, Input::Paused(_));
+        waits && !self.starting && client.may_begin(&self.settings.limits, self.client_share())
+    }
+
     /// Puts a client on the list to go on with, if it was waiting for something that has come.
     pub(in crate::proxy) fn resume_if_possible(&mut self, index: usize) {
         let share = self.client_share();

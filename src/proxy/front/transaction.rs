@@ -62,6 +62,11 @@ pub struct Transaction {
 }
 
 impl Transaction {
+    /// What its reply weighs while an earlier one has still to leave.
+    pub fn reply_bytes(&self) -> usize {
+        weight(&self.reply)
+    }
+
     pub fn new(client: Option<usize>, noreply: bool, cost: usize) -> Self {
         Self {
             client,

@@ -24,6 +24,13 @@ pub struct Broadcast {
     error: bool,
 }
 
+impl Broadcast {
+    /// Whether it is a flush_all without a delay.
+    pub fn flushes_now(&self) -> bool {
+        self.flushes_now
+    }
+}
+
 impl<N: Net> Proxy<N> {
     pub(in crate::proxy) fn start_broadcast(&mut self, id: usize, request: &Request<'_>) {
         let flushes_now = request.verb == Verb::FlushAll && request.exptime <= 0;

@@ -224,6 +224,21 @@ impl Gate {
         self.deferred.len()
     }
 
+    pub fn is_deferred(&self, who: usize) -> bool {
+        self.deferred.iter().any(|deferred| deferred.who == who)
+    }
+
+    /// Those who wait, for whichever key.
+    pub fn waiting(&self) -> impl Iterator<Item = usize> {
+        self.alone.values().flatten().copied()
+    }
+
+    /// Keys that somebody has alone, writes to both servers, and retrievals that must not be overtaken.
+    pub fn inside(&self) -> (usize, usize, usize) {
+        let writes = self.writes.iter().map(|&count| count as usize).sum();
+        (self.alone.len(), writes, self.readings.total())
+    }
+
     /// Takes a pass back where everything ends, and nobody goes on.
     pub fn abandon(&mut self, pass: Pass) {
         let mut going = self.leave(pass);

@@ -110,6 +110,31 @@ impl Read {
             self.missed.slots.extend(self.slots.get(slot));
         }
     }
+
+    /// Whether there are keys that have not been asked for.
+    pub fn has_more(&self) -> bool {
+        self.rest.is_some()
+    }
+
+    /// Whether it waits for a server's turn.
+    pub fn is_queued(&self) -> bool {
+        self.queued
+    }
+
+    /// Whether it waits for the gate of its next key.
+    pub fn is_at_gate(&self) -> bool {
+        self.at_gate
+    }
+
+    /// How often it is counted as what must not be overtaken.
+    pub fn readings(&self) -> usize {
+        usize::from(self.reading.is_some()) + usize::from(self.unasked.is_some())
+    }
+
+    /// Bytes of values that wait for others.
+    pub fn kept_bytes(&self) -> usize {
+        self.merge.as_ref().map_or(0, Merge::bytes)
+    }
 }
 
 impl<N: Net> Proxy<N> {

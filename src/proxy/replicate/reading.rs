@@ -71,6 +71,11 @@ impl Readings {
         Reading(place)
     }
 
+    /// How many are in progress.
+    pub fn total(&self) -> usize {
+        self.0.iter().map(|&[count, _]| count as usize).sum()
+    }
+
     pub fn end(&mut self, reading: Reading) {
         let place = reading.0;
         std::mem::forget(reading);

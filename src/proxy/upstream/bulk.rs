@@ -45,6 +45,14 @@ impl Bulk {
         self.waiting.push_back(id);
     }
 
+    pub fn foreseen_bytes(&self) -> usize {
+        self.foreseen_bytes
+    }
+
+    pub fn is_waiting(&self, id: usize) -> bool {
+        self.waiting.contains(&id)
+    }
+
     pub fn waiting_count(&self) -> usize {
         self.waiting.len()
     }

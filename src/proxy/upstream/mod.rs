@@ -7,6 +7,7 @@
 
 pub(in crate::proxy) mod answers;
 pub(in crate::proxy) mod bulk;
+mod check;
 pub(in crate::proxy) mod exchange;
 pub(in crate::proxy) mod link;
 pub(in crate::proxy) mod lists;

@@ -168,6 +168,9 @@ impl World {
             proxy.tick();
             proxy.flush(scratch);
         });
+        if let Err(wrong) = self.proxy.as_ref().expect("it lives").check() {
+            panic!("at the end of a turn: {wrong}");
+        }
         self.held_bytes_max = self.held_bytes_max.max(account::held());
         assert!(
             account::held() <= HELD_BYTES_MAX,
