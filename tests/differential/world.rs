@@ -69,7 +69,7 @@ pub enum End {
 #[derive(Clone)]
 pub struct Truth {
     pub replies: Vec<u8>,
-    /// What had been told when this piece was sent.
+    /// What had been told when this piece was sent, if it needs that.
     pub told: Vec<Told>,
     pub end: End,
     pub contents: Contents,
@@ -130,11 +130,13 @@ impl World {
         let mut conversation = self.bare.open();
         let mut told = Vec::new();
         for piece in &stream.0 {
+            conversation.drain();
+            let mut normal = Normal::default();
             if needs_replies(piece) {
                 self.ring_late();
+                conversation.drain();
+                normal = Normal::of(&conversation.raw);
             }
-            conversation.drain();
-            let normal = Normal::of(&conversation.raw);
             told.push(Told {
                 bytes: corrected(&normal.bytes).len(),
                 uniques: normal.uniques_told(),
