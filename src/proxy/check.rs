@@ -5,7 +5,6 @@
 
 use crate::buffer::Chain;
 use crate::proxy::Proxy;
-use crate::proxy::copier::repair::Repair;
 use crate::proxy::fleet::server::{Health, Rejoining};
 use crate::proxy::front::client::{Client, Stage};
 use crate::proxy::front::transaction::{Transaction, Work};
@@ -112,19 +111,14 @@ impl<N: Net> Proxy<N> {
             },
             Work::Waiting(_) => waiting.contains(&id) || self.gate.is_deferred(id),
             Work::Refused(_) => waiting.contains(&id),
-            Work::Repair(repair) => has_legs || repair.waits() && waiting.contains(&id),
+            Work::Repair(_) => waiting.contains(&id),
             Work::Read(read) => {
                 has_legs || read.is_at_gate() && waiting.contains(&id) || self.will_be_asked(id, transaction, read)
             }
             Work::Write(_) | Work::Conditional(_) => has_legs,
             Work::Broadcast(_) => has_legs || self.flushes_to_repeat.contains(&id),
             Work::Survey(_) => has_legs && self.surveys.contains(&id),
-            Work::Healing => {
-                self.repairs()
-                    .filter(|repair| repair.waiting_write() == Some(id))
-                    .count()
-                    == 1
-            }
+            Work::Healing => self.copier.healing(id) == 1,
         };
         holds("nothing will end it", will_end)
     }
@@ -140,13 +134,6 @@ impl<N: Net> Proxy<N> {
         its_turn || queued || self.reads_to_go_on.contains(&id)
     }
 
-    fn repairs(&self) -> impl Iterator<Item = &Repair> {
-        self.transactions.iter().filter_map(|(_, one)| match &one.work {
-            Work::Repair(repair) => Some(repair),
-            _ => None,
-        })
-    }
-
     fn check_sums(&self, waiting: &BTreeSet<usize>) -> Wrong {
         let count = |is_one: fn(&Work) -> bool| self.transactions.iter().filter(|(_, one)| is_one(&one.work)).count();
         let flushes = count(|work| matches!(work, Work::Broadcast(broadcast) if broadcast.flushes_now()));
@@ -158,20 +145,9 @@ impl<N: Net> Proxy<N> {
         )?;
         let reads = self.transactions.iter().filter_map(|(_, one)| read_of(one));
         let reads = reads.map(Read::readings).sum();
-        equal(
-            "repairs",
-            self.repairs,
-            self.repairs().filter(|repair| repair.filling().is_none()).count(),
-        )?;
-        if let Some(resync) = &self.resync {
-            let filling = self.repairs().filter_map(Repair::filling);
-            let mine = filling.filter(|&(number, _)| number == resync.number());
-            let found = mine.fold((0, 0), |(keys, bytes), (_, size)| (keys + 1, bytes + size));
-            equal("keys of the resync, and their bytes", resync.in_flight(), found)?;
-        }
         // Who has a key alone: what decides, what repairs, and what is deferred until its server is known.
-        let repairs = self.repairs().filter(|repair| repair.pass.is_some()).count();
-        let alone = count(|work| matches!(work, Work::Conditional(_))) + self.gate.deferred_count() + repairs;
+        let alone =
+            count(|work| matches!(work, Work::Conditional(_))) + self.gate.deferred_count() + self.copier.passes();
         let writes = count(|work| matches!(work, Work::Write(write) if write.pass.is_some()));
         let found = (alone, writes, reads);
         equal(
@@ -183,10 +159,8 @@ impl<N: Net> Proxy<N> {
         holds("what waits for a key is gone", strangers == 0)?;
         let limits = &self.settings.limits;
         holds("too many surveys", self.surveys.len() <= limits.surveys)?;
-        holds(
-            "too many repairs of what was read",
-            self.read_repairs.len() <= limits.read_repairs,
-        )
+        let at_gate = count(|work| matches!(work, Work::Repair(_)));
+        self.copier.check(self.upstream.repair_legs(), at_gate, limits)
     }
 
     /// Whoever waits for a time has a timer.
@@ -221,7 +195,7 @@ impl<N: Net> Proxy<N> {
         holds("a survey is waited for", self.surveys.is_empty() || set(Timer::Survey))?;
         holds(
             "a repair is never due",
-            self.read_repairs.len() == 0 || set(Timer::ReadRepair),
+            !self.copier.has_due() || set(Timer::ReadRepair),
         )
     }
 }

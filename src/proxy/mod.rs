@@ -10,7 +10,7 @@
 //! | `replicate` | one request on its way: through the gate of its key (`gate` `begin`; `reading`: what its own client must not overtake; `permit`: who may change a server), and then by its plan: `read` `merge` `touch` `write` `conditional` `broadcast` `survey`; what is refused (`refusal`); numbers with blanks behind them (`padding`) |
 //! | `upstream` | the owner of all links: a connection to a server (`link`), a request on its way (`message`), what comes back (`answers`), links of a server that fell silent (`quarantine`), large portions (`bulk`), a link for a list of keys (`lists`); what the conductor does with them (`exchange`) |
 //! | `fleet` | servers: `server` `health`; what is believed of them and of keys (`ledger`); which of them hold a key (`farm` `layout`); whether one was started anew, and what it may have from before (`life` `past` `unique`); host names (`names`); delayed flushes and other clocks (`flush` `clock`) |
-//! | `copier` | one key to its partner (`repair`), and all that a server lacks, from its partner's list of keys (`resync` `listing`) |
+//! | `copier` | one key to its partner (`repair` `command` `exptime` `due`); all that a server lacks (`resync` `shares` `pacing`), from its partner's list of keys (`listing` `entry`); what that takes of others (`wish` `filling` `list_link`) |
 //! | `service` `control` | magent as a process: letting clients in, reloading, ending; what that asks of the world |
 //! | `net` `settings` `limits` | what the proxy asks of the world, what it is told by the configuration, and the bounds that nobody tells it |
 //! | `event` | what an owner tells the conductor when that asks |
@@ -43,8 +43,7 @@ use crate::protocol::reply::{Fault, Reply};
 use crate::protocol::text::dialect::Dialect;
 use crate::protocol::text::reply::line;
 use crate::words::Reason;
-use copier::repair::ReadRepairs;
-use copier::resync::Resync;
+use copier::Copier;
 use event::Event;
 use fleet::farm::Farm;
 use fleet::flush::DelayedFlush;
@@ -79,15 +78,7 @@ pub struct Proxy<N: Net> {
     transactions: Slab<Transaction>,
     /// What may go on with each key, and what has to wait for what.
     gate: Gate,
-    /// Repairs in progress, but for those of a resync.
-    repairs: usize,
-    read_repairs: ReadRepairs,
-    /// The server that is being filled, and from which.
-    resync: Option<Resync>,
-    /// How many there have been.
-    resyncs: u64,
-    /// Something may be lacking that can be copied now.
-    resync_wanted: bool,
+    copier: Copier,
     /// When a client last asked for something.
     requested_ms: u64,
     tags: Tags,
@@ -151,11 +142,7 @@ impl<N: Net> Proxy<N> {
             settings,
             clients: Slab::new(),
             transactions: Slab::new(),
-            repairs: 0,
-            read_repairs: ReadRepairs::default(),
-            resync: None,
-            resyncs: 0,
-            resync_wanted: false,
+            copier: Copier::default(),
             requested_ms: 0,
             tags: Tags::default(),
             surveys: Vec::new(),
@@ -319,7 +306,7 @@ impl<N: Net> Proxy<N> {
             || !self.resuming.is_empty()
             || self.upstream.is_busy()
             || !self.reads_to_go_on.is_empty()
-            || self.resync_may_read()
+            || self.copier.may_read_list()
         {
             return Some(self.now_ms);
         }
@@ -350,7 +337,7 @@ impl<N: Net> Proxy<N> {
 
     /// Whether nothing is in progress any more.
     pub fn is_idle(&self) -> bool {
-        self.clients.is_empty() && self.transactions.is_empty()
+        self.clients.is_empty() && self.transactions.is_empty() && self.copier.is_idle()
     }
 
     /// Connections of clients that are open.
@@ -366,6 +353,7 @@ impl<N: Net> Drop for Proxy<N> {
         for transaction in self.transactions.drain() {
             transaction.work.leave_behind(&mut self.gate);
         }
+        self.copier.leave_behind(&mut self.gate);
         self.gate.abandon_deferred();
     }
 }

@@ -1,5 +1,329 @@
 //! Copying: one key to its partner, and all keys to a server that returned.
+//!
+//! The copier is told what happens to its repairs and says what it wants of others ([`Wish`]): that something is sent, noted
+//! of a server, or that a key's gate opens. Who asked it carries that out, in that order; see `wish`. What a resync and its
+//! list want is carried out in `filling` and `list_link`.
 
-pub(in crate::proxy) mod listing;
+mod check;
+mod command;
+mod due;
+mod entry;
+mod exptime;
+mod filling;
+mod list_link;
+mod listing;
+mod pacing;
 pub(in crate::proxy) mod repair;
-pub(in crate::proxy) mod resync;
+mod resync;
+mod shares;
+#[cfg(test)]
+mod tests;
+mod wish;
+
+use crate::protocol::server::answer::{Response, Status};
+use crate::proxy::fleet::ledger::Receipt;
+use crate::proxy::limits::Limits;
+#[cfg(debug_assertions)]
+use crate::proxy::replicate::gate::Gate;
+use crate::proxy::replicate::gate::Pass;
+use crate::proxy::upstream::link::Purpose;
+use due::{ReadRepair, ReadRepairs};
+use listing::Listing;
+use repair::{Action, Pair, Repair, Why};
+use resync::{Resync, Task};
+use slab::Slab;
+use wish::Wish;
+
+/// Room for repairs that is kept though there are none.
+const ROOM_KEPT: usize = 1024;
+
+/// What is being copied, and what is to be.
+#[derive(Default)]
+pub struct Copier {
+    repairs: Slab<Running>,
+    /// Repairs in progress, but for those of a resync.
+    single: usize,
+    due: ReadRepairs,
+    /// The server that is being filled, and from which.
+    resync: Option<Resync>,
+    /// How many there have been.
+    resyncs: u64,
+    /// Something may be lacking that can be copied now.
+    wanted: bool,
+}
+
+/// A repair, and its questions that are not answered yet. It keeps its place until they are, so that no answer is taken for
+/// another repair's.
+struct Running {
+    repair: Repair,
+    legs: u32,
+    /// Of the server that is copied from, when it was found to be right (R17).
+    found: Receipt,
+    /// None while it waits for its key, and when it is over.
+    pass: Option<Pass>,
+}
+
+impl Copier {
+    /// Whether there is room for a repair that may be left undone.
+    pub fn has_room(&self, limits: &Limits) -> bool {
+        self.single < limits.repairs
+    }
+
+    /// Whether nothing is being copied.
+    pub fn is_idle(&self) -> bool {
+        self.repairs.is_empty()
+    }
+
+    /// Takes a repair, which is to [begin](Self::begin) when it is [let in](Self::let_in); `found` is of the server that is copied
+    /// from, which is right. Returns its number.
+    pub fn enter(&mut self, repair: Repair, found: Receipt) -> usize {
+        self.single += usize::from(!matches!(repair.why, Why::Fill(_)));
+        self.repairs.insert(Running {
+            repair,
+            legs: 0,
+            found,
+            pass: None,
+        })
+    }
+
+    /// The servers that a repair copies from and to.
+    pub fn servers(&self, id: usize) -> (usize, usize) {
+        let repair = &self.repairs[id].repair;
+        (repair.from, repair.to)
+    }
+
+    /// Of the server that a repair copies from, when it was found to be right.
+    pub fn found(&self, id: usize) -> Receipt {
+        self.repairs[id].found
+    }
+
+    /// A repair has its key alone, and the server that it copies from is found to be right. What is to be healed has been
+    /// found before: of that a client is told.
+    pub fn let_in(&mut self, id: usize, pass: Pass, found: Receipt) {
+        let running = &mut self.repairs[id];
+        if !matches!(running.repair.why, Why::Heal(_)) {
+            running.found = found;
+        }
+        running.repair.accompanied |= pass.is_accompanied();
+        running.pass = Some(pass);
+    }
+
+    /// What permits a repair to change the copy; to be [given back](Self::return_pass).
+    fn lend_pass(&mut self, id: usize) -> Pass {
+        self.repairs[id]
+            .pass
+            .take()
+            .expect("only who was let in changes anything")
+    }
+
+    fn return_pass(&mut self, id: usize, pass: Pass) {
+        self.repairs[id].pass = Some(pass);
+    }
+
+    /// Gives back what it has of the gate, where everything ends.
+    #[cfg(debug_assertions)]
+    pub fn leave_behind(&mut self, gate: &mut Gate) {
+        let passes = self.repairs.drain().filter_map(|running| running.pass);
+        passes.for_each(|pass| gate.abandon(pass));
+    }
+
+    pub fn key(&self, id: usize) -> &[u8] {
+        &self.repairs[id].repair.key
+    }
+
+    /// A repair was let in; `decides`: of this key the word of the server that it copies from is the truth.
+    pub fn begin(&mut self, id: usize, pair: &Pair, decides: bool) -> Vec<Wish<'static>> {
+        let actions = self.repairs[id].repair.begin(pair, decides);
+        self.wishes(id, actions)
+    }
+
+    /// The item came: `data` is its value with the line end.
+    pub fn value<'a>(
+        &mut self,
+        id: usize,
+        response: &Response<'_>,
+        data: &'a [u8],
+        pair: &Pair,
+        unix_s: i64,
+    ) -> Vec<Wish<'a>> {
+        let running = self.value_came(id, response);
+        let actions = running.repair.value(response, data, pair, unix_s);
+        self.wishes(id, actions)
+    }
+
+    /// The item came, and is larger than magent takes.
+    pub fn too_large(&mut self, id: usize, response: &Response<'_>, pair: &Pair) -> Vec<Wish<'static>> {
+        let actions = self.value_came(id, response).repair.too_large(pair);
+        self.wishes(id, actions)
+    }
+
+    /// Only a meta value is a whole answer.
+    fn value_came(&mut self, id: usize, response: &Response<'_>) -> &mut Running {
+        let running = &mut self.repairs[id];
+        running.legs -= u32::from(response.status == Status::MetaValue);
+        running
+    }
+
+    /// An answer that is no value.
+    pub fn answer(&mut self, id: usize, purpose: Purpose, response: &Response<'_>, pair: &Pair) -> Vec<Wish<'static>> {
+        let running = &mut self.repairs[id];
+        running.legs -= 1;
+        let actions = running.repair.answer(purpose, response, pair);
+        self.wishes(id, actions)
+    }
+
+    /// An answer was cut off; `delivered`: what was asked lay in its server's socket when that fell silent.
+    pub fn lost(&mut self, id: usize, delivered: bool, pair: &Pair) -> Vec<Wish<'static>> {
+        let running = &mut self.repairs[id];
+        running.legs -= 1;
+        let actions = running.repair.lost(delivered, pair);
+        self.wishes(id, actions)
+    }
+
+    /// Notes a key that was found on one of its servers and not on the other. Returns when it is due; None if it is noted
+    /// already, or there are too many.
+    pub fn repair_later(&mut self, from: usize, to: usize, key: &[u8], now_ms: u64, limits: &Limits) -> Option<u64> {
+        self.due.note(from, to, key, now_ms, limits)
+    }
+
+    /// The next key whose copy is due.
+    pub fn next_due(&mut self, now_ms: u64) -> Option<ReadRepair> {
+        self.due.next(now_ms)
+    }
+
+    /// When the next copy is due.
+    pub fn deadline_ms(&self) -> Option<u64> {
+        self.due.deadline_ms()
+    }
+
+    /// Something may be lacking that can be copied now.
+    pub fn want_resync(&mut self) {
+        self.wanted = true;
+    }
+
+    /// Whether something is to be looked for that is lacking, and can be copied. It is told once.
+    fn takes_up(&mut self) -> bool {
+        self.resync.is_none() && std::mem::take(&mut self.wanted)
+    }
+
+    /// Begins to fill `to` with what it lacks of what `from` has.
+    fn take_up(&mut self, from: usize, to: usize, task: Task, now_ms: u64, limits: &Limits) -> &Resync {
+        self.resyncs += 1;
+        self.resync
+            .insert(Resync::new(self.resyncs, from, to, task, now_ms, limits))
+    }
+
+    /// Ends the resync. There may be another to begin.
+    fn take_resync(&mut self) -> Option<Resync> {
+        let resync = self.resync.take();
+        self.wanted |= resync.is_some();
+        resync
+    }
+
+    /// The server whose keys are listed now.
+    fn listed_server(&self) -> Option<usize> {
+        self.resync.as_ref().map(Resync::listed)
+    }
+
+    /// The server whose list of keys is on its way.
+    pub fn list_comes_from(&self) -> Option<usize> {
+        self.listed_server().filter(|_| self.list_link().is_some())
+    }
+
+    /// The link that a list comes on.
+    fn list_link(&self) -> Option<usize> {
+        let listing = self.resync.as_ref().and_then(|resync| resync.listing.as_ref());
+        listing.and_then(Listing::link)
+    }
+
+    /// Whether more of a list may be there.
+    pub fn may_read_list(&self) -> bool {
+        let listing = self.resync.as_ref().and_then(|resync| resync.listing.as_ref());
+        listing.is_some_and(Listing::may_go_on)
+    }
+
+    fn listing_mut(&mut self) -> Option<&mut Listing> {
+        self.resync.as_mut().and_then(|resync| resync.listing.as_mut())
+    }
+
+    /// A list was asked for on this link. Returns when it is to be looked at.
+    fn list_begins(&mut self, link: usize, now_ms: u64) -> Option<u64> {
+        let resync = self.resync.as_mut()?;
+        resync.list_begins();
+        resync.listing.as_mut().map(|listing| listing.begins(link, now_ms))
+    }
+
+    /// What a repair's actions are for others.
+    fn wishes<'a>(&mut self, id: usize, actions: Vec<Action<'a>>) -> Vec<Wish<'a>> {
+        let mut wishes = Vec::with_capacity(actions.len() + 2);
+        for action in actions {
+            let running = &mut self.repairs[id];
+            let repair = &running.repair;
+            match action {
+                Action::Send {
+                    server,
+                    purpose,
+                    command,
+                } => {
+                    running.legs += 1;
+                    wishes.push(Wish::Send {
+                        repair: id,
+                        key: repair.key.clone(),
+                        server,
+                        purpose,
+                        command,
+                    });
+                }
+                Action::HasNoMeta => wishes.push(Wish::HasNoMeta(repair.from)),
+                Action::Refused(reply) => wishes.push(Wish::Refused(repair.to, reply)),
+                Action::Missed { delivered } => wishes.push(Wish::Missed {
+                    server: repair.to,
+                    key: repair.key.clone(),
+                    delivered,
+                }),
+                Action::Suspect => {
+                    if let (Why::Fill(fill), Some(resync)) = (&repair.why, &mut self.resync) {
+                        resync.suspect(fill, &repair.key);
+                    }
+                }
+                Action::Done { copied } => self.done(id, copied, &mut wishes),
+            }
+        }
+        if self.repairs[id].legs == 0 && self.repairs[id].repair.is_over() {
+            self.repairs.remove(id);
+            if self.repairs.is_empty() && self.repairs.capacity() > ROOM_KEPT {
+                self.repairs = Slab::new();
+            }
+        }
+        wishes
+    }
+
+    /// The end of a repair; `copied` are the bytes that were stored.
+    fn done(&mut self, id: usize, copied: Option<usize>, wishes: &mut Vec<Wish<'_>>) {
+        let running = &mut self.repairs[id];
+        let (repair, pass) = (&mut running.repair, running.pass.take());
+        let server = repair.to;
+        let key = std::mem::take(&mut repair.key);
+        let why = std::mem::replace(&mut repair.why, Why::Read);
+        let fills = matches!(why, Why::Fill(_));
+        if let Some(bytes) = copied {
+            wishes.push(Wish::Copied { server, bytes, fills });
+        }
+        self.single -= usize::from(!fills);
+        match why {
+            Why::Read | Why::Heal(None) => {}
+            Why::Heal(Some(waiting)) => wishes.push(Wish::Healed(waiting)),
+            Why::Fill(fill) => {
+                let resync = self.resync.as_mut();
+                if let Some(resync) = resync.and_then(|resync| resync.key_done(&fill, copied).then_some(resync)) {
+                    wishes.push(Wish::Filled {
+                        server: resync.to,
+                        from: resync.from,
+                        key,
+                    });
+                }
+            }
+        }
+        wishes.extend(pass.map(Wish::Leave));
+    }
+}

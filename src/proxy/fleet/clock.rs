@@ -20,6 +20,14 @@ fn agree(ahead_s: i64) -> bool {
     ahead_s.unsigned_abs() < DIFFERENCE_MIN_S.unsigned_abs()
 }
 
+/// What to tell a server for an exptime by magent's clock, where the server's is so far ahead of it.
+pub fn exptime_by_clock(exptime: i64, ahead_s: i64) -> i64 {
+    match exptime {
+        ..=RELATIVE_EXPTIME_MAX_S => exptime,
+        unix_s => unix_s.saturating_add(ahead_s),
+    }
+}
+
 impl<N: Net> Proxy<N> {
     /// A server that was asked then has told its time.
     pub(in crate::proxy) fn note_clock(&mut self, server: usize, time_s: i64, asked_ms: u64) {
@@ -58,10 +66,7 @@ impl<N: Net> Proxy<N> {
 
     /// What to tell a server for an exptime that a client has given.
     pub(in crate::proxy) fn exptime_on(&self, server: usize, exptime: i64) -> i64 {
-        match exptime {
-            ..=RELATIVE_EXPTIME_MAX_S => exptime,
-            unix_s => unix_s.saturating_add(self.farm.servers[server].clock_ahead_s),
-        }
+        exptime_by_clock(exptime, self.farm.servers[server].clock_ahead_s)
     }
 
     /// A request as it goes to a server whose clock is another; None if it goes there as it is.

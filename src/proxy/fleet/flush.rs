@@ -95,7 +95,7 @@ impl<N: Net> Proxy<N> {
 
     /// Whether a server lists its keys whose flush would pass over some of them.
     pub(in crate::proxy) fn is_listed_in_passing(&self) -> bool {
-        let listed = self.listed_server().filter(|_| self.a_list_comes());
+        let listed = self.copier.list_comes_from();
         listed.is_some_and(|server| self.farm.servers[server].is_since(Version::FLUSHES_IN_PASSING))
     }
 

@@ -137,7 +137,7 @@ impl<N: Net> Proxy<N> {
         }
         let reborn = self.introduced(index, leg.sent_ms);
         self.end_start();
-        self.resync_wanted = true;
+        self.copier.want_resync();
         let until_ms = self.now_ms + DRAIN_MAX_MS;
         if reborn && self.farm.is_up(index) {
             let name = &self.farm.servers[index].name;
@@ -417,6 +417,6 @@ impl<N: Net> Proxy<N> {
         }
         self.break_off_resync_if_moved();
         self.timers.set(Timer::Retire, self.now_ms);
-        self.resync_wanted = true;
+        self.copier.want_resync();
     }
 }

@@ -203,7 +203,7 @@ impl<N: Net> Proxy<N> {
             self.farm.servers[index].settles_ms = settles_ms;
             self.farm.servers[index].is_whole_to_be_told = true;
             self.timers.set(Timer::Settle, settles_ms);
-            self.resync_wanted = true;
+            self.copier.want_resync();
         }
     }
 
@@ -263,7 +263,7 @@ impl<N: Net> Proxy<N> {
                 format_args!("server {name} has all that its partners have, which may fail now"),
             );
         }
-        self.resync_wanted = true;
+        self.copier.want_resync();
     }
 
     /// Once all servers are known, or known not to be there, clients' requests may begin: before that nobody can say

@@ -8,7 +8,6 @@ use crate::buffer::{BLOCK_BYTES, Chain, Pool, Slice};
 use crate::protocol::reply::{Fault, Reply, Status};
 use crate::protocol::text::reply::encode;
 use crate::proxy::Proxy;
-use crate::proxy::copier::repair::Repair;
 use crate::proxy::front::client::Stage;
 use crate::proxy::net::Net;
 use crate::proxy::replicate::broadcast::Broadcast;
@@ -39,7 +38,8 @@ pub enum Work {
     Conditional(Conditional),
     Broadcast(Broadcast),
     Survey(Survey),
-    Repair(Repair),
+    /// A repair of that number waits for its key.
+    Repair(usize),
     /// A write whose second copy is being made like the first, before its reply is given.
     Healing,
 }
@@ -199,6 +199,7 @@ impl<N: Net> Proxy<N> {
                 return;
             }
             Purpose::Forget => return self.forget_lost(server, &leg),
+            purpose if purpose.is_repair() => return self.repair_lost(leg.transaction, leg.delivered),
             _ => self.transactions[leg.transaction].legs -= 1,
         }
         let id = leg.transaction;
@@ -210,7 +211,7 @@ impl<N: Net> Proxy<N> {
             Purpose::Conditional(side) => self.conditional_lost(id, side, leg.delivered),
             Purpose::Broadcast(server) => self.broadcast_answer(id, server, None),
             Purpose::Survey => self.survey_step(id),
-            Purpose::RepairFetch | Purpose::RepairCheck | Purpose::RepairStore => self.repair_lost(id, leg.delivered),
+            Purpose::RepairFetch | Purpose::RepairCheck | Purpose::RepairStore => {}
             Purpose::Probe | Purpose::Forget | Purpose::GivenUp { .. } => {}
         }
     }

@@ -109,7 +109,6 @@ impl Work {
         match self {
             Work::Write(write) => write.pass.into_iter().for_each(|pass| gate.abandon(pass)),
             Work::Conditional(conditional) => gate.abandon(conditional.pass),
-            Work::Repair(repair) => repair.pass.into_iter().for_each(|pass| gate.abandon(pass)),
             Work::Read(mut read) => read.discount(gate),
             _ => {}
         }

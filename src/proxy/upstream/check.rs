@@ -3,15 +3,24 @@
 use crate::proxy::check::{Wrong, equal, holds, is_flushed};
 use crate::proxy::net::Net;
 use crate::proxy::upstream::Upstream;
-use crate::proxy::upstream::link::Use;
+use crate::proxy::upstream::link::{Purpose, Use};
 use std::collections::BTreeMap;
 
 impl<N: Net> Upstream<N> {
     /// How many legs of each transaction are to be answered.
     pub fn legs(&self) -> BTreeMap<usize, u32> {
+        self.legs_that(Purpose::has_transaction)
+    }
+
+    /// The same of each of the copier's repairs.
+    pub fn repair_legs(&self) -> BTreeMap<usize, u32> {
+        self.legs_that(Purpose::is_repair)
+    }
+
+    fn legs_that(&self, count: fn(Purpose) -> bool) -> BTreeMap<usize, u32> {
         let mut legs = BTreeMap::new();
         let pending = self.links.iter().flat_map(|(_, link)| &link.pending);
-        for leg in pending.filter(|leg| leg.purpose.has_transaction()) {
+        for leg in pending.filter(|leg| count(leg.purpose)) {
             *legs.entry(leg.transaction).or_default() += 1;
         }
         legs

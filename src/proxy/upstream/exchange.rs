@@ -215,7 +215,7 @@ impl<N: Net> Proxy<N> {
                     let leg = self.upstream.take_oldest(index).ok_or(Garbage)?;
                     self.answered(server, leg, &response)?;
                 }
-                Said::Oversized(part) => self.oversized_came(index, &part),
+                Said::Oversized(part) => self.oversized_came(index, &part, &response),
                 Said::Nothing => {}
             }
         }
@@ -247,24 +247,18 @@ impl<N: Net> Proxy<N> {
         let id = value.part.transaction;
         match value.part.purpose {
             Purpose::Read(_) => self.read_value(server, value),
-            Purpose::RepairFetch => {
-                self.transactions[id].legs -= u32::from(value.part.is_last);
-                self.repair_value(id, value.response, &value.bytes[value.line_len..]);
-            }
+            Purpose::RepairFetch => self.repair_value(id, value.response, &value.bytes[value.line_len..]),
             _ => {}
         }
     }
 
     /// A value above the item limit has begun to come.
-    fn oversized_came(&mut self, index: usize, part: &Part) {
+    fn oversized_came(&mut self, index: usize, part: &Part, response: &Response<'_>) {
         self.note_skipped(index, part);
         let id = part.transaction;
         match part.purpose {
             Purpose::Read(_) => self.read_oversized(id),
-            Purpose::RepairFetch => {
-                self.transactions[id].legs -= u32::from(part.is_last);
-                self.repair_failed(id);
-            }
+            Purpose::RepairFetch => self.repair_too_large(id, response),
             _ => {}
         }
     }
@@ -302,7 +296,7 @@ impl<N: Net> Proxy<N> {
             Purpose::Broadcast(server) => self.broadcast_answer(id, server, Some(response)),
             Purpose::Survey => self.survey_step(id),
             Purpose::RepairFetch | Purpose::RepairCheck | Purpose::RepairStore => {
-                self.repair_answer(id, server, leg.purpose, response);
+                self.repair_answer(id, leg.purpose, response);
             }
             Purpose::Probe => return self.probe_answered(server, &leg, status),
             Purpose::Forget => return self.forget_answered(server, &leg, status),

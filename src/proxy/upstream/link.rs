@@ -60,7 +60,12 @@ impl Purpose {
 
     /// Whether a transaction waits for the answer.
     pub fn has_transaction(self) -> bool {
-        !matches!(self, Purpose::Probe | Purpose::Forget | Purpose::GivenUp { .. })
+        !matches!(self, Purpose::Probe | Purpose::Forget | Purpose::GivenUp { .. }) && !self.is_repair()
+    }
+
+    /// Whether a repair of the copier's waits for the answer.
+    pub fn is_repair(self) -> bool {
+        matches!(self, Purpose::RepairFetch | Purpose::RepairCheck | Purpose::RepairStore)
     }
 }
 
@@ -83,7 +88,7 @@ pub enum Side {
 
 /// The part of a transaction that was sent to one server.
 pub struct Leg {
-    /// The transaction's index; of no meaning for the server's own legs (Probe, Forget).
+    /// The transaction's index, or the repair's; of no meaning for the server's own legs (Probe, Forget).
     pub transaction: usize,
     pub purpose: Purpose,
     /// What was sent.
@@ -373,7 +378,7 @@ impl<N: Net> Link<N> {
 
     /// How many parts of clients' requests are still to be answered on it.
     pub fn clients_waiting(&self) -> usize {
-        let asked = |leg: &&Leg| leg.purpose.has_transaction();
+        let asked = |leg: &&Leg| leg.purpose.has_transaction() || leg.purpose.is_repair();
         self.pending.iter().filter(asked).count()
     }
 

@@ -1,0 +1,48 @@
+//! Exptimes of copies: as a memcached reads them, made of the seconds that are left or of a unix second.
+
+use crate::proxy::fleet::clock::RELATIVE_EXPTIME_MAX_S;
+
+/// The exptime that makes an item expire in `ttl_s` seconds, -1 for never; None where it would not, or where a memcached
+/// would read another one: it keeps 32 bits.
+pub fn exptime_of(ttl_s: i64, now_s: i64) -> Option<i64> {
+    match ttl_s {
+        -1 => Some(0),
+        1..=RELATIVE_EXPTIME_MAX_S => Some(ttl_s),
+        ttl_s if ttl_s > 0 => now_s.checked_add(ttl_s).and_then(absolute_exptime),
+        _ => None,
+    }
+}
+
+/// A unix second as an exptime; None where a memcached would take it for something else.
+pub fn absolute_exptime(unix_s: i64) -> Option<i64> {
+    (RELATIVE_EXPTIME_MAX_S + 1..=i64::from(i32::MAX))
+        .contains(&unix_s)
+        .then_some(unix_s)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exptime_is_one_that_a_memcached_reads_as_it_is_meant() {
+        let now_s = 1_800_000_000;
+        for (ttl_s, exptime) in [
+            (-1, Some(0)),
+            (0, None),
+            (1, Some(1)),
+            (RELATIVE_EXPTIME_MAX_S, Some(RELATIVE_EXPTIME_MAX_S)),
+            (RELATIVE_EXPTIME_MAX_S + 1, Some(now_s + RELATIVE_EXPTIME_MAX_S + 1)),
+            (i64::from(i32::MAX) - now_s, Some(i64::from(i32::MAX))),
+            (i64::from(i32::MAX) - now_s + 1, None),
+            (i64::MAX, None),
+            (-2, None),
+            (i64::MIN, None),
+        ] {
+            assert_eq!(exptime_of(ttl_s, now_s), exptime, "{ttl_s}");
+        }
+        for relative in [i64::MIN, -1, 0, 5, RELATIVE_EXPTIME_MAX_S] {
+            assert_eq!(absolute_exptime(relative), None);
+        }
+    }
+}

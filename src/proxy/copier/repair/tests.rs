@@ -1,0 +1,481 @@
+use super::*;
+use crate::protocol::server::answer;
+use crate::protocol::server::encode::{Words, encode};
+
+mod explore;
+
+const FROM: usize = 0;
+const TO: usize = 1;
+const NOW_S: i64 = 1_800_000_000;
+const KEY: &[u8] = b"k";
+
+fn both_up() -> Pair {
+    let party = Party {
+        is_up: true,
+        has_meta: true,
+        ahead_s: 0,
+    };
+    Pair {
+        from: party,
+        to: party,
+        source_is_still: true,
+        flushes: 0,
+    }
+}
+
+fn fill(manner: Manner) -> Why {
+    Why::Fill(Fill {
+        resync: 1,
+        manner,
+        listed_exptime: None,
+        size: 100,
+        unique: Some(9),
+    })
+}
+
+fn heal() -> Why {
+    Why::Heal(Some(Waiting {
+        write: 7,
+        reply: None,
+        instead: None,
+    }))
+}
+
+/// All reasons for a repair, with their names in the tables.
+fn why(name: &str) -> Why {
+    match name {
+        "read" => Why::Read,
+        "heal" | "accompanied heal" => heal(),
+        "heal for nobody" => Why::Heal(None),
+        "add" => fill(Manner::Add),
+        "add if lacking" => fill(Manner::AddIfLacking),
+        "overwrite" => fill(Manner::Overwrite),
+        "verify" => fill(Manner::Verify),
+        "remove" => fill(Manner::Remove),
+        "listed" => Why::Fill(Fill {
+            resync: 1,
+            manner: Manner::Add,
+            listed_exptime: Some(NOW_S + 100),
+            size: 100,
+            unique: None,
+        }),
+        other => panic!("no reason is called {other}"),
+    }
+}
+
+const WHYS: [&str; 10] = [
+    "read",
+    "heal",
+    "accompanied heal",
+    "heal for nobody",
+    "add",
+    "add if lacking",
+    "overwrite",
+    "verify",
+    "remove",
+    "listed",
+];
+
+/// What a server says, by its name in the tables.
+fn said(name: &str) -> &'static [u8] {
+    match name {
+        "hit" => b"HD t30 kk\r\n",
+        "old hit" => b"OK t30 kk\r\n",
+        "unique 5" => b"HD c5 kk\r\n",
+        "unique 6" => b"HD c6 kk\r\n",
+        "miss" => b"EN\r\n",
+        "end" => b"END\r\n",
+        "stored" => b"STORED\r\n",
+        "not stored" => b"NOT_STORED\r\n",
+        "deleted" => b"DELETED\r\n",
+        "not found" => b"NOT_FOUND\r\n",
+        "exists" => b"EX\r\n",
+        "unknown" => b"ERROR\r\n",
+        "no memory" => b"SERVER_ERROR out of memory\r\n",
+        "value" => b"VA 2 t30 f4 c5 kk\r\n",
+        "value for ever" => b"VA 2 t-1 f4 c5 kk\r\n",
+        "dying value" => b"VA 2 t0 f4 c5 kk\r\n",
+        "value without unique" => b"VA 2 t30 f4 kk\r\n",
+        "plain value" => b"VALUE k 4 2\r\n",
+        other => panic!("no answer is called {other}"),
+    }
+}
+
+/// A repair, and the world that it is in.
+struct Stage {
+    repair: Repair,
+    pair: Pair,
+    decides: bool,
+    /// For what the server that is asked next was asked last.
+    purpose: Purpose,
+}
+
+impl Stage {
+    fn new(name: &str) -> Self {
+        let accompanied = name == "accompanied heal";
+        Self {
+            repair: Repair::new(FROM, TO, KEY, why(name), accompanied),
+            pair: both_up(),
+            decides: true,
+            purpose: Purpose::RepairFetch,
+        }
+    }
+
+    /// Lets something happen. Returns what the repair wants then.
+    fn happens(&mut self, event: &str) -> Vec<Action<'static>> {
+        let pair = &mut self.pair;
+        match event {
+            "source down" => (pair.from.is_up, pair.source_is_still) = (false, false),
+            "source restarted" => pair.source_is_still = false,
+            "source old" => pair.from.has_meta = false,
+            "source ahead" => pair.from.ahead_s = 1000,
+            "target down" => pair.to.is_up = false,
+            "target old" => pair.to.has_meta = false,
+            "target decides" => self.decides = false,
+            "flushed" => pair.flushes += 1,
+            _ => {
+                // But for a heal, it is found to be right when the copy begins.
+                if event == "begin" && !matches!(self.repair.why, Why::Heal(_)) {
+                    self.pair.source_is_still = self.pair.from.is_up;
+                }
+                let pair = self.pair;
+                let actions = match event {
+                    "begin" => self.repair.begin(&pair, self.decides),
+                    "too large" => self.repair.too_large(&pair),
+                    "lost" => self.repair.lost(false, &pair),
+                    "hung" => self.repair.lost(true, &pair),
+                    answer => {
+                        let (_, response) = answer::parse(said(answer)).expect("a line").expect("an answer");
+                        match response.value_len {
+                            Some(_) => self.repair.value(&response, b"xy\r\n", &pair, NOW_S),
+                            None => self.repair.answer(self.purpose, &response, &pair),
+                        }
+                    }
+                };
+                for action in &actions {
+                    if let Action::Send { purpose, .. } = action {
+                        self.purpose = *purpose;
+                    }
+                }
+                return actions;
+            }
+        }
+        Vec::new()
+    }
+}
+
+fn as_sent(command: &Command<'_>) -> Vec<u8> {
+    encode(&command.request(KEY), &mut Words::default()).parts().concat()
+}
+
+fn in_words(actions: &[Action]) -> String {
+    let words = actions.iter().map(|action| match action {
+        Action::Send { server, command, .. } => {
+            let request = as_sent(command).escape_ascii().to_string();
+            format!("{server}: {}", request.replace("\\r\\n", "|").trim_end_matches('|'))
+        }
+        Action::HasNoMeta => "no meta".to_owned(),
+        Action::Refused(reply) => format!("refused {:?}", reply.fault),
+        Action::Missed { delivered: false } => "missed".to_owned(),
+        Action::Missed { delivered: true } => "missed, delivered".to_owned(),
+        Action::Suspect => "suspect".to_owned(),
+        Action::Done { copied: None } => "done".to_owned(),
+        Action::Done { copied: Some(bytes) } => format!("{bytes} copied"),
+    });
+    words.collect::<Vec<_>>().join(", ")
+}
+
+/// What a repair wants after the last of these events.
+fn after(name: &str, events: &str) -> String {
+    let mut stage = Stage::new(name);
+    let mut actions = Vec::new();
+    for event in events.split(", ") {
+        actions = stage.happens(event);
+    }
+    in_words(&actions)
+}
+
+/// Checks rows of a reason, what happens, and what is wanted then, all behind the same events.
+fn check(before: &str, rows: &[(&str, &str, &str)]) {
+    for (name, events, wanted) in rows {
+        let events = match before.is_empty() {
+            true => (*events).to_owned(),
+            false => format!("{before}, {events}"),
+        };
+        assert_eq!(after(name, &events), *wanted, "{name}: {events}");
+    }
+}
+
+const FETCH: &str = "0: mg k t f c k v";
+const REMOVE: &str = "1: delete k";
+const ADD: &str = "1: add k 4 30 2|xy, 1: mg k c k";
+
+#[test]
+fn a_repair_begins_only_where_both_servers_are_there_and_the_source_is_believed() {
+    check(
+        "",
+        &[
+            ("read", "begin", FETCH),
+            ("heal", "begin", FETCH),
+            ("heal for nobody", "begin", FETCH),
+            ("add", "begin", FETCH),
+            ("overwrite", "begin", FETCH),
+            ("add if lacking", "begin", "1: mg k t k"),
+            ("add if lacking", "target old, begin", FETCH),
+            ("verify", "begin", "0: mg k t k"),
+            ("remove", "begin", "0: mg k t k"),
+            ("listed", "source old, begin", "0: get k"),
+            ("add", "source old, begin", "done"),
+            ("heal", "source old, begin", REMOVE),
+            // The source is gone.
+            ("read", "source down, begin", "done"),
+            ("add", "source down, begin", "done"),
+            ("overwrite", "source down, begin", "done"),
+            ("verify", "source down, begin", "done"),
+            ("remove", "source down, begin", "done"),
+            ("heal", "source down, begin", REMOVE),
+            ("heal", "source restarted, begin", REMOVE),
+            ("accompanied heal", "source restarted, begin", "done"),
+            ("heal for nobody", "source restarted, begin", "done"),
+            ("read", "source restarted, begin", FETCH),
+            // The target is gone.
+            ("read", "target down, begin", "done"),
+            ("add", "target down, begin", "done"),
+            ("overwrite", "target down, begin", "done"),
+            ("heal", "target down, begin", "missed, done"),
+            ("heal for nobody", "target down, begin", "missed, done"),
+            // The target's word is the truth.
+            ("read", "target decides, begin", FETCH),
+            ("add", "target decides, begin", FETCH),
+            ("overwrite", "target decides, begin", "done"),
+            ("verify", "target decides, begin", "done"),
+            ("remove", "target decides, begin", "done"),
+        ],
+    );
+}
+
+#[test]
+fn a_repair_that_checks_goes_by_what_is_there() {
+    check(
+        "begin",
+        &[
+            ("add if lacking", "hit", "done"),
+            ("add if lacking", "old hit", "done"),
+            ("add if lacking", "miss", FETCH),
+            ("add if lacking", "unknown", FETCH),
+            ("add if lacking", "no memory", FETCH),
+            ("add if lacking", "lost", "done"),
+            ("add if lacking", "hung", "done"),
+            ("verify", "hit", "done"),
+            ("verify", "old hit", "done"),
+            ("verify", "miss", "suspect, done"),
+            ("verify", "unknown", "done"),
+            ("verify", "lost", "done"),
+            ("verify", "hung", "done"),
+            ("remove", "hit", "done"),
+            ("remove", "old hit", "done"),
+            ("remove", "miss", "1: md k C9"),
+            ("remove", "target down, miss", "missed, done"),
+            ("remove", "unknown", "done"),
+            ("remove", "lost", "done"),
+            ("remove", "hung", "done"),
+        ],
+    );
+}
+
+#[test]
+fn a_value_that_was_fetched_is_stored_with_its_flags_and_remaining_time() {
+    let unix_s = NOW_S + 100;
+    check(
+        "begin",
+        &[
+            ("read", "value", ADD),
+            ("add", "value", ADD),
+            ("read", "value for ever", "1: add k 4 0 2|xy, 1: mg k c k"),
+            ("read", "value without unique", "1: add k 4 30 2|xy"),
+            ("read", "target old, value", "1: add k 4 30 2|xy"),
+            ("heal", "value", "1: set k 4 30 2|xy"),
+            ("overwrite", "value", "1: set k 4 30 2|xy"),
+            ("read", "plain value", "done"),
+            ("read", "dying value", "done"),
+            ("heal", "dying value", REMOVE),
+            ("read", "too large", "done"),
+            ("overwrite", "too large", REMOVE),
+            ("read", "flushed, value", "done"),
+            ("heal", "flushed, value", "done"),
+            ("read", "target down, value", "done"),
+            ("heal", "target down, value", "missed, done"),
+        ],
+    );
+    let mut stage = Stage::new("listed");
+    let _ = ["source old", "source ahead", "target old", "begin"].map(|event| stage.happens(event));
+    stage.pair.to.ahead_s = 60;
+    let actions = stage.happens("plain value");
+    let exptime = unix_s - 1000 + 60;
+    assert_eq!(in_words(&actions), format!("1: add k 4 {exptime} 2|xy"));
+}
+
+#[test]
+fn what_cannot_be_fetched_is_removed_where_it_may_be_wrong() {
+    check(
+        "begin",
+        &[
+            ("read", "miss", "done"),
+            ("add", "miss", "done"),
+            ("heal", "miss", REMOVE),
+            ("heal for nobody", "miss", REMOVE),
+            ("overwrite", "miss", REMOVE),
+            ("overwrite", "target down, miss", "missed, done"),
+            // A server that does not know meta commands.
+            ("read", "unknown", "no meta, done"),
+            ("heal", "unknown", "no meta, 1: delete k"),
+            ("listed", "unknown", "no meta, 0: get k"),
+            ("listed", "unknown, end", "done"),
+            ("listed", "unknown, unknown", "done"),
+            ("listed", "source old, unknown", "no meta, 0: get k"),
+            ("read", "no memory", "done"),
+            ("overwrite", "no memory", REMOVE),
+            ("read", "lost", "done"),
+            ("add", "hung", "done"),
+            ("overwrite", "lost", "done"),
+            // What a copy was to be made like is gone with the source.
+            ("heal", "source restarted, miss", REMOVE),
+            ("accompanied heal", "source restarted, miss", "done"),
+            ("heal for nobody", "source restarted, miss", "done"),
+            ("heal", "source down, lost", REMOVE),
+            ("heal", "source down, hung", REMOVE),
+            ("accompanied heal", "source down, lost", "done"),
+            ("heal for nobody", "source down, lost", "done"),
+            ("heal", "source down, target down, lost", "missed, done"),
+        ],
+    );
+}
+
+/// What is there may be another write's then, so the client is told what the server that has it answered.
+#[test]
+fn a_write_whose_copy_stays_is_told_what_is_true_of_that() {
+    let replies = |name: &str, instead: Option<Status>, events: &[&str]| {
+        let mut stage = Stage::new(name);
+        stage.repair.why = Why::Heal(Some(Waiting {
+            write: 7,
+            reply: Some(Reply::plain(Status::NotStored)),
+            instead: instead.map(Reply::plain),
+        }));
+        for event in events {
+            stage.happens(event);
+        }
+        match stage.repair.why {
+            Why::Heal(Some(Waiting { reply, .. })) => reply.map(|reply| reply.status),
+            _ => None,
+        }
+    };
+    for events in [&["source restarted", "begin"][..], &["begin", "lost"]] {
+        let said = |name, instead| replies(name, instead, events);
+        assert_eq!(said("accompanied heal", Some(Status::Stored)), Some(Status::Stored));
+        assert_eq!(said("accompanied heal", None), Some(Status::NotStored));
+        assert_eq!(said("heal", Some(Status::Stored)), Some(Status::NotStored));
+    }
+}
+
+#[test]
+fn a_copy_that_is_refused_leaves_nothing_old() {
+    check(
+        "begin, value",
+        &[
+            ("read", "stored", ""),
+            ("add", "stored", ""),
+            ("read", "not stored", "done"),
+            ("add", "not stored", "done"),
+            ("add", "no memory", "refused Server, done"),
+            ("heal", "stored", "2 copied"),
+            ("overwrite", "stored", "2 copied"),
+            ("overwrite", "not stored", REMOVE),
+            ("heal", "no memory", "refused Server, 1: delete k"),
+            ("overwrite", "target down, no memory", "refused Server, missed, done"),
+            ("read", "lost", "done"),
+            ("add", "hung", "done"),
+            ("heal", "lost", "missed, done"),
+            ("heal", "hung", "missed, delivered, done"),
+            ("overwrite", "hung", "missed, delivered, done"),
+        ],
+    );
+    check("begin, value without unique", &[("read", "stored", "2 copied")]);
+    let mut stage = Stage::new("listed");
+    let _ = ["source old", "target old", "begin", "plain value"].map(|event| stage.happens(event));
+    stage.purpose = Purpose::RepairFetch;
+    assert_eq!(stage.happens("end"), [], "the end behind a value");
+    stage.purpose = Purpose::RepairStore;
+    assert_eq!(in_words(&stage.happens("stored")), "2 copied");
+}
+
+#[test]
+fn a_copy_is_compared_with_where_it_comes_from() {
+    check(
+        "begin, value, stored",
+        &[
+            ("read", "unique 6", "0: mg k c k"),
+            ("add", "miss", "2 copied"),
+            ("add", "unknown", "2 copied"),
+            ("add", "lost", "2 copied"),
+            ("add", "hung", "2 copied"),
+            ("add", "source restarted, unique 6", "2 copied"),
+            ("read", "unique 6, unique 5", "2 copied"),
+            ("read", "unique 6, unique 6", "1: md k C6"),
+            ("add", "unique 6, miss", "1: md k C6"),
+            ("add", "unique 6, unknown", "1: md k C6"),
+            ("add", "unique 6, target down, miss", "missed, done"),
+            ("add", "unique 6, source down, miss", "2 copied"),
+            ("add", "unique 6, lost", "2 copied"),
+            ("add", "unique 6, hung", "2 copied"),
+        ],
+    );
+}
+
+#[test]
+fn a_removal_is_over_when_it_is_answered_and_missed_when_it_is_not() {
+    for before in ["begin, miss", "begin, value, no memory"] {
+        check(
+            before,
+            &[
+                ("overwrite", "deleted", "done"),
+                ("overwrite", "not found", "done"),
+                ("heal", "exists", "done"),
+                ("heal", "no memory", "done"),
+                ("heal", "lost", "missed, done"),
+                ("overwrite", "hung", "missed, done"),
+            ],
+        );
+    }
+    check(
+        "begin, miss",
+        &[("remove", "exists", "done"), ("remove", "lost", "missed, done")],
+    );
+}
+
+#[test]
+fn what_comes_to_a_repair_that_is_over_changes_nothing() {
+    let events = [
+        "hit",
+        "unique 6",
+        "miss",
+        "end",
+        "stored",
+        "value",
+        "too large",
+        "lost",
+        "hung",
+    ];
+    for name in WHYS {
+        for event in events {
+            let mut stage = Stage::new(name);
+            stage.happens("begin");
+            let over = |stage: &mut Stage| {
+                stage.happens("lost");
+                stage.happens("lost");
+            };
+            over(&mut stage);
+            assert!(stage.repair.is_over(), "{name}");
+            assert_eq!(stage.happens(event), [], "{name}: {event}");
+        }
+    }
+}

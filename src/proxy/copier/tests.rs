@@ -1,0 +1,224 @@
+use super::*;
+use crate::protocol::server::answer;
+use crate::proxy::copier::entry::Entry;
+use crate::proxy::copier::repair::{Party, Waiting};
+use crate::proxy::copier::resync::Next;
+use crate::proxy::fleet::ledger::Ledger;
+use crate::proxy::replicate::gate::{Access, Entry as Entrance, Gate};
+
+fn receipt() -> Receipt {
+    let mut ledger = Ledger::new(&Limits::DEFAULT);
+    let server = ledger.add_server();
+    ledger.receipt(server)
+}
+
+fn pair() -> Pair {
+    let party = Party {
+        is_up: true,
+        has_meta: true,
+        ahead_s: 0,
+    };
+    Pair {
+        from: party,
+        to: party,
+        source_is_still: true,
+        flushes: 0,
+    }
+}
+
+/// A copier, and the gate that its repairs go through.
+struct World {
+    copier: Copier,
+    gate: Gate,
+}
+
+#[cfg(debug_assertions)]
+impl Drop for World {
+    fn drop(&mut self) {
+        self.copier.leave_behind(&mut self.gate);
+    }
+}
+
+impl World {
+    fn new() -> Self {
+        Self {
+            copier: Copier::default(),
+            gate: Gate::new(&Limits::DEFAULT),
+        }
+    }
+
+    fn enter(&mut self, why: Why) -> usize {
+        self.copier.enter(Repair::new(0, 1, b"k", why, false), receipt())
+    }
+
+    fn begin(&mut self, id: usize, pair: &Pair) -> Vec<Wish<'static>> {
+        match self.gate.enter(self.copier.key(id), 0, Access::Alone, id) {
+            Entrance::Go(pass) => self.copier.let_in(id, pass, receipt()),
+            Entrance::Wait => panic!("somebody has the key"),
+        }
+        self.copier.begin(id, pair, true)
+    }
+
+    fn answered(&mut self, id: usize, purpose: Purpose, line: &[u8]) -> Vec<Wish<'static>> {
+        let (_, response) = answer::parse(line).expect("a line").expect("an answer");
+        self.copier.answer(id, purpose, &response, &pair())
+    }
+
+    /// What is wanted before the key is left, which is last.
+    fn until_left<'a>(&mut self, mut wishes: Vec<Wish<'a>>) -> Vec<Wish<'a>> {
+        let Some(Wish::Leave(pass)) = wishes.pop() else {
+            panic!("the key is not left behind {wishes:?}");
+        };
+        assert!(pass.key().is_some_and(|key| **key == *b"k"));
+        self.gate.abandon(pass);
+        assert!(!self.gate.is_held(b"k"));
+        wishes
+    }
+}
+
+fn waiting() -> Waiting {
+    Waiting {
+        write: 7,
+        reply: None,
+        instead: None,
+    }
+}
+
+#[test]
+fn a_write_is_told_that_it_was_healed_and_then_its_key_is_free() {
+    let mut world = World::new();
+    let id = world.enter(Why::Heal(Some(waiting())));
+    assert!(matches!(world.begin(id, &pair())[..], [Wish::Send { repair, server: 0, .. }] if repair == id));
+    let removal = world.answered(id, Purpose::RepairFetch, b"EN\r\n");
+    assert!(matches!(removal[..], [Wish::Send { server: 1, .. }]));
+    assert!(!world.copier.is_idle() && world.gate.is_held(b"k"));
+    let end = world.answered(id, Purpose::RepairStore, b"NOT_FOUND\r\n");
+    assert!(matches!(&world.until_left(end)[..], [Wish::Healed(healed)] if *healed == waiting()));
+    assert!(world.copier.is_idle() && world.copier.single == 0);
+}
+
+#[test]
+fn what_is_on_its_way_when_a_repair_is_let_in_may_be_what_is_there() {
+    for accompanied in [false, true] {
+        let mut world = World::new();
+        let id = world.enter(Why::Heal(Some(waiting())));
+        let write = match world.gate.enter(b"k", 0, Access::Both, 8) {
+            Entrance::Go(pass) => pass,
+            Entrance::Wait => panic!("nobody is there"),
+        };
+        let write = match accompanied {
+            true => Some(write),
+            false => {
+                world.gate.abandon(write);
+                None
+            }
+        };
+        let mut restarted = pair();
+        restarted.source_is_still = false;
+        let wishes = world.begin(id, &restarted);
+        match accompanied {
+            true => assert!(matches!(world.until_left(wishes)[..], [Wish::Healed(_)])),
+            false => assert!(matches!(wishes[..], [Wish::Send { server: 1, .. }])),
+        }
+        write.into_iter().for_each(|pass| world.gate.abandon(pass));
+    }
+}
+
+#[test]
+fn a_repair_keeps_its_number_until_all_its_questions_are_answered() {
+    let mut world = World::new();
+    let id = world.enter(Why::Read);
+    world.begin(id, &pair());
+    let (_, response) = answer::parse(b"VA 1 t9 f0 c5 kk\r\n")
+        .expect("a line")
+        .expect("an answer");
+    let stored = world.copier.value(id, &response, b"x\r\n", &pair(), 0);
+    assert_eq!(stored.len(), 2, "the copy, and a question for its unique");
+    let end = world.answered(id, Purpose::RepairStore, b"NOT_STORED\r\n");
+    assert!(world.until_left(end).is_empty() && !world.copier.is_idle());
+    let other = world.enter(Why::Read);
+    assert_ne!(other, id);
+    assert!(world.copier.lost(id, false, &pair()).is_empty());
+    assert_eq!(world.copier.servers(other), (0, 1));
+}
+
+#[test]
+fn a_copy_counts_for_what_it_was_made_for() {
+    for why in [Why::Read, Why::Heal(None)] {
+        let mut world = World::new();
+        let id = world.enter(why);
+        world.begin(id, &pair());
+        let (_, response) = answer::parse(b"VA 1 t9 f0 kk\r\n").expect("a line").expect("an answer");
+        world.copier.value(id, &response, b"x\r\n", &pair(), 0);
+        let end = world.answered(id, Purpose::RepairStore, b"STORED\r\n");
+        let wishes = world.until_left(end);
+        assert!(matches!(
+            wishes[..],
+            [Wish::Copied {
+                server: 1,
+                bytes: 1,
+                fills: false
+            }]
+        ));
+    }
+}
+
+#[test]
+fn repairs_that_may_be_left_undone_have_a_bound() {
+    let mut world = World::new();
+    let limits = Limits {
+        repairs: 3,
+        ..Limits::default()
+    };
+    for _ in 0..limits.repairs {
+        assert!(world.copier.has_room(&limits));
+        world.enter(Why::Read);
+    }
+    assert!(!world.copier.has_room(&limits));
+    let mut down = pair();
+    down.from.is_up = false;
+    let end = world.begin(0, &down);
+    assert!(world.until_left(end).is_empty() && world.copier.has_room(&limits));
+}
+
+#[test]
+fn a_key_that_is_filled_is_struck_off_while_its_resync_goes_on() {
+    let mut world = World::new();
+    world.copier.want_resync();
+    assert!(world.copier.takes_up() && !world.copier.takes_up());
+    let enter = |world: &mut World| {
+        let keys = [Entry::of(b"k")].into();
+        let resync = world.copier.take_up(0, 1, Task::Keys(keys), 0, &Limits::DEFAULT);
+        assert_eq!((resync.from, resync.to), (0, 1));
+        let resync = world.copier.resync.as_mut().expect("it was begun");
+        let Next::Copy { fill, .. } = resync.next(0, Limits::DEFAULT.resync_idle) else {
+            panic!("a key");
+        };
+        world.enter(Why::Fill(fill))
+    };
+    let id = enter(&mut world);
+    world.begin(id, &pair());
+    assert!(world.copier.single == 0 && !world.copier.is_idle());
+    let end = world.answered(id, Purpose::RepairFetch, b"EN\r\n");
+    let wishes = world.until_left(end);
+    assert!(matches!(&wishes[..], [Wish::Filled { server: 1, from: 0, key }] if **key == *b"k"));
+    // One that was broken off knows nothing of its keys any more.
+    let id = enter(&mut world);
+    world.begin(id, &pair());
+    assert!(world.copier.take_resync().is_some() && world.copier.takes_up());
+    enter(&mut world);
+    let end = world.answered(id, Purpose::RepairFetch, b"EN\r\n");
+    assert!(world.until_left(end).is_empty());
+}
+
+#[test]
+fn a_list_is_read_where_it_comes() {
+    let mut copier = Copier::default();
+    assert_eq!((copier.listed_server(), copier.list_begins(5, 0)), (None, None));
+    copier.take_up(0, 1, Task::Suspect, 0, &Limits::DEFAULT);
+    assert_eq!((copier.listed_server(), copier.list_comes_from()), (Some(1), None));
+    assert!(copier.list_begins(5, 0).is_some());
+    assert_eq!((copier.list_link(), copier.list_comes_from()), (Some(5), Some(1)));
+    assert!(!copier.may_read_list());
+    assert!(copier.listing_mut().expect("a list").readable(5) && copier.may_read_list());
+}
