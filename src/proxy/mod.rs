@@ -10,7 +10,7 @@
 //! | `replicate` | one request on its way: through the gate of its key (`gate` `begin`; `reading`: what its own client must not overtake; `permit`: who may change a server), and then by its plan: `read` `merge` `touch` `write` `conditional` `broadcast` `survey`; what is refused (`refusal`); numbers with blanks behind them (`padding`) |
 //! | `upstream` | the owner of all links: a connection to a server (`link`), a request on its way (`message`), what comes back (`answers`), links of a server that fell silent (`quarantine`), large portions (`bulk`), a link for a list of keys (`lists`); what the conductor does with them (`exchange`) |
 //! | `fleet` | servers: `server` `health`; what is believed of them and of keys (`ledger`); which of them hold a key (`farm` `layout`); whether one was started anew, and what it may have from before (`life` `past` `unique`); host names (`names`); delayed flushes and other clocks (`flush` `clock`) |
-//! | `copier` | one key to its partner (`repair` `command` `exptime` `due`); all that a server lacks (`resync` `shares` `pacing`), from its partner's list of keys (`listing` `entry`); what that takes of others (`wish` `filling` `list_link`) |
+//! | `copier` | one key to its partner (`repair` `command` `exptime` `due`); all that a server lacks (`resync` `shares` `pacing`), from its partner's list of keys (`listing` `entry`); what that takes of others (`wish` `filling` `list_link`); its `tests` |
 //! | `service` `control` | magent as a process: letting clients in, reloading, ending; what that asks of the world |
 //! | `net` `settings` `limits` | what the proxy asks of the world, what it is told by the configuration, and the bounds that nobody tells it |
 //! | `event` | what an owner tells the conductor when that asks |
