@@ -37,7 +37,11 @@ impl Copier {
         let (mut single, mut filling, mut waiting) = (0, (0, 0), 0);
         for (id, running) in &self.repairs {
             equal("legs of a repair", running.legs, legs.remove(&id).unwrap_or(0))?;
-            waiting += usize::from(running.legs == 0 && running.pass.is_none());
+            if running.repair.is_over() {
+                holds("a repair that is over keeps its place", running.legs > 0)?;
+                continue;
+            }
+            waiting += usize::from(running.pass.is_none());
             holds(
                 "a repair that has its key and asks nothing",
                 running.legs > 0 || running.pass.is_none(),
