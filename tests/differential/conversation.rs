@@ -10,13 +10,6 @@ use std::time::{Duration, Instant};
 /// Bytes that may not fit into the sockets at once.
 pub const LARGE: usize = 64 << 10;
 
-/// How much a client was told: what its replies come to in their normal form, and how many uniques are in them.
-#[derive(Clone, Copy)]
-pub struct Told {
-    pub bytes: usize,
-    pub uniques: usize,
-}
-
 pub struct Conversation {
     stream: TcpStream,
     pub raw: Vec<u8>,
@@ -83,14 +76,10 @@ impl Conversation {
         self.read_until(|normal, _| normal.bytes.len() >= len, patience)
     }
 
-    /// Reads until as much is told, or there will be no more. An error that only one of two says makes the replies longer or
-    /// shorter: the uniques have to be there, the rest if it still comes. It must not lie unread when the connection is closed.
-    pub fn read_told(&mut self, told: Told, patience: Duration) -> Normal {
-        const QUIET: Duration = Duration::from_millis(100);
-        let is_enough = |normal: &Normal, silence| {
-            normal.uniques_told() >= told.uniques && (normal.bytes.len() >= told.bytes || silence >= QUIET)
-        };
-        self.read_until(is_enough, patience)
+    /// Reads until the replies are these, in their normal form, or others, and there will be no more.
+    pub fn read_like(&mut self, expected: &[u8], patience: Duration) -> Normal {
+        const QUIET: Duration = Duration::from_millis(200);
+        self.read_until(|normal, silence| normal.bytes == expected || silence >= QUIET, patience)
     }
 
     /// Reads until it is enough, by what came and for how long nothing has.

@@ -51,10 +51,6 @@ impl Normal {
         normal
     }
 
-    pub fn uniques_told(&self) -> usize {
-        self.uniques.values().map(Vec::len).sum()
-    }
-
     /// The unique that a `cas` of this client gives; one that nobody has if it was never told one.
     pub fn unique(&self, key: &[u8], old: bool) -> u64 {
         const NOBODYS: u64 = 4_000_000_000;

@@ -2,7 +2,7 @@
 
 use super::allowed::corrected;
 use super::common::{Client, Magent};
-use super::conversation::{Conversation, LARGE, Told};
+use super::conversation::{Conversation, LARGE};
 use super::replies::Normal;
 use super::server::{Contents, Server, difference};
 use super::stream::{Stream, expand, needs_replies};
@@ -69,8 +69,8 @@ pub enum End {
 #[derive(Clone)]
 pub struct Truth {
     pub replies: Vec<u8>,
-    /// What had been told when this piece was sent, if it needs that.
-    pub told: Vec<Told>,
+    /// How long the replies were when this piece was sent, if it needs them.
+    pub lengths: Vec<usize>,
     pub end: End,
     pub contents: Contents,
 }
@@ -128,7 +128,7 @@ impl World {
     pub fn ask_bare(&mut self, stream: &Stream) -> Truth {
         self.bare.empty(flushes(stream));
         let mut conversation = self.bare.open();
-        let mut told = Vec::new();
+        let mut lengths = Vec::new();
         for piece in &stream.0 {
             conversation.drain();
             let mut normal = Normal::default();
@@ -137,10 +137,7 @@ impl World {
                 conversation.drain();
                 normal = Normal::of(&conversation.raw);
             }
-            told.push(Told {
-                bytes: corrected(&normal.bytes).len(),
-                uniques: normal.uniques_told(),
-            });
+            lengths.push(corrected(&normal.bytes).len());
             let bytes = expand(piece, |key, old| normal.unique(key, old));
             conversation.send(&bytes, self.patience);
             self.bare.ring();
@@ -155,7 +152,7 @@ impl World {
         }
         Truth {
             replies: corrected(&Normal::of(&conversation.raw).bytes),
-            told,
+            lengths,
             end,
             contents: self.bare.contents(),
         }
@@ -194,9 +191,9 @@ impl World {
         self.servers.iter_mut().for_each(|server| server.empty(flushes(stream)));
         let mut conversation = Conversation::open(&self.magent.name);
         let patience = self.patience;
-        for (piece, &told) in stream.0.iter().zip(&truth.told) {
+        for (piece, &length) in stream.0.iter().zip(&truth.lengths) {
             let normal = match needs_replies(piece) {
-                true => conversation.read_told(told, patience),
+                true => conversation.read_like(&truth.replies[..length.min(truth.replies.len())], patience),
                 false => Normal::default(),
             };
             conversation.send(&expand(piece, |key, old| normal.unique(key, old)), patience);
