@@ -246,6 +246,7 @@ impl Gate {
     }
 
     /// The same of those that are deferred.
+    #[cfg(debug_assertions)]
     pub fn abandon_deferred(&mut self) {
         for deferred in self.take_deferred() {
             self.abandon(deferred.pass);
