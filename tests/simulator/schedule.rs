@@ -44,6 +44,11 @@ const SMALL_LIMITS_ONE_IN: u64 = 5;
 /// And in so many one that writes all commands and values anew.
 const ANEW_ONE_IN: u64 = 7;
 
+/// One seed in so many has magent's books checked at the end of every turn, the others one turn in so many. It shares no
+/// factor with the number of classes.
+const CHECKED_ALWAYS_ONE_IN: u64 = 11;
+const CHECKED_ONE_IN: u64 = 37;
+
 pub fn run(seed: u64, class: Class, verbosity: Verbosity) -> Outcome {
     let mut random = Random::new(seed);
     let mut plan = Plan::new(class, matches!(seed % SMALL_LIMITS_ONE_IN, 0), &mut random);
@@ -51,6 +56,9 @@ pub fn run(seed: u64, class: Class, verbosity: Verbosity) -> Outcome {
         settings.verbatim = !matches!(seed % ANEW_ONE_IN, 0);
     }
     let mut simulation = Simulation::new(plan, random, verbosity);
+    if seed % CHECKED_ALWAYS_ONE_IN != 0 {
+        simulation.checked_one_in = CHECKED_ONE_IN;
+    }
     let broken = simulation.course().err();
     if let Some(broken) = &broken {
         simulation.note(format_args!("BROKEN: {broken}"));
