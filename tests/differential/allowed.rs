@@ -3,7 +3,7 @@
 //! Each is checked against a bare memcached too: it is sent what magent makes of the stream, and answers what magent's
 //! client has to see.
 
-use super::stream::{Stream, expand, split_lines};
+use super::stream::{Stream, expand, needs_replies, split_lines};
 use super::world::{End, Truth, last_replies};
 use magent::protocol::text::dialect::Dialect;
 
@@ -297,6 +297,23 @@ fn value_bytes(line: &[u8], behind: &[u8]) -> usize {
         Some(len) if len < behind.len() => (len + 2).min(behind.len()),
         _ => 0,
     }
+}
+
+/// Whether a value reaches over a unique: how long that is decides what behind it is left for commands.
+pub fn has_unique_in_value(stream: &Stream) -> bool {
+    let bytes = stream.bytes();
+    let mut rest = &bytes[..];
+    while let Some(newline) = rest.iter().position(|&byte| byte == b'\n') {
+        let (line, behind) = rest.split_at(newline + 1);
+        let words = words(line);
+        let stores = words.first().is_some_and(|name| STORAGE.contains(name));
+        let len = words.get(4).and_then(|word| Dialect::Old.value_len(word));
+        if len.is_some_and(|len| stores && needs_replies(&behind[..len.min(behind.len())])) {
+            return true;
+        }
+        rest = behind;
+    }
+    false
 }
 
 /// A line that is refused as magent refuses one with a NUL in a key: its key is too long. And so is a retrieval with such a

@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 /// Bytes that may not fit into the sockets at once.
 pub const LARGE: usize = 64 << 10;
 
+/// Nothing more comes if nothing has come for so long.
+const QUIET: Duration = Duration::from_millis(200);
+
 pub struct Conversation {
     stream: TcpStream,
     pub raw: Vec<u8>,
@@ -78,8 +81,23 @@ impl Conversation {
 
     /// Reads until the replies are these, in their normal form, or others, and there will be no more.
     pub fn read_like(&mut self, expected: &[u8], patience: Duration) -> Normal {
-        const QUIET: Duration = Duration::from_millis(200);
         self.read_until(|normal, silence| normal.bytes == expected || silence >= QUIET, patience)
+    }
+
+    /// Reads until there are so many bytes, if many are missing, or nothing more comes. What lies unread is lost when the
+    /// other side closes the connection and is sent more.
+    pub fn read_large(&mut self, len: usize, patience: Duration) {
+        let deadline = Instant::now() + patience;
+        let mut heard = Instant::now();
+        let is_large = self.raw.len() + LARGE <= len;
+        while is_large && self.raw.len() < len && heard.elapsed() < QUIET && !self.ended && Instant::now() < deadline {
+            let before = self.raw.len();
+            self.wait(libc::POLLIN, Instant::now() + QUIET / 10);
+            self.drain();
+            if self.raw.len() > before {
+                heard = Instant::now();
+            }
+        }
     }
 
     /// Reads until it is enough, by what came and for how long nothing has.
@@ -95,7 +113,7 @@ impl Conversation {
             if is_enough(&normal, heard.elapsed()) || self.ended || Instant::now() >= deadline {
                 return normal;
             }
-            self.wait(libc::POLLIN, deadline.min(Instant::now() + Duration::from_millis(20)));
+            self.wait(libc::POLLIN, deadline.min(Instant::now() + QUIET / 10));
         }
     }
 

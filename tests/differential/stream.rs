@@ -116,7 +116,7 @@ pub fn needs_replies(piece: &[u8]) -> bool {
 }
 
 /// A piece with its stand-ins replaced; `unique` says the unique of a key, the last or the one before.
-pub fn expand(piece: &[u8], unique: impl Fn(&[u8], bool) -> u64) -> Vec<u8> {
+pub fn expand<U: fmt::Display>(piece: &[u8], unique: impl Fn(&[u8], bool) -> U) -> Vec<u8> {
     const LONGEST: usize = 2_000_000;
     let (mut out, mut rest) = (Vec::with_capacity(piece.len()), piece);
     while let Some(at) = rest.iter().position(|&byte| byte == b'<') {

@@ -71,6 +71,8 @@ pub struct Truth {
     pub replies: Vec<u8>,
     /// How long the replies were when this piece was sent, if it needs them.
     pub lengths: Vec<usize>,
+    /// How many bytes had come by then.
+    pub sizes: Vec<usize>,
     pub end: End,
     pub contents: Contents,
 }
@@ -93,6 +95,8 @@ pub struct World {
     magent: Magent,
     bell: Client,
     pub patience: Duration,
+    /// Digits that a unique is written with at least.
+    pub unique_digits: usize,
 }
 
 impl World {
@@ -116,6 +120,7 @@ impl World {
             servers,
             magent,
             patience: Duration::from_secs(3),
+            unique_digits: 1,
         }
     }
 
@@ -127,8 +132,9 @@ impl World {
     /// What the bare memcached says, and holds afterwards.
     pub fn ask_bare(&mut self, stream: &Stream) -> Truth {
         self.bare.empty(flushes(stream));
+        let digits = self.unique_digits;
         let mut conversation = self.bare.open();
-        let mut lengths = Vec::new();
+        let (mut lengths, mut sizes) = (Vec::new(), Vec::new());
         for piece in &stream.0 {
             conversation.drain();
             let mut normal = Normal::default();
@@ -138,7 +144,8 @@ impl World {
                 normal = Normal::of(&conversation.raw);
             }
             lengths.push(corrected(&normal.bytes).len());
-            let bytes = expand(piece, |key, old| normal.unique(key, old));
+            sizes.push(conversation.raw.len());
+            let bytes = expand(piece, |key, old| format!("{:0digits$}", normal.unique(key, old)));
             conversation.send(&bytes, self.patience);
             self.bare.ring();
             if bytes.len() >= LARGE {
@@ -153,6 +160,7 @@ impl World {
         Truth {
             replies: corrected(&Normal::of(&conversation.raw).bytes),
             lengths,
+            sizes,
             end,
             contents: self.bare.contents(),
         }
@@ -190,13 +198,17 @@ impl World {
     pub fn ask_magent(&mut self, stream: &Stream, truth: &Truth) -> Seen {
         self.servers.iter_mut().for_each(|server| server.empty(flushes(stream)));
         let mut conversation = Conversation::open(&self.magent.name);
-        let patience = self.patience;
-        for (piece, &length) in stream.0.iter().zip(&truth.lengths) {
+        let (patience, digits) = (self.patience, self.unique_digits);
+        for ((piece, &length), &size) in stream.0.iter().zip(&truth.lengths).zip(&truth.sizes) {
+            conversation.read_large(size, patience);
             let normal = match needs_replies(piece) {
                 true => conversation.read_like(&truth.replies[..length.min(truth.replies.len())], patience),
                 false => Normal::default(),
             };
-            conversation.send(&expand(piece, |key, old| normal.unique(key, old)), patience);
+            conversation.send(
+                &expand(piece, |key, old| format!("{:0digits$}", normal.unique(key, old))),
+                patience,
+            );
             self.ring_magent();
         }
         let sent = match truth.end {
