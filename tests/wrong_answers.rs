@@ -382,9 +382,10 @@ fn a_server_that_answers_what_it_was_not_sent_is_not_believed() {
             other.send(format!("set big{count} 0 0 {}\r\n{large}\r\n", large.len()));
         }
         for count in 0..large_count {
-            eventually(&format!("big{count} stands in the link's output before {request:?} does"), || {
-                backup.ask(format!("touch big{count} 0\r\n")) == "TOUCHED\r\n"
-            });
+            eventually(
+                &format!("big{count} stands in the link's output before {request:?} does"),
+                || backup.ask(format!("touch big{count} 0\r\n")) == "TOUCHED\r\n",
+            );
         }
         let mut client = magent.client();
         client.send(request);

@@ -3,7 +3,7 @@
 use super::allowed::{Allowed, candidates, has_long_line, has_unique_in_value};
 use super::stream::{Stream, needs_replies, split_lines};
 use super::world::{End, Truth, World};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How often a difference is looked for again before it counts: a second that began in between is nobody's fault.
 const AGAIN: usize = 8;
@@ -11,6 +11,8 @@ const AGAIN: usize = 8;
 const ENOUGH: usize = 2;
 /// Streams that are tried to make one smaller.
 const TRIES_TO_SHRINK: usize = 400;
+/// A stream that asks for much memory, or waits for lost replies, is left as it is by then.
+const TIME_TO_SHRINK: Duration = Duration::from_secs(60);
 
 /// Digits of the greatest unique.
 const UNIQUE_DIGITS_MAX: usize = 20;
@@ -106,6 +108,7 @@ pub fn shrunk(world: &mut World, stream: &Stream) -> Stream {
         world,
         best: stream.clone(),
         left: TRIES_TO_SHRINK,
+        until: Instant::now() + TIME_TO_SHRINK,
     };
     shrink.run();
     let best = shrink.best;
@@ -117,12 +120,13 @@ struct Shrink<'a> {
     world: &'a mut World,
     best: Stream,
     left: usize,
+    until: Instant,
 }
 
 impl Shrink<'_> {
     /// Takes the smaller stream if it differs as well.
     fn take(&mut self, smaller: Stream) -> bool {
-        if self.left == 0 || smaller == self.best {
+        if self.left == 0 || Instant::now() > self.until || smaller == self.best {
             return false;
         }
         self.left -= 1;
