@@ -138,7 +138,7 @@ impl<W: Control> Service<W> {
         let has_left = self.has_left();
         if has_left {
             self.say(Level::Notice, format_args!("ended"));
-            self.proxy.hand_out_log();
+            self.proxy.context().hand_out_log();
         }
         has_left
     }
@@ -170,7 +170,7 @@ impl<W: Control> Service<W> {
     }
 
     fn say(&mut self, level: Level, line: std::fmt::Arguments<'_>) {
-        self.proxy.say(level, line);
+        self.proxy.context().log.say(level, line);
     }
 
     /// Hands on what was found of the names that were looked up.

@@ -2,8 +2,8 @@
 
 use super::Copier;
 use super::repair::Why;
-use crate::proxy::check::{Wrong, equal, holds};
 use crate::proxy::limits::Limits;
+use crate::proxy::wrong::{Wrong, equal, holds};
 use std::collections::BTreeMap;
 
 impl Copier {

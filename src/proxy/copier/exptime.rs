@@ -1,6 +1,6 @@
 //! Exptimes of copies: as a memcached reads them, made of the seconds that are left or of a unix second.
 
-use crate::proxy::fleet::clock::RELATIVE_EXPTIME_MAX_S;
+use crate::proxy::fleet::exptime::RELATIVE_EXPTIME_MAX_S;
 
 /// The exptime that makes an item expire in `ttl_s` seconds, -1 for never; None where it would not, or where a memcached
 /// would read another one: it keeps 32 bits.

@@ -1,196 +1,199 @@
 //! The connection that a list of keys comes on: who opens, reads and closes it, as the listing says.
 
-use crate::proxy::Proxy;
+use crate::proxy::copier::Copier;
 use crate::proxy::copier::entry::Entry;
 use crate::proxy::copier::listing::{Errand, Heard, Patience};
 use crate::proxy::copier::resync::Resync;
-use crate::proxy::fleet::life::Version;
+use crate::proxy::fleet::version::Version;
 use crate::proxy::net::{Net, Readiness};
+use crate::proxy::servers::Servers;
 use crate::proxy::timers::Timer;
 use crate::proxy::upstream::Read;
 
 const BY_HASH: &[u8] = b"lru_crawler metadump hash\r\n";
 const BY_LRU: &[u8] = b"lru_crawler metadump all\r\n";
 
-impl<N: Net> Proxy<N> {
+impl Copier {
     /// Asks for the list that the resync in progress goes by.
-    pub(in crate::proxy) fn open_listing(&mut self) {
-        let Some(listed) = self.copier.listed_server() else {
+    pub fn open_listing<N: Net>(&mut self, servers: &mut Servers<N>) {
+        let Some(listed) = self.listed_server() else {
             return;
         };
-        if self.flushes_under_way > 0 {
-            return self.list_later();
+        if servers.fleet.is_being_flushed() {
+            return self.list_later(servers);
         }
-        let server = &self.farm.servers[listed];
-        let command = if server.lists_hash { BY_HASH } else { BY_LRU };
-        let opened = self
-            .upstream
-            .open_list(&mut self.net, listed, &server.name.address, command);
+        let by_hash = servers.fleet.lists_hash(listed);
+        let command = if by_hash { BY_HASH } else { BY_LRU };
+        let opened = servers.upstream.open_list(
+            &mut servers.cx.net,
+            listed,
+            &servers.fleet.name(listed).address,
+            command,
+        );
         let Ok(index) = opened else {
-            return self.list_later();
+            return self.list_later(servers);
         };
-        if let Some(at_ms) = self.copier.list_begins(index, self.now_ms) {
-            self.timers.set(Timer::List, at_ms);
+        if let Some(at_ms) = self.list_begins(index, servers.cx.now_ms) {
+            servers.cx.timers.set(Timer::List, at_ms);
         }
-        self.write_listing(index);
+        self.write_listing(servers, index);
     }
 
-    fn write_listing(&mut self, index: usize) {
-        match self.upstream.write_list(&mut self.net, index) {
+    fn write_listing<N: Net>(&mut self, servers: &mut Servers<N>, index: usize) {
+        match servers.upstream.write_list(&mut servers.cx.net, index) {
             Ok(()) => {}
-            Err(_) if self.copier.list_link() == Some(index) => self.list_later(),
-            Err(_) => self.upstream.close_list(&mut self.net, index),
+            Err(_) if self.list_link() == Some(index) => self.list_later(servers),
+            Err(_) => servers.upstream.close_list(&mut servers.cx.net, index),
         }
     }
 
-    pub(in crate::proxy) fn listing_ready(&mut self, index: usize, readiness: Readiness) {
-        if readiness.writable && self.upstream.has_unsent(index) {
-            self.write_listing(index);
+    pub fn listing_ready<N: Net>(&mut self, servers: &mut Servers<N>, index: usize, readiness: Readiness) {
+        if readiness.writable && servers.upstream.has_unsent(index) {
+            self.write_listing(servers, index);
         }
         if readiness.readable || readiness.closed {
-            self.listing_readable(index);
+            self.listing_readable(servers, index);
         }
     }
 
     /// There may be more to read on a link that lists keys.
-    pub(in crate::proxy) fn listing_readable(&mut self, index: usize) {
-        let listing = self.copier.listing_mut();
+    pub fn listing_readable<N: Net>(&mut self, servers: &mut Servers<N>, index: usize) {
+        let listing = self.listing_mut();
         if !listing.is_some_and(|listing| listing.readable(index)) {
-            self.read_to_the_end(index);
+            self.read_to_the_end(servers, index);
         }
     }
 
     /// Throws away what comes of a list that nobody wants any more, some of it now and the rest after the others' turn.
-    fn read_to_the_end(&mut self, index: usize) {
+    fn read_to_the_end<N: Net>(&mut self, servers: &mut Servers<N>, index: usize) {
         let mut nowhere = [0; 4096];
-        for _ in 0..self.settings.limits.unwanted_list_reads {
-            match self.upstream.read(&mut self.net, index, &mut nowhere) {
+        for _ in 0..servers.cx.settings.limits.unwanted_list_reads {
+            match servers.upstream.read(&mut servers.cx.net, index, &mut nowhere) {
                 // Only the answer to the question behind the list ends like this.
                 Read::Bytes(count) if !nowhere[..count].ends_with(b"\r\n") => {}
                 Read::Nothing => return,
-                Read::Bytes(_) | Read::Ended(_) => return self.upstream.close_list(&mut self.net, index),
+                Read::Bytes(_) | Read::Ended(_) => return servers.upstream.close_list(&mut servers.cx.net, index),
             }
         }
-        self.upstream.read_later(index);
+        servers.upstream.read_later(index);
     }
 
     /// Reads some of the list. Returns whether it is worth going on at once.
-    pub(in crate::proxy) fn read_listing(&mut self, scratch: &mut [u8]) -> bool {
-        let now_ms = self.now_ms;
-        let Some(index) = self.copier.listing_mut().and_then(|listing| listing.reads(now_ms)) else {
+    pub fn read_listing<N: Net>(&mut self, servers: &mut Servers<N>, scratch: &mut [u8]) -> bool {
+        let now_ms = servers.cx.now_ms;
+        let Some(index) = self.listing_mut().and_then(|listing| listing.reads(now_ms)) else {
             return false;
         };
-        match self.upstream.read(&mut self.net, index, scratch) {
-            Read::Bytes(count) => return self.take_list(&scratch[..count]),
+        match servers.upstream.read(&mut servers.cx.net, index, scratch) {
+            Read::Bytes(count) => return self.take_list(servers, &scratch[..count]),
             Read::Nothing => {
-                if let Some(listing) = self.copier.listing_mut() {
+                if let Some(listing) = self.listing_mut() {
                     listing.drained();
                 }
             }
-            Read::Ended(_) => self.list_later(),
+            Read::Ended(_) => self.list_later(servers),
         }
         false
     }
 
     /// Takes bytes of the list. Returns false if it has ended in a failure.
-    fn take_list(&mut self, bytes: &[u8]) -> bool {
-        let Some(listing) = self.copier.listing_mut() else {
+    fn take_list<N: Net>(&mut self, servers: &mut Servers<N>, bytes: &[u8]) -> bool {
+        let Some(listing) = self.listing_mut() else {
             return false;
         };
         let (entries, heard) = listing.take(bytes);
-        self.take_entries(entries);
+        self.take_entries(servers, entries);
         match heard {
             Heard::More => {}
             Heard::End => {
-                let link = self.copier.listing_mut().and_then(|listing| listing.ends());
-                self.run(link.map(|link| Errand::Close { link }));
+                let link = self.listing_mut().and_then(|listing| listing.ends());
+                self.run(servers, link.map(|link| Errand::Close { link }));
             }
-            Heard::Later => self.list_later(),
-            Heard::Refused => self.list_refused(),
+            Heard::Later => self.list_later(servers),
+            Heard::Refused => self.list_refused(servers),
         }
         heard != Heard::Refused
     }
 
     /// Keeps the entries of a list that belong to both servers.
-    fn take_entries(&mut self, entries: Vec<Entry>) {
-        let Some(resync) = &mut self.copier.resync else {
+    fn take_entries<N: Net>(&mut self, servers: &mut Servers<N>, entries: Vec<Entry>) {
+        let Some(resync) = &mut self.resync else {
             return;
         };
         let (to, from) = (resync.to, resync.from);
         let mine = entries
             .into_iter()
-            .filter(|entry| self.farm.are_owners(&entry.key, from, to));
+            .filter(|entry| servers.fleet.are_owners(&entry.key, from, to));
         mine.for_each(|entry| resync.take(entry));
     }
 
     /// The server cannot list its keys, or not in this way.
-    fn list_refused(&mut self) {
-        let by_hash = self
-            .copier
-            .listed_server()
-            .filter(|&server| self.farm.servers[server].lists_hash);
+    fn list_refused<N: Net>(&mut self, servers: &mut Servers<N>) {
+        let by_hash = self.listed_server().filter(|&server| servers.fleet.lists_hash(server));
         let Some(server) = by_hash else {
-            return self.cannot_list();
+            return self.cannot_list(servers);
         };
-        self.farm.servers[server].lists_hash = false;
-        let link = self.copier.listing_mut().and_then(|listing| listing.again());
-        self.run(link.map(|link| Errand::Close { link }));
-        self.open_listing();
+        servers.fleet.lists_no_hash(server);
+        let link = self.listing_mut().and_then(|listing| listing.again());
+        self.run(servers, link.map(|link| Errand::Close { link }));
+        self.open_listing(servers);
     }
 
     /// The list broke off, or was refused for now.
-    fn list_later(&mut self) {
-        let now_ms = self.now_ms;
-        if let Some(listing) = self.copier.listing_mut() {
+    fn list_later<N: Net>(&mut self, servers: &mut Servers<N>) {
+        let now_ms = servers.cx.now_ms;
+        if let Some(listing) = self.listing_mut() {
             let errands = listing.later(now_ms);
-            self.run(errands);
+            self.run(servers, errands);
         }
     }
 
     /// Asks for a list that is due, and does not wait for ever for one that does not go on.
-    pub(in crate::proxy) fn listing_tick(&mut self) {
-        let Some(resync) = &mut self.copier.resync else {
+    pub fn listing_tick<N: Net>(&mut self, servers: &mut Servers<N>) {
+        let Some(resync) = &mut self.resync else {
             return;
         };
         let patience = Patience {
-            timeout_ms: self.settings.timeout_ms,
+            timeout_ms: servers.cx.settings.timeout_ms,
             hungry: resync.is_hungry(),
-            ends_lists: self.farm.servers[resync.listed()].is_since(Version::ENDS_LISTS),
+            ends_lists: servers.fleet.is_since(resync.listed(), Version::ENDS_LISTS),
         };
         if let Some(listing) = &mut resync.listing {
-            let errands = listing.tick(self.now_ms, &patience);
-            self.run(errands);
+            let errands = listing.tick(servers.cx.now_ms, &patience);
+            self.run(servers, errands);
         }
     }
 
     /// Leaves the list of a resync that is over, perhaps in the middle.
-    pub(in crate::proxy) fn leave_listing(&mut self, resync: Resync) {
+    pub fn leave_listing<N: Net>(&mut self, servers: &mut Servers<N>, resync: Resync) {
         let Some(listing) = resync.listing else {
             return;
         };
         let safely = listing.link().is_some_and(|index| {
-            let listed = self.upstream.server_of(index);
-            let server = &self.farm.servers[listed];
-            server.is_since(Version::LISTS_SAFELY) || !self.farm.is_up(listed) || self.upstream.has_unsent(index)
+            let listed = servers.upstream.server_of(index);
+
+            servers.fleet.is_since(listed, Version::LISTS_SAFELY)
+                || !servers.fleet.is_up(listed)
+                || servers.upstream.has_unsent(index)
         });
-        self.run(listing.leave(safely));
+        self.run(servers, listing.leave(safely));
     }
 
-    fn run(&mut self, errands: impl IntoIterator<Item = Errand>) {
+    fn run<N: Net>(&mut self, servers: &mut Servers<N>, errands: impl IntoIterator<Item = Errand>) {
         for errand in errands {
             match errand {
-                Errand::Open => self.open_listing(),
+                Errand::Open => self.open_listing(servers),
                 Errand::AskEnd { link } => {
-                    self.upstream.put_on_list(link, b"version\r\n");
-                    self.write_listing(link);
+                    servers.upstream.put_on_list(link, b"version\r\n");
+                    self.write_listing(servers, link);
                 }
                 Errand::AskLife => {
-                    if let Some(server) = self.copier.listed_server() {
-                        self.ask_for_life(server);
+                    if let Some(server) = self.listed_server() {
+                        servers.ask_for_life(server);
                     }
                 }
-                Errand::Close { link } => self.upstream.close_list(&mut self.net, link),
-                Errand::Wake { at_ms } => self.timers.set(Timer::List, at_ms),
+                Errand::Close { link } => servers.upstream.close_list(&mut servers.cx.net, link),
+                Errand::Wake { at_ms } => servers.cx.timers.set(Timer::List, at_ms),
             }
         }
     }

@@ -1,8 +1,8 @@
 //! Copying: one key to its partner, and all keys to a server that returned.
 //!
-//! The copier is told what happens to its repairs and says what it wants of others ([`Wish`]): that something is sent, noted
-//! of a server, or that a key's gate opens. Who asked it carries that out, in that order; see `wish`. What a resync and its
-//! list want is carried out in `filling` and `list_link`.
+//! What happens to a repair makes it want something of others ([`Wish`]): that something is sent, noted of a server, or that a
+//! key's gate opens. That is carried out in that order; see `wish`. What a resync and its list want is carried out in `filling` and
+//! `list_link`.
 
 mod check;
 mod command;
@@ -13,7 +13,7 @@ mod filling;
 mod list_link;
 mod listing;
 mod pacing;
-pub(in crate::proxy) mod repair;
+pub mod repair;
 mod resync;
 mod shares;
 #[cfg(test)]
@@ -27,7 +27,7 @@ use crate::proxy::limits::Limits;
 use crate::proxy::replicate::gate::Gate;
 use crate::proxy::replicate::gate::Pass;
 use crate::proxy::upstream::link::Purpose;
-use due::{ReadRepair, ReadRepairs};
+use due::ReadRepairs;
 use listing::Listing;
 use repair::{Action, Pair, Repair, Why};
 use resync::{Resync, Task};
@@ -108,16 +108,10 @@ impl Copier {
         running.pass = Some(pass);
     }
 
-    /// What permits a repair to change the copy; to be [given back](Self::return_pass).
-    fn lend_pass(&mut self, id: usize) -> Pass {
-        self.repairs[id]
-            .pass
-            .take()
-            .expect("only who was let in changes anything")
-    }
-
-    fn return_pass(&mut self, id: usize, pass: Pass) {
-        self.repairs[id].pass = Some(pass);
+    /// What permits a repair to change the copy.
+    fn pass(&self, id: usize) -> &Pass {
+        let pass = self.repairs[id].pass.as_ref();
+        pass.expect("only who was let in changes anything")
     }
 
     /// Gives back what it has of the gate, where everything ends.
@@ -180,22 +174,6 @@ impl Copier {
         self.wishes(id, actions)
     }
 
-    /// Notes a key that was found on one of its servers and not on the other. Returns when it is due; None if it is noted
-    /// already, or there are too many.
-    pub fn repair_later(&mut self, from: usize, to: usize, key: &[u8], now_ms: u64, limits: &Limits) -> Option<u64> {
-        self.due.note(from, to, key, now_ms, limits)
-    }
-
-    /// The next key whose copy is due.
-    pub fn next_due(&mut self, now_ms: u64) -> Option<ReadRepair> {
-        self.due.next(now_ms)
-    }
-
-    /// When the next copy is due.
-    pub fn deadline_ms(&self) -> Option<u64> {
-        self.due.deadline_ms()
-    }
-
     /// Something may be lacking that can be copied now.
     pub fn want_resync(&mut self) {
         self.wanted = true;
@@ -223,11 +201,6 @@ impl Copier {
     /// The server whose keys are listed now.
     fn listed_server(&self) -> Option<usize> {
         self.resync.as_ref().map(Resync::listed)
-    }
-
-    /// The server whose list of keys is on its way.
-    pub fn list_comes_from(&self) -> Option<usize> {
-        self.listed_server().filter(|_| self.list_link().is_some())
     }
 
     /// The link that a list comes on.

@@ -22,7 +22,8 @@ use crate::protocol::server::answer::{Response, Status};
 use crate::protocol::verb::Verb;
 use crate::proxy::copier::command::Command;
 use crate::proxy::copier::exptime::exptime_of;
-use crate::proxy::fleet::clock::exptime_by_clock;
+use crate::proxy::fleet::exptime::exptime_by_clock;
+use crate::proxy::handoff::Waiting;
 use crate::proxy::upstream::link::Purpose;
 
 #[cfg(test)]
@@ -49,16 +50,6 @@ pub enum Why {
     Heal(Option<Waiting>),
     /// `to` is being filled.
     Fill(Fill),
-}
-
-/// A write that its two servers answered differently.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Waiting {
-    pub write: usize,
-    /// The answer of `from`, if the client has not been given it yet.
-    pub reply: Option<Reply>,
-    /// The answer of `to`, if that has an effect that can be seen and the client has not been given any.
-    pub instead: Option<Reply>,
 }
 
 /// A key of a server that is being filled.

@@ -1,10 +1,11 @@
 use super::*;
 use crate::protocol::server::answer;
 use crate::proxy::copier::entry::Entry;
-use crate::proxy::copier::repair::{Party, Waiting};
+use crate::proxy::copier::repair::Party;
 use crate::proxy::copier::resync::Next;
 use crate::proxy::fleet::ledger::Ledger;
-use crate::proxy::replicate::gate::{Access, Entry as Entrance, Gate};
+use crate::proxy::handoff::Waiting;
+use crate::proxy::replicate::gate::{Access, Entry as Entrance, Gate, Who};
 
 fn receipt() -> Receipt {
     let mut ledger = Ledger::new(&Limits::DEFAULT);
@@ -52,7 +53,7 @@ impl World {
     }
 
     fn begin(&mut self, id: usize, pair: &Pair) -> Vec<Wish<'static>> {
-        match self.gate.enter(self.copier.key(id), 0, Access::Alone, id) {
+        match self.gate.enter(self.copier.key(id), 0, Access::Alone, Who::Repair(id)) {
             Entrance::Go(pass) => self.copier.let_in(id, pass, receipt()),
             Entrance::Wait => panic!("somebody has the key"),
         }
@@ -102,7 +103,7 @@ fn what_is_on_its_way_when_a_repair_is_let_in_may_be_what_is_there() {
     for accompanied in [false, true] {
         let mut world = World::new();
         let id = world.enter(Why::Heal(Some(waiting())));
-        let write = match world.gate.enter(b"k", 0, Access::Both, 8) {
+        let write = match world.gate.enter(b"k", 0, Access::Both, Who::Request(8)) {
             Entrance::Go(pass) => pass,
             Entrance::Wait => panic!("nobody is there"),
         };
@@ -216,9 +217,9 @@ fn a_list_is_read_where_it_comes() {
     let mut copier = Copier::default();
     assert_eq!((copier.listed_server(), copier.list_begins(5, 0)), (None, None));
     copier.take_up(0, 1, Task::Suspect, 0, &Limits::DEFAULT);
-    assert_eq!((copier.listed_server(), copier.list_comes_from()), (Some(1), None));
+    assert_eq!((copier.listed_server(), copier.list_link()), (Some(1), None));
     assert!(copier.list_begins(5, 0).is_some());
-    assert_eq!((copier.list_link(), copier.list_comes_from()), (Some(5), Some(1)));
+    assert_eq!(copier.list_link(), Some(5));
     assert!(!copier.may_read_list());
     assert!(copier.listing_mut().expect("a list").readable(5) && copier.may_read_list());
 }

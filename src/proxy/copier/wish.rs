@@ -2,13 +2,15 @@
 
 use crate::protocol::reply::Reply;
 use crate::protocol::server::answer::Response;
-use crate::proxy::Proxy;
+use crate::proxy::copier::Copier;
 use crate::proxy::copier::command::Command;
-use crate::proxy::copier::repair::{Pair, Party, Repair, Waiting, Why};
+use crate::proxy::copier::repair::{Pair, Party, Repair, Why};
 use crate::proxy::fleet::ledger::{Ack, Event, Lacks};
-use crate::proxy::front::transaction::{Transaction, Work};
+use crate::proxy::handoff::{Heal, Urgency, Waiting};
 use crate::proxy::net::Net;
-use crate::proxy::replicate::gate::{Access, Entry, Pass};
+use crate::proxy::replicate::Replicate;
+use crate::proxy::replicate::gate::{Access, Entry, Pass, Who};
+use crate::proxy::servers::Servers;
 use crate::proxy::timers::Timer;
 use crate::proxy::upstream::link::Purpose;
 use crate::proxy::upstream::message::Message;
@@ -44,8 +46,8 @@ pub enum Wish<'a> {
     Leave(Pass),
 }
 
-impl<N: Net> Proxy<N> {
-    fn carry_out(&mut self, wishes: Vec<Wish<'_>>) {
+impl Copier {
+    fn carry_out<N: Net>(&mut self, replicate: &mut Replicate, servers: &mut Servers<N>, wishes: Vec<Wish<'_>>) {
         for wish in wishes {
             match wish {
                 Wish::Send {
@@ -56,18 +58,18 @@ impl<N: Net> Proxy<N> {
                     command,
                 } => {
                     let request = command.request(&key);
-                    self.ask_for_repair(repair, server, purpose, Message::from(&request));
+                    self.ask(servers, repair, server, purpose, Message::from(&request));
                 }
-                Wish::HasNoMeta(server) => self.farm.servers[server].has_meta = false,
-                Wish::Refused(server, reply) => self.note_refusal(server, &reply),
-                Wish::Missed { server, key, delivered } => self.farm.ledger.record(Event::Missed {
+                Wish::HasNoMeta(server) => servers.fleet.has_no_meta(server),
+                Wish::Refused(server, reply) => servers.note_refusal(server, &reply),
+                Wish::Missed { server, key, delivered } => servers.fleet.ledger.record(Event::Missed {
                     server,
                     key: &key,
                     delivered,
                     ack: Ack::WHOLE,
                 }),
                 Wish::Copied { server, bytes, fills } => {
-                    let counters = &mut self.farm.servers[server].counters;
+                    let counters = servers.fleet.counters(server);
                     if fills {
                         counters.resync_items += 1;
                         counters.resync_bytes += bytes as u64;
@@ -77,164 +79,188 @@ impl<N: Net> Proxy<N> {
                 }
                 Wish::Filled { server, from, key } => {
                     let key = &*key;
-                    self.farm.ledger.record(Event::Copied { server, from, key });
+                    servers.fleet.ledger.record(Event::Copied { server, from, key });
                 }
-                Wish::Healed(waiting) => self.healed(waiting),
-                Wish::Leave(pass) => self.leave_gate(pass),
+                Wish::Healed(Waiting { write, reply, .. }) => replicate.healed(servers, write, reply.as_ref()),
+                Wish::Leave(pass) => replicate.leave_gate(servers, pass),
             }
         }
     }
 
     /// Asks a server for a repair. What changes the copy goes with the repair's pass.
-    fn ask_for_repair(&mut self, repair: usize, server: usize, purpose: Purpose, message: Message<'_>) {
-        if !purpose.changes() {
-            self.send(server, purpose, repair, message);
-            return;
-        }
-        let pass = self.copier.lend_pass(repair);
-        self.change(&pass, server, purpose, repair, message);
-        self.copier.return_pass(repair, pass);
-    }
-
-    /// A write that waited for its two copies to be made alike is over.
-    fn healed(&mut self, Waiting { write, reply, .. }: Waiting) {
-        self.transactions[write].work = Work::Answered;
-        match reply {
-            Some(reply) => self.answer(write, &reply),
-            None => self.end_if_over(write),
+    fn ask<N: Net>(
+        &mut self,
+        servers: &mut Servers<N>,
+        repair: usize,
+        server: usize,
+        purpose: Purpose,
+        message: Message<'_>,
+    ) {
+        if purpose.changes() {
+            servers.change(self.pass(repair), server, purpose, repair, message);
+        } else {
+            servers.send(server, purpose, repair, message);
         }
     }
 
     /// What is known of the two servers of a repair.
-    fn pair_of(&self, repair: usize) -> Pair {
-        let (from, to) = self.copier.servers(repair);
-        let party = |index: usize| {
-            let server = &self.farm.servers[index];
-            Party {
-                is_up: self.farm.is_up(index),
-                has_meta: server.has_meta,
-                ahead_s: server.clock_ahead_s,
-            }
+    fn pair_of<N: Net>(&self, servers: &Servers<N>, repair: usize) -> Pair {
+        let (from, to) = self.servers(repair);
+        let fleet = &servers.fleet;
+        let party = |index: usize| Party {
+            is_up: fleet.is_up(index),
+            has_meta: fleet.has_meta(index),
+            ahead_s: fleet.clock_ahead_s(index),
         };
         Pair {
             from: party(from),
             to: party(to),
-            source_is_still: self.farm.ledger.holds(self.copier.found(repair)),
-            flushes: self.flushes,
+            source_is_still: fleet.ledger.holds(self.found(repair)),
+            flushes: fleet.flushes(),
         }
     }
 
-    /// Notes a key that was found on one of its servers and not on the other.
-    pub(in crate::proxy) fn repair_later(&mut self, from: usize, to: usize, key: &[u8]) {
-        if let Some(due_ms) = self
-            .copier
-            .repair_later(from, to, key, self.now_ms, &self.settings.limits)
-        {
-            self.timers.set(Timer::ReadRepair, due_ms);
+    /// Notes a key that was found on `from` and not on `to`, to be copied a while later.
+    pub fn found_on_one<N: Net>(&mut self, servers: &mut Servers<N>, from: usize, to: usize, key: &[u8]) {
+        let cx = &mut servers.cx;
+        if let Some(due_ms) = self.due.note(from, to, key, cx.now_ms, &cx.settings.limits) {
+            cx.timers.set(Timer::ReadRepair, due_ms);
         }
     }
 
     /// Begins the copies that are due.
-    pub(in crate::proxy) fn repairs_tick(&mut self) {
-        while let Some(due) = self.copier.next_due(self.now_ms) {
-            self.repair_read(due.from, due.to, &due.key);
+    pub fn repairs_tick<N: Net>(&mut self, replicate: &mut Replicate, servers: &mut Servers<N>) {
+        while let Some(due) = self.due.next(servers.cx.now_ms) {
+            self.repair_read(replicate, servers, (due.from, due.to), &due.key);
         }
-        if let Some(due_ms) = self.copier.deadline_ms() {
-            self.timers.set(Timer::ReadRepair, due_ms);
+        if let Some(due_ms) = self.due.deadline_ms() {
+            servers.cx.timers.set(Timer::ReadRepair, due_ms);
         }
     }
 
     /// Begins to copy a key that was read, if nothing else is going on with it.
-    fn repair_read(&mut self, from: usize, to: usize, key: &[u8]) {
-        let has_meta = self.farm.servers[from].has_meta;
-        let are_up = self.farm.is_up(from) && self.farm.is_up(to);
-        let possible = are_up && has_meta && self.farm.partner(key, from) == Some(to);
+    fn repair_read<N: Net>(
+        &mut self,
+        replicate: &mut Replicate,
+        servers: &mut Servers<N>,
+        (from, to): (usize, usize),
+        key: &[u8],
+    ) {
+        let fleet = &servers.fleet;
+        let are_up = fleet.is_up(from) && fleet.is_up(to);
+        let possible = are_up && fleet.has_meta(from) && fleet.partner(key, from) == Some(to);
         if !possible
-            || !self.copier.has_room(&self.settings.limits)
-            || self.gate.is_held(key)
-            || self.flush_forbids_copying()
+            || !self.has_room(&servers.cx.settings.limits)
+            || replicate.gate().is_held(key)
+            || servers.flush_forbids_copying()
         {
             return;
         }
         // While a write is on its way to both, what is on `from` may be what `to` is refusing.
-        match self.gate.has_writes(self.farm.place(key).slot) {
-            false => self.start_repair(from, to, key, Why::Read),
-            true => self.repair_later(from, to, key),
+        match replicate.gate().has_writes(servers.fleet.place(key).slot) {
+            false => self.start_repair(replicate, servers, (from, to), key, Why::Read),
+            true => self.found_on_one(servers, from, to, key),
         }
     }
 
-    /// Makes the copy on `to` like the one on `from`; then the transaction, if any, is over, and its reply is given.
-    pub(in crate::proxy) fn heal(&mut self, from: usize, to: usize, key: &[u8], waiting: Option<Waiting>) {
-        if let Some(waiting) = &waiting {
-            self.transactions[waiting.write].work = Work::Healing;
-        }
-        self.start_repair(from, to, key, Why::Heal(waiting));
-    }
-
-    /// The same, where nobody waits for it and it may be left undone.
-    pub(in crate::proxy) fn heal_if_room(&mut self, from: usize, to: usize, key: &[u8]) {
-        let are_up = self.farm.is_up(from) && self.farm.is_up(to);
-        let possible = are_up && self.farm.ledger.lacks(key, to, from) == Lacks::Nothing;
-        if possible && self.copier.has_room(&self.settings.limits) {
-            self.heal(from, to, key, None);
-        }
-    }
-
-    pub(in crate::proxy) fn start_repair(&mut self, from: usize, to: usize, key: &[u8], why: Why) {
-        let accompanied = self.gate.is_held(key);
-        let found = self.farm.ledger.receipt(from);
-        let repair = self.copier.enter(Repair::new(from, to, key, why, accompanied), found);
-        // What waits for a key is a transaction.
-        let id = self.transactions.insert(Transaction::new(None, true, 0));
-        self.start_waiting_repair(id, repair);
-    }
-
-    /// Starts a repair as soon as nobody else has its key alone. Until then the transaction waits for that.
-    pub(in crate::proxy) fn start_waiting_repair(&mut self, id: usize, repair: usize) {
-        let key = self.copier.key(repair);
-        let place = self.farm.place(key);
-        let pass = match self.gate.enter(key, place.slot, Access::Alone, id) {
-            Entry::Go(pass) => pass,
-            Entry::Wait => {
-                self.transactions[id].work = Work::Repair(repair);
-                return;
+    /// Makes the copy on one server like the one on the other.
+    pub fn heal<N: Net>(&mut self, replicate: &mut Replicate, servers: &mut Servers<N>, heal: Heal) {
+        let Heal { from, to, key, urgency } = heal;
+        let waiting = match urgency {
+            Urgency::Waited(waiting) => Some(waiting),
+            Urgency::IfRoom => {
+                let are_up = servers.fleet.is_up(from) && servers.fleet.is_up(to);
+                let possible = are_up && servers.fleet.ledger.lacks(&key, to, from) == Lacks::Nothing;
+                if !possible || !self.has_room(&servers.cx.settings.limits) {
+                    return;
+                }
+                None
             }
         };
-        self.end_if_over(id);
-        let (from, _) = self.copier.servers(repair);
-        let decides = place.first == from;
-        self.copier.let_in(repair, pass, self.farm.ledger.receipt(from));
-        let pair = self.pair_of(repair);
-        let wishes = self.copier.begin(repair, &pair, decides);
-        self.carry_out(wishes);
+        self.start_repair(replicate, servers, (from, to), &key, Why::Heal(waiting));
+    }
+
+    /// Starts a repair as soon as nobody else has its key alone.
+    pub fn start_repair<N: Net>(
+        &mut self,
+        replicate: &mut Replicate,
+        servers: &mut Servers<N>,
+        (from, to): (usize, usize),
+        key: &[u8],
+        why: Why,
+    ) {
+        let accompanied = replicate.gate().is_held(key);
+        let found = servers.fleet.ledger.receipt(from);
+        let repair = self.enter(Repair::new(from, to, key, why, accompanied), found);
+        let slot = servers.fleet.place(key).slot;
+        match replicate.gate().enter(key, slot, Access::Alone, Who::Repair(repair)) {
+            Entry::Go(pass) => self.has_turn(replicate, servers, repair, pass),
+            Entry::Wait => {}
+        }
+    }
+
+    /// A repair has its key alone.
+    pub fn has_turn<N: Net>(&mut self, replicate: &mut Replicate, servers: &mut Servers<N>, repair: usize, pass: Pass) {
+        let (from, _) = self.servers(repair);
+        let decides = servers.fleet.place(self.key(repair)).first == from;
+        self.let_in(repair, pass, servers.fleet.ledger.receipt(from));
+        let pair = self.pair_of(servers, repair);
+        let wishes = self.begin(repair, &pair, decides);
+        self.carry_out(replicate, servers, wishes);
     }
 
     /// The item that a repair fetches came: `data` is its value with the line end.
-    pub(in crate::proxy) fn repair_value(&mut self, repair: usize, response: &Response<'_>, data: &[u8]) {
-        let pair = self.pair_of(repair);
-        let unix_s = self.net.unix_time_s() as i64;
-        let wishes = self.copier.value(repair, response, data, &pair, unix_s);
-        self.carry_out(wishes);
+    pub fn repair_value<N: Net>(
+        &mut self,
+        replicate: &mut Replicate,
+        servers: &mut Servers<N>,
+        repair: usize,
+        response: &Response<'_>,
+        data: &[u8],
+    ) {
+        let pair = self.pair_of(servers, repair);
+        let unix_s = servers.cx.net.unix_time_s() as i64;
+        let wishes = self.value(repair, response, data, &pair, unix_s);
+        self.carry_out(replicate, servers, wishes);
     }
 
     /// It came, and is larger than magent takes.
-    pub(in crate::proxy) fn repair_too_large(&mut self, repair: usize, response: &Response<'_>) {
-        let pair = self.pair_of(repair);
-        let wishes = self.copier.too_large(repair, response, &pair);
-        self.carry_out(wishes);
+    pub fn repair_too_large<N: Net>(
+        &mut self,
+        replicate: &mut Replicate,
+        servers: &mut Servers<N>,
+        repair: usize,
+        response: &Response<'_>,
+    ) {
+        let pair = self.pair_of(servers, repair);
+        let wishes = self.too_large(repair, response, &pair);
+        self.carry_out(replicate, servers, wishes);
     }
 
     /// An answer to a repair that is no value.
-    pub(in crate::proxy) fn repair_answer(&mut self, repair: usize, purpose: Purpose, response: &Response<'_>) {
-        let pair = self.pair_of(repair);
-        let wishes = self.copier.answer(repair, purpose, response, &pair);
-        self.carry_out(wishes);
+    pub fn repair_answer<N: Net>(
+        &mut self,
+        replicate: &mut Replicate,
+        servers: &mut Servers<N>,
+        repair: usize,
+        purpose: Purpose,
+        response: &Response<'_>,
+    ) {
+        let pair = self.pair_of(servers, repair);
+        let wishes = self.answer(repair, purpose, response, &pair);
+        self.carry_out(replicate, servers, wishes);
     }
 
     /// A question of a repair's was cut off; `delivered`: it lay in its server's socket when that fell silent.
-    pub(in crate::proxy) fn repair_lost(&mut self, repair: usize, delivered: bool) {
-        let pair = self.pair_of(repair);
-        let wishes = self.copier.lost(repair, delivered, &pair);
-        self.carry_out(wishes);
+    pub fn repair_lost<N: Net>(
+        &mut self,
+        replicate: &mut Replicate,
+        servers: &mut Servers<N>,
+        repair: usize,
+        delivered: bool,
+    ) {
+        let pair = self.pair_of(servers, repair);
+        let wishes = self.lost(repair, delivered, &pair);
+        self.carry_out(replicate, servers, wishes);
     }
 }

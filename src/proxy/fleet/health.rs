@@ -1,14 +1,16 @@
 //! Going down, being looked for, and coming back.
 
+use crate::protocol::reply::Fault;
 use crate::protocol::request::Request;
-use crate::protocol::server::answer::{Garbage, Status};
+use crate::protocol::server::answer::{Garbage, Response, Status};
 use crate::protocol::server::question::Question;
 use crate::protocol::verb::Verb;
-use crate::proxy::Proxy;
 use crate::proxy::fleet::ledger::{Event, Lacking, Rid};
 use crate::proxy::fleet::server::{Cause, Health, PROBE_PAUSE_MAX_MS, PROBE_PAUSE_MIN_MS, Rejoining};
+use crate::proxy::handoff::Handoff;
 use crate::proxy::net::{Level, Net};
-use crate::proxy::replicate::permit::PastGate;
+use crate::proxy::permit::PastGate;
+use crate::proxy::servers::Servers;
 use crate::proxy::settings::Settings;
 use crate::proxy::timers::Timer;
 use crate::proxy::upstream::link::{Leg, Purpose};
@@ -29,12 +31,12 @@ const COMPARE_PAUSE_MS: u64 = 2;
 /// How often a retired server is looked at until it is drained.
 const DRAIN_PAUSE_MS: u64 = 20;
 
-impl<N: Net> Proxy<N> {
+impl<N: Net> Servers<N> {
     /// A server cannot be used any more, for the reason given: its link is closed, and all that waited on it fails over
     /// at once.
-    pub(in crate::proxy) fn server_down(&mut self, index: usize, reason: fmt::Arguments<'_>) {
-        let cut_off = self.upstream.close(&mut self.net, index);
-        self.farm.ledger.record(Event::Down {
+    pub fn server_down(&mut self, index: usize, reason: fmt::Arguments<'_>) {
+        let cut_off = self.upstream.close(&mut self.cx.net, index);
+        self.fleet.ledger.record(Event::Down {
             server: index,
             drains: false,
         });
@@ -44,14 +46,14 @@ impl<N: Net> Proxy<N> {
     /// A link could not be opened. Where magent itself lacks what that takes, the server is out of its reach all the same:
     /// it misses writes, and must not be read from before they are made up for. But it has not failed, and it is looked
     /// for again soon, however long that goes on.
-    pub(in crate::proxy) fn link_refused(&mut self, index: usize, error: &io::Error) {
+    pub fn link_refused(&mut self, index: usize, error: &io::Error) {
         let reason = Reason(error);
         if error.kind() != ErrorKind::QuotaExceeded {
             self.server_down(index, format_args!("cannot connect: {reason}"));
             return self.note_gone(index, error);
         }
-        let cut_off = self.upstream.close(&mut self.net, index);
-        self.farm.ledger.record(Event::Down {
+        let cut_off = self.upstream.close(&mut self.cx.net, index);
+        self.fleet.ledger.record(Event::Down {
             server: index,
             drains: false,
         });
@@ -64,24 +66,24 @@ impl<N: Net> Proxy<N> {
     }
 
     /// Where nobody listens any more the process of a server that is down has ended, and what it held is lost.
-    pub(in crate::proxy) fn note_gone(&mut self, index: usize, error: &io::Error) {
+    pub fn note_gone(&mut self, index: usize, error: &io::Error) {
         let nobody_listens = matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound);
         if nobody_listens {
-            self.farm.ledger.record(Event::Gone(index));
+            self.fleet.ledger.record(Event::Gone(index));
         }
     }
 
     /// A server let somebody wait too long.
     fn server_silent(&mut self, index: usize) {
-        if self.farm.is_up(index) {
-            self.farm.servers[index].counters.timeouts += 1;
+        if self.fleet.is_up(index) {
+            self.fleet.servers[index].counters.timeouts += 1;
         }
-        let cut_off = self.upstream.quarantine(&mut self.net, index);
-        self.farm.ledger.record(Event::Down {
+        let cut_off = self.upstream.quarantine(&mut self.cx.net, index);
+        self.fleet.ledger.record(Event::Down {
             server: index,
             drains: true,
         });
-        let timeout_ms = self.settings.timeout_ms;
+        let timeout_ms = self.cx.settings.timeout_ms;
         self.mark_down(
             index,
             cut_off,
@@ -91,57 +93,57 @@ impl<N: Net> Proxy<N> {
     }
 
     fn mark_down(&mut self, index: usize, cut_off: usize, cause: Cause, reason: fmt::Arguments<'_>) {
-        let server = &mut self.farm.servers[index];
+        let server = &mut self.fleet.servers[index];
         let (since_ms, pause_ms) = match server.health {
             Health::Down { .. } | Health::Retired => return,
             Health::Up => {
                 server.counters.failures += u64::from(cause == Cause::Server);
                 let name = &server.name;
-                self.log.say(
+                self.cx.log.say(
                     Level::Warning,
                     format_args!("server {name} is down: {reason}; requests failed over: {cut_off}"),
                 );
-                (self.now_ms, PROBE_PAUSE_MIN_MS)
+                (self.cx.now_ms, PROBE_PAUSE_MIN_MS)
             }
             Health::Rejoining { since_ms, pause_ms, .. } => match cause {
                 Cause::Server => (since_ms, (2 * pause_ms).min(PROBE_PAUSE_MAX_MS)),
                 Cause::Magent => (since_ms, PROBE_PAUSE_MIN_MS),
             },
         };
-        let probe_at_ms = self.now_ms + pause_ms;
+        let probe_at_ms = self.cx.now_ms + pause_ms;
         server.health = Health::Down {
             cause,
             since_ms,
             probe_at_ms,
             pause_ms,
         };
-        self.timers.set(Timer::Probe, probe_at_ms);
-        self.break_off_resync(index, format_args!("server is down"));
+        self.cx.timers.set(Timer::Probe, probe_at_ms);
+        self.cx.hand_on(Handoff::BreakOff(index, "server is down"));
         self.end_start();
     }
 
     /// Begins a link with a question that every memcached answers at once, and that tells which life it is in.
-    pub(in crate::proxy) fn look_for(&mut self, index: usize) {
-        self.farm.ledger.record(Event::Asked(index));
+    pub fn look_for(&mut self, index: usize) {
+        self.fleet.ledger.record(Event::Asked(index));
         self.ask_for_life(index);
     }
 
     /// Asks a server which life it is in; one that does not answer is down.
-    pub(in crate::proxy) fn ask_for_life(&mut self, index: usize) {
+    pub fn ask_for_life(&mut self, index: usize) {
         self.ask(index, Purpose::Probe, 0, Request::new(Verb::Stats, b""));
     }
 
-    pub(in crate::proxy) fn probe_answered(&mut self, index: usize, leg: &Leg, status: Status) -> Result<(), Garbage> {
+    pub fn probe_answered(&mut self, index: usize, leg: &Leg, status: Status) -> Result<(), Garbage> {
         if status != Status::End {
             return Err(Garbage); // too many connections, or no memcached at all
         }
         let reborn = self.introduced(index, leg.sent_ms);
         self.end_start();
-        self.copier.want_resync();
-        let until_ms = self.now_ms + DRAIN_MAX_MS;
-        if reborn && self.farm.is_up(index) {
-            let name = &self.farm.servers[index].name;
-            self.log.say(
+        self.cx.hand_on(Handoff::Lacking);
+        let until_ms = self.cx.now_ms + DRAIN_MAX_MS;
+        if reborn && self.fleet.is_up(index) {
+            let name = &self.fleet.servers[index].name;
+            self.cx.log.say(
                 Level::Warning,
                 format_args!("server {name} was restarted, and is empty"),
             );
@@ -153,10 +155,10 @@ impl<N: Net> Proxy<N> {
             self.look_again(index);
             return Ok(());
         }
-        if let Health::Rejoining { step, .. } = &mut self.farm.servers[index].health {
+        if let Health::Rejoining { step, .. } = &mut self.fleet.servers[index].health {
             *step = Rejoining::Draining { until_ms };
             if self.upstream.is_in_quarantine(index) {
-                self.timers.set(Timer::Drain, until_ms);
+                self.cx.timers.set(Timer::Drain, until_ms);
             } else {
                 self.rejoin(index);
             }
@@ -166,33 +168,33 @@ impl<N: Net> Proxy<N> {
 
     /// Puts off the return of a server to the next answer.
     fn look_again(&mut self, index: usize) {
-        let health = &mut self.farm.servers[index].health;
+        let health = &mut self.fleet.servers[index].health;
         if let Health::Rejoining { since_ms, pause_ms, .. } = *health {
-            let probe_at_ms = self.now_ms + PROBE_PAUSE_MIN_MS;
+            let probe_at_ms = self.cx.now_ms + PROBE_PAUSE_MIN_MS;
             *health = Health::Down {
                 cause: Cause::Server,
                 since_ms,
                 probe_at_ms,
                 pause_ms,
             };
-            self.timers.set(Timer::Probe, probe_at_ms);
+            self.cx.timers.set(Timer::Probe, probe_at_ms);
         }
     }
 
     /// A server is there again. What it missed is deleted on it before anybody reads from it: the deletions go out on
     /// the link that clients' commands use, so order does the rest.
-    pub(in crate::proxy) fn rejoin(&mut self, index: usize) {
+    pub fn rejoin(&mut self, index: usize) {
         if self.waits_for_partners(index) {
             return;
         }
-        let removed = match self.farm.rid(index) {
+        let removed = match self.fleet.rid(index) {
             Rid::Everything => {
                 self.emptied(index, "server is flushed");
                 self.delayed_flush_forgotten(index);
                 let flush = Request::flush();
                 self.change(&PastGate::Returning, index, Purpose::Forget, 0, Message::from(&flush));
-                let name = &self.farm.servers[index].name;
-                self.log.say(
+                let name = &self.fleet.servers[index].name;
+                self.cx.log.say(
                     Level::Notice,
                     format_args!("server {name} answers again; it is flushed, because it may hold what is old"),
                 );
@@ -207,31 +209,31 @@ impl<N: Net> Proxy<N> {
             }
         };
         self.settle_later(index);
-        let server = &mut self.farm.servers[index];
+        let server = &mut self.fleet.servers[index];
         if let Health::Rejoining { since_ms, .. } = server.health {
-            let (name, away_ms) = (&server.name, self.now_ms - since_ms);
+            let (name, away_ms) = (&server.name, self.cx.now_ms - since_ms);
             let (s, ms) = (away_ms / 1000, away_ms % 1000);
             let lost_memory = std::mem::take(&mut server.lost_memory);
-            let kept = if lost_memory || self.farm.ledger.account(index).lacks_more_than_keys() {
+            let kept = if lost_memory || self.fleet.ledger.account(index).lacks_more_than_keys() {
                 "may lack items"
             } else {
                 "kept its items"
             };
-            self.log.say(
+            self.cx.log.say(
                 Level::Notice,
                 format_args!(
                     "server {name} is up again after {s}.{ms:03} s and {kept}; keys written without it and removed from it: {removed}"
                 ),
             );
-            self.farm.returned(index);
+            self.fleet.returned(index);
         }
     }
 
     /// Whether a partner that is taken to be up, and may have done what this server missed, has left unanswered what it was
     /// asked before, or now: whether it is there. It may be gone as well: then this server's copy is the one that is left (R2, R13).
     fn waits_for_partners(&mut self, index: usize) -> bool {
-        let now_ms = self.now_ms;
-        let Health::Rejoining { step, .. } = &mut self.farm.servers[index].health else {
+        let now_ms = self.cx.now_ms;
+        let Health::Rejoining { step, .. } = &mut self.fleet.servers[index].health else {
             return false;
         };
         let (asked_ms, begins) = match *step {
@@ -240,25 +242,25 @@ impl<N: Net> Proxy<N> {
         };
         *step = Rejoining::Comparing { asked_ms };
         if begins {
-            if !self.farm.ledger.waits_for_partners(index) {
+            if !self.fleet.ledger.waits_for_partners(index) {
                 return false;
             }
-            for partner in self.farm.partners(index) {
-                if self.farm.is_up(partner) {
+            for partner in self.fleet.partners(index) {
+                if self.fleet.is_up(partner) {
                     self.ask_for_life(partner);
                 }
             }
         }
-        let silent = |&partner: &usize| self.farm.is_up(partner) && self.upstream.is_asked_before(partner, asked_ms);
-        let waits = self.upstream.has_lost() || self.farm.partners(index).iter().any(silent);
+        let silent = |&partner: &usize| self.fleet.is_up(partner) && self.upstream.is_asked_before(partner, asked_ms);
+        let waits = self.upstream.has_lost() || self.fleet.partners(index).iter().any(silent);
         if waits {
-            self.timers.set(Timer::Compare, now_ms + COMPARE_PAUSE_MS);
+            self.cx.timers.set(Timer::Compare, now_ms + COMPARE_PAUSE_MS);
         }
         waits
     }
 
     /// A removal of what was missed is done.
-    pub(in crate::proxy) fn forget_answered(&mut self, index: usize, leg: &Leg, status: Status) -> Result<(), Garbage> {
+    pub fn forget_answered(&mut self, index: usize, leg: &Leg, status: Status) -> Result<(), Garbage> {
         if status == Status::Error {
             self.forget_lost(index, leg);
             return Err(Garbage); // it cannot be told to forget, so it cannot be used
@@ -267,8 +269,8 @@ impl<N: Net> Proxy<N> {
     }
 
     /// A removal did not come through: it is to be done when the server returns once more.
-    pub(in crate::proxy) fn forget_lost(&mut self, index: usize, leg: &Leg) {
-        self.farm.ledger.record(match leg.sent.asked.question {
+    pub fn forget_lost(&mut self, index: usize, leg: &Leg) {
+        self.fleet.ledger.record(match leg.sent.asked.question {
             Question::Delete => Event::NotRid {
                 server: index,
                 key: leg.sent.key(),
@@ -278,12 +280,44 @@ impl<N: Net> Proxy<N> {
         });
     }
 
-    /// Does what is due: servers that let a request wait too long are down, and those that are down are looked for.
-    pub fn tick(&mut self) {
-        let (timeout_ms, now_ms) = (self.settings.timeout_ms, self.now_ms);
-        let Some(due_ms) = self.timers.next_deadline_ms().filter(|&due_ms| due_ms <= now_ms) else {
-            return;
-        };
+    /// A leg of the fleet's own has been answered, or one that nobody waits for any more.
+    pub fn answered(&mut self, index: usize, leg: &Leg, response: &Response<'_>) -> Result<(), Garbage> {
+        match leg.purpose {
+            Purpose::Probe => return self.probe_answered(index, leg, response.status),
+            Purpose::Forget => return self.forget_answered(index, leg, response.status),
+            Purpose::GivenUp { fails_over } => {
+                // What a failure of its own has left behind is not known.
+                if response.fault == Fault::Server {
+                    self.fleet.ledger.record(Event::NotDrained(index));
+                }
+                if fails_over {
+                    self.fleet.ledger.record(Event::Ran {
+                        server: index,
+                        key: leg.sent.key(),
+                        stored: response.status == Status::Stored,
+                    });
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// A leg of the fleet's own was cut off.
+    pub fn lost(&mut self, index: usize, leg: &Leg) {
+        match leg.purpose {
+            // What was said so far is not to be completed by another answer.
+            Purpose::Probe => self.fleet.servers[index].introduction = Default::default(),
+            Purpose::Forget => self.forget_lost(index, leg),
+            _ => {}
+        }
+    }
+
+    /// Wakes up, if anything is due: stops all timers, for each of those that are woken sets its own anew. Returns the servers
+    /// that let a request wait too long; None if nothing is due, or all is put off.
+    pub fn wake(&mut self) -> Option<Vec<usize>> {
+        let (timeout_ms, now_ms) = (self.cx.settings.timeout_ms, self.cx.now_ms);
+        let due_ms = self.cx.timers.next_deadline_ms().filter(|&due_ms| due_ms <= now_ms)?;
         let late_ms = now_ms - due_ms;
         let late = late_ms > LATE_MAX_MS;
         if late {
@@ -291,39 +325,40 @@ impl<N: Net> Proxy<N> {
             self.upstream.excuse(late_ms + late_ms.min(timeout_ms));
         }
         // What else is due is put off as well, but not twice: it must be done at last where every tick is late.
-        self.tick_put_off = late && !self.tick_put_off;
-        if self.tick_put_off {
-            return self.timers.put_off(now_ms + late_ms.min(timeout_ms));
+        self.fleet.was_put_off = late && !self.fleet.was_put_off;
+        if self.fleet.was_put_off {
+            self.cx.timers.put_off(now_ms + late_ms.min(timeout_ms));
+            return None;
         }
-        // Each of those that are woken sets its own timer anew.
-        self.timers.stop_all();
+        self.cx.timers.stop_all();
         let (silent, next_ms) = self.upstream.silent(now_ms, timeout_ms);
         if let Some(next_ms) = next_ms {
-            self.timers.set(Timer::Silence, next_ms);
+            self.cx.timers.set(Timer::Silence, next_ms);
         }
-        self.flush_tick();
-        self.listing_tick();
-        self.repairs_tick();
-        self.surveys_tick();
+        Some(silent)
+    }
+
+    /// Does what is due of all servers, of which some are silent.
+    pub fn tick(&mut self, silent: Vec<usize>) {
         for server in silent {
             self.server_silent(server);
         }
-        for index in 0..self.farm.servers.len() {
+        for index in 0..self.fleet.servers.len() {
             self.server_tick(index);
         }
     }
 
     /// Does what is due of one server: looking for it, no longer waiting for it, or letting it count as settled.
     fn server_tick(&mut self, index: usize) {
-        let now_ms = self.now_ms;
-        match self.farm.servers[index].health {
+        let now_ms = self.cx.now_ms;
+        match self.fleet.servers[index].health {
             Health::Down {
                 since_ms,
                 probe_at_ms,
                 pause_ms,
                 ..
             } if probe_at_ms <= now_ms => {
-                self.farm.servers[index].health = Health::Rejoining {
+                self.fleet.servers[index].health = Health::Rejoining {
                     since_ms,
                     pause_ms,
                     step: Rejoining::Probing,
@@ -339,9 +374,9 @@ impl<N: Net> Proxy<N> {
             } => {
                 // Where nobody has answered for so long, nobody waits for what it may still hold.
                 if cause == Cause::Server && since_ms + GIVEN_UP_MS <= now_ms {
-                    self.farm.ledger.record(Event::Gone(index));
+                    self.fleet.ledger.record(Event::Gone(index));
                 }
-                self.timers.set(Timer::Probe, probe_at_ms);
+                self.cx.timers.set(Timer::Probe, probe_at_ms);
             }
             Health::Retired => self.drain(index),
             Health::Rejoining {
@@ -355,17 +390,17 @@ impl<N: Net> Proxy<N> {
             Health::Rejoining {
                 step: Rejoining::Draining { until_ms },
                 ..
-            } => self.timers.set(Timer::Drain, until_ms),
+            } => self.cx.timers.set(Timer::Drain, until_ms),
             Health::Rejoining {
                 step: Rejoining::Comparing { .. },
                 ..
             } => self.rejoin(index),
             Health::Up | Health::Rejoining { .. } => {}
         }
-        if self.farm.ledger.account(index).is_settling() {
-            match self.farm.servers[index].settles_ms {
+        if self.fleet.ledger.account(index).is_settling() {
+            match self.fleet.servers[index].settles_ms {
                 settles_ms if settles_ms <= now_ms => self.settled(index),
-                settles_ms => self.timers.set(Timer::Settle, settles_ms),
+                settles_ms => self.cx.timers.set(Timer::Settle, settles_ms),
             }
         }
     }
@@ -373,50 +408,61 @@ impl<N: Net> Proxy<N> {
     /// Closes the link of a retired server once nobody waits on it.
     fn drain(&mut self, index: usize) {
         self.give_up_quarantine(index);
-        if !self.upstream.close_if_idle(&mut self.net, index) {
-            self.timers.set(Timer::Retire, self.now_ms + DRAIN_PAUSE_MS);
+        if !self.upstream.close_if_idle(&mut self.cx.net, index) {
+            self.cx.timers.set(Timer::Retire, self.cx.now_ms + DRAIN_PAUSE_MS);
         }
     }
 
-    /// Works by new settings from here on. Clients stay connected and servers that are in both keep their links; a new
-    /// server takes its keys at once, a removed one is drained.
-    pub fn reconfigure(&mut self, settings: Settings) {
-        let changes = self.farm.reconfigure(&settings);
-        self.upstream.reach(self.farm.servers.len());
-        self.learn_dialect();
-        self.settings = settings;
-        for index in changes.added {
-            let server = &mut self.farm.servers[index];
-            server.newcomer = server.life.is_none();
-            // It was one of ours and has missed all that was written since.
-            let was_retired = server.health == Health::Retired;
-            if was_retired {
-                server.health = Health::Rejoining {
-                    since_ms: self.now_ms,
-                    pause_ms: PROBE_PAUSE_MIN_MS,
-                    step: Rejoining::Probing,
-                };
-            }
-            self.look_for(index);
-            if was_retired {
-                // Behind that question, so that its keys need not wait for the answer.
-                self.rejoin(index);
-            }
+    /// Looks for all servers, so that those that are not there are known before anybody asks for them.
+    pub fn start(&mut self) {
+        for server in 0..self.fleet.servers.len() {
+            self.look_for(server);
         }
-        for server in &mut self.farm.servers {
+    }
+
+    /// Works by new settings from here on. Servers that are in both keep their links; a new server takes its keys at once,
+    /// a removed one is drained.
+    pub fn reconfigure(&mut self, settings: Settings) {
+        let changes = self.fleet.reconfigure(&settings);
+        self.upstream.reach(self.fleet.servers.len());
+        self.learn_dialect();
+        self.cx.settings = settings;
+        for index in changes.added {
+            self.is_named(index);
+        }
+        for server in &mut self.fleet.servers {
             server.list_again();
         }
-        self.farm.ledger.record(Event::MayList);
+        self.fleet.ledger.record(Event::MayList);
         for (index, partner) in changes.gained {
-            self.farm.ledger.record(Event::Lacks {
+            self.fleet.ledger.record(Event::Lacks {
                 server: index,
                 from: partner,
                 what: Lacking::Suspect,
             });
             self.settle_later(index);
         }
-        self.break_off_resync_if_moved();
-        self.timers.set(Timer::Retire, self.now_ms);
-        self.copier.want_resync();
+        self.cx.timers.set(Timer::Retire, self.cx.now_ms);
+        self.cx.hand_on(Handoff::Lacking);
+    }
+
+    /// The settings name a server for the first time, or again.
+    fn is_named(&mut self, index: usize) {
+        let server = &mut self.fleet.servers[index];
+        server.newcomer = server.life.is_none();
+        // It was one of ours and has missed all that was written since.
+        let was_retired = server.health == Health::Retired;
+        if was_retired {
+            server.health = Health::Rejoining {
+                since_ms: self.cx.now_ms,
+                pause_ms: PROBE_PAUSE_MIN_MS,
+                step: Rejoining::Probing,
+            };
+        }
+        self.look_for(index);
+        if was_retired {
+            // Behind that question, so that its keys need not wait for the answer.
+            self.rejoin(index);
+        }
     }
 }

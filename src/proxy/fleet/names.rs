@@ -1,34 +1,34 @@
 //! Servers that were given by a host name: where they are reached may change, but only while they are away.
 
-use crate::proxy::Proxy;
 use crate::proxy::fleet::server::{Health, PROBE_PAUSE_MIN_MS, Rejoining};
 use crate::proxy::net::{Address, Level, Net};
+use crate::proxy::servers::Servers;
 use crate::proxy::timers::Timer;
 use std::net::{IpAddr, SocketAddr};
 
 /// A server that has been away for so long may have been replaced by a machine with another address.
 const STAYS_AWAY_MS: u64 = 1000;
 
-impl<N: Net> Proxy<N> {
+impl<N: Net> Servers<N> {
     /// Wants the name of a server that is away to be looked up, if it was given by one and stays away.
-    pub(in crate::proxy) fn want_name(&mut self, index: usize, since_ms: u64) {
-        let name = &self.farm.servers[index].name;
-        let is_due = name.address == Address::Unresolved || since_ms + STAYS_AWAY_MS <= self.now_ms;
-        if is_due && name.is_by_name() && !self.wanted_names.contains(&name.host) {
-            self.wanted_names.push(name.host.clone());
+    pub fn want_name(&mut self, index: usize, since_ms: u64) {
+        let name = &self.fleet.servers[index].name;
+        let is_due = name.address == Address::Unresolved || since_ms + STAYS_AWAY_MS <= self.cx.now_ms;
+        if is_due && name.is_by_name() && !self.fleet.wanted_names.contains(&name.host) {
+            self.fleet.wanted_names.push(name.host.clone());
         }
     }
 
-    /// The host names that are to be looked up, each answer to be given to [`Proxy::name_found`]; empty afterwards.
+    /// The host names that are to be looked up, each answer to be given to [`Servers::name_found`]; empty afterwards.
     #[must_use]
     pub fn take_wanted_names(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.wanted_names)
+        std::mem::take(&mut self.fleet.wanted_names)
     }
 
     /// A host has these addresses. A server that is up keeps the one it is reached at; so does one whose name still has it.
     pub fn name_found(&mut self, host: &str, found: &[IpAddr]) {
-        for index in 0..self.farm.servers.len() {
-            let server = &self.farm.servers[index];
+        for index in 0..self.fleet.servers.len() {
+            let server = &self.fleet.servers[index];
             let name = &server.name;
             // One that has answered a probe is there.
             let is_away = match server.health {
@@ -50,13 +50,13 @@ impl<N: Net> Proxy<N> {
     /// A server that is away is to be looked for at another address from now on.
     fn server_moves(&mut self, index: usize, address: SocketAddr) {
         let to = Address::Tcp(address);
-        if let Some(other) = self.farm.servers.iter().position(|other| other.name.address == to) {
+        if let Some(other) = self.fleet.servers.iter().position(|other| other.name.address == to) {
             // Two servers in one place would each run what one of them is to run once.
-            let already_told = self.farm.servers[index].is_elsewhere;
-            self.farm.servers[index].is_elsewhere = true;
+            let already_told = self.fleet.servers[index].is_elsewhere;
+            self.fleet.servers[index].is_elsewhere = true;
             if !already_told {
-                let (name, other) = (&self.farm.servers[index].name, &self.farm.servers[other].name);
-                self.log.say(
+                let (name, other) = (&self.fleet.servers[index].name, &self.fleet.servers[other].name);
+                self.cx.log.say(
                     Level::Error,
                     format_args!("server {name} is not used: its host name leads to {address}, where {other} is"),
                 );
@@ -69,14 +69,14 @@ impl<N: Net> Proxy<N> {
             self.give_up_quarantine(index);
             self.upstream.note_may_still_run(index);
         }
-        let server = &mut self.farm.servers[index];
+        let server = &mut self.fleet.servers[index];
         let name = &server.name;
         match name.address {
-            Address::Tcp(before) => self.log.say(
+            Address::Tcp(before) => self.cx.log.say(
                 Level::Notice,
                 format_args!("server {name} is looked for at {address} now, no longer at {before}"),
             ),
-            _ => self.log.say(
+            _ => self.cx.log.say(
                 Level::Notice,
                 format_args!("server {name} has been found: it is looked for at {address}"),
             ),
@@ -87,8 +87,8 @@ impl<N: Net> Proxy<N> {
             probe_at_ms, pause_ms, ..
         } = &mut server.health
         {
-            (*probe_at_ms, *pause_ms) = (self.now_ms, PROBE_PAUSE_MIN_MS);
-            self.timers.set(Timer::Probe, self.now_ms);
+            (*probe_at_ms, *pause_ms) = (self.cx.now_ms, PROBE_PAUSE_MIN_MS);
+            self.cx.timers.set(Timer::Probe, self.cx.now_ms);
         }
     }
 }

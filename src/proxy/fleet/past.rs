@@ -17,49 +17,25 @@
 //! and goes on with its old uptime. An item that is moved in memory, or to a disk, is counted once more, so that this alone tells
 //! nothing; but more items than there were commands that can have stored one are of another life (R26).
 
-use crate::proxy::Proxy;
 use crate::proxy::fleet::ledger::{Event, Lacking};
 use crate::proxy::net::{Level, Net};
+use crate::proxy::servers::Servers;
 
-/// What a server has said of its items.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Holdings {
-    /// `curr_items`.
-    pub items: u64,
-    /// `total_items`.
-    pub stored: u64,
-    /// Commands that may have stored one each; those that missed count too, because meta and binary ones may store then.
-    pub commands: u64,
-}
-
-impl Holdings {
-    /// Whether items are there that no command of this life has stored. After `stats reset` nobody can tell.
-    fn has_restored(&self) -> bool {
-        self.stored >= self.items && self.items > self.commands
-    }
-
-    /// Whether servers that held so many items may have had a copy of all that this one has. Half is enough: items that have
-    /// expired are counted until they are asked for.
-    fn may_all_be_on(&self, others: u64) -> bool {
-        others.saturating_mul(2) >= self.items
-    }
-}
-
-impl<N: Net> Proxy<N> {
+impl<N: Net> Servers<N> {
     /// This magent has seen all servers that are there: notes which, and what they hold.
-    pub(in crate::proxy) fn note_who_is_there(&mut self) {
-        for index in 0..self.farm.servers.len() {
-            let is_there = self.farm.is_up(index) && self.farm.is_confirmed(index);
-            let server = &mut self.farm.servers[index];
+    pub fn note_who_is_there(&mut self) {
+        for index in 0..self.fleet.servers.len() {
+            let is_there = self.fleet.is_up(index) && self.fleet.is_confirmed(index);
+            let server = &mut self.fleet.servers[index];
             server.items_at_start = is_there.then_some(server.holdings.items);
         }
     }
 
     /// A server is seen for the first time that was away when this magent started. If it may have missed what its partners
     /// were told it is to be flushed. Returns whether it may.
-    pub(in crate::proxy) fn suspect_who_was_away(&mut self, index: usize) -> bool {
-        let partners = self.farm.partners(index);
-        let servers = &self.farm.servers;
+    pub fn suspect_who_was_away(&mut self, index: usize) -> bool {
+        let partners = self.fleet.partners(index);
+        let servers = &self.fleet.servers;
         let witnesses = || {
             partners
                 .iter()
@@ -67,22 +43,24 @@ impl<N: Net> Proxy<N> {
         };
         let held = witnesses().filter_map(|&partner| servers[partner].items_at_start).sum();
         let server = &servers[index];
-        let is_older = server.born_ms.is_some_and(|born_ms| born_ms < self.started_ms as i64);
+        let is_older = server
+            .born_ms
+            .is_some_and(|born_ms| born_ms < self.cx.started_ms as i64);
         let suspect = is_older && server.holdings.items > 0 && held > 0 && server.holdings.may_all_be_on(held);
         if !suspect {
             return false;
         }
         let name = &server.name;
-        self.log.say(
+        self.cx.log.say(
             Level::Warning,
             format_args!("server {name} was away when magent started, and may hold what is old"),
         );
         let witnesses: Vec<usize> = witnesses().copied().collect();
-        if witnesses.iter().any(|&partner| self.farm.is_up(partner)) {
-            self.farm.ledger.record(Event::FlushMissed(index));
+        if witnesses.iter().any(|&partner| self.fleet.is_up(partner)) {
+            self.fleet.ledger.record(Event::FlushMissed(index));
         } else {
             for from in witnesses {
-                self.farm.ledger.record(Event::Lacks {
+                self.fleet.ledger.record(Event::Lacks {
                     server: index,
                     from,
                     what: Lacking::Suspect,
@@ -94,59 +72,26 @@ impl<N: Net> Proxy<N> {
 
     /// Whether one of two servers, both seen for the first time, took items back and the other did not. If so it is made
     /// like that.
-    pub(in crate::proxy) fn suspect_who_was_restored(&mut self, one: usize, other: usize) -> bool {
-        let [first, second] = [one, other].map(|index| self.farm.servers[index].holdings);
+    pub fn suspect_who_was_restored(&mut self, one: usize, other: usize) -> bool {
+        let [first, second] = [one, other].map(|index| self.fleet.servers[index].holdings);
         let (restored, partner) = match (first.has_restored(), second.has_restored()) {
             (true, false) if first.may_all_be_on(second.items) => (one, other),
             (false, true) if second.may_all_be_on(first.items) => (other, one),
             _ => return false,
         };
-        self.farm.ledger.record(Event::Lacks {
+        self.fleet.ledger.record(Event::Lacks {
             server: restored,
             from: partner,
             what: Lacking::Suspect,
         });
         self.settle_later(restored);
-        let (name, partner) = (&self.farm.servers[restored].name, &self.farm.servers[partner].name);
-        self.log.say(
+        let (name, partner) = (&self.fleet.servers[restored].name, &self.fleet.servers[partner].name);
+        self.cx.log.say(
             Level::Notice,
             format_args!(
                 "server {name} has items from before it was restarted; they are made what they are on {partner}"
             ),
         );
         true
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn items_that_no_command_stored_were_taken_back() {
-        let holdings = |items, stored, commands| Holdings {
-            items,
-            stored,
-            commands,
-        };
-        assert!(holdings(3, 3, 0).has_restored());
-        assert!(holdings(4, 7, 3).has_restored());
-        assert!(!holdings(3, 3, 3).has_restored());
-        assert!(
-            !holdings(3, 9, 3).has_restored(),
-            "items are counted again when they are moved"
-        );
-        assert!(!holdings(0, 3, 0).has_restored(), "nothing is left of them");
-        assert!(!holdings(3, 0, 0).has_restored(), "after stats reset nobody can tell");
-    }
-
-    #[test]
-    fn a_server_that_has_more_than_its_partners_ever_had_is_not_suspect() {
-        let holdings = Holdings {
-            items: 100,
-            ..Holdings::default()
-        };
-        assert!(holdings.may_all_be_on(100) && holdings.may_all_be_on(50));
-        assert!(!holdings.may_all_be_on(49) && !holdings.may_all_be_on(0));
     }
 }

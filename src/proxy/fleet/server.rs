@@ -13,8 +13,9 @@
 //!
 //! What is believed of it and of its keys, and so whether clients' requests may be sent to it, the ledger says.
 
-use crate::proxy::fleet::life::{Acquaintance, Introduction, Life, Version};
-use crate::proxy::fleet::past::Holdings;
+use crate::proxy::fleet::holdings::Holdings;
+use crate::proxy::fleet::introduction::{Acquaintance, Introduction, Life};
+use crate::proxy::fleet::version::Version;
 use crate::proxy::settings::ServerName;
 
 /// The first pause between a server going down and the probe that looks for it.

@@ -4,6 +4,8 @@
 //! partner. A cas whose tag is not that of the server that decides about it is sent on with a unique that no item has:
 //! the server says EXISTS, or NOT_FOUND where there is no item, in its own manner.
 
+use crate::proxy::fleet::introduction::Life;
+use crate::proxy::settings::ServerName;
 use std::collections::VecDeque;
 
 /// The bits that are the server's own: at 100,000 writes a second they last for five years.
@@ -31,6 +33,16 @@ impl Tags {
         }
         self.0.push_back(tag);
         tag
+    }
+}
+
+impl Tags {
+    /// A tag for a life of a server: the same wherever it is asked for, and none of those `remembered` that were given last.
+    pub fn give(&mut self, name: &ServerName, life: Life, remembered: usize) -> u32 {
+        self.add(
+            &format!("{:?} {} {}", name.address, life.pid, life.started_s),
+            remembered,
+        )
     }
 }
 

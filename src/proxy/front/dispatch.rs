@@ -6,13 +6,16 @@ use crate::protocol::reply::{Reply, Status};
 use crate::protocol::request::{Kept, Request};
 use crate::protocol::text::parse::parse;
 use crate::protocol::text::refusal::{self, After, Refusal};
-use crate::protocol::text::reply::line;
 use crate::protocol::verb::Verb;
-use crate::proxy::Proxy;
-use crate::proxy::fleet::life::Version;
+use crate::proxy::context::Context;
+use crate::proxy::fleet::version::Version;
+use crate::proxy::front::Front;
 use crate::proxy::front::client::{Input, Stage};
-use crate::proxy::front::transaction::END;
+use crate::proxy::front::replies::Weight;
 use crate::proxy::net::{Level, Net};
+use crate::proxy::replicate::Replicate;
+use crate::proxy::replicate::transaction::{Allowance, END};
+use crate::proxy::servers::Servers;
 use crate::proxy::upstream::message::Message;
 
 /// The end of a list of commands.
@@ -33,85 +36,143 @@ pub enum Step {
 /// Bytes of a request that the log shows: the longest key, and numbers.
 const SHOWN_BYTES_MAX: usize = 300;
 
-impl<N: Net> Proxy<N> {
+impl<N: Net> Front<N> {
     /// Begins the request at the front of `bytes`. Where its data block is not all there, or refused, the client's
     /// input is set to take the rest.
-    pub(in crate::proxy) fn begin_request(&mut self, client: usize, bytes: &[u8]) -> Step {
-        let Some((line_len, parsed)) = parse(self.dialect, bytes) else {
+    pub fn begin_request(
+        &mut self,
+        replicate: &mut Replicate,
+        servers: &mut Servers<N>,
+        client: usize,
+        bytes: &[u8],
+    ) -> Step {
+        let Some((line_len, parsed)) = parse(servers.fleet.dialect(), bytes) else {
             return Step::Unfinished;
         };
         let mut request = match parsed {
             Ok(request) => request,
             Err(refusal) => {
-                self.tell_of_request(client, &bytes[..line_len]);
-                return self.refuse(client, &refusal, line_len, &bytes[line_len..]);
+                tell_of_request(&mut servers.cx, client, &bytes[..line_len]);
+                return self.refuse(&mut servers.cx, replicate, client, &refusal, bytes.split_at(line_len));
             }
         };
-        if !self.settings.verbatim {
+        if !servers.cx.settings.verbatim {
             request.verbatim = None;
         }
-        let overtakes = self.clients[client].pace.keys_in_flight > 0 && self.would_overtake_read(client, &request);
+        let may_overtake = self.clients[client].pace.keys_in_flight > 0;
+        let overtakes = may_overtake && replicate.would_overtake_read(servers, client, &request);
         // These concern all that was asked before.
         let concerns_all = matches!(request.verb, Verb::FlushAll | Verb::Stats);
         if overtakes || concerns_all && !self.clients[client].queue.is_empty() {
             return self.raise_barrier(client);
         }
-        self.tell_of_request(client, &bytes[..line_len]);
+        tell_of_request(&mut servers.cx, client, &bytes[..line_len]);
         if request.verb.is_storage() {
-            return Step::Used(line_len + self.begin_storage(client, request, &bytes[line_len..]));
+            return Step::Used(line_len + self.begin_storage(replicate, servers, client, request, &bytes[line_len..]));
         }
         match request.verb {
             Verb::Quit => return Step::Leave,
             Verb::Stats => {
-                self.begin_stats(client, &request);
+                self.begin_stats(replicate, servers, client, &request);
                 return Step::UsedTurn(line_len);
             }
             Verb::Verbosity => {
                 // A client may not have the keys of others written down.
-                self.log.set_verbosity(request.number.min(1) as u32);
-                self.answer_at_once(client, request.noreply, &Reply::plain(Status::Ok));
+                servers.cx.log.set_verbosity(request.number.min(1) as u32);
+                let ok = Reply::plain(Status::Ok);
+                self.answer_at_once(&mut servers.cx, replicate, client, request.noreply, &ok);
             }
             Verb::ListKeys | Verb::ListAsCommands => {
-                self.answer_at_once(client, false, self.list_end(request.verb));
+                let end = list_end(servers, request.verb);
+                self.answer_at_once(&mut servers.cx, replicate, client, false, end);
             }
             Verb::FlushAll | Verb::Version | Verb::CacheMemlimit => {
-                let id = self.open(client, request.noreply, line_len);
-                if request.verb == Verb::FlushAll {
-                    self.clients[client].stage = Stage::Barrier;
-                }
-                self.start_broadcast(id, &request);
+                self.begin_broadcast(replicate, servers, client, line_len, &request);
             }
-            _ => {
-                let owner = &self.clients[client];
-                let keys = request.key_count.min(owner.pace.portion_keys(&self.settings.limits));
-                let foreseen = owner.pace.foreseen_bytes(keys);
-                let id = self.open(client, request.noreply, line_len + foreseen);
-                self.transactions[id].keys = keys;
-                self.clients[client].pace.keys_in_flight += keys;
-                self.begin_transaction(id, Message::from(&request));
-            }
+            _ => self.begin_keyed(replicate, servers, client, line_len, &request),
         }
         Step::Used(line_len)
     }
 
-    /// Tells the log of a line that is answered or begun now, whatever is in it.
-    fn tell_of_request(&mut self, client: usize, line: &[u8]) {
-        if self.log.shows(Level::Debug) {
-            let line = line.trim_ascii_end();
-            let shown = line[..line.len().min(SHOWN_BYTES_MAX)].escape_ascii();
-            self.log
-                .say(Level::Debug, format_args!("client {client}: asks {shown}"));
+    /// Begins what all servers are asked.
+    fn begin_broadcast(
+        &mut self,
+        replicate: &mut Replicate,
+        servers: &mut Servers<N>,
+        client: usize,
+        line_len: usize,
+        request: &Request<'_>,
+    ) {
+        let weight = Weight {
+            noreply: request.noreply,
+            cost: line_len,
+            keys: 0,
+        };
+        let id = self.open(&servers.cx, replicate, client, weight, Allowance::default());
+        if request.verb == Verb::FlushAll {
+            self.clients[client].stage = Stage::Barrier;
+        }
+        replicate.start_broadcast(servers, id, request);
+    }
+
+    /// Begins a request with keys and without a data block.
+    fn begin_keyed(
+        &mut self,
+        replicate: &mut Replicate,
+        servers: &mut Servers<N>,
+        client: usize,
+        line_len: usize,
+        request: &Request<'_>,
+    ) {
+        let (mut allowance, mut foreseen, mut keys) = (Allowance::default(), 0, 0);
+        if request.key_count > 0 {
+            let owner = &self.clients[client];
+            keys = request
+                .key_count
+                .min(owner.pace.portion_keys(&servers.cx.settings.limits));
+            foreseen = owner.pace.foreseen_bytes(keys);
+            let (wanted, is_front) = (request.key_count, owner.queue.is_empty());
+            allowance = self.allowance(&servers.cx, client, wanted, is_front);
+        }
+        let weight = Weight {
+            noreply: request.noreply,
+            cost: line_len + foreseen,
+            keys,
+        };
+        let id = self.open(&servers.cx, replicate, client, weight, allowance);
+        self.begin(replicate, servers, client, id, Message::from(request));
+    }
+
+    /// Hands a request on. What its client asks next has to wait where this does.
+    fn begin(
+        &mut self,
+        replicate: &mut Replicate,
+        servers: &mut Servers<N>,
+        client: usize,
+        id: usize,
+        message: Message<'_>,
+    ) {
+        replicate.begin_transaction(servers, id, message);
+        if replicate.is_waiting(id) {
+            self.raise_barrier(client);
         }
     }
 
-    /// Answers a line that is no request, and sees to it that no value behind it is taken for commands.
-    fn refuse(&mut self, client: usize, refusal: &Refusal, line_len: usize, behind: &[u8]) -> Step {
-        self.answer_at_once(client, refusal.noreply, refusal.reply);
+    /// Answers a line that is no request, and sees to it that no value `behind` it is taken for commands.
+    fn refuse(
+        &mut self,
+        cx: &mut Context<N>,
+        replicate: &mut Replicate,
+        client: usize,
+        refusal: &Refusal,
+        (line, behind): (&[u8], &[u8]),
+    ) -> Step {
+        self.answer_at_once(cx, replicate, client, refusal.noreply, refusal.reply);
         match refusal.after {
-            After::NextLine => Step::Used(line_len),
-            After::Swallow(len) => Step::Used(line_len + self.swallow(client, len, behind)),
+            After::NextLine => Step::Used(line.len()),
+            After::Swallow(len) => Step::Used(line.len() + self.swallow(client, len, behind)),
             After::Close => {
-                self.log.say(
+                cx.log.say(
                     Level::Info,
                     format_args!("client {client}: a refused line may have a value behind it, connection closed"),
                 );
@@ -131,7 +192,7 @@ impl<N: Net> Proxy<N> {
     }
 
     /// Lets a request wait until all that the client asked before it is answered; its line is read again then.
-    pub(in crate::proxy) fn raise_barrier(&mut self, client: usize) -> Step {
+    pub fn raise_barrier(&mut self, client: usize) -> Step {
         let client = &mut self.clients[client];
         if client.stage == Stage::Open {
             client.stage = Stage::Barrier;
@@ -139,19 +200,33 @@ impl<N: Net> Proxy<N> {
         Step::Unfinished
     }
 
+    /// The same for what the client of a request that has to wait asks behind it.
+    pub fn bar_what_follows(&mut self, id: usize) {
+        if let Some(client) = self.pending[id].client {
+            self.raise_barrier(client);
+        }
+    }
+
     /// Begins a storage command if its data block is all there, else arranges for the rest of the block to be gathered
     /// or, if the item is too large, to be thrown away. Returns how many bytes of `block` are done with.
-    fn begin_storage<'a>(&mut self, client: usize, mut request: Request<'a>, block: &'a [u8]) -> usize {
+    fn begin_storage<'a>(
+        &mut self,
+        replicate: &mut Replicate,
+        servers: &mut Servers<N>,
+        client: usize,
+        mut request: Request<'a>,
+        block: &'a [u8],
+    ) -> usize {
         let block_len = request.value_len + LINE_END.len();
-        if request.value_len > self.settings.item_bytes_max {
-            self.statistics.store_too_large += 1;
-            self.refuse_large(client, &request);
+        if request.value_len > servers.cx.settings.item_bytes_max {
+            servers.cx.statistics.store_too_large += 1;
+            self.refuse_large(replicate, servers, client, &request);
             return self.swallow(client, block_len, block);
         }
         let Some((value, end)) = block.get(..block_len).map(|data| data.split_at(request.value_len)) else {
             let head = request.head();
             let head_len: usize = head.iter().map(|part| part.len()).sum();
-            let mut gather = self.pool.gather(head_len + block_len);
+            let mut gather = servers.cx.pool.gather(head_len + block_len);
             head.iter().for_each(|part| gather.extend(part));
             gather.extend(block);
             self.clients[client].input = Input::Value {
@@ -162,65 +237,88 @@ impl<N: Net> Proxy<N> {
             return block.len();
         };
         request.value = value;
-        self.begin_item(client, Message::from(&request), end);
+        self.begin_item(replicate, servers, client, Message::from(&request), end);
         block_len
     }
 
     /// Begins a storage command that was gathered whole.
-    pub(in crate::proxy) fn begin_gathered(&mut self, client: usize, item: &Slice, kept: &Kept) {
+    pub fn begin_gathered(
+        &mut self,
+        replicate: &mut Replicate,
+        servers: &mut Servers<N>,
+        client: usize,
+        item: &Slice,
+        kept: &Kept,
+    ) {
         let bytes = item.bytes();
         let request = kept.request(bytes);
         let end = &bytes[bytes.len() - LINE_END.len()..];
-        self.begin_item(client, Message::in_piece(&request, item), end);
+        self.begin_item(replicate, servers, client, Message::in_piece(&request, item), end);
     }
 
     /// Begins a storage command whose value, with the `end` behind it, has come.
-    fn begin_item(&mut self, client: usize, message: Message<'_>, end: &[u8]) {
+    fn begin_item(
+        &mut self,
+        replicate: &mut Replicate,
+        servers: &mut Servers<N>,
+        client: usize,
+        message: Message<'_>,
+        end: &[u8],
+    ) {
         let request = message.request;
         if end != LINE_END {
-            self.statistics.count_write(request.verb);
-            return self.answer_at_once(client, request.noreply, refusal::BAD_CHUNK);
+            servers.cx.statistics.count_write(request.verb);
+            let bad = refusal::BAD_CHUNK;
+            return self.answer_at_once(&mut servers.cx, replicate, client, request.noreply, bad);
         }
-        let cost = request.value_len + LINE_END.len() + request.key.len();
-        let id = self.open(client, request.noreply, cost);
-        self.begin_transaction(id, message);
+        let weight = Weight {
+            noreply: request.noreply,
+            cost: request.value_len + LINE_END.len() + request.key.len(),
+            keys: 0,
+        };
+        let id = self.open(&servers.cx, replicate, client, weight, Allowance::default());
+        self.begin(replicate, servers, client, id, message);
     }
 
     /// Too large an item. As in memcached, a set takes away what was there before, so that nobody reads it as new.
-    fn refuse_large(&mut self, client: usize, request: &Request<'_>) {
+    fn refuse_large(
+        &mut self,
+        replicate: &mut Replicate,
+        servers: &mut Servers<N>,
+        client: usize,
+        request: &Request<'_>,
+    ) {
         if request.verb != Verb::Set {
-            return self.answer_at_once(client, request.noreply, refusal::TOO_LARGE);
+            let too_large = refusal::TOO_LARGE;
+            return self.answer_at_once(&mut servers.cx, replicate, client, request.noreply, too_large);
         }
-        let id = self.open(client, request.noreply, request.key.len());
-        self.start_removal(id, request.key, refusal::TOO_LARGE);
-    }
-
-    /// The end of a list of keys that has none: magent lists nobody's keys, and a tool that asks waits for an end.
-    fn list_end(&self, verb: Verb) -> &'static Reply {
-        let mut servers = self.farm.servers.iter();
-        match verb {
-            Verb::ListAsCommands if !servers.all(|server| server.is_since(Version::HAS_MGDUMP)) => refusal::ERROR,
-            Verb::ListAsCommands => MISS,
-            _ => END,
-        }
-    }
-
-    /// Answers a request that needs no server, in its turn.
-    pub(in crate::proxy) fn answer_at_once(&mut self, client: usize, noreply: bool, reply: &Reply) {
-        if !noreply {
-            self.answer_written_at_once(client, &line(reply));
+        let weight = Weight {
+            noreply: request.noreply,
+            cost: request.key.len(),
+            keys: 0,
+        };
+        let id = self.open(&servers.cx, replicate, client, weight, Allowance::default());
+        replicate.start_removal(servers, id, request.key, refusal::TOO_LARGE);
+        if replicate.is_waiting(id) {
+            self.raise_barrier(client);
         }
     }
+}
 
-    /// The same where the reply has been written before.
-    pub(in crate::proxy) fn answer_written_at_once(&mut self, client: usize, reply: &[u8]) {
-        let owner = &mut self.clients[client];
-        if owner.queue.is_empty() {
-            owner.output.push(&self.pool, reply);
-            self.output_grew(client);
-        } else {
-            let id = self.open(client, false, reply.len());
-            self.answer_written(id, reply);
-        }
+/// Tells the log of a line that is answered or begun now, whatever is in it.
+fn tell_of_request<N: Net>(cx: &mut Context<N>, client: usize, line: &[u8]) {
+    if cx.log.shows(Level::Debug) {
+        let line = line.trim_ascii_end();
+        let shown = line[..line.len().min(SHOWN_BYTES_MAX)].escape_ascii();
+        cx.log.say(Level::Debug, format_args!("client {client}: asks {shown}"));
+    }
+}
+
+/// The end of a list of keys that has none: magent lists nobody's keys, and a tool that asks waits for an end.
+fn list_end<N: Net>(servers: &Servers<N>, verb: Verb) -> &'static Reply {
+    match verb {
+        Verb::ListAsCommands if !servers.fleet.are_since(Version::HAS_MGDUMP) => refusal::ERROR,
+        Verb::ListAsCommands => MISS,
+        _ => END,
     }
 }

@@ -1,6 +1,6 @@
 //! What clients may hold in memory together.
 //!
-//! The more is held the less a client may have more of ([`Proxy::client_share`]): it is not read from, and servers are not
+//! The more is held the less a client may have more of ([`client_share`]): it is not read from, and servers are not
 //! asked for it, until it has less. So a server that hangs, or clients that do not take their replies, bring memory near
 //! `--max-memory` and no further. A request that has been read is never put off where its client has nothing else in flight.
 //!
@@ -8,12 +8,13 @@
 //! wait for ever: above the limit the clients that hold the most of that are closed. To find these nobody walks through all
 //! clients: whoever comes to hold much is put on a list.
 
-use crate::proxy::Proxy;
+use crate::proxy::context::Context;
+use crate::proxy::front::Front;
 use crate::proxy::net::{Level, Net};
+use crate::proxy::replicate::Replicate;
 use crate::proxy::timers::Timer;
 use crate::proxy::upstream::link::Outgoing;
 use crate::words::Size;
-use std::collections::VecDeque;
 
 /// A client may have one part in so many of what is left.
 const SHARE_OF_FREE: usize = 4;
@@ -22,49 +23,33 @@ const IN_VAIN_PAUSE_MS: u64 = 10;
 /// Unless one part in so many of `--max-memory` has come since.
 const PARTS_MORE: usize = 8;
 
-/// Where memory is short.
-#[derive(Default)]
-pub struct Tight {
-    /// Clients that hold much, or have held much.
-    heavy: Vec<usize>,
-    /// Clients that are read when there is memory again. Some may be gone.
-    squeezed: VecDeque<usize>,
-    look_again_ms: u64,
-    /// Unless so much is held by then.
-    look_again_bytes: usize,
-    /// Since when there has been none left.
-    short_since_ms: Option<u64>,
-    /// When the next client may be read from in spite of that.
-    beyond_at_ms: u64,
+/// Bytes that may be held for one client: requests in flight, and replies that have come or are foreseen.
+pub fn client_share<N: Net>(cx: &Context<N>) -> usize {
+    let free = cx.settings.memory_bytes_max.saturating_sub(cx.pool.in_use());
+    let limits = &cx.settings.limits;
+    let share = (free / SHARE_OF_FREE).max(limits.client_bytes_min);
+    share.min(limits.client_bytes)
 }
 
-impl<N: Net> Proxy<N> {
-    /// Bytes that may be held for one client: requests in flight, and replies that have come or are foreseen.
-    pub(in crate::proxy) fn client_share(&self) -> usize {
-        let free = self.settings.memory_bytes_max.saturating_sub(self.pool.in_use());
-        let limits = &self.settings.limits;
-        let share = (free / SHARE_OF_FREE).max(limits.client_bytes_min);
-        share.min(limits.client_bytes)
-    }
-
+impl<N: Net> Front<N> {
     /// Notes a client that has come to hold much.
-    pub(in crate::proxy) fn note_weight(&mut self, index: usize) {
+    pub fn note_weight(&mut self, cx: &Context<N>, index: usize) {
         let client = &mut self.clients[index];
-        if !client.is_heavy && client.footprint() >= self.settings.limits.light_bytes {
+        if !client.is_heavy && client.footprint() >= cx.settings.limits.light_bytes {
             client.is_heavy = true;
             self.tight.heavy.push(index);
         }
     }
 
     /// The same where nothing will be written to it, which is when it is noted otherwise: its socket is full.
-    pub(in crate::proxy) fn note_weight_if_blocked(&mut self, index: usize) {
+    pub fn note_weight_if_blocked(&mut self, cx: &Context<N>, index: usize) {
         if self.clients[index].outgoing == Outgoing::Blocked {
-            self.note_weight(index);
+            self.note_weight(cx, index);
         }
     }
 
     /// Lets a client wait until there is memory again.
-    pub(in crate::proxy) fn squeeze(&mut self, index: usize) {
+    pub fn squeeze(&mut self, index: usize) {
         let client = &mut self.clients[index];
         if !client.is_squeezed {
             client.is_squeezed = true;
@@ -73,20 +58,20 @@ impl<N: Net> Proxy<N> {
     }
 
     /// Whether there is memory again for clients that wait for it.
-    pub(in crate::proxy) fn may_relax(&self) -> bool {
-        !self.tight.squeezed.is_empty() && self.pool.in_use() < self.settings.memory_bytes_max
+    pub fn may_relax(&self, cx: &Context<N>) -> bool {
+        !self.tight.squeezed.is_empty() && cx.pool.in_use() < cx.settings.memory_bytes_max
     }
 
     /// After a batch: makes room where too much is held, and goes on with some of those that waited for room.
-    pub(in crate::proxy) fn keep_within_memory(&mut self) {
-        let in_use = self.pool.in_use();
-        let in_vain = self.now_ms < self.tight.look_again_ms && in_use < self.tight.look_again_bytes;
-        if in_use > self.settings.memory_bytes_max && !in_vain {
-            self.shed();
+    pub fn keep_within_memory(&mut self, cx: &mut Context<N>, replicate: &mut Replicate) {
+        let in_use = cx.pool.in_use();
+        let in_vain = cx.now_ms < self.tight.look_again_ms && in_use < self.tight.look_again_bytes;
+        if in_use > cx.settings.memory_bytes_max && !in_vain {
+            self.shed(cx, replicate);
         }
-        self.let_one_go_beyond();
-        for _ in 0..self.settings.limits.relaxed_in_a_turn {
-            if !self.may_relax() {
+        self.let_one_go_beyond(cx);
+        for _ in 0..cx.settings.limits.relaxed_in_a_turn {
+            if !self.may_relax(cx) {
                 return;
             }
             let Some(index) = self.tight.squeezed.pop_front() else {
@@ -102,21 +87,21 @@ impl<N: Net> Proxy<N> {
     /// Reads from one of the clients that wait for memory in spite of the limit, if there has been none for longer than servers
     /// may take: then it is these clients that have it, and some of them may never send the rest, or be gone. What they come to
     /// hold by that is still shed.
-    fn let_one_go_beyond(&mut self) {
-        if self.pool.in_use() < self.settings.memory_bytes_max {
+    fn let_one_go_beyond(&mut self, cx: &mut Context<N>) {
+        if cx.pool.in_use() < cx.settings.memory_bytes_max {
             self.tight.short_since_ms = None;
             return;
         }
-        let since_ms = *self.tight.short_since_ms.get_or_insert(self.now_ms);
+        let since_ms = *self.tight.short_since_ms.get_or_insert(cx.now_ms);
         if self.tight.squeezed.is_empty() {
             return;
         }
-        let due_ms = (since_ms + self.settings.timeout_ms).max(self.tight.beyond_at_ms);
-        if self.now_ms < due_ms {
-            return self.timers.set(Timer::Memory, due_ms);
+        let due_ms = (since_ms + cx.settings.timeout_ms).max(self.tight.beyond_at_ms);
+        if cx.now_ms < due_ms {
+            return cx.timers.set(Timer::Memory, due_ms);
         }
-        self.tight.beyond_at_ms = self.now_ms + IN_VAIN_PAUSE_MS;
-        self.timers.set(Timer::Memory, self.tight.beyond_at_ms);
+        self.tight.beyond_at_ms = cx.now_ms + IN_VAIN_PAUSE_MS;
+        cx.timers.set(Timer::Memory, self.tight.beyond_at_ms);
         while let Some(index) = self.tight.squeezed.pop_front() {
             if let Some(client) = self.clients.get_mut(index).filter(|client| client.is_squeezed) {
                 (client.is_squeezed, client.may_go_beyond) = (false, true);
@@ -127,23 +112,23 @@ impl<N: Net> Proxy<N> {
 
     /// Closes the clients that hold the most until those that hold much hold less than the limit together. What is on its
     /// way to servers does not count: it leaves, or fails over, within the timeout, and closing its clients would not free it.
-    fn shed(&mut self) {
+    fn shed(&mut self, cx: &mut Context<N>, replicate: &mut Replicate) {
         let mut heavy = std::mem::take(&mut self.tight.heavy);
         heavy.retain(|&index| {
             let Some(client) = self.clients.get_mut(index) else {
                 return false;
             };
-            client.is_heavy &= client.footprint() >= self.settings.limits.light_bytes;
+            client.is_heavy &= client.footprint() >= cx.settings.limits.light_bytes;
             client.is_heavy
         });
         // An index may have been given to another client since.
         heavy.sort_unstable_by_key(|&index| (std::cmp::Reverse(self.clients[index].footprint()), index));
         heavy.dedup();
         let held: usize = heavy.iter().map(|&index| self.clients[index].footprint()).sum();
-        let mut excess = held.saturating_sub(self.settings.memory_bytes_max);
+        let mut excess = held.saturating_sub(cx.settings.memory_bytes_max);
         if excess == 0 {
-            self.tight.look_again_ms = self.now_ms + IN_VAIN_PAUSE_MS;
-            self.tight.look_again_bytes = self.pool.in_use() + self.settings.memory_bytes_max / PARTS_MORE;
+            self.tight.look_again_ms = cx.now_ms + IN_VAIN_PAUSE_MS;
+            self.tight.look_again_bytes = cx.pool.in_use() + cx.settings.memory_bytes_max / PARTS_MORE;
         }
         let mut closed = 0;
         for &index in &heavy {
@@ -153,16 +138,16 @@ impl<N: Net> Proxy<N> {
             let held = self.clients[index].footprint();
             excess = excess.saturating_sub(held);
             closed += 1;
-            self.statistics.shed_connections += 1;
-            let from = self.origin(index);
-            self.log.say(
+            cx.statistics.shed_connections += 1;
+            let from = self.origin(cx, index);
+            cx.log.say(
                 Level::Warning,
                 format_args!(
                     "client {index} from {from}: closed, it held {} when --max-memory was reached",
                     Size(held as u64)
                 ),
             );
-            self.close_client(index);
+            self.close_client(cx, replicate, index);
         }
         heavy.drain(..closed);
         self.tight.heavy.append(&mut heavy);

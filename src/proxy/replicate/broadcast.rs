@@ -1,73 +1,59 @@
 //! Commands that all servers get: flush_all, cache_memlimit, and version to find the lowest.
 
-use crate::protocol::reply::Reply;
 use crate::protocol::request::Request;
 use crate::protocol::server::answer::{Response, Status};
 use crate::protocol::verb::Verb;
-use crate::proxy::Proxy;
-use crate::proxy::fleet::server::Health;
-use crate::proxy::front::transaction::{NO_SERVER, Work};
 use crate::proxy::net::Net;
-use crate::proxy::replicate::permit::PastGate;
+use crate::proxy::permit::PastGate;
+use crate::proxy::replicate::Replicate;
+use crate::proxy::replicate::plan::Broadcast;
+use crate::proxy::replicate::transaction::{NO_SERVER, Work};
+use crate::proxy::servers::Servers;
 use crate::proxy::timers::Timer;
 use crate::proxy::upstream::link::Purpose;
 use crate::proxy::upstream::message::Message;
 
-pub struct Broadcast {
-    verb: Verb,
-    /// A flush_all without a delay.
-    flushes_now: bool,
-    /// Until when a flush waits for the end of a server's list, to be sent once more: see `flush`.
-    again_by_ms: Option<u64>,
-    /// The answer so far: the first error, else the lowest version, else OK.
-    best: Option<Reply>,
-    error: bool,
-}
-
-impl Broadcast {
-    /// Whether it is a flush_all without a delay.
-    pub fn flushes_now(&self) -> bool {
-        self.flushes_now
-    }
-}
-
-impl<N: Net> Proxy<N> {
-    pub(in crate::proxy) fn start_broadcast(&mut self, id: usize, request: &Request<'_>) {
+impl Replicate {
+    pub fn start_broadcast<N: Net>(&mut self, servers: &mut Servers<N>, id: usize, request: &Request<'_>) {
         let flushes_now = request.verb == Verb::FlushAll && request.exptime <= 0;
+        let is_repeated = flushes_now && servers.is_listed_in_passing();
+        if is_repeated {
+            self.flushes_to_repeat.push(id);
+        }
         self.transactions[id].work = Work::Broadcast(Broadcast {
             verb: request.verb,
             flushes_now,
-            again_by_ms: match flushes_now {
-                true => self.flush_again_by_ms(id),
-                false => None,
-            },
+            again_by_ms: is_repeated.then(|| servers.cx.now_ms + servers.cx.settings.timeout_ms),
             best: None,
             error: false,
         });
         if request.verb == Verb::FlushAll {
-            self.statistics.cmd_flush += 1;
-            self.flushes += u64::from(flushes_now);
-            self.flushes_under_way += usize::from(flushes_now);
-            let delay_s = self.seconds_until(request.exptime);
-            self.note_flush(delay_s);
-        }
-        for server in 0..self.farm.servers.len() {
-            if self.farm.servers[server].health == Health::Retired {
-                continue;
+            servers.cx.statistics.cmd_flush += 1;
+            if flushes_now {
+                servers.fleet.flush_begins();
             }
-            if self.farm.is_up(server) {
-                let own = request.expiring(self.exptime_on(server, request.exptime));
+            servers.note_flush(request.exptime);
+        }
+        for server in servers.fleet.in_use() {
+            if servers.fleet.is_up(server) {
+                let own = request.expiring(servers.fleet.exptime_on(server, request.exptime));
                 let (purpose, message) = (Purpose::Broadcast(server), Message::from(&own));
-                self.change(&PastGate::AllKeys, server, purpose, id, message);
+                self.change(servers, &PastGate::AllKeys, (server, purpose), id, message);
             } else if request.verb == Verb::FlushAll {
-                self.flush_missed(server);
+                servers.flush_missed(server);
             }
         }
-        self.broadcast_step(id);
+        self.broadcast_step(servers, id);
     }
 
     /// A server answered, or did not.
-    pub(in crate::proxy) fn broadcast_answer(&mut self, id: usize, server: usize, answer: Option<&Response<'_>>) {
+    pub fn broadcast_answer<N: Net>(
+        &mut self,
+        servers: &mut Servers<N>,
+        id: usize,
+        server: usize,
+        answer: Option<&Response<'_>>,
+    ) {
         let Work::Broadcast(broadcast) = &mut self.transactions[id].work else {
             unreachable!("a broadcast's leg belongs to a broadcast");
         };
@@ -84,37 +70,49 @@ impl<N: Net> Proxy<N> {
                     broadcast.best = Some(response.reply());
                 }
             }
-            None if broadcast.verb == Verb::FlushAll => self.flush_missed(server),
+            None if broadcast.verb == Verb::FlushAll => servers.flush_missed(server),
             None => {}
         }
-        self.broadcast_step(id);
+        self.broadcast_step(servers, id);
     }
 
-    /// Flushes all servers once more, if that waits for nothing now.
-    pub(in crate::proxy) fn flush_again(&mut self, id: usize) {
-        let listed = self.is_listed_in_passing();
+    /// Flushes all servers once more, where that is to be done and waits for nothing now.
+    pub fn flush_again<N: Net>(&mut self, servers: &mut Servers<N>) {
+        for id in std::mem::take(&mut self.flushes_to_repeat) {
+            self.repeat_flush(servers, id);
+        }
+    }
+
+    fn repeat_flush<N: Net>(&mut self, servers: &mut Servers<N>, id: usize) {
+        let listed = servers.is_listed_in_passing();
         let Work::Broadcast(broadcast) = &mut self.transactions[id].work else {
             return;
         };
         match broadcast.again_by_ms {
-            Some(by_ms) if listed && self.now_ms < by_ms => {
-                self.timers.set(Timer::RepeatFlush, by_ms);
+            Some(by_ms) if listed && servers.cx.now_ms < by_ms => {
+                servers.cx.timers.set(Timer::RepeatFlush, by_ms);
                 self.flushes_to_repeat.push(id);
                 return;
             }
             _ => broadcast.again_by_ms = None,
         }
-        self.flushes += 1;
-        for server in 0..self.farm.servers.len() {
-            if self.farm.is_up(server) {
+        servers.fleet.count_flush();
+        for server in servers.fleet.in_use() {
+            if servers.fleet.is_up(server) {
                 let (purpose, flush) = (Purpose::Broadcast(server), Request::flush());
-                self.change(&PastGate::AllKeys, server, purpose, id, Message::from(&flush));
+                self.change(
+                    servers,
+                    &PastGate::AllKeys,
+                    (server, purpose),
+                    id,
+                    Message::from(&flush),
+                );
             }
         }
-        self.broadcast_step(id);
+        self.broadcast_step(servers, id);
     }
 
-    fn broadcast_step(&mut self, id: usize) {
+    fn broadcast_step<N: Net>(&mut self, servers: &mut Servers<N>, id: usize) {
         let waits =
             matches!(&self.transactions[id].work, Work::Broadcast(broadcast) if broadcast.again_by_ms.is_some());
         if waits || self.transactions[id].legs > 0 {
@@ -122,8 +120,10 @@ impl<N: Net> Proxy<N> {
         }
         let work = std::mem::replace(&mut self.transactions[id].work, Work::Answered);
         if let Work::Broadcast(broadcast) = work {
-            self.flushes_under_way -= usize::from(broadcast.flushes_now);
-            self.answer(id, broadcast.best.as_ref().unwrap_or(NO_SERVER));
+            if broadcast.flushes_now {
+                servers.fleet.flush_ends();
+            }
+            self.answer(servers, id, broadcast.best.as_ref().unwrap_or(NO_SERVER));
         }
     }
 }

@@ -10,61 +10,48 @@
 use crate::protocol::request::{Options, Request};
 use crate::protocol::server::answer::{Response, Status};
 use crate::protocol::verb::Verb;
-use crate::proxy::Proxy;
-use crate::proxy::fleet::farm::Place;
-use crate::proxy::front::transaction::Work;
+use crate::proxy::fleet::place::Place;
 use crate::proxy::net::Net;
+use crate::proxy::replicate::Replicate;
+use crate::proxy::replicate::transaction::Work;
+use crate::proxy::servers::Servers;
 use crate::proxy::upstream::link::{Purpose, Side};
 
-/// The sizes of both copies of a value, as far as they are asked for and known.
-#[derive(Default)]
-pub struct Sizes {
-    pending: u8,
-    first: Option<u64>,
-    second: Option<u64>,
-}
-
-impl Sizes {
-    pub fn are_pending(&self) -> bool {
-        self.pending > 0
-    }
-
-    pub fn differ(&self) -> bool {
-        matches!((self.first, self.second), (Some(first), Some(second)) if first != second)
-    }
-
-    /// Lets the other server decide.
-    pub fn turn(&mut self) {
-        std::mem::swap(&mut self.first, &mut self.second);
-    }
-}
-
-impl<N: Net> Proxy<N> {
+impl Replicate {
     /// Asks both servers for the size of what an append or prepend, on its way to both, leaves.
-    pub(in crate::proxy) fn ask_for_sizes(&mut self, id: usize, verb: Verb, key: &[u8], place: Place) {
+    pub fn ask_for_sizes<N: Net>(&mut self, servers: &mut Servers<N>, id: usize, verb: Verb, key: &[u8], place: Place) {
         let appends = matches!(verb, Verb::Append | Verb::Prepend);
         let Some(second) = place.second.filter(|_| appends) else {
             return;
         };
-        let servers = [(place.first, Side::First), (second, Side::Second)];
-        let answers = |&(server, _): &(usize, Side)| self.farm.is_up(server) && self.farm.servers[server].has_meta;
-        if !servers.iter().all(answers) {
+        let both = [(place.first, Side::First), (second, Side::Second)];
+        let fleet = &servers.fleet;
+        if !both
+            .iter()
+            .all(|&(server, _)| fleet.is_up(server) && fleet.has_meta(server))
+        {
             return;
         }
         if let Work::Write(write) = &mut self.transactions[id].work {
             write.sizes.pending = 2;
         }
-        for (server, side) in servers {
+        for (server, side) in both {
             let size = Options {
                 size: true,
                 ..Options::default()
             };
-            self.ask(server, Purpose::Size(side), id, Request::look(key, size));
+            self.ask(servers, (server, Purpose::Size(side)), id, Request::look(key, size));
         }
     }
 
     /// A server has told a size, or nothing (`None`: it was cut off).
-    pub(in crate::proxy) fn size_answered(&mut self, id: usize, side: Side, response: Option<&Response<'_>>) {
+    pub fn size_answered<N: Net>(
+        &mut self,
+        servers: &mut Servers<N>,
+        id: usize,
+        side: Side,
+        response: Option<&Response<'_>>,
+    ) {
         let Work::Write(write) = &mut self.transactions[id].work else {
             unreachable!("a size's leg belongs to a write");
         };
@@ -77,6 +64,6 @@ impl<N: Net> Proxy<N> {
             Side::First => write.sizes.first = size,
             Side::Second => write.sizes.second = size,
         }
-        self.write_step(id);
+        self.write_step(servers, id);
     }
 }

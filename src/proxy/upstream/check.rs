@@ -1,9 +1,9 @@
 //! Whether the books of the links agree; see [`Proxy::check`](crate::proxy::Proxy::check).
 
-use crate::proxy::check::{Wrong, equal, holds, is_flushed};
 use crate::proxy::net::Net;
 use crate::proxy::upstream::Upstream;
 use crate::proxy::upstream::link::{Purpose, Use};
+use crate::proxy::wrong::{Wrong, equal, holds, is_flushed};
 use std::collections::BTreeMap;
 
 impl<N: Net> Upstream<N> {

@@ -20,6 +20,8 @@ pub enum Purpose {
     Read(Ask),
     /// The touch that keeps the second copy in step with a gat.
     MirrorTouch,
+    /// The same, which the reply does not wait for.
+    MirrorTouchAlone,
     /// A write that both copies get alike.
     Write(Side),
     /// How large the value is that an append or prepend left.
@@ -51,7 +53,7 @@ impl Purpose {
     /// Whether a server is sent what changes a key on it, or all.
     pub fn changes(self) -> bool {
         match self {
-            Purpose::MirrorTouch | Purpose::Write(_) | Purpose::Conditional(_) => true,
+            Purpose::MirrorTouch | Purpose::MirrorTouchAlone | Purpose::Write(_) | Purpose::Conditional(_) => true,
             Purpose::RepairStore | Purpose::Forget | Purpose::Broadcast(_) => true,
             Purpose::Read(_) | Purpose::Size(_) | Purpose::Survey => false,
             Purpose::RepairFetch | Purpose::RepairCheck | Purpose::Probe | Purpose::GivenUp { .. } => false,
@@ -60,7 +62,8 @@ impl Purpose {
 
     /// Whether a transaction waits for the answer.
     pub fn has_transaction(self) -> bool {
-        !matches!(self, Purpose::Probe | Purpose::Forget | Purpose::GivenUp { .. }) && !self.is_repair()
+        let is_fleets = matches!(self, Purpose::Probe | Purpose::Forget | Purpose::GivenUp { .. });
+        !is_fleets && !self.is_repair() && self != Purpose::MirrorTouchAlone
     }
 
     /// Whether a repair of the copier's waits for the answer.

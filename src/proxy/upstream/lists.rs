@@ -36,6 +36,12 @@ impl<N: Net> Upstream<N> {
         !self.links[index].output.is_empty()
     }
 
+    /// The servers that list their keys on such links.
+    pub fn listed(&self) -> impl Iterator<Item = usize> {
+        let links = self.links.iter().filter(|(_, link)| link.used_for == Use::Lists);
+        links.map(|(_, link)| link.server)
+    }
+
     pub fn close_list(&mut self, net: &mut N, index: usize) {
         let link = self.links.remove(index);
         net.close(link.socket);

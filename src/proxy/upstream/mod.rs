@@ -2,21 +2,21 @@
 //! is found out from what comes back.
 //!
 //! [`Upstream`] owns all of that and knows nothing of the other rooms. It says what happened by what it returns: what came
-//! ([`Said`](answers::Said)), a link that broke ([`Broken`]), and, when it is asked for, an [`Event`]. A leg that was cut off
+//! ([`Said`](answers::Said)), a link that broke ([`Broken`]), and, when it is asked for, a [`Failure`]. A leg that was cut off
 //! is not told of where its link died but waits for the conductor to ask.
 
-pub(in crate::proxy) mod answers;
-pub(in crate::proxy) mod bulk;
+pub mod answers;
+pub mod bulk;
 mod check;
-pub(in crate::proxy) mod exchange;
-pub(in crate::proxy) mod link;
-pub(in crate::proxy) mod lists;
-pub(in crate::proxy) mod message;
-pub(in crate::proxy) mod quarantine;
+pub mod exchange;
+pub mod link;
+pub mod lists;
+pub mod message;
+pub mod quarantine;
+mod turns;
 
 use crate::buffer::Pool;
 use crate::protocol::server::encode::{Words, encode};
-use crate::proxy::event::Event;
 use crate::proxy::net::{Address, Net, Token};
 use crate::words::Reason;
 use bulk::Bulk;
@@ -65,6 +65,14 @@ pub enum Read {
     /// Nothing now.
     Nothing,
     Ended(Broken),
+}
+
+/// What failed, and is told when it is asked for.
+pub enum Failure {
+    /// A link to a server could not be opened.
+    Unreachable(usize, io::Error),
+    /// A leg was cut off: its link to this server died before the answer came.
+    Lost(usize, Leg),
 }
 
 /// Why a link came to its end.
@@ -238,12 +246,12 @@ impl<N: Net> Upstream<N> {
         !self.reading.is_empty() || !self.bulk_done.is_empty()
     }
 
-    /// The next thing that happened: first the servers that could not be reached, then the legs that were cut off.
+    /// The next failure: first the servers that could not be reached, then the legs that were cut off.
     #[must_use]
-    pub fn next_event(&mut self) -> Option<Event> {
+    pub fn next_failure(&mut self) -> Option<Failure> {
         match self.unreachable.pop_front() {
-            Some((server, error)) => Some(Event::Unreachable(server, error)),
-            None => self.lost.pop_front().map(|(server, leg)| Event::Lost(server, leg)),
+            Some((server, error)) => Some(Failure::Unreachable(server, error)),
+            None => self.lost.pop_front().map(|(server, leg)| Failure::Lost(server, leg)),
         }
     }
 

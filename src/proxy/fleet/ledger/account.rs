@@ -1,6 +1,6 @@
 //! What the ledger knows of one server.
 
-use super::event::Number;
+use super::ack::Number;
 use super::lacking::{Doubt, KeySet, Lack, Lacking};
 use super::missed::Missed;
 

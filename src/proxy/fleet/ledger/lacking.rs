@@ -1,6 +1,6 @@
 //! What a server lacks that a partner has: keys, up to a bound, or everything.
 
-use super::missed::KEY_OVERHEAD;
+use super::ack::KEY_OVERHEAD;
 use std::collections::BTreeSet;
 
 /// What a server may lack that one of its partners has.

@@ -3,23 +3,8 @@
 //! What was delivered it runs when it wakes; what was not it never hears of. Of each it is noted whether its partner has
 //! acknowledged it, because only what that has is the truth.
 
-use super::event::{Ack, Number};
+use super::ack::{Ack, Fate, KEY_OVERHEAD, Number};
 use std::collections::BTreeMap;
-
-/// What a remembered key costs beside its own bytes, roughly.
-pub const KEY_OVERHEAD: usize = 32;
-
-/// What became of a write that a server did not acknowledge, from the best to the worst.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Fate {
-    /// Its partner did not acknowledge it either: what this server holds is as good.
-    Unacked,
-    /// Its partner has still to answer.
-    InDoubt,
-    /// Its partner has acknowledged it, or what was there before: what this server holds is of no worth, unless it has run
-    /// the same.
-    Acked,
-}
 
 /// A key's writes that a server did not acknowledge. What matters of any number of them has room here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -43,18 +43,20 @@
 //!
 //! R20, R21, R23, R26 and R28 are not about belief; the README says where they are kept.
 
-pub(in crate::proxy) mod account;
-pub(in crate::proxy) mod event;
-pub(in crate::proxy) mod lacking;
-pub(in crate::proxy) mod missed;
+pub mod account;
+mod ack;
+pub mod event;
+pub mod lacking;
+pub mod missed;
 #[cfg(test)]
 mod tests;
 
 use crate::proxy::limits::Limits;
 use account::{Account, Presence};
-pub use event::{Absence, Ack, Belief, Decision, Event, Number, Partner, Receipt, Rid};
+pub use ack::{Ack, Fate, Number, Receipt};
+pub use event::{Absence, Belief, Decision, Event, Partner, Rid};
 pub use lacking::{Certainty, Lacking, Lacks};
-pub use missed::{Fate, Missed};
+pub use missed::Missed;
 
 /// What is believed of all servers and keys.
 pub struct Ledger {

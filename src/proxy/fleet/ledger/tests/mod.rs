@@ -147,7 +147,7 @@ fn what_the_partner_acknowledged_is_gone_when_the_server_returns_and_is_copied()
 #[test]
 fn more_keys_than_there_is_room_for_are_everything() {
     let mut pair = Pair::new();
-    let bytes_max = 3 * (missed::KEY_OVERHEAD + 1);
+    let bytes_max = 3 * (ack::KEY_OVERHEAD + 1);
     (pair.0.missed_bytes_max, pair.0.lacking_bytes_max) = (bytes_max, bytes_max);
     for key in [b"a", b"b", b"c", b"a"] {
         let (from, server) = (P, B);

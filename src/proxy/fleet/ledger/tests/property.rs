@@ -398,14 +398,14 @@ proptest! {
 
     #[test]
     fn the_ledger_stays_within_its_bound_and_is_right_until_it_overflows(steps in steps()) {
-        let bytes_max = 2 * (missed::KEY_OVERHEAD + 1);
+        let bytes_max = 2 * (ack::KEY_OVERHEAD + 1);
         let mut both = Both::new(bytes_max);
         for step in steps {
             both.take(step);
             for account in &both.ledger.servers {
                 if let Missed::Keys { keys, bytes } = &account.missed {
                     prop_assert!(*bytes <= bytes_max);
-                    prop_assert_eq!(*bytes, keys.keys().map(|key| key.len() + missed::KEY_OVERHEAD).sum::<usize>());
+                    prop_assert_eq!(*bytes, keys.keys().map(|key| key.len() + ack::KEY_OVERHEAD).sum::<usize>());
                 }
                 for lack in &account.lacks {
                     if let Lacking::Keys(keys) = &lack.what {

@@ -1,0 +1,42 @@
+//! Whether whoever waits for a time has a timer; see [`Proxy::check`](crate::proxy::Proxy::check).
+
+use crate::proxy::fleet::server::{Health, Rejoining};
+use crate::proxy::net::Net;
+use crate::proxy::servers::Servers;
+use crate::proxy::timers::Timer;
+use crate::proxy::wrong::{Wrong, holds};
+
+impl<N: Net> Servers<N> {
+    /// Whether all is as it must be at the end of a turn.
+    pub fn check(&self) -> Wrong {
+        self.upstream.check()?;
+        let set = |timer: Timer| self.cx.timers.is_set(timer);
+        let (silent, next_ms) = self.upstream.silent(self.cx.now_ms, self.cx.settings.timeout_ms);
+        let is_waited_for = !silent.is_empty() || next_ms.is_some();
+        holds(
+            "nobody looks whether a server answers",
+            !is_waited_for || set(Timer::Silence),
+        )?;
+        for (index, server) in self.fleet.servers.iter().enumerate() {
+            let watched = match server.health {
+                Health::Down { .. } => set(Timer::Probe),
+                Health::Rejoining { step, .. } => match step {
+                    Rejoining::Draining { .. } => set(Timer::Drain),
+                    Rejoining::Comparing { .. } => set(Timer::Compare),
+                    Rejoining::Probing => set(Timer::Silence),
+                },
+                Health::Retired => !self.upstream.is_linked(index) || set(Timer::Retire),
+                Health::Up => true,
+            };
+            holds(
+                &format!("nobody looks after server {}: {:?}", server.name, server.health),
+                watched,
+            )?;
+            holds(
+                "a server never settles",
+                !self.fleet.ledger.account(index).is_settling() || set(Timer::Settle),
+            )?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,36 @@
+//! What a client waits for.
+
+use crate::buffer::{BLOCK_BYTES, Chain};
+
+/// A client's side of a request in progress.
+#[derive(Default)]
+pub struct Pending {
+    /// The client whose queue this is in; None once the reply has left, or its client.
+    pub client: Option<usize>,
+    pub noreply: bool,
+    /// The reply is complete.
+    pub is_answered: bool,
+    /// Keys that a retrieval asks for at a time; 0 for everything else.
+    pub keys: usize,
+    /// Bytes that the request, and the reply as far as it can be foreseen, weigh on the client's allowance.
+    pub cost: usize,
+    /// The reply, while an earlier one has still to leave.
+    pub reply: Chain,
+}
+
+impl Pending {
+    /// What its reply weighs while an earlier one has still to leave: however short it is, it has a block of its own.
+    pub fn reply_bytes(&self) -> usize {
+        if self.reply.is_empty() {
+            0
+        } else {
+            self.reply.len() + BLOCK_BYTES
+        }
+    }
+
+    /// Nobody waits any more.
+    pub fn clear(&mut self) {
+        self.client = None;
+        self.reply.clear();
+    }
+}

@@ -1,0 +1,239 @@
+//! magent's own replies to `stats`. What the servers have, and magent has not, is asked of them: see `survey`.
+
+use crate::protocol::keys::Keys;
+use crate::protocol::number::unsigned;
+use crate::protocol::reply::{Fault, Reply, Status};
+use crate::protocol::request::Request;
+use crate::protocol::text::refusal;
+use crate::protocol::text::reply::{add_statistic, line};
+use crate::proxy::context::Context;
+use crate::proxy::fleet::server::{Health, Server};
+use crate::proxy::front::Front;
+use crate::proxy::front::replies::Weight;
+use crate::proxy::net::Net;
+use crate::proxy::replicate::Replicate;
+use crate::proxy::replicate::topic::{Survey, Topic};
+use crate::proxy::replicate::transaction::{Allowance, END};
+use crate::proxy::servers::Servers;
+use crate::proxy::settings::{Ack, Miss};
+use crate::proxy::statistics::Statistics;
+use crate::ring::Distribution;
+use std::fmt::Display;
+use std::net::SocketAddr;
+
+/// Slab classes of a memcached (`MAX_NUMBER_OF_SLAB_CLASSES`).
+const SLAB_CLASSES: u64 = 64;
+const BAD_CACHEDUMP: &Reply = &Reply::error(Fault::Client, b" bad command line");
+const NO_SUCH_CLASS: &Reply = &Reply::error(Fault::Client, b" Illegal slab id");
+
+/// What a client is told while there are as many surveys as there may be.
+const TOO_MANY: &Reply = &Reply::error(Fault::Server, b" too many stats requests at a time");
+
+impl<N: Net> Front<N> {
+    /// `stats` with what follows it.
+    pub fn begin_stats(
+        &mut self,
+        replicate: &mut Replicate,
+        servers: &mut Servers<N>,
+        client: usize,
+        request: &Request<'_>,
+    ) {
+        let Some(topic) = Topic::of(request.key) else {
+            let reply = self.own_reply(servers, request);
+            return self.answer_written_at_once(&mut servers.cx, replicate, client, &reply);
+        };
+        if replicate.has_surveys_enough(&servers.cx.settings.limits) {
+            return self.answer_at_once(&mut servers.cx, replicate, client, false, TOO_MANY);
+        }
+        let id = self.open(&servers.cx, replicate, client, Weight::default(), Allowance::default());
+        replicate.start_survey(servers, id, topic);
+    }
+
+    /// The servers have said all that they say: first magent's own lines, then those of theirs that it does not have itself.
+    pub fn surveyed(&mut self, replicate: &mut Replicate, servers: &mut Servers<N>, id: usize, survey: &Survey) {
+        let mut reply = Lines::default();
+        match survey.topic {
+            Topic::General => general(servers, (self.count(), replicate.count()), &mut reply),
+            Topic::Settings => settings(&servers.cx, &mut reply),
+            Topic::Items | Topic::Slabs | Topic::Sizes => {}
+        }
+        let own = reply.0.len();
+        for (name, value) in &survey.lines {
+            if !reply.0[..own].iter().any(|(known, _)| **known == **name) {
+                reply.add(name, value);
+            }
+        }
+        replicate.survey_told(id);
+        self.answer_written(&mut servers.cx, replicate, id, &reply.end());
+    }
+
+    /// The reply to a `stats` that no server is asked about.
+    fn own_reply(&self, own: &mut Servers<N>, request: &Request<'_>) -> Vec<u8> {
+        match request.key {
+            b"servers" => servers(own),
+            b"conns" => self.connections(&own.cx),
+            b"cachedump" => line(cachedump(request.keys)),
+            b"reset" => {
+                own.cx.statistics = Statistics::new(own.cx.statistics.started_ms);
+                own.fleet.count_anew();
+                line(&Reply::plain(Status::Reset))
+            }
+            _ => line(refusal::ERROR),
+        }
+    }
+
+    /// Clients, in the form of memcached's `stats conns`. The one that asks is among them.
+    fn connections(&self, cx: &Context<N>) -> Vec<u8> {
+        let mut lines = Lines::default();
+        let now_s = cx.now_ms / 1000;
+        for (index, client) in self.clients().take(cx.settings.limits.connections_listed) {
+            let mut add = |what: &str, value: &dyn Display| lines.add(&format!("{index}:{what}"), value);
+            match cx.net.peer(&client.socket) {
+                Some(address @ SocketAddr::V4(_)) => add("addr", &format_args!("tcp:{address}")),
+                Some(address @ SocketAddr::V6(_)) => add("addr", &format_args!("tcp6:{address}")),
+                None => add("addr", &"unix"),
+            }
+            add("state", &client.state());
+            add("secs_since_last_cmd", &now_s.saturating_sub(client.asked_s.into()));
+        }
+        lines.end()
+    }
+}
+
+/// Names and values.
+#[derive(Default)]
+struct Lines(Vec<(String, String)>);
+
+impl Lines {
+    fn add(&mut self, name: &str, value: impl Display) {
+        self.0.push((name.to_owned(), value.to_string()));
+    }
+
+    fn end(self) -> Vec<u8> {
+        let mut written = Vec::new();
+        for (name, value) in &self.0 {
+            add_statistic(&mut written, name, value);
+        }
+        written.extend_from_slice(&line(END));
+        written
+    }
+}
+
+/// magent looks into no slab: there is nothing in those that exist, and the errors are memcached's (`process_stat`).
+fn cachedump(arguments: Keys<'_>) -> &'static Reply {
+    let mut numbers = arguments.skip(1);
+    let (Some(class), Some(limit)) = (numbers.next(), numbers.next()) else {
+        return BAD_CACHEDUMP;
+    };
+    match (unsigned(class), unsigned(limit)) {
+        (Some(class), Some(_)) if class >= SLAB_CLASSES => NO_SUCH_CLASS,
+        (Some(_), Some(_)) => END,
+        _ => refusal::BAD_FORMAT,
+    }
+}
+
+/// `clients` and `requests` are how many there are.
+fn general<N: Net>(own: &Servers<N>, (clients, requests): (usize, usize), lines: &mut Lines) {
+    let s = &own.cx.statistics;
+    let (user, system) = own.cx.net.cpu_time();
+    lines.add("pid", std::process::id());
+    lines.add("uptime", (own.cx.net.now_ms() - s.started_ms) / 1000);
+    lines.add("time", own.cx.net.unix_time_s());
+    lines.add("version", env!("CARGO_PKG_VERSION"));
+    lines.add("pointer_size", usize::BITS);
+    lines.add("rusage_user", format_args!("{:.6}", user.as_secs_f64()));
+    lines.add("rusage_system", format_args!("{:.6}", system.as_secs_f64()));
+    lines.add("max_connections", own.cx.settings.clients_max);
+    lines.add("curr_connections", clients);
+    lines.add("total_connections", s.total_connections);
+    lines.add("rejected_connections", s.rejected_connections);
+    lines.add("shed_connections", s.shed_connections);
+    lines.add("cmd_get", s.cmd_get);
+    lines.add("cmd_set", s.cmd_set);
+    lines.add("cmd_flush", s.cmd_flush);
+    lines.add("cmd_touch", s.cmd_touch);
+    lines.add("get_hits", s.get_hits);
+    lines.add("get_misses", s.get_misses);
+    lines.add("delete_misses", s.delete_misses);
+    lines.add("delete_hits", s.delete_hits);
+    lines.add("incr_misses", s.incr_misses);
+    lines.add("incr_hits", s.incr_hits);
+    lines.add("decr_misses", s.decr_misses);
+    lines.add("decr_hits", s.decr_hits);
+    lines.add("cas_misses", s.cas_misses);
+    lines.add("cas_hits", s.cas_hits);
+    lines.add("cas_badval", s.cas_badval);
+    lines.add("touch_hits", s.touch_hits);
+    lines.add("touch_misses", s.touch_misses);
+    lines.add("store_too_large", s.store_too_large);
+    lines.add("bytes_read", s.bytes_read);
+    lines.add("bytes_written", s.bytes_written);
+    lines.add("accepting_conns", u8::from(clients < own.cx.settings.clients_max));
+    lines.add("buffer_bytes", own.cx.pool.in_use());
+    lines.add("requests_in_flight", requests);
+    lines.add("threads", 1);
+    lines.add("servers", in_use(own).count());
+    lines.add(
+        "servers_up",
+        in_use(own).filter(|&(index, _)| own.fleet.is_up(index)).count(),
+    );
+}
+
+/// The servers that the configuration names.
+fn in_use<N: Net>(own: &Servers<N>) -> impl Iterator<Item = (usize, &Server)> {
+    let servers = own.fleet.servers.iter().enumerate();
+    servers.filter(|(_, server)| server.health != Health::Retired)
+}
+
+fn servers<N: Net>(own: &Servers<N>) -> Vec<u8> {
+    let mut lines = Lines::default();
+    for (index, server) in in_use(own) {
+        let name = &server.name;
+        let mut add = |what: &str, value: &dyn Display| lines.add(&format!("{name}:{what}"), value);
+        let pending = own.upstream.pending(index);
+        let counters = &server.counters;
+        add("state", &own.fleet.state(index));
+        add("links", &u8::from(own.upstream.is_linked(index)));
+        add("pending", &pending);
+        add("requests", &counters.requests);
+        add("errors", &counters.errors);
+        add("timeouts", &counters.timeouts);
+        add("failures", &counters.failures);
+        add("missed_writes", &own.fleet.ledger.account(index).misses());
+        add("repairs", &counters.repairs);
+        add("resync_items", &counters.resync_items);
+        add("resync_bytes", &counters.resync_bytes);
+        add("refused", &counters.refused);
+    }
+    lines.end()
+}
+
+fn settings<N: Net>(cx: &Context<N>, lines: &mut Lines) {
+    let s = &cx.settings;
+    lines.add("maxconns", s.clients_max);
+    lines.add("max_idle_links", s.links_max);
+    lines.add("item_size_max", s.item_bytes_max);
+    lines.add("max_memory", s.memory_bytes_max);
+    lines.add("timeout_ms", s.timeout_ms);
+    lines.add(
+        "distribution",
+        match s.distribution {
+            Distribution::Modulo => "modulo",
+            Distribution::Ketama => "ketama",
+        },
+    );
+    lines.add(
+        "ack",
+        match s.ack {
+            Ack::All => "all",
+            Ack::Primary => "primary",
+        },
+    );
+    lines.add(
+        "miss",
+        match s.miss {
+            Miss::Partner => "partner",
+            Miss::Cold => "cold",
+        },
+    );
+}

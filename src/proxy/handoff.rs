@@ -1,0 +1,60 @@
+//! What an owner hands to another, by way of the conductor.
+
+use crate::protocol::reply::Reply;
+use crate::proxy::replicate::gate::Pass;
+use crate::proxy::replicate::merge::Merge;
+use crate::proxy::replicate::topic::Survey;
+
+/// Something that happened in one room and concerns another. A number is a transaction's, if nothing else is said.
+pub enum Handoff {
+    /// The reply is complete with this.
+    Reply(usize, Reply),
+    /// Values of the reply, which had to wait for each other.
+    Values(usize, Box<Merge>),
+    /// The servers have said all that they say to a client's `stats`.
+    Surveyed(usize, Box<Survey>),
+    /// A portion of so many keys has been answered, and there are more to ask for.
+    Portion(usize, usize),
+    /// There may be more keys to ask for now.
+    GoOn(usize),
+    /// An add, replace or cas is to be decided by the other server.
+    DecideElsewhere(usize),
+    /// The copy on one server is to be made like the one on the other.
+    Heal(Box<Heal>),
+    /// A key was found on `from` and not on `to`.
+    FoundOnOne { from: usize, to: usize, key: Box<[u8]> },
+    /// A repair of this number, which has waited for its key, has it alone now.
+    RepairTurn(usize, Pass),
+    /// What is copied to or from a server cannot go on, for this reason.
+    BreakOff(usize, &'static str),
+    /// Something may be lacking that can be copied now.
+    Lacking,
+    /// All servers are known, or known not to be there: requests may begin.
+    Started,
+}
+
+/// What is to be made alike, and what depends on that.
+pub struct Heal {
+    pub from: usize,
+    pub to: usize,
+    pub key: Box<[u8]>,
+    pub urgency: Urgency,
+}
+
+/// Who cares whether a copy is healed.
+pub enum Urgency {
+    /// A write waits for it.
+    Waited(Waiting),
+    /// It may be left undone.
+    IfRoom,
+}
+
+/// A write that its two servers answered differently.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Waiting {
+    pub write: usize,
+    /// The answer of `from`, if the client has not been given it yet.
+    pub reply: Option<Reply>,
+    /// The answer of `to`, if that has an effect that can be seen and the client has not been given any.
+    pub instead: Option<Reply>,
+}

@@ -1,0 +1,185 @@
+//! What comes out of links, and to whom it goes.
+
+use crate::protocol::server::answer::{self, Garbage, Response, Status};
+use crate::proxy::Proxy;
+use crate::proxy::net::{Net, Readiness};
+use crate::proxy::replicate::read::written_anew;
+use crate::proxy::upstream::answers::{Fault, Pieces, Said, Value};
+use crate::proxy::upstream::link::{Leg, Part, Purpose, Use};
+
+impl<N: Net> Proxy<N> {
+    pub(in crate::proxy) fn link_ready(&mut self, index: usize, readiness: Readiness, scratch: &mut [u8]) {
+        match self.servers.upstream.use_of(index) {
+            None => return, // a late event of a link that is gone
+            Some(Use::Lists) => self.copier.listing_ready(&mut self.servers, index, readiness),
+            Some(Use::Requests | Use::Quarantine) => {
+                if readiness.writable {
+                    self.servers.unblock_link(index);
+                }
+                if readiness.readable || readiness.closed {
+                    self.read_link(index, readiness.closed, scratch);
+                }
+            }
+        }
+        self.hand_on();
+    }
+
+    /// Reads on where the others got their turn before all was read.
+    pub(in crate::proxy) fn read_on(&mut self, index: usize, scratch: &mut [u8]) {
+        match self.servers.upstream.use_of(index) {
+            Some(Use::Lists) => self.copier.listing_readable(&mut self.servers, index),
+            _ => self.read_link(index, true, scratch),
+        }
+    }
+
+    /// Reads and handles what a server sent, some of it now and the rest after the others' turn.
+    fn read_link(&mut self, index: usize, to_the_end: bool, scratch: &mut [u8]) {
+        for _ in 0..self.servers.cx.settings.limits.link_reads {
+            let Some(count) = self.servers.read_link(index, scratch) else {
+                return;
+            };
+            if let Err(fault) = self.link_bytes(index, &scratch[..count]) {
+                return self.servers.link_at_fault(index, &fault);
+            }
+            // A short read means drained, unless the event said that the stream has ended behind it.
+            if self.servers.close_if_told(index) || count < scratch.len() && !to_the_end {
+                return;
+            }
+        }
+        self.servers.upstream.read_later(index);
+    }
+
+    /// Handles what was read from a link. The link is still there when this returns.
+    fn link_bytes(&mut self, index: usize, bytes: &[u8]) -> Result<(), Fault> {
+        let server = self.servers.upstream.server_of(index);
+        let item_bytes_max = self.servers.cx.settings.item_bytes_max;
+        let mut arrived = self.servers.upstream.arrived(index, bytes);
+        let mut pieces = Pieces::default();
+        while let Some(chunk) = self.servers.upstream.next_chunk(&mut arrived, &mut pieces) {
+            let Some(parsed) = answer::parse(chunk.bytes) else {
+                let gathered = chunk.gathered;
+                self.servers.upstream.keep(&mut arrived, &mut pieces, gathered);
+                continue;
+            };
+            let (line_len, response) = parsed?;
+            let upstream = &mut self.servers.upstream;
+            match upstream.accept(&mut arrived, &chunk, line_len, &response, item_bytes_max)? {
+                Said::Value { part, bytes, slice } => {
+                    let value = Value {
+                        part: &part,
+                        response: &response,
+                        line_len,
+                        bytes,
+                        slice,
+                    };
+                    self.value_came(index, server, &value);
+                }
+                Said::Line if response.status == Status::Stat => self.statistic_came(index, &response)?,
+                Said::Line => {
+                    let leg = upstream.take_oldest(index).ok_or(Garbage)?;
+                    self.answer_came(server, &leg, &response)?;
+                }
+                Said::Oversized(part) => self.oversized_came(index, &part, &response),
+                Said::Nothing => {}
+            }
+            self.hand_on();
+        }
+        self.servers.link_used(server, &arrived);
+        Ok(())
+    }
+
+    /// A line of the answer to `stats`; the leg stays until its end.
+    fn statistic_came(&mut self, index: usize, said: &Response<'_>) -> Result<(), Garbage> {
+        let asked = self.servers.upstream.oldest(index);
+        match asked.map(|leg| (leg.purpose, leg.transaction)) {
+            Some((Purpose::Probe, _)) => {
+                let server = self.servers.upstream.server_of(index);
+                self.servers.fleet.introduces(server, said.key, said.message);
+            }
+            Some((Purpose::Survey, transaction)) => self.replicate.survey_line(transaction, said.key, said.message),
+            Some((Purpose::GivenUp { .. }, _)) => {}
+            _ => return Err(Garbage),
+        }
+        Ok(())
+    }
+
+    fn value_came(&mut self, index: usize, server: usize, value: &Value<'_>) {
+        self.note_skipped(index, value.part);
+        let id = value.part.transaction;
+        let (replicate, servers) = (&mut self.replicate, &mut self.servers);
+        match value.part.purpose {
+            Purpose::Read(_) => {
+                let anew = written_anew(servers, server, value);
+                let (bytes, slice) = match &anew {
+                    Some(anew) => (anew.bytes(), None),
+                    None => (value.bytes, value.slice),
+                };
+                let of = (value.part, value.response.key);
+                match replicate.read_value(servers, server, of, bytes, slice) {
+                    true => self.front.value(&servers.cx, id, bytes, slice),
+                    false => self.front.value_waits(&servers.cx, id, bytes.len()),
+                }
+            }
+            Purpose::RepairFetch => {
+                let data = &value.bytes[value.line_len..];
+                self.copier.repair_value(replicate, servers, id, value.response, data);
+            }
+            _ => {}
+        }
+    }
+
+    /// A value above the item limit has begun to come.
+    fn oversized_came(&mut self, index: usize, part: &Part, response: &Response<'_>) {
+        self.note_skipped(index, part);
+        let id = part.transaction;
+        let (replicate, servers) = (&mut self.replicate, &mut self.servers);
+        match part.purpose {
+            Purpose::Read(_) => replicate.read_oversized(id),
+            Purpose::RepairFetch => self.copier.repair_too_large(replicate, servers, id, response),
+            _ => {}
+        }
+    }
+
+    /// What a retrieval asked for before a value did not come: its partner may have it.
+    fn note_skipped(&mut self, index: usize, part: &Part) {
+        if part.skipped == 0 || !matches!(part.purpose, Purpose::Read(_)) || !self.servers.fleet.has_backups() {
+            return;
+        }
+        // More may come to it, so it is still the oldest.
+        if let Some(leg) = self.servers.upstream.oldest(index) {
+            self.replicate.note_skipped(leg, part);
+        }
+    }
+
+    /// The last line of an answer has come.
+    fn answer_came(&mut self, server: usize, leg: &Leg, response: &Response<'_>) -> Result<(), Garbage> {
+        let (replicate, servers) = (&mut self.replicate, &mut self.servers);
+        if response.status == Status::Error {
+            servers.fleet.counters(server).errors += 1;
+        }
+        match leg.purpose {
+            Purpose::Probe | Purpose::Forget | Purpose::GivenUp { .. } => {
+                return servers.answered(server, leg, response);
+            }
+            purpose if purpose.is_repair() => {
+                self.copier
+                    .repair_answer(replicate, servers, leg.transaction, purpose, response);
+            }
+            _ => replicate.answered(servers, server, leg, response),
+        }
+        Ok(())
+    }
+
+    /// A leg was cut off: its link died before the answer came.
+    pub(in crate::proxy) fn leg_lost(&mut self, server: usize, leg: &Leg) {
+        let (replicate, servers) = (&mut self.replicate, &mut self.servers);
+        match leg.purpose {
+            Purpose::Probe | Purpose::Forget | Purpose::GivenUp { .. } => servers.lost(server, leg),
+            purpose if purpose.is_repair() => {
+                self.copier
+                    .repair_lost(replicate, servers, leg.transaction, leg.delivered);
+            }
+            _ => replicate.lost(servers, server, leg),
+        }
+    }
+}

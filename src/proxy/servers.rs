@@ -1,0 +1,67 @@
+//! The servers as requests meet them: what is known of them, and the links that lead to them.
+
+use crate::protocol::request::Request;
+use crate::proxy::context::Context;
+use crate::proxy::fleet::Fleet;
+use crate::proxy::net::Net;
+use crate::proxy::permit::Permit;
+use crate::proxy::timers::Timer;
+use crate::proxy::upstream::Upstream;
+use crate::proxy::upstream::link::{Leg, Purpose};
+use crate::proxy::upstream::message::Message;
+
+/// The two owners that requests act on, and the means of all rooms.
+pub struct Servers<N: Net> {
+    pub fleet: Fleet,
+    pub upstream: Upstream<N>,
+    /// Goes last: what the others hold is of its pool.
+    pub cx: Context<N>,
+}
+
+impl<N: Net> Servers<N> {
+    pub fn new(cx: Context<N>) -> Self {
+        let fleet = Fleet::new(&cx.settings);
+        let upstream = Upstream::new(std::rc::Rc::clone(&cx.pool), fleet.servers.len());
+        Self { fleet, upstream, cx }
+    }
+
+    /// Sends a server what changes a key on it, or all keys: whoever does so shows that it may.
+    #[inline]
+    pub fn change(
+        &mut self,
+        permit: &impl Permit,
+        server: usize,
+        purpose: Purpose,
+        number: usize,
+        message: Message<'_>,
+    ) -> &mut Leg {
+        let key = message.request.key;
+        debug_assert!(permit.permits(self.fleet.is_up(server), key));
+        self.put_leg(server, purpose, number, message)
+    }
+
+    /// Asks a server for something that changes nothing, but for the exptime where it is read.
+    #[inline]
+    pub fn send(&mut self, server: usize, purpose: Purpose, number: usize, message: Message<'_>) -> &mut Leg {
+        assert!(!purpose.changes(), "{purpose:?} without a pass");
+        self.put_leg(server, purpose, number, message)
+    }
+
+    /// A request of no other value, key or options than these, as [`send`](Self::send) does it.
+    pub fn ask(&mut self, server: usize, purpose: Purpose, number: usize, request: Request<'_>) -> &mut Leg {
+        self.send(server, purpose, number, Message::from(&request))
+    }
+
+    /// Puts a leg on the link of a server, opening it if need be. If it cannot be opened the leg is lost like any other
+    /// whose link dies.
+    fn put_leg(&mut self, server: usize, purpose: Purpose, number: usize, message: Message<'_>) -> &mut Leg {
+        let to = &mut self.fleet.servers[server];
+        to.counters.requests += 1;
+        if !self.upstream.is_linked(server) {
+            self.upstream.open(&mut self.cx.net, server, &to.name.address);
+        }
+        let now_ms = self.cx.now_ms;
+        self.cx.timers.set(Timer::Silence, now_ms + self.cx.settings.timeout_ms);
+        self.upstream.send(server, purpose, number, message, now_ms)
+    }
+}
