@@ -51,10 +51,20 @@ impl<N: Net> Context<N> {
     }
 
     /// Hands what has been said to the world.
+    #[inline]
     pub fn hand_out_log(&mut self) {
+        if self.log.is_empty() {
+            return;
+        }
         for said in self.log.take() {
             self.net.log(said.level, format_args!("{}", said.line));
         }
+    }
+
+    /// Whether something is to be handed on.
+    #[inline]
+    pub fn has_handoffs(&self) -> bool {
+        !self.handoffs.is_empty()
     }
 
     /// What is to be handed on next.

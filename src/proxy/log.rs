@@ -51,6 +51,12 @@ impl Log {
         }
     }
 
+    /// Whether nothing has been said.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.said.is_empty()
+    }
+
     /// What has been said since this was last asked.
     #[must_use]
     pub fn take(&mut self) -> Vec<Said> {

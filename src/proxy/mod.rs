@@ -243,8 +243,16 @@ impl<N: Net> Proxy<N> {
     }
 
     /// Lets the legs of dead links fail over, and what had to wait for that begin.
+    #[inline(always)]
     fn settle(&mut self) {
         self.hand_on();
+        if self.servers.upstream.has_failed() || self.replicate.has_deferred() {
+            self.settle_all();
+        }
+    }
+
+    #[cold]
+    fn settle_all(&mut self) {
         loop {
             match self.servers.upstream.next_failure() {
                 Some(Failure::Unreachable(server, error)) => self.servers.link_refused(server, &error),
@@ -297,7 +305,15 @@ impl<N: Net> Proxy<N> {
     }
 
     /// Hands on what the owners have for each other.
+    #[inline(always)]
     fn hand_on(&mut self) {
+        if self.servers.cx.has_handoffs() {
+            self.hand_on_all();
+        }
+    }
+
+    #[inline(never)]
+    fn hand_on_all(&mut self) {
         while let Some(handoff) = self.servers.cx.next_handoff() {
             let (front, replicate, servers) = (&mut self.front, &mut self.replicate, &mut self.servers);
             match handoff {

@@ -89,7 +89,7 @@ impl Replicate {
             let leg = self.change(servers, &pass, to, id, message);
             message.hold_as_sent(&leg.sent)
         };
-        self.transactions[id].work = Work::Conditional(Conditional {
+        self.transactions[id].work = Work::Conditional(Box::new(Conditional {
             servers: (place.first, place.second),
             held,
             flushes: servers.fleet.flushes(),
@@ -97,7 +97,7 @@ impl Replicate {
             number: servers.fleet.ledger.begin(),
             pass,
             stage: Stage::Deciding,
-        });
+        }));
     }
 
     /// Sends what was deferred, if the life of its server is known now or the server is down. Returns whether there was any.
@@ -148,7 +148,7 @@ impl Replicate {
         self.transactions[id].client
     }
 
-    fn take_conditional(&mut self, id: usize) -> Conditional {
+    fn take_conditional(&mut self, id: usize) -> Box<Conditional> {
         match std::mem::replace(&mut self.transactions[id].work, Work::Answered) {
             Work::Conditional(conditional) => conditional,
             _ => unreachable!("a conditional write's leg belongs to one"),
@@ -159,7 +159,7 @@ impl Replicate {
         &mut self,
         servers: &mut Servers<N>,
         id: usize,
-        mut conditional: Conditional,
+        mut conditional: Box<Conditional>,
         failed_over: Option<bool>,
     ) {
         conditional.stage = Stage::Elsewhere(failed_over);
@@ -188,7 +188,7 @@ impl Replicate {
     }
 
     /// The server that decides has said something.
-    fn decided<N: Net>(&mut self, servers: &mut Servers<N>, id: usize, conditional: Conditional, reply: Reply) {
+    fn decided<N: Net>(&mut self, servers: &mut Servers<N>, id: usize, conditional: Box<Conditional>, reply: Reply) {
         let adds = conditional.verb() == Verb::Add;
         let decision = match reply.status {
             Status::Stored => Decision::Stored,
@@ -237,7 +237,7 @@ impl Replicate {
         &mut self,
         servers: &mut Servers<N>,
         id: usize,
-        (mut conditional, second): (Conditional, usize),
+        (mut conditional, second): (Box<Conditional>, usize),
         reply: Reply,
         decision: Decision,
     ) {
@@ -365,7 +365,7 @@ impl Replicate {
         &mut self,
         servers: &mut Servers<N>,
         id: usize,
-        conditional: Conditional,
+        conditional: Box<Conditional>,
         reply: &Reply,
     ) {
         if self.transactions[id].is_answered {

@@ -17,6 +17,7 @@ pub mod survey;
 pub mod topic;
 pub mod touch;
 pub mod transaction;
+mod transactions;
 pub mod write;
 
 use crate::protocol::reply::Reply;
@@ -30,12 +31,12 @@ use crate::proxy::upstream::link::{Leg, Purpose};
 use crate::proxy::upstream::message::Message;
 use gate::Gate;
 use plan::Share;
-use slab::Slab;
 use transaction::{Allowance, Transaction, Work};
+use transactions::Transactions;
 
 /// All requests in progress.
 pub struct Replicate {
-    transactions: Slab<Transaction>,
+    transactions: Transactions,
     /// What may go on with each key, and what has to wait for what.
     gate: Gate,
     /// Room to split retrievals in.
@@ -51,7 +52,7 @@ pub struct Replicate {
 impl Replicate {
     pub fn new(limits: &Limits) -> Self {
         Self {
-            transactions: Slab::new(),
+            transactions: Transactions::default(),
             gate: Gate::new(limits),
             shares: Vec::new(),
             reads_to_go_on: Vec::new(),
@@ -62,7 +63,7 @@ impl Replicate {
 
     /// A client's request is to [begin](Self::begin_transaction).
     pub fn open(&mut self, client: usize, allowance: Allowance) -> usize {
-        self.transactions.insert(Transaction::new(client, allowance))
+        self.transactions.open(client, allowance)
     }
 
     /// The reply of a request has left for its client.
@@ -71,7 +72,7 @@ impl Replicate {
         let transaction = &mut self.transactions[id];
         transaction.client = None;
         if transaction.is_over() {
-            self.transactions.remove(id);
+            self.transactions.close(id);
         }
     }
 
@@ -92,9 +93,15 @@ impl Replicate {
         self.transactions.len().saturating_sub(self.surveys.len())
     }
 
+    /// Whether adds wait until it is known which life their servers are in.
+    #[inline]
+    pub fn has_deferred(&self) -> bool {
+        self.gate.deferred_count() > 0
+    }
+
     /// Whether nothing is in progress.
     pub fn is_idle(&self) -> bool {
-        self.transactions.is_empty()
+        self.transactions.len() == 0
     }
 
     /// Whether retrievals are to be gone on with at once.
@@ -109,26 +116,30 @@ impl Replicate {
 
     /// Gives memory back that was needed for many requests at a time.
     pub fn shrink(&mut self, limits: &Limits) {
-        if self.transactions.is_empty() && self.transactions.capacity() > limits.transactions_kept {
-            self.transactions = Slab::new();
-        }
+        self.transactions.shrink(limits.transactions_kept);
     }
 
     /// Gives back what all have of the gates, where everything ends.
     #[cfg(debug_assertions)]
     pub fn leave_behind(&mut self) {
-        for transaction in self.transactions.drain() {
-            transaction.work.leave_behind(&mut self.gate);
+        for transaction in self.transactions.iter_mut() {
+            std::mem::take(&mut transaction.work).leave_behind(&mut self.gate);
         }
         self.gate.abandon_deferred();
     }
 
     /// Ends the reply of a request with this.
     fn answer<N: Net>(&mut self, servers: &mut Servers<N>, id: usize, reply: &Reply) {
+        self.answer_with(servers, id, reply.clone());
+    }
+
+    /// The same with a reply that is of no other use.
+    #[inline]
+    fn answer_with<N: Net>(&mut self, servers: &mut Servers<N>, id: usize, reply: Reply) {
         let transaction = &mut self.transactions[id];
         transaction.is_answered = true;
         match transaction.client {
-            Some(_) => servers.cx.hand_on(Handoff::Reply(id, reply.clone())),
+            Some(_) => servers.cx.hand_on(Handoff::Reply(id, reply)),
             None => self.end_if_over(id),
         }
     }
@@ -173,7 +184,7 @@ impl Replicate {
     fn end_if_over(&mut self, id: usize) {
         let over = |transaction: &Transaction| transaction.client.is_none() && transaction.is_over();
         if self.transactions.get(id).is_some_and(over) {
-            self.transactions.remove(id);
+            self.transactions.close(id);
         }
     }
 

@@ -33,7 +33,7 @@ impl Replicate {
             return;
         }
         if let Work::Write(write) = &mut self.transactions[id].work {
-            write.sizes.pending = 2;
+            write.sizes.get_or_insert_default().pending = 2;
         }
         for (server, side) in both {
             let size = Options {
@@ -59,10 +59,11 @@ impl Replicate {
         let size = response
             .filter(|response| matches!(response.status, Status::MetaHit | Status::Ok))
             .and_then(|response| response.size);
-        write.sizes.pending -= 1;
+        let sizes = write.sizes.get_or_insert_default();
+        sizes.pending -= 1;
         match side {
-            Side::First => write.sizes.first = size,
-            Side::Second => write.sizes.second = size,
+            Side::First => sizes.first = size,
+            Side::Second => sizes.second = size,
         }
         self.write_step(servers, id);
     }

@@ -8,7 +8,6 @@ use crate::proxy::handoff::Handoff;
 use crate::proxy::net::Net;
 use crate::proxy::replicate::Replicate;
 use crate::proxy::replicate::gate::{Access, Entry, Pass, Who};
-use crate::proxy::replicate::merge::Merge;
 use crate::proxy::replicate::plan::{Hindrance, Share, add_to_share};
 use crate::proxy::replicate::reading::Reads;
 use crate::proxy::replicate::transaction::{Allowance, NO_SERVER, Work};
@@ -52,7 +51,7 @@ impl Replicate {
         let read = self.read_mut(id);
         read.portion = portion.asked;
         if portion.used > 1 {
-            read.merge = Some(Merge::default());
+            read.merge = Some(Box::default());
         }
         let rest = keys.rest();
         let has_rest = Keys::of(rest).next().is_some();

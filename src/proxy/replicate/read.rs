@@ -178,7 +178,7 @@ impl Replicate {
         let read = self.read_mut(id);
         read.hits += 1;
         let is_first = part.purpose == Purpose::Read(Ask::First);
-        if fallible && part.keys > 1 && is_first && !read.missed.slots.is_empty() {
+        if fallible && part.keys > 1 && is_first && read.missed.is_some() {
             // What the partner has of those comes first.
             read.merge.get_or_insert_default();
         }
@@ -236,7 +236,7 @@ impl Replicate {
     fn some_missed<N: Net>(&mut self, servers: &mut Servers<N>, server: usize, ask: Ask, leg: &Leg) {
         let id = leg.transaction;
         let read = self.read_mut(id);
-        let mut missed = std::mem::take(&mut read.missed);
+        let mut missed = read.missed.take().map_or_else(Wanted::default, |missed| *missed);
         missed.add(unanswered(leg, &read.slots));
         let mut keys = missed.keys.keys();
         match ask {
@@ -264,7 +264,7 @@ impl Replicate {
         match ask {
             Ask::First => {
                 let read = self.read_mut(id);
-                let missed = std::mem::take(&mut read.missed);
+                let missed = read.missed.take().map_or_else(Wanted::default, |missed| *missed);
                 let open = unanswered(leg, &read.slots);
                 if !missed.keys.is_empty() && self.read_mut(id).verb.is_get_and_touch() {
                     self.touch_missed(servers, id, server, missed.keys.keys());
@@ -300,7 +300,7 @@ impl Replicate {
         let read = self.read_mut(id);
         read.slots.clear();
         if let Some(merge) = read.merge.take().filter(|_| client.is_some()) {
-            servers.cx.hand_on(Handoff::Values(id, Box::new(merge)));
+            servers.cx.hand_on(Handoff::Values(id, merge));
         }
         if read.rest.is_some() {
             let keys = std::mem::take(&mut read.portion);
@@ -352,7 +352,7 @@ impl Read {
             touched_all: false,
             slots: Vec::new(),
             merge: None,
-            missed: Wanted::default(),
+            missed: None,
             failure: None,
             rest: None,
             portion: 0,

@@ -31,7 +31,7 @@ impl Replicate {
         servers.cx.timers.set(Timer::Survey, until_ms);
         self.surveys.push(id);
         let survey = Survey::new(topic, until_ms, servers.cx.settings.limits.survey_lines);
-        self.transactions[id].work = Work::Survey(survey);
+        self.transactions[id].work = Work::Survey(Box::new(survey));
         for server in servers.fleet.in_use() {
             if servers.fleet.is_up(server) {
                 let question = Request::new(Verb::Stats, topic.argument());
@@ -64,7 +64,7 @@ impl Replicate {
         if let Work::Survey(survey) = work {
             self.transactions[id].is_answered = true;
             if self.transactions[id].client.is_some() {
-                return servers.cx.hand_on(Handoff::Surveyed(id, Box::new(survey)));
+                return servers.cx.hand_on(Handoff::Surveyed(id, survey));
             }
             self.survey_told(id);
             self.end_if_over(id);

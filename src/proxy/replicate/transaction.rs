@@ -12,8 +12,10 @@ pub const NO_SERVER: &Reply = &Reply::error(Fault::Server, b" no server availabl
 pub const END: &Reply = &Reply::plain(Status::End);
 
 /// What a transaction is doing.
+#[derive(Default)]
 pub enum Work {
     /// Nothing any more: the reply is complete.
+    #[default]
     Answered,
     /// Held up by another write to the same key.
     Waiting(Held),
@@ -21,9 +23,9 @@ pub enum Work {
     Refused(Refused),
     Read(Read),
     Write(Write),
-    Conditional(Conditional),
+    Conditional(Box<Conditional>),
     Broadcast(Broadcast),
-    Survey(Survey),
+    Survey(Box<Survey>),
     /// A write whose second copy is being made like the first, before its reply is given.
     Healing,
 }
@@ -39,30 +41,36 @@ pub struct Allowance {
     pub is_front: bool,
 }
 
+#[derive(Default)]
 pub struct Transaction {
-    /// The client that it is for; None when the reply has left, or the client.
-    pub client: Option<usize>,
-    /// Of a retrieval, as it was when the request came.
-    pub allowance: Allowance,
+    /// It is in progress.
+    pub is_open: bool,
     /// The reply is complete.
     pub is_answered: bool,
     /// Legs whose answer has not come.
     pub legs: u32,
+    /// The client that it is for; None when the reply has left, or the client.
+    pub client: Option<usize>,
+    /// Of a retrieval, as it was when the request came.
+    pub allowance: Allowance,
     pub work: Work,
 }
 
 impl Transaction {
-    pub fn new(client: usize, allowance: Allowance) -> Self {
-        Self {
-            client: Some(client),
-            allowance,
-            is_answered: false,
-            legs: 0,
-            work: Work::Answered,
-        }
+    pub fn open(&mut self, client: usize, allowance: Allowance) {
+        self.is_open = true;
+        self.is_answered = false;
+        self.client = Some(client);
+        self.allowance = allowance;
+    }
+
+    /// Returns whether it was open, and over.
+    pub fn close(&mut self) -> bool {
+        std::mem::replace(&mut self.is_open, false) && self.is_over()
     }
 
     /// Whether nothing is left to be done, but for its reply to leave.
+    #[inline]
     pub fn is_over(&self) -> bool {
         self.legs == 0 && matches!(self.work, Work::Answered)
     }

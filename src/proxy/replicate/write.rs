@@ -6,6 +6,7 @@
 //! reads from it again. Where the two answer differently, the second copy is made like the first before the client is
 //! told; so is that of a server that was away when the write was sent and is back when it is answered.
 
+use crate::buffer::Slice;
 use crate::protocol::reply::{Fault, Reply, Status};
 use crate::protocol::verb::Verb;
 use crate::proxy::fleet::ledger::{Absence, Ack, Event, Fate, Lacks, Number, Partner, Receipt};
@@ -14,7 +15,7 @@ use crate::proxy::handoff::Waiting;
 use crate::proxy::net::Net;
 use crate::proxy::replicate::Replicate;
 use crate::proxy::replicate::gate::Pass;
-use crate::proxy::replicate::plan::{Copy, Sizes, Write, is_negative};
+use crate::proxy::replicate::plan::{Copy, Write, is_negative};
 use crate::proxy::replicate::transaction::{NO_SERVER, Work};
 use crate::proxy::servers::Servers;
 use crate::proxy::settings;
@@ -86,7 +87,7 @@ impl Replicate {
             elsewhere,
             key: key_piece,
             reply,
-            sizes: Sizes::default(),
+            sizes: None,
         });
         self.ask_for_sizes(servers, id, verb, key, place);
     }
@@ -155,136 +156,59 @@ impl Replicate {
 
     /// Goes on when enough servers have answered: with the reply, or, when all have, with making them alike.
     pub fn write_step<N: Net>(&mut self, servers: &mut Servers<N>, id: usize) {
-        let Work::Write(write) = &self.transactions[id].work else {
+        let told = self.transactions[id].is_answered;
+        let Work::Write(write) = &mut self.transactions[id].work else {
             return;
         };
-        let all = !write.first.is_pending() && !write.second.is_pending() && !write.sizes.are_pending();
-        let first_answered = write.first.answer().is_some();
-        let enough = all
-            || (servers.cx.settings.ack == settings::Ack::Primary
-                && first_answered
-                && !self.is_overruled(servers, write));
-        if !enough {
-            return;
-        }
-        if all {
-            let work = std::mem::replace(&mut self.transactions[id].work, Work::Answered);
-            let Work::Write(mut write) = work else {
-                return;
-            };
-            if self.is_overruled(servers, &write) {
+        if !write.first.is_pending() && !write.second.is_pending() && !write.waits_for_sizes() {
+            if is_overruled(servers, write) {
                 write.turn();
             }
             if let Some(pass) = write.pass.take() {
                 self.leave_gate(servers, pass);
             }
-            if !self.heal_if_different(servers, id, &write) {
-                match self.transactions[id].is_answered {
-                    true => self.end_if_over(id),
-                    false => self.answer_write(servers, id, &write),
-                }
-            }
-        } else if !self.transactions[id].is_answered {
-            if let Work::Write(write) = &self.transactions[id].work {
-                // The other answer is still to come, but is not waited for.
-                if let Some(reply) = write.first.answer() {
-                    write.count(&mut servers.cx.statistics, reply.status);
-                    let reply = write.told(reply).clone();
-                    self.answer(servers, id, &reply);
-                }
-            }
+            return self.end_write(servers, id);
         }
-    }
-
-    /// Whether the first server only does not find the key because it was started anew, which was not known when it was
-    /// asked.
-    fn is_overruled<N: Net>(&self, servers: &Servers<N>, write: &Write) -> bool {
-        let Some(key) = &write.key else {
-            return false;
-        };
-        let negative = write.first.answer().is_some_and(is_negative);
-        negative
-            && !matches!(write.second, Copy::Absent | Copy::Lost { .. })
-            && servers.fleet.absence(key.bytes(), write.servers.0) == Absence::AskPartner
-    }
-
-    /// Answers by the server that decides, or by the only one that said anything.
-    fn answer_write<N: Net>(&mut self, servers: &mut Servers<N>, id: usize, write: &Write) {
-        let (copy, here, other, there) = match (&write.first, write.servers) {
-            (Copy::Answered(_), (first, second)) => (&write.first, first, &write.second, second),
-            (_, (first, second)) => (&write.second, second.unwrap_or(first), &write.first, Some(first)),
-        };
-        let Some(reply) = copy.answer() else {
-            return self.answer(servers, id, NO_SERVER);
-        };
-        let alone = write.first.answer().is_none() || write.second.answer().is_none();
-        if let (true, Some(there), Some(key)) = (alone, there, &write.key) {
-            let key = key.bytes();
-            if is_negative(reply) && write.elsewhere {
-                // It says no more than that the key is not here.
-                servers.fleet.ledger.record(Event::LacksKey {
-                    server: here,
-                    from: there,
-                    key,
-                });
-                return self.answer(servers, id, NO_SERVER);
-            }
-            let ack = copy.ack(write.verb);
-            if !is_negative(reply) && ack.fate == Fate::Acked {
-                if servers.fleet.is_up(there) {
-                    // It has come back meanwhile, without this write, and may have been filled without it.
-                    write.count(&mut servers.cx.statistics, reply.status);
-                    let waiting = Waiting {
-                        write: id,
-                        reply: Some(write.told(reply).clone()),
-                        instead: None,
-                    };
-                    return self.wait_for_healing(servers, (here, there), key, waiting);
-                }
-                if write.elsewhere {
-                    servers.fleet.ledger.record(Event::Missed {
-                        server: there,
-                        key,
-                        delivered: matches!(other, Copy::Lost { delivered: true }),
-                        ack: Ack { whole: false, ..ack },
-                    });
-                }
-            }
+        if told || servers.cx.settings.ack != settings::Ack::Primary || is_overruled(servers, write) {
+            return;
         }
-        write.count(&mut servers.cx.statistics, reply.status);
-        self.answer(servers, id, write.told(reply));
-    }
-
-    /// Where the two servers answered differently, begins to make the second copy like the first, and leaves the reply to
-    /// that. Returns whether it did.
-    fn heal_if_different<N: Net>(&mut self, servers: &mut Servers<N>, id: usize, write: &Write) -> bool {
-        let (Some(reply), Some(answer), Some(key)) = (write.first.answer(), write.second.answer(), &write.key) else {
-            return false;
-        };
-        let (first, Some(second)) = write.servers else {
-            return false;
-        };
-        if agree(write.verb, reply, answer) && !write.sizes.differ() {
-            return false;
-        }
-        let key = key.bytes();
-        let cold = servers.fleet.ledger.lacks(key, second, first) != Lacks::Nothing;
-        if cold && is_negative(answer) {
-            return false; // it is not there yet, and will be copied
-        }
-        let unanswered = !self.transactions[id].is_answered;
-        let told = unanswered.then(|| write.told(reply).clone());
-        if unanswered {
+        // The other answer is still to come, but is not waited for.
+        if let Some(reply) = write.first.answer() {
             write.count(&mut servers.cx.statistics, reply.status);
+            let reply = write.told(reply).clone();
+            self.answer_with(servers, id, reply);
         }
-        let seen = unanswered && !is_negative(answer) && answer.status != Status::Error;
-        let waiting = Waiting {
-            write: id,
-            reply: told,
-            instead: seen.then(|| write.told(answer).clone()),
+    }
+
+    /// All servers have answered that will.
+    fn end_write<N: Net>(&mut self, servers: &mut Servers<N>, id: usize) {
+        let told = self.transactions[id].is_answered;
+        let Work::Write(write) = &self.transactions[id].work else {
+            return;
         };
-        self.wait_for_healing(servers, (first, second), key, waiting);
-        true
+        let outcome = match heals(servers, write, told) {
+            Some(outcome) => outcome,
+            None if told => Outcome::Told,
+            None => answers(servers, write),
+        };
+        self.transactions[id].work = Work::Answered;
+        match outcome {
+            Outcome::Told => self.end_if_over(id),
+            Outcome::Reply(reply) => self.answer_with(servers, id, reply),
+            Outcome::Heal {
+                pair,
+                key,
+                reply,
+                instead,
+            } => {
+                let waiting = Waiting {
+                    write: id,
+                    reply,
+                    instead,
+                };
+                self.wait_for_healing(servers, pair, key.bytes(), waiting);
+            }
+        }
     }
 
     /// A leg was cut off: its server has missed the write, unless it is the only one that may have it.
@@ -364,6 +288,102 @@ impl Replicate {
             ack: Ack { fate, ..ack },
         });
     }
+}
+
+/// What comes of a write that all have answered.
+enum Outcome {
+    /// Nothing more: the client has been told.
+    Told,
+    Reply(Reply),
+    /// The second copy is to be made like the first; then it is told.
+    Heal {
+        pair: (usize, usize),
+        key: Slice,
+        reply: Option<Reply>,
+        instead: Option<Reply>,
+    },
+}
+
+/// Whether the first server only does not find the key because it was started anew, which was not known when it was
+/// asked.
+fn is_overruled<N: Net>(servers: &Servers<N>, write: &Write) -> bool {
+    let Some(key) = &write.key else {
+        return false;
+    };
+    let negative = write.first.answer().is_some_and(is_negative);
+    negative
+        && !matches!(write.second, Copy::Absent | Copy::Lost { .. })
+        && servers.fleet.absence(key.bytes(), write.servers.0) == Absence::AskPartner
+}
+
+/// Answers by the server that decides, or by the only one that said anything.
+fn answers<N: Net>(servers: &mut Servers<N>, write: &Write) -> Outcome {
+    let (copy, here, other, there) = match (&write.first, write.servers) {
+        (Copy::Answered(_), (first, second)) => (&write.first, first, &write.second, second),
+        (_, (first, second)) => (&write.second, second.unwrap_or(first), &write.first, Some(first)),
+    };
+    let Some(reply) = copy.answer() else {
+        return Outcome::Reply(NO_SERVER.clone());
+    };
+    let alone = write.first.answer().is_none() || write.second.answer().is_none();
+    if let (true, Some(there), Some(piece)) = (alone, there, &write.key) {
+        let key = piece.bytes();
+        if is_negative(reply) && write.elsewhere {
+            // It says no more than that the key is not here.
+            servers.fleet.ledger.record(Event::LacksKey {
+                server: here,
+                from: there,
+                key,
+            });
+            return Outcome::Reply(NO_SERVER.clone());
+        }
+        let ack = copy.ack(write.verb);
+        if !is_negative(reply) && ack.fate == Fate::Acked {
+            if servers.fleet.is_up(there) {
+                // It has come back meanwhile, without this write, and may have been filled without it.
+                write.count(&mut servers.cx.statistics, reply.status);
+                return Outcome::Heal {
+                    pair: (here, there),
+                    key: piece.clone(),
+                    reply: Some(write.told(reply).clone()),
+                    instead: None,
+                };
+            }
+            if write.elsewhere {
+                servers.fleet.ledger.record(Event::Missed {
+                    server: there,
+                    key,
+                    delivered: matches!(other, Copy::Lost { delivered: true }),
+                    ack: Ack { whole: false, ..ack },
+                });
+            }
+        }
+    }
+    write.count(&mut servers.cx.statistics, reply.status);
+    Outcome::Reply(write.told(reply).clone())
+}
+
+/// Where the two servers answered differently, the second copy is to be made like the first, and the reply is left to that.
+fn heals<N: Net>(servers: &mut Servers<N>, write: &Write, told: bool) -> Option<Outcome> {
+    let (reply, answer, piece) = (write.first.answer()?, write.second.answer()?, write.key.as_ref()?);
+    let (first, second) = (write.servers.0, write.servers.1?);
+    if agree(write.verb, reply, answer) && !write.sizes_differ() {
+        return None;
+    }
+    let cold = servers.fleet.ledger.lacks(piece.bytes(), second, first) != Lacks::Nothing;
+    if cold && is_negative(answer) {
+        return None; // it is not there yet, and will be copied
+    }
+    if !told {
+        write.count(&mut servers.cx.statistics, reply.status);
+    }
+    let seen = !told && !is_negative(answer) && answer.status != Status::Error;
+    Some(Outcome::Heal {
+        pair: (first, second),
+        key: piece.clone(),
+        reply: (!told).then(|| write.told(reply).clone()),
+        instead: seen.then(|| write.told(answer).clone()),
+    })
 }
 
 /// The partner was down when the write was sent.

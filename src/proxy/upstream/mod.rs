@@ -255,6 +255,12 @@ impl<N: Net> Upstream<N> {
         }
     }
 
+    /// Whether there is a failure that nobody has been told of.
+    #[inline]
+    pub fn has_failed(&self) -> bool {
+        !self.unreachable.is_empty() || !self.lost.is_empty()
+    }
+
     /// Whether legs were cut off that nobody has been told of.
     pub fn has_lost(&self) -> bool {
         !self.lost.is_empty()

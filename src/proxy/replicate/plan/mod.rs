@@ -4,7 +4,7 @@ mod read;
 mod write;
 
 pub use read::{Hindrance, Read, Share, Wanted, add_to_share, unanswered};
-pub use write::{Copy, Sizes, Write, is_negative};
+pub use write::{Copy, Write, is_negative};
 
 use crate::protocol::reply::Reply;
 use crate::protocol::verb::Verb;

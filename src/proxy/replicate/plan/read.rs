@@ -24,9 +24,9 @@ pub struct Read {
     /// The slots of the keys of all legs of this portion, leg by leg; see `merge`.
     pub slots: Vec<u16>,
     /// The values that have to wait for others.
-    pub merge: Option<Merge>,
+    pub merge: Option<Box<Merge>>,
     /// Keys that the server asked first turned out not to have while its answer came, until that answer is complete.
-    pub missed: Wanted,
+    pub missed: Option<Box<Wanted>>,
     /// What the client is told in place of END.
     pub failure: Option<&'static Reply>,
     /// Keys that have not been asked for.
@@ -78,9 +78,10 @@ impl Read {
 
     /// Keys that a leg asked for before the value that came now have not come.
     pub fn miss_before(&mut self, leg: &Leg, part: &Part) {
+        let missed = self.missed.get_or_insert_default();
         for (key, slot) in leg.skipped_before(part) {
-            self.missed.keys.push(key);
-            self.missed.slots.extend(self.slots.get(slot));
+            missed.keys.push(key);
+            missed.slots.extend(self.slots.get(slot));
         }
     }
 
@@ -91,7 +92,7 @@ impl Read {
 
     /// Bytes of values that wait for others.
     pub fn kept_bytes(&self) -> usize {
-        self.merge.as_ref().map_or(0, Merge::bytes)
+        self.merge.as_ref().map_or(0, |merge| merge.bytes())
     }
 }
 

@@ -70,7 +70,7 @@ pub struct Write {
     /// What the client is told, whatever the servers say.
     pub reply: Option<&'static Reply>,
     /// Of what an append or prepend has left.
-    pub sizes: Sizes,
+    pub sizes: Option<Box<Sizes>>,
 }
 
 impl Write {
@@ -79,12 +79,24 @@ impl Write {
         self.reply.unwrap_or(reply)
     }
 
+    /// Whether sizes have still to be told.
+    pub fn waits_for_sizes(&self) -> bool {
+        self.sizes.as_ref().is_some_and(|sizes| sizes.are_pending())
+    }
+
+    /// Whether both copies have been found to be of different sizes.
+    pub fn sizes_differ(&self) -> bool {
+        self.sizes.as_ref().is_some_and(|sizes| sizes.differ())
+    }
+
     /// Lets the other server decide.
     pub fn turn(&mut self) {
         if let Some(second) = &mut self.servers.1 {
             std::mem::swap(&mut self.servers.0, second);
             std::mem::swap(&mut self.first, &mut self.second);
-            self.sizes.turn();
+            if let Some(sizes) = &mut self.sizes {
+                sizes.turn();
+            }
         }
     }
 
