@@ -1,9 +1,11 @@
 //! The dialect that servers are spoken to in: memcached's text protocol, with its meta commands where nothing else will do.
 //!
-//! [`encode`] writes requests, [`answer`] reads what comes back, and [`question`] tells whether that fits what was asked.
+//! [`encode`] writes requests, [`answer`] reads what comes back, and [`question`] tells whether that fits what was asked;
+//! [`list`] is the list of a server's keys, which has a connection of its own.
 
 pub mod answer;
 pub mod encode;
+pub mod list;
 pub mod question;
 
 use super::find_newline;

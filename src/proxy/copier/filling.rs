@@ -1,7 +1,7 @@
 //! Filling a server: who carries out what a resync says, and tells the log of it.
 
+use crate::protocol::server::list::Entry;
 use crate::proxy::copier::Copier;
-use crate::proxy::copier::entry::Entry;
 use crate::proxy::copier::pacing::Turn;
 use crate::proxy::copier::repair::Why;
 use crate::proxy::copier::resync::{Able, Follows, Left, Next, Resync, Task};

@@ -1,7 +1,8 @@
 //! The connection that a list of keys comes on: who opens, reads and closes it, as the listing says.
 
+use crate::protocol::LINE_END;
+use crate::protocol::server::list::{BY_HASH, BY_LRU, Entry, MARK};
 use crate::proxy::copier::Copier;
-use crate::proxy::copier::entry::Entry;
 use crate::proxy::copier::listing::{Errand, Heard, Patience};
 use crate::proxy::copier::resync::Resync;
 use crate::proxy::fleet::version::Version;
@@ -9,9 +10,6 @@ use crate::proxy::net::{Net, Readiness};
 use crate::proxy::servers::Servers;
 use crate::proxy::timers::Timer;
 use crate::proxy::upstream::Read;
-
-const BY_HASH: &[u8] = b"lru_crawler metadump hash\r\n";
-const BY_LRU: &[u8] = b"lru_crawler metadump all\r\n";
 
 impl Copier {
     /// Asks for the list that the resync in progress goes by.
@@ -70,7 +68,7 @@ impl Copier {
         for _ in 0..servers.cx.settings.limits.unwanted_list_reads {
             match servers.upstream.read(&mut servers.cx.net, index, &mut nowhere) {
                 // Only the answer to the question behind the list ends like this.
-                Read::Bytes(count) if !nowhere[..count].ends_with(b"\r\n") => {}
+                Read::Bytes(count) if !nowhere[..count].ends_with(LINE_END) => {}
                 Read::Nothing => return,
                 Read::Bytes(_) | Read::Ended(_) => return servers.upstream.close_list(&mut servers.cx.net, index),
             }
@@ -184,7 +182,7 @@ impl Copier {
             match errand {
                 Errand::Open => self.open_listing(servers),
                 Errand::AskEnd { link } => {
-                    servers.upstream.put_on_list(link, b"version\r\n");
+                    servers.upstream.put_on_list(link, MARK);
                     self.write_listing(servers, link);
                 }
                 Errand::AskLife => {

@@ -18,7 +18,7 @@
 //! others, see `list_link`.
 
 use crate::protocol::find_newline;
-use crate::proxy::copier::entry::{Entry, Line, understand};
+use crate::protocol::server::list::{Entry, Line, understand};
 
 /// Another list is being made, for another magent perhaps: it is asked for again after this.
 const BUSY_PAUSE_MS: u64 = 500;

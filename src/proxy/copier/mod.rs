@@ -7,8 +7,6 @@
 mod check;
 mod command;
 mod due;
-mod entry;
-mod exptime;
 mod filling;
 mod list_link;
 mod listing;

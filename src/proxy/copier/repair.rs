@@ -17,12 +17,12 @@
 //! neither links nor gates.
 
 use crate::protocol::LINE_END;
+use crate::protocol::exptime::exptime_by_clock;
+use crate::protocol::exptime::exptime_of;
 use crate::protocol::reply::{Fault, Reply};
 use crate::protocol::server::answer::{Response, Status};
 use crate::protocol::verb::Verb;
 use crate::proxy::copier::command::Command;
-use crate::proxy::copier::exptime::exptime_of;
-use crate::proxy::fleet::exptime::exptime_by_clock;
 use crate::proxy::handoff::Waiting;
 use crate::proxy::upstream::link::Purpose;
 

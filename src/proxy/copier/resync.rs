@@ -24,7 +24,7 @@
 //!
 //! A resync is told what was listed and copied, and says what is to be done next; see `filling` for who does it.
 
-use crate::proxy::copier::entry::Entry;
+use crate::protocol::server::list::Entry;
 use crate::proxy::copier::listing::Listing;
 use crate::proxy::copier::pacing::{Pacing, Turn};
 use crate::proxy::copier::repair::{Fill, Manner};

@@ -1,6 +1,6 @@
 use super::*;
 use crate::protocol::server::answer;
-use crate::proxy::copier::entry::Entry;
+use crate::protocol::server::list::Entry;
 use crate::proxy::copier::repair::Party;
 use crate::proxy::copier::resync::Next;
 use crate::proxy::fleet::ledger::Ledger;

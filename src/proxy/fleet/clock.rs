@@ -4,7 +4,7 @@
 //! other server's, one copy expires an hour early, or at once. So each server is told such a time by its own clock, which
 //! its `stats` tell. Most clocks agree to the second, and lines go to all servers as they are.
 
-use crate::proxy::fleet::exptime::RELATIVE_EXPTIME_MAX_S;
+use crate::protocol::exptime::RELATIVE_EXPTIME_MAX_S;
 use crate::proxy::net::Net;
 use crate::proxy::servers::Servers;
 

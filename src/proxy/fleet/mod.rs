@@ -3,7 +3,6 @@
 mod check;
 mod clock;
 mod delayed_flush;
-pub mod exptime;
 mod flush;
 mod health;
 pub mod holdings;
@@ -19,13 +18,13 @@ pub mod server;
 pub mod unique;
 pub mod version;
 
+use crate::protocol::exptime::exptime_by_clock;
 use crate::protocol::request::Request;
 use crate::protocol::text::dialect::Dialect;
 use crate::proxy::net::Address;
 use crate::proxy::settings::{ServerName, Settings};
 use crate::ring::{KeyHash, Ring};
 use delayed_flush::DelayedFlush;
-use exptime::exptime_by_clock;
 use layout::Layout;
 use ledger::{Absence, Event, Ledger, Rid};
 use place::Place;

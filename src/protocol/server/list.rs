@@ -1,13 +1,19 @@
-//! A line of the list of a server's keys.
+//! The list of a server's keys: how it is asked for, and its lines.
 //!
 //! ```text
 //! key=<uri-encoded> exp=<unix second or -1> la=... cas=... fetch=... cls=... size=...
 //! END
 //! ```
 
+use crate::protocol::exptime::absolute_exptime;
 use crate::protocol::is_key;
 use crate::protocol::server::answer::{signed, unsigned};
-use crate::proxy::copier::exptime::absolute_exptime;
+
+/// Asks a server for the list, by its hash table or by its LRU queues. It must be alone on its connection.
+pub const BY_HASH: &[u8] = b"lru_crawler metadump hash\r\n";
+pub const BY_LRU: &[u8] = b"lru_crawler metadump all\r\n";
+/// A question whose answer marks the end of a list that does not do that itself.
+pub const MARK: &[u8] = b"version\r\n";
 
 /// What an item is taken to weigh of which that is not known.
 const SIZE_UNKNOWN: usize = 16 << 10;

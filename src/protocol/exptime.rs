@@ -1,6 +1,14 @@
-//! Exptimes of copies: as a memcached reads them, made of the seconds that are left or of a unix second.
+//! Exptimes as a memcached reads them, made of the seconds that are left or of a unix second.
 
-use crate::proxy::fleet::exptime::RELATIVE_EXPTIME_MAX_S;
+/// memcached takes an exptime up to 30 days for relative and a larger one for a unix time.
+pub const RELATIVE_EXPTIME_MAX_S: i64 = 60 * 60 * 24 * 30;
+/// What to tell a server for an exptime by magent's clock, where the server's is so far ahead of it.
+pub fn exptime_by_clock(exptime: i64, ahead_s: i64) -> i64 {
+    match exptime {
+        ..=RELATIVE_EXPTIME_MAX_S => exptime,
+        unix_s => unix_s.saturating_add(ahead_s),
+    }
+}
 
 /// The exptime that makes an item expire in `ttl_s` seconds, -1 for never; None where it would not, or where a memcached
 /// would read another one: it keeps 32 bits.
