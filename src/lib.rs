@@ -8,22 +8,22 @@
 //! main        command line -> Config -> background -> run
 //! config      options, one validated Config; every error names its source
 //! sys         the only room with unsafe: background, users, files, limits, signals, the log; bytes to append to
-//! reactor     the only room with sockets, epoll and clocks: listeners, the poll loop, timers, names, reloading
-//! proxy       the state machines, and the values that pass between them:
-//!   front       clients: requests, replies in the order asked, limits
-//!   replicate   one request on its way: the gate of its key, reads, two copies
-//!   upstream    links to servers and the legs on them
-//!   fleet       servers: life, health, which of them hold a key, what each of them missed
+//! reactor     the only room with sockets, epoll and clocks: listeners, the poll loop, names, the configuration's file
+//! proxy       a conductor over five owners, and the values that pass between them; again from top to bottom:
+//!   front       clients: requests, replies in the order asked, limits, every byte charged to somebody
 //!   copier      repair, resync, the list of a server's keys
+//!   replicate   one request on its way: the gate of its key, its plan, its reply
+//!   fleet       servers: life, health, which of them hold a key, and the ledger: what each of them missed or lacks
+//!   upstream    links to servers and the legs on them
 //! ring        modulo and ketama: key -> server
-//! protocol    bytes <-> meaning; no I/O, no allocation: requests, answers and whether they fit, numbers
+//! protocol    bytes <-> values; no I/O, no allocation: requests, answers and whether they fit, numbers
 //! buffer      the buffer chain, made of sys's bytes to append to
 //! words       errors of the system and amounts of memory in words
 //! ```
 //!
-//! [`proxy`] knows the world only through [`proxy::net::Net`]: connect, read, write, close, the time, the log.
-//! [`reactor`] implements it with mio, `tests/simulator` with pipes in memory and a clock of its own, so that any failure
-//! can be replayed from a seed.
+//! [`proxy`] knows the world only through two traits: [`proxy::net::Net`] (connect, read, write, close, the time, the log) and
+//! [`proxy::control::Control`] (listeners, reloading, names, the end). [`reactor`] implements them with mio,
+//! `tests/simulator` with pipes in memory and a clock of its own, so that any failure can be replayed from a seed.
 //!
 //! # The way of a request
 //!
@@ -31,16 +31,31 @@
 //!  client readable                                      server readable
 //!    read once into the reactor's scratch                 read once into the same scratch
 //!      parse requests             protocol::text            parse answers             protocol::server
-//!        key -> primary, backup   fleet::farm, ring           oldest leg of the link  upstream::answers
-//!          transaction and legs   front::dispatch               its transaction       replicate::read, write
-//!            bytes on each        upstream                        all legs in? reply  front::transaction
-//!            link's chain                                         on the client's chain
+//!        its place in the queue   front::replies              oldest leg of the link    upstream::answers
+//!          the gate of its key    replicate::gate               its transaction's plan   replicate::read, write
+//!            key -> servers       fleet, ring                     all legs in? reply      handoff: Reply
+//!              bytes on links     upstream                          on the client's chain   front::replies
 //!  ------- after the whole batch of events: one writev per connection with something to say (Proxy::flush) -------
 //! ```
+//!
+//! An owner calls those below it, and tells those above it by a handoff in a queue ([`proxy`]'s `handoff`), which the conductor
+//! empties whenever an owner has come to its end: `Reply`, `GoOn`, `Heal`, `BreakOff` and so on. Legs that were cut off wait
+//! longer, until no link is being read.
 //!
 //! Nothing is written while events are handled, so that the requests of many clients share one write to a server, and
 //! pipelined replies share one to a client. A socket is registered once, for both directions, edge-triggered: no
 //! epoll_ctl a request. A read that was short has drained the socket: no second one to be told so.
+//!
+//! # Where to begin to read
+//!
+//! An hour, in this order:
+//!
+//! 1. `src/proxy/mod.rs`: the owners, and everything that is handed on between them.
+//! 2. `src/proxy/replicate/write.rs`: a `set`, from its pass through the gate to its reply; what a plan is.
+//! 3. `src/proxy/fleet/ledger/mod.rs`: what is believed of two servers that were not always there; its principles are why the
+//!    rest is as it is.
+//! 4. `src/proxy/fleet/health.rs`: how a server goes, is looked for, and comes back.
+//! 5. `tests/simulator/README.md`: how all that is shown to be right, and the schedules that taught each rule (R1 to R28).
 
 pub mod buffer;
 pub mod config;

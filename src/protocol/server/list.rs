@@ -9,9 +9,25 @@ use crate::protocol::exptime::absolute_exptime;
 use crate::protocol::is_key;
 use crate::protocol::server::answer::{signed, unsigned};
 
-/// Asks a server for the list, by its hash table or by its LRU queues. It must be alone on its connection.
-pub const BY_HASH: &[u8] = b"lru_crawler metadump hash\r\n";
-pub const BY_LRU: &[u8] = b"lru_crawler metadump all\r\n";
+/// How a server goes through its keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListBy {
+    /// By its hash table: whole, whatever is moved about meanwhile.
+    Hash,
+    /// By its LRU queues.
+    Lru,
+}
+
+impl ListBy {
+    /// What asks for the list. It must be alone on its connection.
+    pub fn command(self) -> &'static [u8] {
+        match self {
+            ListBy::Hash => b"lru_crawler metadump hash\r\n",
+            ListBy::Lru => b"lru_crawler metadump all\r\n",
+        }
+    }
+}
+
 /// A question whose answer marks the end of a list that does not do that itself.
 pub const MARK: &[u8] = b"version\r\n";
 

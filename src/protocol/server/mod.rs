@@ -10,6 +10,15 @@ pub mod question;
 
 use super::find_newline;
 
+/// What a server understands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// memcached's text protocol alone.
+    Text,
+    /// The same, and the meta commands in it.
+    Meta,
+}
+
 /// Longest line that may be sent to a server, but for get and gets: memcached up to 1.6.13 closes a connection on
 /// which more than 1024 bytes of a line are there without its end, later ones 2048.
 pub const LINE_BYTES_MAX: usize = 1024;

@@ -1,6 +1,6 @@
 //! Filling a server: who carries out what a resync says, and tells the log of it.
 
-use crate::protocol::server::list::Entry;
+use crate::protocol::server::list::{Entry, ListBy};
 use crate::proxy::copier::Copier;
 use crate::proxy::copier::pacing::Turn;
 use crate::proxy::copier::repair::Why;
@@ -98,7 +98,7 @@ impl Copier {
         let able = Able {
             from_has_meta: fleet.has_meta(resync.from),
             to_has_meta: fleet.has_meta(resync.to),
-            from_lists_hash: fleet.lists_hash(resync.from),
+            from_lists_hash: fleet.lists(resync.from) == ListBy::Hash,
         };
         match resync.pass_over(&able, servers.cx.now_ms) {
             Follows::List => self.open_listing(servers),

@@ -1,7 +1,7 @@
 //! The connection that a list of keys comes on: who opens, reads and closes it, as the listing says.
 
 use crate::protocol::LINE_END;
-use crate::protocol::server::list::{BY_HASH, BY_LRU, Entry, MARK};
+use crate::protocol::server::list::{Entry, ListBy, MARK};
 use crate::proxy::copier::Copier;
 use crate::proxy::copier::listing::{Errand, Heard, Patience};
 use crate::proxy::copier::resync::Resync;
@@ -20,8 +20,7 @@ impl Copier {
         if servers.fleet.is_being_flushed() {
             return self.list_later(servers);
         }
-        let by_hash = servers.fleet.lists_hash(listed);
-        let command = if by_hash { BY_HASH } else { BY_LRU };
+        let command = servers.fleet.lists(listed).command();
         let opened = servers.upstream.open_list(
             &mut servers.cx.net,
             listed,
@@ -127,7 +126,9 @@ impl Copier {
 
     /// The server cannot list its keys, or not in this way.
     fn list_refused<N: Net>(&mut self, servers: &mut Servers<N>) {
-        let by_hash = self.listed_server().filter(|&server| servers.fleet.lists_hash(server));
+        let by_hash = self
+            .listed_server()
+            .filter(|&server| servers.fleet.lists(server) == ListBy::Hash);
         let Some(server) = by_hash else {
             return self.cannot_list(servers);
         };

@@ -1,5 +1,7 @@
 //! A `flush_all` that is still to come; see `flush`.
 
+use std::collections::BTreeSet;
+
 /// Nothing is copied from so long before the time: memcached flushes up to two seconds early.
 const EARLY_MS: u64 = 2500;
 /// And until so long after it.
@@ -10,6 +12,8 @@ pub const LATE_MS: u64 = 1500;
 pub struct DelayedFlush {
     /// On magent's clock.
     pub at_ms: Option<u64>,
+    /// Servers that do not know of it.
+    pub owed_by: BTreeSet<usize>,
     /// Until then nothing is copied after one that has come.
     pub settles_ms: u64,
 }
@@ -40,8 +44,8 @@ mod tests {
         assert_eq!(flush.pauses_until_ms(10_000), None);
         assert_eq!(flush.pauses_until_ms(17_500), Some(21_500));
         flush = DelayedFlush {
-            at_ms: None,
             settles_ms: 21_500,
+            ..DelayedFlush::default()
         };
         assert_eq!(flush.pauses_until_ms(21_499), Some(21_500));
         assert_eq!(flush.pauses_until_ms(21_500), None);

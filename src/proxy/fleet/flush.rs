@@ -33,23 +33,23 @@ impl<N: Net> Servers<N> {
         if let Some(at_ms) = self.fleet.delayed_flush.at_ms {
             self.cx.timers.set(Timer::DelayedFlush, at_ms);
         }
-        for server in &mut self.fleet.servers {
-            server.owes_flush = false;
-        }
+        self.fleet.delayed_flush.owed_by.clear();
     }
 
     /// A server has not been told of a flush_all, or may not have been.
     pub fn flush_missed(&mut self, server: usize) {
-        let pending = self.fleet.delayed_flush.is_pending();
-        match pending {
-            true => self.fleet.servers[server].owes_flush = true,
+        match self.fleet.delayed_flush.is_pending() {
+            true => _ = self.fleet.delayed_flush.owed_by.insert(server),
             false => self.fleet.ledger.record(Event::FlushMissed(server)),
         }
     }
 
     /// A server has forgotten what delay it was told, if any.
     pub fn delayed_flush_forgotten(&mut self, server: usize) {
-        self.fleet.servers[server].owes_flush = self.fleet.delayed_flush.is_pending();
+        let flush = &mut self.fleet.delayed_flush;
+        if flush.is_pending() {
+            flush.owed_by.insert(server);
+        }
     }
 
     /// Whether nothing may be copied now. Then there is another look when it may.
@@ -80,11 +80,7 @@ impl<N: Net> Servers<N> {
         self.fleet.delayed_flush.settles_ms = self.cx.now_ms + LATE_MS;
         self.cx.timers.set(Timer::Resync, self.fleet.delayed_flush.settles_ms);
         self.fleet.flushes += 1;
-        for index in 0..self.fleet.servers.len() {
-            let server = &mut self.fleet.servers[index];
-            if !std::mem::take(&mut server.owes_flush) {
-                continue;
-            }
+        for index in std::mem::take(&mut self.fleet.delayed_flush.owed_by) {
             if self.fleet.is_up(index) {
                 self.emptied(index, "server is flushed");
                 let flush = Request::flush();

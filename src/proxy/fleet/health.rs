@@ -6,7 +6,7 @@ use crate::protocol::server::answer::{Garbage, Response, Status};
 use crate::protocol::server::question::Question;
 use crate::protocol::verb::Verb;
 use crate::proxy::fleet::ledger::{Event, Lacking, Rid};
-use crate::proxy::fleet::server::{Cause, Health, PROBE_PAUSE_MAX_MS, PROBE_PAUSE_MIN_MS, Rejoining};
+use crate::proxy::fleet::server::{Away, Cause, Health, Known, PROBE_PAUSE_MAX_MS, PROBE_PAUSE_MIN_MS, Rejoining};
 use crate::proxy::handoff::Handoff;
 use crate::proxy::net::{Level, Net};
 use crate::proxy::permit::PastGate;
@@ -94,7 +94,7 @@ impl<N: Net> Servers<N> {
 
     fn mark_down(&mut self, index: usize, cut_off: usize, cause: Cause, reason: fmt::Arguments<'_>) {
         let server = &mut self.fleet.servers[index];
-        let (since_ms, pause_ms) = match server.health {
+        let away = match server.health {
             Health::Down { .. } | Health::Retired => return,
             Health::Up => {
                 server.counters.failures += u64::from(cause == Cause::Server);
@@ -103,19 +103,25 @@ impl<N: Net> Servers<N> {
                     Level::Warning,
                     format_args!("server {name} is down: {reason}; requests failed over: {cut_off}"),
                 );
-                (self.cx.now_ms, PROBE_PAUSE_MIN_MS)
+                Away {
+                    since_ms: self.cx.now_ms,
+                    pause_ms: PROBE_PAUSE_MIN_MS,
+                    tag: server.tag,
+                }
             }
-            Health::Rejoining { since_ms, pause_ms, .. } => match cause {
-                Cause::Server => (since_ms, (2 * pause_ms).min(PROBE_PAUSE_MAX_MS)),
-                Cause::Magent => (since_ms, PROBE_PAUSE_MIN_MS),
+            Health::Rejoining { away, .. } => Away {
+                pause_ms: match cause {
+                    Cause::Server => (2 * away.pause_ms).min(PROBE_PAUSE_MAX_MS),
+                    Cause::Magent => PROBE_PAUSE_MIN_MS,
+                },
+                ..away
             },
         };
-        let probe_at_ms = self.cx.now_ms + pause_ms;
+        let probe_at_ms = self.cx.now_ms + away.pause_ms;
         server.health = Health::Down {
             cause,
-            since_ms,
             probe_at_ms,
-            pause_ms,
+            away,
         };
         self.cx.timers.set(Timer::Probe, probe_at_ms);
         self.cx.hand_on(Handoff::BreakOff(index, "server is down"));
@@ -169,13 +175,12 @@ impl<N: Net> Servers<N> {
     /// Puts off the return of a server to the next answer.
     fn look_again(&mut self, index: usize) {
         let health = &mut self.fleet.servers[index].health;
-        if let Health::Rejoining { since_ms, pause_ms, .. } = *health {
+        if let Health::Rejoining { away, .. } = *health {
             let probe_at_ms = self.cx.now_ms + PROBE_PAUSE_MIN_MS;
             *health = Health::Down {
                 cause: Cause::Server,
-                since_ms,
                 probe_at_ms,
-                pause_ms,
+                away,
             };
             self.cx.timers.set(Timer::Probe, probe_at_ms);
         }
@@ -210,10 +215,10 @@ impl<N: Net> Servers<N> {
         };
         self.settle_later(index);
         let server = &mut self.fleet.servers[index];
-        if let Health::Rejoining { since_ms, .. } = server.health {
-            let (name, away_ms) = (&server.name, self.cx.now_ms - since_ms);
+        if let Health::Rejoining { away, .. } = server.health {
+            let (name, away_ms) = (&server.name, self.cx.now_ms - away.since_ms);
             let (s, ms) = (away_ms / 1000, away_ms % 1000);
-            let lost_memory = std::mem::take(&mut server.lost_memory);
+            let lost_memory = away.tag != 0 && away.tag != server.tag;
             let kept = if lost_memory || self.fleet.ledger.account(index).lacks_more_than_keys() {
                 "may lack items"
             } else {
@@ -352,28 +357,21 @@ impl<N: Net> Servers<N> {
     fn server_tick(&mut self, index: usize) {
         let now_ms = self.cx.now_ms;
         match self.fleet.servers[index].health {
-            Health::Down {
-                since_ms,
-                probe_at_ms,
-                pause_ms,
-                ..
-            } if probe_at_ms <= now_ms => {
+            Health::Down { probe_at_ms, away, .. } if probe_at_ms <= now_ms => {
                 self.fleet.servers[index].health = Health::Rejoining {
-                    since_ms,
-                    pause_ms,
                     step: Rejoining::Probing,
+                    away,
                 };
-                self.want_name(index, since_ms);
+                self.want_name(index, away.since_ms);
                 self.look_for(index);
             }
             Health::Down {
                 cause,
                 probe_at_ms,
-                since_ms,
-                ..
+                away,
             } => {
                 // Where nobody has answered for so long, nobody waits for what it may still hold.
-                if cause == Cause::Server && since_ms + GIVEN_UP_MS <= now_ms {
+                if cause == Cause::Server && away.since_ms + GIVEN_UP_MS <= now_ms {
                     self.fleet.ledger.record(Event::Gone(index));
                 }
                 self.cx.timers.set(Timer::Probe, probe_at_ms);
@@ -449,14 +447,19 @@ impl<N: Net> Servers<N> {
     /// The settings name a server for the first time, or again.
     fn is_named(&mut self, index: usize) {
         let server = &mut self.fleet.servers[index];
-        server.newcomer = server.life.is_none();
+        if server.life == Known::Nothing {
+            server.life = Known::Newcomer;
+        }
         // It was one of ours and has missed all that was written since.
         let was_retired = server.health == Health::Retired;
         if was_retired {
             server.health = Health::Rejoining {
-                since_ms: self.cx.now_ms,
-                pause_ms: PROBE_PAUSE_MIN_MS,
                 step: Rejoining::Probing,
+                away: Away {
+                    since_ms: self.cx.now_ms,
+                    pause_ms: PROBE_PAUSE_MIN_MS,
+                    tag: 0,
+                },
             };
         }
         self.look_for(index);

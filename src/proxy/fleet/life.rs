@@ -8,7 +8,7 @@
 use crate::protocol::text::dialect::Dialect;
 use crate::proxy::fleet::introduction::{Acquaintance, Life};
 use crate::proxy::fleet::ledger::{Event, Lacking};
-use crate::proxy::fleet::server::Health;
+use crate::proxy::fleet::server::{Announcement, Health, Known};
 use crate::proxy::fleet::version::Version;
 use crate::proxy::handoff::Handoff;
 use crate::proxy::net::{Level, Net};
@@ -35,8 +35,8 @@ impl<N: Net> Servers<N> {
         };
         let again = !self.fleet.ledger.account(index).is_confirmed() && server.acquaintance.is_left_behind(&said);
         server.acquaintance = Acquaintance::of(&said, self.cx.now_ms);
-        let before = server.life.replace(life);
-        let anew = before != Some(life) || again;
+        let before = std::mem::replace(&mut server.life, Known::Life(life));
+        let anew = before != Known::Life(life) || again;
         self.fleet.ledger.record(Event::Introduced { server: index, anew });
         if !anew {
             return false;
@@ -50,13 +50,13 @@ impl<N: Net> Servers<N> {
             .fleet
             .tags
             .give(&server.name, life, self.cx.settings.limits.tags_remembered);
-        server.lost_memory = before.is_some() && !self.fleet.ledger.account(index).is_up();
         self.delayed_flush_forgotten(index);
         match before {
-            Some(_) => self.emptied(index, "server was restarted"),
-            None => self.seen_first(index),
+            Known::Life(_) => self.emptied(index, "server was restarted"),
+            Known::Nothing => self.seen_first(index),
+            Known::Newcomer => {} // it lacks all that its partners have, and nobody lacks anything of it
         }
-        before.is_some()
+        matches!(before, Known::Life(_))
     }
 
     /// Clients' lines are read as the oldest of the servers would read them, or as the newest memcached where none has said
@@ -87,7 +87,7 @@ impl<N: Net> Servers<N> {
             let settles_ms = self.cx.now_ms + SETTLE_MS + self.cx.settings.timeout_ms.min(SETTLE_TIMEOUT_MAX_MS);
             self.fleet.ledger.record(Event::Settling(index));
             self.fleet.servers[index].settles_ms = settles_ms;
-            self.fleet.servers[index].is_whole_to_be_told = true;
+            self.fleet.servers[index].announcement = Announcement::Due;
             self.cx.timers.set(Timer::Settle, settles_ms);
             self.cx.hand_on(Handoff::Lacking);
         }
@@ -95,9 +95,6 @@ impl<N: Net> Servers<N> {
 
     /// A server is seen for the first time: of it and each of its partners the younger lacks what the older has.
     fn seen_first(&mut self, index: usize) {
-        if std::mem::take(&mut self.fleet.servers[index].newcomer) {
-            return; // it lacks it all, and nobody lacks anything of it
-        }
         if !self.fleet.is_starting && self.suspect_who_was_away(index) {
             return;
         }
@@ -142,7 +139,8 @@ impl<N: Net> Servers<N> {
         self.fleet.ledger.record(Event::Settled(index));
         let is_sound = self.fleet.ledger.account(index).is_sound();
         let server = &mut self.fleet.servers[index];
-        if is_sound && partners_are_up && std::mem::take(&mut server.is_whole_to_be_told) {
+        if is_sound && partners_are_up && server.announcement == Announcement::Due {
+            server.announcement = Announcement::Made;
             let name = &server.name;
             self.cx.log.say(
                 Level::Notice,

@@ -20,7 +20,9 @@ pub mod version;
 
 use crate::protocol::exptime::exptime_by_clock;
 use crate::protocol::request::Request;
-use crate::protocol::text::dialect::Dialect;
+use crate::protocol::server::Dialect;
+use crate::protocol::server::list::ListBy;
+use crate::protocol::text::dialect::Dialect as ClientDialect;
 use crate::proxy::net::Address;
 use crate::proxy::settings::{ServerName, Settings};
 use crate::ring::{KeyHash, Ring};
@@ -56,7 +58,7 @@ pub struct Fleet {
     /// It is not known yet what the servers hold, so no request begins.
     is_starting: bool,
     /// How clients' lines are read: as the servers read them.
-    dialect: Dialect,
+    dialect: ClientDialect,
     /// Times that all servers were flushed.
     flushes: u64,
     /// Those that are not answered yet: no list is asked for meanwhile.
@@ -80,7 +82,7 @@ impl Fleet {
             clock_started_s: None,
             tags: Tags::default(),
             is_starting: !settings.backups.is_empty(),
-            dialect: Dialect::default(),
+            dialect: ClientDialect::default(),
             flushes: 0,
             flushes_under_way: 0,
             delayed_flush: DelayedFlush::default(),
@@ -129,7 +131,7 @@ impl Fleet {
 
     /// How clients' lines are read.
     #[inline]
-    pub fn dialect(&self) -> Dialect {
+    pub fn dialect(&self) -> ClientDialect {
         self.dialect
     }
 
@@ -159,21 +161,21 @@ impl Fleet {
 
     /// Whether a server answers meta commands, as far as we know.
     pub fn has_meta(&self, server: usize) -> bool {
-        self.servers[server].has_meta
+        self.servers[server].dialect == Dialect::Meta
     }
 
     /// A server has refused a meta command.
     pub fn has_no_meta(&mut self, server: usize) {
-        self.servers[server].has_meta = false;
+        self.servers[server].dialect = Dialect::Text;
     }
 
-    /// Whether a server can list its keys by its hash table, as far as we know; and that it cannot.
-    pub fn lists_hash(&self, server: usize) -> bool {
-        self.servers[server].lists_hash
+    /// How a server can list its keys, as far as we know; and that it cannot do it by its hash table.
+    pub fn lists(&self, server: usize) -> ListBy {
+        self.servers[server].lists
     }
 
     pub fn lists_no_hash(&mut self, server: usize) {
-        self.servers[server].lists_hash = false;
+        self.servers[server].lists = ListBy::Lru;
     }
 
     /// Whether a server has what this version brought, as far as we know.

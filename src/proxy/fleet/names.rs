@@ -52,9 +52,8 @@ impl<N: Net> Servers<N> {
         let to = Address::Tcp(address);
         if let Some(other) = self.fleet.servers.iter().position(|other| other.name.address == to) {
             // Two servers in one place would each run what one of them is to run once.
-            let already_told = self.fleet.servers[index].is_elsewhere;
-            self.fleet.servers[index].is_elsewhere = true;
-            if !already_told {
+            let told_before = self.fleet.servers[index].misled_to.replace(address);
+            if told_before != Some(address) {
                 let (name, other) = (&self.fleet.servers[index].name, &self.fleet.servers[other].name);
                 self.cx.log.say(
                     Level::Error,
@@ -82,12 +81,9 @@ impl<N: Net> Servers<N> {
             ),
         }
         server.name.address = to;
-        server.is_elsewhere = false;
-        if let Health::Down {
-            probe_at_ms, pause_ms, ..
-        } = &mut server.health
-        {
-            (*probe_at_ms, *pause_ms) = (self.cx.now_ms, PROBE_PAUSE_MIN_MS);
+        server.misled_to = None;
+        if let Health::Down { probe_at_ms, away, .. } = &mut server.health {
+            (*probe_at_ms, away.pause_ms) = (self.cx.now_ms, PROBE_PAUSE_MIN_MS);
             self.cx.timers.set(Timer::Probe, self.cx.now_ms);
         }
     }

@@ -13,10 +13,13 @@
 //!
 //! What is believed of it and of its keys, and so whether clients' requests may be sent to it, the ledger says.
 
+use crate::protocol::server::Dialect;
+use crate::protocol::server::list::ListBy;
 use crate::proxy::fleet::holdings::Holdings;
 use crate::proxy::fleet::introduction::{Acquaintance, Introduction, Life};
 use crate::proxy::fleet::version::Version;
 use crate::proxy::settings::ServerName;
+use std::net::SocketAddr;
 
 /// The first pause between a server going down and the probe that looks for it.
 pub const PROBE_PAUSE_MIN_MS: u64 = 100;
@@ -28,18 +31,26 @@ pub enum Health {
     Up,
     Down {
         cause: Cause,
-        since_ms: u64,
         probe_at_ms: u64,
-        pause_ms: u64,
+        away: Away,
     },
     /// It is being probed, or is told to forget what it missed; nobody reads from it.
     Rejoining {
-        since_ms: u64,
-        pause_ms: u64,
         step: Rejoining,
+        away: Away,
     },
     /// The configuration does not name it any more: what is in flight is answered, then its links are closed.
     Retired,
+}
+
+/// Of a server that is not up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Away {
+    pub since_ms: u64,
+    /// Between probes.
+    pub pause_ms: u64,
+    /// Of the life that it was in; 0 if that is not known.
+    pub tag: u32,
 }
 
 /// Why a server is down.
@@ -63,16 +74,32 @@ pub enum Rejoining {
     Comparing { asked_ms: u64 },
 }
 
+/// What is known of a server's life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// It has not said anything yet.
+    Nothing,
+    /// The same, and the configuration names it since a reload: it lacks what its partners have, however old it is.
+    Newcomer,
+    /// It was in this one when it last said so.
+    Life(Life),
+}
+
+/// Something for the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Announcement {
+    Made,
+    /// It has returned, or was filled, and it is still to be said.
+    Due,
+}
+
 /// One memcached.
 pub struct Server {
     pub name: ServerName,
     pub health: Health,
-    /// It does not know of the flush_all that is still to come.
-    pub owes_flush: bool,
     /// When it has settled, while the ledger says that it has not.
     pub settles_ms: u64,
-    /// Which life it was in when it last said so; None before it first did.
-    pub life: Option<Life>,
+    pub life: Known,
     /// What it has said of itself so far, on a link that was just opened.
     pub introduction: Introduction,
     /// What tells that life from one that began in the same second.
@@ -88,20 +115,16 @@ pub struct Server {
     pub items_at_start: Option<u64>,
     /// What marks its cas uniques; see `unique`. Of no meaning until it is confirmed.
     pub tag: u32,
-    /// It was started anew since it was last up.
-    pub lost_memory: bool,
-    /// It has returned, or was filled, and it is still to be said that it has all that its partners have.
-    pub is_whole_to_be_told: bool,
-    /// Its host name leads to where another server is.
-    pub is_elsewhere: bool,
-    /// The configuration names it since a reload: it lacks what its partners have, however old it is.
-    pub newcomer: bool,
+    /// That it has all that its partners have.
+    pub announcement: Announcement,
+    /// Where its host name leads, if another server is there, as the log has said.
+    pub misled_to: Option<SocketAddr>,
     /// Its memcached's version, if it says.
     pub version: Option<Version>,
-    /// It answers meta commands, as far as we know.
-    pub has_meta: bool,
-    /// It can list its keys by its hash table, as far as we know.
-    pub lists_hash: bool,
+    /// What it understands, as far as we know.
+    pub dialect: Dialect,
+    /// How it can list its keys, as far as we know.
+    pub lists: ListBy,
     pub counters: Counters,
     /// When the log last told that it refuses copies.
     pub refusal_told_ms: Option<u64>,
@@ -130,9 +153,8 @@ impl Server {
         Self {
             name,
             health: Health::Up,
-            owes_flush: false,
             settles_ms: 0,
-            life: None,
+            life: Known::Nothing,
             introduction: Introduction::default(),
             acquaintance: Acquaintance::default(),
             born_ms: None,
@@ -140,13 +162,11 @@ impl Server {
             holdings: Holdings::default(),
             items_at_start: None,
             tag: 0,
-            lost_memory: false,
-            is_whole_to_be_told: false,
-            is_elsewhere: false,
-            newcomer: false,
+            announcement: Announcement::Made,
+            misled_to: None,
             version: None,
-            has_meta: true,
-            lists_hash: true,
+            dialect: Dialect::Meta,
+            lists: ListBy::Hash,
             counters: Counters::default(),
             refusal_told_ms: None,
         }
@@ -155,8 +175,11 @@ impl Server {
     /// Notes which version it is, and what follows from that until it says otherwise.
     pub fn is_version(&mut self, version: Option<Version>) {
         self.version = version;
-        self.has_meta = self.is_since(Version::HAS_META);
-        self.lists_hash = self.is_since(Version::LISTS_HASH);
+        self.dialect = match self.is_since(Version::HAS_META) {
+            true => Dialect::Meta,
+            false => Dialect::Text,
+        };
+        self.list_again();
     }
 
     /// Whether it has what this version brought, as far as we know.
@@ -166,6 +189,9 @@ impl Server {
 
     /// Lets it list its keys as it should be able to, though it could not.
     pub fn list_again(&mut self) {
-        self.lists_hash = self.is_since(Version::LISTS_HASH);
+        self.lists = match self.is_since(Version::LISTS_HASH) {
+            true => ListBy::Hash,
+            false => ListBy::Lru,
+        };
     }
 }
