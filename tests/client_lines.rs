@@ -362,3 +362,24 @@ fn a_binary_client_is_closed_at_once_and_the_log_says_why() {
         format!("{version}{refusal}\r\n{version}")
     });
 }
+
+/// A connection that is closed for a line with a value behind it has that unread, which resets it. What was said before is
+/// not to go with it, however much.
+#[test]
+fn a_line_that_closes_the_connection_does_not_cost_the_replies_before_it() {
+    let server = Memcached::start();
+    let magent = Magent::start(&["-s", &server.name]);
+    let large = "z".repeat(1_000_000);
+    let mut client = magent.client();
+    client.check(
+        format!("set big 0 0 {}\r\n{large}\r\n", large.len()),
+        "STORED\r\n",
+    );
+    let unread = "x".repeat(100_000);
+    for _ in 0..20 {
+        let mut client = magent.client();
+        client.send(format!("get big\r\nget big\r\nst big 0 0 7\r\n{unread}"));
+        let value = hit("big", 0, &large);
+        client.expect(format!("{value}{value}ERROR\r\n"));
+    }
+}

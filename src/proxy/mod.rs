@@ -1,7 +1,7 @@
 //! The state machines: clients, links, servers, requests in progress, and the two copies of every item.
 //!
 //! Five owners, each with fields of its own, hand each other values; [`Proxy`] only conducts. An owner may use those below it,
-//! and tells those above it by a [`Handoff`](handoff::Handoff), which is handed on when the owner that is at work has come to its
+//! and tells those above it by a [`Handoff`], which is handed on when the owner that is at work has come to its
 //! end.
 //!
 //! | owner | what it is for |

@@ -18,6 +18,8 @@ use std::io::ErrorKind;
 
 /// The first byte of a connection whose client speaks the binary protocol (`protocol_binary.h`).
 const BINARY_MAGIC: u8 = 0x80;
+/// Bytes of what is thrown away that are read at a time.
+const SWALLOWED_AT_ONCE: usize = 32 << 10;
 /// The log says at most this often that a client speaks a protocol that magent does not.
 const BINARY_LOG_PAUSE_MS: u64 = 60_000;
 
@@ -337,6 +339,7 @@ impl<N: Net> Front<N> {
         if !client.output.is_empty() {
             client.outgoing = Outgoing::Blocked;
         } else if client.stage == Stage::Leaving && client.queue.is_empty() {
+            swallow_rest(cx, client);
             return self.close_client(cx, replicate, index);
         }
         self.note_weight(cx, index);
@@ -352,6 +355,21 @@ impl<N: Net> Front<N> {
         for id in client.queue {
             self.pending[id].clear();
             replicate.abandon(id);
+        }
+    }
+}
+
+/// Throws away what a client has sent that nobody reads. Closing a socket with bytes unread resets the connection, which
+/// takes away replies that are still on their way. A client that goes on sending all the same is not waited for.
+fn swallow_rest<N: Net>(cx: &mut Context<N>, client: &mut Client<N>) {
+    if !client.readable {
+        return;
+    }
+    let mut nowhere = [0; SWALLOWED_AT_ONCE];
+    for _ in 0..cx.settings.limits.client_reads {
+        match cx.net.read(&mut client.socket, &mut nowhere) {
+            Ok(SWALLOWED_AT_ONCE) => {}
+            Ok(_) | Err(_) => return,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `stats` about the farm: what the servers say of themselves, added up under memcached's names.
 //!
-//! Each server that is up is asked the same `stats`, and the lines that come back are combined name by name ([`combine`]).
+//! Each server that is up is asked the same `stats`, and the lines that come back are combined name by name (see [`topic`](crate::proxy::replicate::topic)).
 //! magent's own lines go first and win over the servers' lines of the same name: its clients, their commands and its times are
 //! what a client sees of the farm, while items, bytes and evictions are the servers'. A server that does not answer at once
 //! is left out: monitoring is wanted most while something hangs.

@@ -12,7 +12,7 @@
 //! others); whether its life is *confirmed* on the link that is open, and whether it has *settled* since it returned;
 //! whether it has *drained*, that is, done all that had been delivered when it fell silent; and what it lacks.
 //!
-//! Of a **write** that a server has not acknowledged ([`Writes`], by key, only while the server is away):
+//! Of a **write** that a server has not acknowledged (`Writes`, by key, only while the server is away):
 //!
 //! ```text
 //!                    the partner answers                   undelivered: it was away, or the bytes never left magent
