@@ -371,10 +371,7 @@ fn a_line_that_closes_the_connection_does_not_cost_the_replies_before_it() {
     let magent = Magent::start(&["-s", &server.name]);
     let large = "z".repeat(1_000_000);
     let mut client = magent.client();
-    client.check(
-        format!("set big 0 0 {}\r\n{large}\r\n", large.len()),
-        "STORED\r\n",
-    );
+    client.check(format!("set big 0 0 {}\r\n{large}\r\n", large.len()), "STORED\r\n");
     let unread = "x".repeat(100_000);
     for _ in 0..20 {
         let mut client = magent.client();

@@ -3,7 +3,6 @@
 use crate::protocol::server::answer::{self, Garbage, Response, Status};
 use crate::proxy::Proxy;
 use crate::proxy::net::{Net, Readiness};
-use crate::proxy::replicate::read::written_anew;
 use crate::proxy::upstream::answers::{Fault, Pieces, Said, Value};
 use crate::proxy::upstream::link::{Leg, Part, Purpose, Use};
 
@@ -109,7 +108,8 @@ impl<N: Net> Proxy<N> {
         let (replicate, servers) = (&mut self.replicate, &mut self.servers);
         match value.part.purpose {
             Purpose::Read(_) => {
-                let anew = written_anew(servers, server, value);
+                let unique = servers.fleet.unique_for_clients(server, value.response.unique);
+                let anew = self.front.written_anew(&servers.cx, id, value, unique);
                 let (bytes, slice) = match &anew {
                     Some(anew) => (anew.bytes(), None),
                     None => (value.bytes, value.slice),

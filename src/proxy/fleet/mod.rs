@@ -288,6 +288,15 @@ impl Fleet {
         }
     }
 
+    /// A unique that a server has told, as clients see it: where there are backups it says which life of which server it is of.
+    #[inline]
+    pub fn unique_for_clients(&self, server: usize, unique: Option<u64>) -> Option<u64> {
+        match self.has_backups() {
+            true => unique.map(|unique| unique::tagged(self.tag(server), unique)),
+            false => unique,
+        }
+    }
+
     /// What it proves that a server does not have a key.
     pub fn absence(&self, key: &[u8], server: usize) -> Absence {
         match self.partner(key, server) {

@@ -1,6 +1,7 @@
 //! A connection from an application: what has come from it, what is to go to it, and the limits that it stays within.
 
 use crate::buffer::{Chain, Gather};
+use crate::protocol::codec::Codec;
 use crate::protocol::request::Kept;
 use crate::proxy::front::pace::Pace;
 use crate::proxy::net::Net;
@@ -39,6 +40,8 @@ pub enum Stage {
 
 pub struct Client<N: Net> {
     pub socket: N::Socket,
+    /// How it is spoken with.
+    pub codec: Codec,
     pub input: Input,
     pub output: Chain,
     pub outgoing: Outgoing,
@@ -71,6 +74,7 @@ impl<N: Net> Client<N> {
     pub fn new(socket: N::Socket, now_ms: u64, pace: Pace) -> Self {
         Self {
             socket,
+            codec: Codec::default(),
             input: Input::Nothing,
             output: Chain::new(),
             outgoing: Outgoing::Idle,

@@ -4,7 +4,6 @@ use crate::buffer::Slice;
 use crate::protocol::LINE_END;
 use crate::protocol::reply::{Reply, Status};
 use crate::protocol::request::{Kept, Request};
-use crate::protocol::text::parse::parse;
 use crate::protocol::text::refusal::{self, After, Refusal};
 use crate::protocol::verb::Verb;
 use crate::proxy::context::Context;
@@ -46,7 +45,8 @@ impl<N: Net> Front<N> {
         client: usize,
         bytes: &[u8],
     ) -> Step {
-        let Some((line_len, parsed)) = parse(servers.fleet.dialect(), bytes) else {
+        let codec = self.clients[client].codec;
+        let Some((line_len, parsed)) = codec.parse(servers.fleet.dialect(), bytes) else {
             return Step::Unfinished;
         };
         let mut request = match parsed {

@@ -4,7 +4,6 @@
 
 use crate::buffer::Gather;
 use crate::protocol::find_newline;
-use crate::protocol::text::parse::may_continue;
 use crate::proxy::context::Context;
 use crate::proxy::front::Front;
 use crate::proxy::front::client::{Client, Input, Stage};
@@ -140,7 +139,7 @@ impl<N: Net> Front<N> {
                     gather.extend(bytes);
                     if ends {
                         self.take_gathered(replicate, servers, index, gather);
-                    } else if may_continue(gather.bytes()) {
+                    } else if client.codec.may_continue(gather.bytes()) {
                         client.input = Input::Line(gather);
                     } else {
                         self.line_too_long(&mut servers.cx, index);
@@ -207,7 +206,7 @@ impl<N: Net> Front<N> {
         let may_begin = self.clients[index].may_begin(&cx.settings.limits, client_share(cx));
         if find_newline(gather.bytes()).is_some() || self.is_held_back || !may_begin {
             self.clients[index].input = Input::Paused(gather);
-        } else if may_continue(gather.bytes()) {
+        } else if self.clients[index].codec.may_continue(gather.bytes()) {
             self.clients[index].input = Input::Line(gather);
         } else {
             self.line_too_long(cx, index);

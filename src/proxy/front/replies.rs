@@ -4,8 +4,8 @@
 //! closed, what would be a reply is dropped.
 
 use crate::buffer::{Chain, Pool, Slice};
+use crate::protocol::codec::Codec;
 use crate::protocol::reply::Reply;
-use crate::protocol::text::reply::{encode, line};
 use crate::proxy::context::Context;
 use crate::proxy::front::Front;
 use crate::proxy::front::client::Stage;
@@ -16,6 +16,7 @@ use crate::proxy::net::Net;
 use crate::proxy::replicate::Replicate;
 use crate::proxy::replicate::merge::Merge;
 use crate::proxy::replicate::transaction::Allowance;
+use crate::proxy::upstream::answers::Value;
 use std::rc::Rc;
 
 /// What a request in progress takes beside its bytes, with its legs, roughly.
@@ -93,6 +94,21 @@ impl<N: Net> Front<N> {
         }
     }
 
+    /// How the client of a request is spoken with.
+    fn codec_for(&self, id: usize) -> Codec {
+        let client = self.pending[id].client;
+        client.map_or(Codec::default(), |client| self.clients[client].codec)
+    }
+
+    /// A value as its client is to see it, with this unique; None where that is as the server wrote it.
+    #[inline]
+    pub fn written_anew(&self, cx: &Context<N>, id: usize, value: &Value<'_>, unique: Option<u64>) -> Option<Slice> {
+        let data = &value.bytes[value.line_len..];
+        let verbatim = cx.settings.verbatim;
+        let before = self.codec_for(id).value(value.response, unique, data, verbatim)?;
+        Some(cx.pool.copy(&[&before, data]))
+    }
+
     /// A value came, and goes into the reply.
     #[inline]
     pub fn value(&mut self, cx: &Context<N>, id: usize, bytes: &[u8], slice: Option<&Slice>) {
@@ -148,7 +164,8 @@ impl<N: Net> Front<N> {
 
     /// Ends a reply with this, and lets those out that waited for it.
     pub fn answer(&mut self, cx: &mut Context<N>, replicate: &mut Replicate, id: usize, reply: &Reply) {
-        self.add_to_reply(cx, id, |chain, pool| encode(reply, |part| chain.push(pool, part)));
+        let codec = self.codec_for(id);
+        self.add_to_reply(cx, id, |chain, pool| codec.reply(reply, |part| chain.push(pool, part)));
         self.answered_whole(cx, replicate, id);
     }
 
@@ -213,7 +230,8 @@ impl<N: Net> Front<N> {
         reply: &Reply,
     ) {
         if !noreply {
-            self.answer_written_at_once(cx, replicate, client, &line(reply));
+            let written = self.clients[client].codec.written(reply);
+            self.answer_written_at_once(cx, replicate, client, &written);
         }
     }
 

@@ -4,13 +4,10 @@
 //! cannot answer because it went down, is asked of its partner. See `portion` for those of many keys.
 
 use crate::buffer::Slice;
-use crate::protocol::LINE_END;
 use crate::protocol::request::Request;
 use crate::protocol::server::answer::Status;
 use crate::protocol::text::refusal::TOO_LARGE;
-use crate::protocol::text::reply::value_line;
 use crate::proxy::fleet::ledger::Absence;
-use crate::proxy::fleet::unique;
 use crate::proxy::handoff::Handoff;
 use crate::proxy::net::Net;
 use crate::proxy::replicate::Replicate;
@@ -20,7 +17,6 @@ use crate::proxy::replicate::reading::Reads;
 use crate::proxy::replicate::transaction::{END, NO_SERVER, Work};
 use crate::proxy::servers::Servers;
 use crate::proxy::settings::Miss;
-use crate::proxy::upstream::answers::Value;
 use crate::proxy::upstream::link::{Ask, Leg, Part, Purpose};
 use crate::proxy::upstream::message::Message;
 
@@ -321,23 +317,6 @@ impl Replicate {
         work.leave_behind(&mut self.gate);
         self.answer(servers, id, last);
     }
-}
-
-/// A value as the client is to see it, where that is not as it came: with a unique that says which life of which server it is
-/// from.
-#[inline]
-pub fn written_anew<N: Net>(servers: &Servers<N>, server: usize, value: &Value<'_>) -> Option<Slice> {
-    let response = value.response;
-    let unique = match response.unique {
-        Some(unique) if servers.fleet.has_backups() => Some(unique::tagged(servers.fleet.tag(server), unique)),
-        unique => unique,
-    };
-    if unique == response.unique && servers.cx.settings.verbatim {
-        return None;
-    }
-    let data = &value.bytes[value.line_len..];
-    let line = value_line(response, unique, data.len() - LINE_END.len());
-    Some(servers.cx.pool.copy(&[&line, data]))
 }
 
 impl Read {
