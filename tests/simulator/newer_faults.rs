@@ -43,8 +43,6 @@ const WAYS: [NoWay; 7] = [
 ];
 /// By how much clocks are set.
 const CLOCK_STEPS_S: [i64; 7] = [-7200, -3600, -3, 2, 10, 3600, 86_400];
-/// Keys by which farms are compared.
-const SAMPLES: usize = 200;
 /// What a client had sent so long before a magent was told to end has arrived there.
 const ARRIVED_US: Us = 100_000;
 
@@ -178,10 +176,7 @@ impl Simulation {
             settings.miss = *random.pick(&[Miss::Partner, Miss::Cold]);
             settings.timeout_ms = *random.pick(&[settings.timeout_ms, 300, 700]);
             if farms_too {
-                let wanted = random.pick(&super::ingredients::FARMS).to_farms();
-                if !self.both_gain(magent, &wanted) {
-                    farms = wanted;
-                }
+                farms = random.pick(&super::ingredients::FARMS).to_farms();
             }
             random.one_in(6)
         });
@@ -207,38 +202,6 @@ impl Simulation {
         });
         self.written = Some((settings, farms));
         self.give_order(magent, Order::Reload);
-    }
-
-    /// Whether by other farms there are two servers of which each gets keys that the other has kept: see README, what is
-    /// known to fail.
-    fn both_gain(&self, magent: usize, farms: &Farms) -> bool {
-        let before = &self.plan.settings[magent];
-        let mut settings = before.clone();
-        let names = |servers: &[usize]| {
-            servers
-                .iter()
-                .map(|&server| self.plan.servers[server].clone())
-                .collect()
-        };
-        settings.primaries = names(&farms.0);
-        settings.backups = names(&farms.1);
-        let (old, new) = (
-            Places::new(before, &self.plan.more.farms),
-            Places::new(&settings, farms),
-        );
-        let mut gained: Vec<(usize, usize)> = Vec::new();
-        for key in 0..SAMPLES {
-            let key = format!("sample{key}");
-            let (had, has) = (old.of(&key), new.of(&key));
-            if let [one, other] = has[..] {
-                gained.extend(
-                    [(one, other), (other, one)]
-                        .iter()
-                        .filter(|(server, _)| !had.contains(server)),
-                );
-            }
-        }
-        gained.iter().any(|&(one, other)| gained.contains(&(other, one)))
     }
 
     /// A magent works by what was written. Keys that none of their servers has any more are not copied, and what the new ones

@@ -5,6 +5,7 @@ use crate::protocol::server::list::{Entry, ListBy, MARK};
 use crate::proxy::copier::Copier;
 use crate::proxy::copier::listing::{Errand, Heard, Patience};
 use crate::proxy::copier::resync::Resync;
+use crate::proxy::fleet::ledger::Lacks;
 use crate::proxy::fleet::version::Version;
 use crate::proxy::net::{Net, Readiness};
 use crate::proxy::servers::Servers;
@@ -112,16 +113,16 @@ impl Copier {
         heard != Heard::Refused
     }
 
-    /// Keeps the entries of a list that belong to both servers.
+    /// Keeps the entries of a list that belong to both servers, of those of which anything may be lacking.
     fn take_entries<N: Net>(&mut self, servers: &mut Servers<N>, entries: Vec<Entry>) {
         let Some(resync) = &mut self.resync else {
             return;
         };
         let (to, from) = (resync.to, resync.from);
-        let mine = entries
-            .into_iter()
-            .filter(|entry| servers.fleet.are_owners(&entry.key, from, to));
-        mine.for_each(|entry| resync.take(entry));
+        let fleet = &servers.fleet;
+        let is_lacking = |key: &[u8]| fleet.ledger.lacks(key, to, from) != Lacks::Nothing;
+        let mine = |entry: &Entry| fleet.are_owners(&entry.key, from, to) && is_lacking(&entry.key);
+        entries.into_iter().filter(mine).for_each(|entry| resync.take(entry));
     }
 
     /// The server cannot list its keys, or not in this way.

@@ -5,7 +5,7 @@ use crate::protocol::request::Request;
 use crate::protocol::server::answer::{Garbage, Response, Status};
 use crate::protocol::server::question::Question;
 use crate::protocol::verb::Verb;
-use crate::proxy::fleet::ledger::{Event, Lacking, Rid};
+use crate::proxy::fleet::ledger::{Event, Lacking, Range, Rid};
 use crate::proxy::fleet::server::{Away, Cause, Health, Known, PROBE_PAUSE_MAX_MS, PROBE_PAUSE_MIN_MS, Rejoining};
 use crate::proxy::handoff::Handoff;
 use crate::proxy::net::{Level, Net};
@@ -433,10 +433,12 @@ impl<N: Net> Servers<N> {
         }
         self.fleet.ledger.record(Event::MayList);
         for (index, partner) in changes.gained {
+            let gained = self.fleet.keys_gained(index, &changes.before);
             self.fleet.ledger.record(Event::Lacks {
                 server: index,
                 from: partner,
                 what: Lacking::Suspect,
+                of: Range::Some(vec![gained]),
             });
             self.settle_later(index);
         }

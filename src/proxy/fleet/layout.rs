@@ -43,7 +43,12 @@ impl Layout {
         }
     }
 
-    /// The same for places on the rings: points by ketama, servers by modulo.
+    /// Whether a server holds a key.
+    pub fn has(&self, key: &[u8], server: usize) -> bool {
+        holds(self.owners(KeyHash::of(self.distribution, key)), server)
+    }
+
+    /// The same as [`owners`](Self::owners) for places on the rings: points by ketama, servers by modulo.
     fn owners_at(&self, on_primaries: usize, on_backups: usize, by_points: bool) -> Owners {
         let (ring, servers) = &self.primaries;
         let primary = ring.from(on_primaries, by_points).next().map_or(0, |at| servers[at]);

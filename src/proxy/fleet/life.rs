@@ -7,7 +7,7 @@
 
 use crate::protocol::text::dialect::Dialect;
 use crate::proxy::fleet::introduction::{Acquaintance, Life};
-use crate::proxy::fleet::ledger::{Event, Lacking};
+use crate::proxy::fleet::ledger::{Event, Lacking, Range};
 use crate::proxy::fleet::server::{Announcement, Health, Known};
 use crate::proxy::fleet::version::Version;
 use crate::proxy::handoff::Handoff;
@@ -119,6 +119,7 @@ impl<N: Net> Servers<N> {
                 server: younger,
                 from: older,
                 what: Lacking::Everything,
+                of: Range::All,
             });
             self.settle_later(younger);
             let (young, old) = (&self.fleet.servers[younger].name, &self.fleet.servers[older].name);

@@ -28,10 +28,12 @@ use crate::proxy::settings::{ServerName, Settings};
 use crate::ring::{KeyHash, Ring};
 use delayed_flush::DelayedFlush;
 use layout::Layout;
-use ledger::{Absence, Event, Ledger, Rid};
+use ledger::{Absence, Event, Keys, Ledger, Rid};
 use place::Place;
 use server::{Counters, Health, Server};
 use std::collections::BTreeSet;
+use std::fmt;
+use std::rc::Rc;
 use unique::Tags;
 use version::Version;
 
@@ -41,6 +43,26 @@ pub struct Changes {
     pub added: Vec<usize>,
     /// Servers that hold keys now that they did not hold before, each with the partner that holds them too.
     pub gained: BTreeSet<(usize, usize)>,
+    /// How keys were spread before.
+    pub before: Rc<Layout>,
+}
+
+/// Keys that a server did not hold by an earlier layout.
+struct Gained {
+    server: usize,
+    before: Rc<Layout>,
+}
+
+impl Keys for Gained {
+    fn contain(&self, key: &[u8]) -> bool {
+        !self.before.has(key, self.server)
+    }
+}
+
+impl fmt::Debug for Gained {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "gained by {}", self.server)
+    }
 }
 
 /// All servers, each once, and how keys are spread over them.
@@ -114,7 +136,14 @@ impl Fleet {
             }
         }
         let gained = self.layout.gained(&before);
-        Changes { added, gained }
+        let before = Rc::new(before);
+        Changes { added, gained, before }
+    }
+
+    /// The keys that a server did not hold before.
+    pub fn keys_gained(&self, server: usize, before: &Rc<Layout>) -> Rc<dyn Keys> {
+        let before = Rc::clone(before);
+        Rc::new(Gained { server, before })
     }
 
     fn open_accounts(&mut self) {

@@ -17,7 +17,7 @@
 //! and goes on with its old uptime. An item that is moved in memory, or to a disk, is counted once more, so that this alone tells
 //! nothing; but more items than there were commands that can have stored one are of another life (R26).
 
-use crate::proxy::fleet::ledger::{Event, Lacking};
+use crate::proxy::fleet::ledger::{Event, Lacking, Range};
 use crate::proxy::net::{Level, Net};
 use crate::proxy::servers::Servers;
 
@@ -64,6 +64,7 @@ impl<N: Net> Servers<N> {
                     server: index,
                     from,
                     what: Lacking::Suspect,
+                    of: Range::All,
                 });
             }
         }
@@ -83,6 +84,7 @@ impl<N: Net> Servers<N> {
             server: restored,
             from: partner,
             what: Lacking::Suspect,
+            of: Range::All,
         });
         self.settle_later(restored);
         let (name, partner) = (&self.fleet.servers[restored].name, &self.fleet.servers[partner].name);

@@ -150,6 +150,7 @@ impl Replicate {
         // What the partner has while a write is on its way may be what the server asked first refused (R19).
         let at_rest = !self.gate.is_held(key) && !self.gate.has_writes(fleet.place(key).slot);
         match (unsure, at_rest) {
+            _ if fleet.ledger.is_outdated(key, partner, server) => Worth::Never,
             (true, false) if fleet.is_up(server) => Worth::Later,
             (true, _) => Worth::Now,
             (false, true) if sound && servers.cx.settings.miss == Miss::Partner => Worth::Now,

@@ -1,7 +1,7 @@
 //! What the ledger knows of one server.
 
 use super::ack::Number;
-use super::lacking::{Doubt, KeySet, Lack, Lacking};
+use super::lacking::{Doubt, KeySet, Lack, Lacking, Range};
 use super::missed::Missed;
 
 /// Whether clients' requests may be sent to a server.
@@ -94,14 +94,17 @@ impl Account {
     }
 
     /// What it lacks of a partner's.
-    pub fn lack(&self, partner: usize) -> Option<&Lacking> {
-        let lack = self.lacks.iter().find(|lack| lack.from == partner);
-        lack.map(|lack| &lack.what)
+    pub fn lack(&self, partner: usize) -> Option<&Lack> {
+        self.lacks.iter().find(|lack| lack.from == partner)
     }
 
-    fn lack_mut(&mut self, partner: usize) -> Option<&mut Lacking> {
-        let lack = self.lacks.iter_mut().find(|lack| lack.from == partner);
-        lack.map(|lack| &mut lack.what)
+    #[cfg(test)]
+    pub fn lacking(&self, partner: usize) -> Option<&Lacking> {
+        self.lack(partner).map(|lack| &lack.what)
+    }
+
+    fn lack_mut(&mut self, partner: usize) -> Option<&mut Lack> {
+        self.lacks.iter_mut().find(|lack| lack.from == partner)
     }
 
     pub(super) fn doubt(&self) -> Doubt {
@@ -152,37 +155,38 @@ impl Account {
         self.lacks.retain(|lack| !lack.what.is_over());
     }
 
-    /// Notes that it lacks everything of a partner's, in this manner, beside what it lacked before.
-    pub(super) fn add_lack(&mut self, from: usize, what: Lacking, bytes_max: usize) {
+    /// Notes that it lacks everything of a partner's, in this manner, of such keys, beside what it lacked before.
+    pub(super) fn add_lack(&mut self, from: usize, what: Lacking, of: Range, bytes_max: usize) {
         if let Lacking::Keys(keys) = what {
             return keys.iter().for_each(|key| self.add_key_lacking(from, key, bytes_max));
         }
         match self.lack_mut(from) {
-            None => self.lacks.push(Lack { from, what }),
-            // It is still old, too.
-            Some(Lacking::Suspect) if what == Lacking::Everything => {}
-            Some(old) => *old = what,
+            None => self.lacks.push(Lack { from, what, of }),
+            Some(known) => known.add(what, of),
         }
     }
 
     /// Notes that it lacks one key of a partner's.
     pub(super) fn add_key_lacking(&mut self, from: usize, key: &[u8], bytes_max: usize) {
         if self.lack(from).is_none() {
-            let what = Lacking::Keys(KeySet::default());
-            self.lacks.push(Lack { from, what });
+            let (what, of) = (Lacking::Keys(KeySet::default()), Range::All);
+            self.lacks.push(Lack { from, what, of });
         }
-        let Some(lacking) = self.lack_mut(from) else {
+        let Some(lack) = self.lack_mut(from) else {
             return;
         };
-        match lacking {
+        if !lack.of.covers(key) {
+            lack.of = Range::All;
+        }
+        match &mut lack.what {
             Lacking::Keys(keys) => {
                 keys.insert(key.into());
                 if keys.bytes() > bytes_max {
-                    *lacking = Lacking::Everything;
+                    lack.what = Lacking::Everything;
                 }
             }
             // One key more, in a server that may have too many as well: all of it anew.
-            Lacking::Unverified { .. } => *lacking = Lacking::Everything,
+            Lacking::Unverified { .. } => lack.what = Lacking::Everything,
             Lacking::Everything | Lacking::Suspect | Lacking::Unlistable => {}
         }
     }
@@ -196,14 +200,14 @@ impl Account {
     }
 
     pub(super) fn copied(&mut self, from: usize, key: &[u8]) {
-        if let Some(Lacking::Keys(keys)) = self.lack_mut(from) {
+        if let Some(Lacking::Keys(keys)) = self.lack_mut(from).map(|lack| &mut lack.what) {
             keys.remove(key);
         }
     }
 
     pub(super) fn filled(&mut self, from: usize, left: Lacking) {
-        if let Some(lacking) = self.lack_mut(from) {
-            *lacking = left;
+        if let Some(lack) = self.lack_mut(from) {
+            lack.what = left;
         }
     }
 

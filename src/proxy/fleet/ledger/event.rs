@@ -1,7 +1,7 @@
 //! What the ledger is told, and what it says.
 
 use super::ack::{Ack, Number, Receipt};
-use super::lacking::Lacking;
+use super::lacking::{Lacking, Range};
 
 /// What the partner of a server that a write was cut off from has made of the same write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,11 +64,12 @@ pub enum Event<'a> {
     Settled(usize),
     /// A flush_all did not come to it.
     FlushMissed(usize),
-    /// It may not have what a partner has.
+    /// It may not have what a partner has of these keys.
     Lacks {
         server: usize,
         from: usize,
         what: Lacking,
+        of: Range,
     },
     /// The same, of one key.
     LacksKey {

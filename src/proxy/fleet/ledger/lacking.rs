@@ -2,6 +2,8 @@
 
 use super::ack::KEY_OVERHEAD;
 use std::collections::BTreeSet;
+use std::fmt;
+use std::rc::Rc;
 
 /// What a server may lack that one of its partners has.
 #[derive(Debug)]
@@ -9,6 +11,42 @@ pub struct Lack {
     /// The partner.
     pub from: usize,
     pub what: Lacking,
+    /// Of which keys that is said; of all others it lacks nothing.
+    pub of: Range,
+}
+
+impl Lack {
+    pub fn lacks(&self, key: &[u8]) -> Lacks {
+        match self.of.covers(key) {
+            true => self.what.lacks(key),
+            false => Lacks::Nothing,
+        }
+    }
+
+    /// Whether what it has itself of a key may be old.
+    pub fn is_suspect_of(&self, key: &[u8]) -> bool {
+        self.what == Lacking::Suspect && self.of.covers(key)
+    }
+
+    /// Whether it does not keep the server from speaking for a key.
+    pub fn is_whole_for(&self, key: &[u8]) -> bool {
+        self.what.is_filled() || self.lacks(key) == Lacks::Nothing
+    }
+
+    /// Adds what else it may lack of the same partner.
+    pub fn add(&mut self, what: Lacking, of: Range) {
+        let known = std::mem::replace(&mut self.of, Range::All);
+        let had = std::mem::replace(&mut self.what, Lacking::Suspect);
+        (self.what, self.of) = match (had, what) {
+            (Lacking::Suspect | Lacking::Unverified { .. }, Lacking::Suspect) => (Lacking::Suspect, known.and(of)),
+            (Lacking::Keys(keys), Lacking::Suspect) if keys.is_empty() => (Lacking::Suspect, of),
+            // It is still old, too.
+            (Lacking::Suspect, Lacking::Everything) => (Lacking::Suspect, Range::All),
+            // It lacked more than that.
+            (_, Lacking::Suspect) => (Lacking::Suspect, Range::All),
+            (_, what) => (what, Range::All),
+        };
+    }
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -17,8 +55,8 @@ pub enum Lacking {
     Keys(KeySet),
     /// Whatever the partner has.
     Everything,
-    /// The same, and what it has itself may be old: keys came to it by new settings, perhaps not for the first time, or it
-    /// was away and kept its items.
+    /// The same, and what it has itself may be old: it was away and kept its items, or the keys came to it by new settings,
+    /// perhaps not for the first time (R29).
     Suspect,
     /// The same, and the partner cannot say what that is.
     Unlistable,
@@ -82,12 +120,57 @@ impl Lacking {
     pub fn is_filled_somehow(&self) -> bool {
         matches!(self, Lacking::Unverified { .. })
     }
+}
 
-    /// Whether it does not keep the server from speaking for a key.
-    pub fn is_whole_for(&self, key: &[u8]) -> bool {
-        self.is_filled() || self.lacks(key) == Lacks::Nothing
+/// Some of all keys.
+pub trait Keys: fmt::Debug {
+    fn contain(&self, key: &[u8]) -> bool;
+}
+
+/// Which keys something is said of.
+#[derive(Clone, Debug)]
+pub enum Range {
+    All,
+    /// Those that one of these contains.
+    Some(Vec<Rc<dyn Keys>>),
+}
+
+/// So many times that keys are gained are told apart; with more it is said of all.
+const PARTS_MAX: usize = 8;
+
+impl Range {
+    pub fn covers(&self, key: &[u8]) -> bool {
+        match self {
+            Range::All => true,
+            Range::Some(parts) => parts.iter().any(|keys| keys.contain(key)),
+        }
+    }
+
+    /// Both together.
+    fn and(self, more: Range) -> Range {
+        match (self, more) {
+            (Range::Some(mut parts), Range::Some(more)) if parts.len() + more.len() <= PARTS_MAX => {
+                parts.extend(more);
+                Range::Some(parts)
+            }
+            _ => Range::All,
+        }
     }
 }
+
+impl PartialEq for Range {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Range::All, Range::All) => true,
+            (Range::Some(one), Range::Some(other)) => {
+                one.len() == other.len() && one.iter().zip(other).all(|(one, other)| Rc::ptr_eq(one, other))
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Eq for Range {}
 
 /// Keys, each once, and what they take.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -55,7 +55,7 @@ use crate::proxy::limits::Limits;
 use account::{Account, Presence};
 pub use ack::{Ack, Fate, Number, Receipt};
 pub use event::{Absence, Belief, Decision, Event, Partner, Rid};
-pub use lacking::{Certainty, Lacking, Lacks};
+pub use lacking::{Certainty, Keys, Lacking, Lacks, Range};
 pub use missed::Missed;
 
 /// What is believed of all servers and keys.
@@ -145,7 +145,7 @@ impl Ledger {
     /// The same where only one of the two is there. One that has ended has nothing left to tell.
     fn believe_alone(&self, key: &[u8], here: usize, away: usize) -> Belief {
         let lack = self.servers[here].lack(away);
-        let is_whole = lack.is_none_or(|lack| lack.lacks(key) == Lacks::Nothing || lack.is_filled());
+        let is_whole = lack.is_none_or(|lack| lack.is_whole_for(key));
         match is_whole || self.servers[away].is_gone() {
             true => Belief::One(here),
             false => Belief::Unknown(away),
@@ -183,6 +183,13 @@ impl Ledger {
             lacks: self.lacks(key, server, partner),
             doubt: self.servers[server].doubt(),
         }
+    }
+
+    /// Whether what a server has of a key may be old, and its partner, whose life is known, has what there is.
+    pub fn is_outdated(&self, key: &[u8], server: usize, partner: usize) -> bool {
+        let [one, other] = [(server, partner), (partner, server)].map(|(server, of)| self.servers[server].lack(of));
+        let is_suspect = one.is_some_and(|lack| lack.is_suspect_of(key));
+        is_suspect && other.is_none_or(|lack| lack.is_whole_for(key)) && self.servers[partner].is_confirmed
     }
 
     pub fn lacks(&self, key: &[u8], server: usize, partner: usize) -> Lacks {
@@ -225,8 +232,8 @@ impl Ledger {
             };
             let lack = here.lack(partner);
             let is_whole = match fate {
-                None => lack != Some(&Lacking::Suspect),
-                Some(_) => lack.is_none_or(|lack| lack.lacks(&key) == Lacks::Nothing || lack.is_filled_somehow()),
+                None => lack.is_none_or(|lack| !lack.is_suspect_of(&key)),
+                Some(_) => lack.is_none_or(|lack| lack.lacks(&key) == Lacks::Nothing || lack.what.is_filled_somehow()),
             };
             if is_truth && is_whole {
                 if fate.is_some() && !there.is_up() {
@@ -294,7 +301,9 @@ impl Ledger {
             Event::Settling(server) => self.servers[server].is_settling = true,
             Event::Settled(server) => self.servers[server].settled(),
             Event::FlushMissed(server) => self.servers[server].missed = Missed::Everything,
-            Event::Lacks { server, from, what } => self.servers[server].add_lack(from, what, self.lacking_bytes_max),
+            Event::Lacks { server, from, what, of } => {
+                self.servers[server].add_lack(from, what, of, self.lacking_bytes_max);
+            }
             Event::LacksKey { server, from, key } => {
                 self.servers[server].add_key_lacking(from, key, self.lacking_bytes_max);
             }
@@ -464,7 +473,7 @@ impl Ledger {
             account.lacks.retain(|lack| lack.from != server);
         }
         for &partner in partners {
-            self.servers[server].add_lack(partner, Lacking::Everything, self.lacking_bytes_max);
+            self.servers[server].add_lack(partner, Lacking::Everything, Range::All, self.lacking_bytes_max);
         }
     }
 

@@ -152,14 +152,14 @@ fn more_keys_than_there_is_room_for_are_everything() {
     for key in [b"a", b"b", b"c", b"a"] {
         let (from, server) = (P, B);
         pair.record(Event::LacksKey { server, from, key });
-        assert!(matches!(pair.0.servers[B].lack(P), Some(Lacking::Keys(_))));
+        assert!(matches!(pair.0.servers[B].lacking(P), Some(Lacking::Keys(_))));
     }
     pair.record(Event::LacksKey {
         server: B,
         from: P,
         key: b"d",
     });
-    assert_eq!(pair.0.servers[B].lack(P), Some(&Lacking::Everything));
+    assert_eq!(pair.0.servers[B].lacking(P), Some(&Lacking::Everything));
     pair.breaks(B);
     for key in [b"a", b"b", b"c", b"d"] {
         assert!(matches!(
@@ -205,6 +205,6 @@ fn a_server_that_the_configuration_does_not_name_misses_everything_and_lacks_not
     });
     pair.record(Event::Unnamed(P));
     assert!(!pair.0.holds(receipt));
-    assert_eq!(pair.0.servers[B].lack(P), None);
+    assert_eq!(pair.0.servers[B].lacking(P), None);
     assert_eq!(pair.0.rid(P, |_| Some(B)), Rid::Everything);
 }

@@ -145,6 +145,7 @@ impl Both {
                     server,
                     from,
                     what: what(),
+                    of: Range::All,
                 });
                 model.said[server].push(Said::All(what));
             }
@@ -339,7 +340,7 @@ impl Both {
         }
         for server in [0, 1] {
             assert_eq!(
-                self.ledger.account(server).lack(1 - server),
+                self.ledger.account(server).lacking(1 - server),
                 self.model.lacking(server).as_ref()
             );
             let waits = self
@@ -414,7 +415,7 @@ proptest! {
                 }
             }
             let lacks = both.model.said.iter().enumerate().any(|(server, _)| {
-                both.ledger.account(server).lack(1 - server) != both.model.lacking(server).as_ref()
+                both.ledger.account(server).lacking(1 - server) != both.model.lacking(server).as_ref()
             });
             if both.has_overflowed() || lacks {
                 break;

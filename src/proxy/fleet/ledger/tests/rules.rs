@@ -2,6 +2,7 @@
 //! it. P and B are the primary and the backup of a key.
 
 use super::*;
+use std::rc::Rc;
 
 #[test]
 fn r1_of_two_that_were_gone_before_either_acknowledged_the_one_that_returns_first_keeps_its_copy() {
@@ -334,6 +335,7 @@ fn r25_a_suspect_server_is_asked_after_its_partner_and_is_made_like_that() {
         server,
         from,
         what: Lacking::Suspect,
+        of: Range::All,
     };
     pair.record(suspect(P, B));
     assert_eq!(pair.believe(), Belief::One(B));
@@ -341,6 +343,7 @@ fn r25_a_suspect_server_is_asked_after_its_partner_and_is_made_like_that() {
         server: P,
         from: B,
         what: Lacking::Everything,
+        of: Range::All,
     });
     assert_eq!(
         pair.0.to_be_copied(),
@@ -365,4 +368,57 @@ fn r27_the_absence_that_a_lost_server_told_has_no_effect() {
     pair.cut_off(write, P, false, Partner::Asked);
     pair.ack(write, P, false, Ack::ACKED);
     assert!(!pair.keeps(P), "B has acknowledged it alone");
+}
+
+/// Keys that begin with a letter.
+#[derive(Debug)]
+struct BeginWith(u8);
+
+impl Keys for BeginWith {
+    fn contain(&self, key: &[u8]) -> bool {
+        key[0] == self.0
+    }
+}
+
+#[test]
+fn r29_servers_that_each_got_keys_which_the_other_had_are_believed_key_by_key() {
+    let gained = |server, from, letter| Event::Lacks {
+        server,
+        from,
+        what: Lacking::Suspect,
+        of: Range::Some(vec![Rc::new(BeginWith(letter))]),
+    };
+    let mut ledger = Pair::new().0;
+    ledger.record(gained(P, B, b'p'));
+    ledger.record(gained(B, P, b'b'));
+    assert_eq!(ledger.believe(b"p1", P, Some(B)), Belief::One(B));
+    assert_eq!(ledger.believe(b"b1", P, Some(B)), Belief::One(P));
+    assert_eq!(ledger.believe(b"other", P, Some(B)), Belief::Either);
+    assert!(ledger.is_outdated(b"p1", P, B) && !ledger.is_outdated(b"b1", P, B));
+    assert_eq!(ledger.absence(b"b1", P, B), Absence::Proof);
+    assert_eq!(ledger.absence(b"p1", P, B), Absence::AskPartner);
+    // What is left to be looked through is of these keys too.
+    ledger.record(Event::Filled {
+        server: P,
+        from: B,
+        left: Lacking::Unverified { complete: false },
+    });
+    assert_eq!(ledger.lacks(b"p1", P, B), Lacks::Perhaps);
+    assert_eq!(ledger.lacks(b"b1", P, B), Lacks::Nothing);
+    // Others by the next reload, and all when it loses its memory.
+    ledger.record(gained(P, B, b'q'));
+    for (key, lacks) in [
+        (b"p1", Lacks::Perhaps),
+        (b"q1", Lacks::Perhaps),
+        (b"b1", Lacks::Nothing),
+    ] {
+        assert_eq!(ledger.lacks(key, P, B), lacks);
+    }
+    ledger.record(Event::Lacks {
+        server: P,
+        from: B,
+        what: Lacking::Everything,
+        of: Range::All,
+    });
+    assert_eq!(ledger.lacks(b"b1", P, B), Lacks::Perhaps);
 }
