@@ -50,7 +50,7 @@
 //!
 //! An hour, in this order:
 //!
-//! 1. `src/proxy/mod.rs`: the owners, and everything that is handed on between them.
+//! 1. `src/proxy/conductor.rs`: everything that the owners, which `mod.rs` beside it lists, hand on to each other.
 //! 2. `src/proxy/replicate/write.rs`: a `set`, from its pass through the gate to its reply; what a plan is.
 //! 3. `src/proxy/fleet/ledger/mod.rs`: what is believed of two servers that were not always there; its principles are why the
 //!    rest is as it is.
