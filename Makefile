@@ -32,7 +32,7 @@ STREAMS = 20000
 MINUTES = 60
 TARGETS = proxy
 
-.PHONY: all demo check check-packages simulate simulate-faults differential fuzz bench install uninstall deb rpm clean \
+.PHONY: all demo check check-packages simulate simulate-faults coverage differential fuzz bench install uninstall deb rpm clean \
 	deps packages venv memcacheds
 
 all:
@@ -62,6 +62,10 @@ fuzz:
 # Whether the simulator finds faults: puts some into copies of the tree, one at a time. Takes minutes.
 simulate-faults:
 	tests/simulator/plant
+
+# The lines of the proxy that no schedule of the simulator reaches. Takes minutes.
+coverage:
+	SEEDS=$(SEEDS) tests/simulator/coverage
 
 # Takes minutes, and installs and removes packages on this machine.
 check-packages:

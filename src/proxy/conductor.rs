@@ -58,7 +58,7 @@ impl<N: Net> Proxy<N> {
         }
         self.write_dirty();
         self.front.keep_within_memory(&mut self.servers.cx, &mut self.replicate);
-        self.replicate.shrink(&self.servers.cx.settings.limits);
+        self.give_memory_back();
         self.hand_on();
         if cfg!(debug_assertions) {
             self.servers.fleet.check();
@@ -80,6 +80,16 @@ impl<N: Net> Proxy<N> {
         }
         front.leave_if_heard_out(index);
         self.hand_on();
+    }
+
+    /// Gives memory back that was needed for many requests at a time.
+    #[inline]
+    fn give_memory_back(&mut self) {
+        if self.replicate.is_idle() {
+            let kept = self.servers.cx.settings.limits.transactions_kept;
+            self.replicate.shrink(kept);
+            self.front.shrink(kept);
+        }
     }
 
     /// Lets the legs of dead links fail over, and what had to wait for that begin.

@@ -102,6 +102,14 @@ impl<N: Net> Front<N> {
         }
     }
 
+    /// Gives memory back where nothing is in progress, but for so many requests.
+    #[inline]
+    pub fn shrink(&mut self, kept: usize) {
+        if self.pending.len() > kept {
+            self.pending = Vec::new();
+        }
+    }
+
     /// The numbers of all clients.
     pub fn open_clients(&self) -> Vec<usize> {
         self.clients.iter().map(|(index, _)| index).collect()

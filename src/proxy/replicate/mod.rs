@@ -114,9 +114,10 @@ impl Replicate {
         &mut self.gate
     }
 
-    /// Gives memory back that was needed for many requests at a time.
-    pub fn shrink(&mut self, limits: &Limits) {
-        self.transactions.shrink(limits.transactions_kept);
+    /// Gives memory back where nothing is in progress, but for so many requests.
+    #[inline]
+    pub fn shrink(&mut self, kept: usize) {
+        self.transactions.shrink(kept);
     }
 
     /// Gives back what all have of the gates, where everything ends.

@@ -60,6 +60,7 @@ impl Transactions {
     }
 
     /// Gives all slots back, where none is taken and there are more than so many.
+    #[inline]
     pub fn shrink(&mut self, kept: usize) {
         if self.slots.len() > kept && self.len() == 0 {
             *self = Self::default();
