@@ -122,7 +122,7 @@ fn what_is_forwarded_is_answered_exactly_once() {
                 request.keys.for_each(|key| keys.push(key));
                 let value = &b"1234567"[..request.value_len];
                 let anew = match request.key_count {
-                    2.. => Request::retrieval(request.verb, &keys, request.key_count).expiring(request.exptime),
+                    2.. => Request::retrieval(request.manner(), &keys, request.key_count),
                     _ => Request {
                         verbatim: None,
                         ..request

@@ -162,7 +162,7 @@ fn meaning(r: &Request<'_>) -> (Verb, Vec<u8>, Vec<Vec<u8>>, [i128; 5]) {
 fn forms<'a>(request: &Request<'a>, value: &'a [u8], list: &'a mut KeyList) -> Vec<(Vec<u8>, Request<'a>)> {
     request.keys.for_each(|key| list.push(key));
     let anew = match request.key_count {
-        2.. => Request::retrieval(request.verb, list, request.key_count).expiring(request.exptime),
+        2.. => Request::retrieval(request.manner(), list, request.key_count),
         _ => Request {
             verbatim: None,
             value,

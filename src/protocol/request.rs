@@ -78,12 +78,23 @@ impl<'a> Request<'a> {
     }
 
     /// A retrieval of `count` keys, at least one.
-    pub fn retrieval(verb: Verb, list: &'a KeyList, count: usize) -> Self {
+    pub fn retrieval(manner: Manner, list: &'a KeyList, count: usize) -> Self {
         let keys = list.keys();
         Self {
             keys,
             key_count: count,
-            ..Self::new(verb, keys.clone().next().unwrap_or(&[]))
+            options: manner.options,
+            exptime: manner.exptime,
+            ..Self::new(manner.verb, keys.clone().next().unwrap_or(&[]))
+        }
+    }
+
+    /// What a retrieval asks for of each of its keys.
+    pub fn manner(&self) -> Manner {
+        Manner {
+            verb: self.verb,
+            options: self.options,
+            exptime: self.exptime,
         }
     }
 
@@ -124,6 +135,14 @@ impl<'a> Request<'a> {
             ..Kept::without_parts(self)
         }
     }
+}
+
+/// What a retrieval asks for of each of its keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Manner {
+    pub verb: Verb,
+    pub options: Options,
+    pub exptime: i64,
 }
 
 /// A part of a piece of memory.

@@ -69,6 +69,11 @@ impl Verb {
         matches!(self, Verb::Get | Verb::Gets | Verb::Gat | Verb::Gats)
     }
 
+    /// get, gets: what is asked for stays as it is.
+    pub fn only_reads(self) -> bool {
+        self.is_retrieval() && !self.is_get_and_touch()
+    }
+
     /// gat, gats: a retrieval that also sets the exptime.
     pub fn is_get_and_touch(self) -> bool {
         matches!(self, Verb::Gat | Verb::Gats)

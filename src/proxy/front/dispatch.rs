@@ -103,11 +103,7 @@ impl<N: Net> Front<N> {
         line_len: usize,
         request: &Request<'_>,
     ) {
-        let weight = Weight {
-            noreply: request.noreply,
-            cost: line_len,
-            keys: 0,
-        };
+        let weight = Weight::of(request, line_len);
         let id = self.open(&servers.cx, replicate, client, weight, Allowance::default());
         if request.verb == Verb::FlushAll {
             self.clients[client].stage = Stage::Barrier;
@@ -135,9 +131,8 @@ impl<N: Net> Front<N> {
             allowance = self.allowance(&servers.cx, client, wanted, is_front);
         }
         let weight = Weight {
-            noreply: request.noreply,
-            cost: line_len + foreseen,
             keys,
+            ..Weight::of(request, line_len + foreseen)
         };
         let id = self.open(&servers.cx, replicate, client, weight, allowance);
         self.begin(replicate, servers, client, id, Message::from(request));
@@ -271,11 +266,7 @@ impl<N: Net> Front<N> {
             let bad = refusal::BAD_CHUNK;
             return self.answer_at_once(&mut servers.cx, replicate, client, request.noreply, bad);
         }
-        let weight = Weight {
-            noreply: request.noreply,
-            cost: request.value_len + LINE_END.len() + request.key.len(),
-            keys: 0,
-        };
+        let weight = Weight::of(request, request.value_len + LINE_END.len() + request.key.len());
         let id = self.open(&servers.cx, replicate, client, weight, Allowance::default());
         self.begin(replicate, servers, client, id, message);
     }
@@ -292,11 +283,7 @@ impl<N: Net> Front<N> {
             let too_large = refusal::TOO_LARGE;
             return self.answer_at_once(&mut servers.cx, replicate, client, request.noreply, too_large);
         }
-        let weight = Weight {
-            noreply: request.noreply,
-            cost: request.key.len(),
-            keys: 0,
-        };
+        let weight = Weight::of(request, request.key.len());
         let id = self.open(&servers.cx, replicate, client, weight, Allowance::default());
         replicate.start_removal(servers, id, request.key, refusal::TOO_LARGE);
         if replicate.is_waiting(id) {

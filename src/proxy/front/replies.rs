@@ -6,6 +6,7 @@
 use crate::buffer::{Chain, Pool, Slice};
 use crate::protocol::codec::Codec;
 use crate::protocol::reply::Reply;
+use crate::protocol::request::Request;
 use crate::proxy::context::Context;
 use crate::proxy::front::Front;
 use crate::proxy::front::client::Stage;
@@ -30,6 +31,17 @@ pub struct Weight {
     pub cost: usize,
     /// Keys that a retrieval asks for at a time; 0 for everything else.
     pub keys: usize,
+}
+
+impl Weight {
+    /// Of a request that asks for no values.
+    pub fn of(request: &Request<'_>, cost: usize) -> Self {
+        Self {
+            noreply: request.noreply,
+            cost,
+            keys: 0,
+        }
+    }
 }
 
 impl<N: Net> Front<N> {

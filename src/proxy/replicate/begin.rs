@@ -16,7 +16,7 @@ impl Replicate {
     pub fn begin_transaction<N: Net>(&mut self, servers: &mut Servers<N>, id: usize, message: Message<'_>) {
         let request = message.request;
         let access = match request.verb {
-            Verb::Get | Verb::Gets => {
+            verb if verb.only_reads() => {
                 // Of a wide one the first keys tell: it may as well come before writes that have not begun, and what follows of
                 // it is asked for later anyway.
                 let keys = request.keys_concerned().take(servers.cx.settings.limits.keys_looked_at);
@@ -80,7 +80,7 @@ impl Replicate {
     /// the same client that are not asked for yet. The earlier read may have to ask the backup yet, or at all, and would
     /// see what is newer.
     pub fn would_overtake_read<N: Net>(&self, servers: &Servers<N>, client: usize, request: &Request<'_>) -> bool {
-        let reads = matches!(request.verb, Verb::Get | Verb::Gets);
+        let reads = request.verb.only_reads();
         let changes = !request.key.is_empty() && !reads && request.verb != Verb::Stats;
         if !changes && !reads {
             return false;

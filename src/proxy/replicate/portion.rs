@@ -2,7 +2,7 @@
 //! client has taken what came before, so that a client that reads slowly costs little memory.
 
 use crate::protocol::keys::Keys;
-use crate::protocol::request::Request;
+use crate::protocol::request::{Manner, Request};
 use crate::proxy::fleet::place::Place;
 use crate::proxy::handoff::Handoff;
 use crate::proxy::net::Net;
@@ -79,7 +79,7 @@ impl Replicate {
         portion: &mut Portion,
     ) {
         let read = self.read_mut(id);
-        let (verb, exptime) = (read.verb, read.exptime);
+        let Manner { verb, exptime, .. } = read.manner;
         let has_turn = std::mem::take(&mut read.has_turn);
         for slot in 0..allowance.keys as u16 {
             let before = *keys;
@@ -139,10 +139,10 @@ impl Replicate {
             let read = self.read_mut(id);
             let slots_start = read.slots.len();
             read.slots.extend_from_slice(&share.slots);
-            let (verb, exptime) = (read.verb, read.exptime);
+            let manner = read.manner;
             let purpose = Purpose::Read(share.ask.take().unwrap_or(Ask::First));
-            let request = Request::retrieval(verb, &share.keys, share.slots.len());
-            let request = request.expiring(servers.fleet.exptime_on(share.server, exptime));
+            let request = Request::retrieval(manner, &share.keys, share.slots.len());
+            let request = request.expiring(servers.fleet.exptime_on(share.server, manner.exptime));
             let leg = self.ask(servers, (share.server, purpose), id, request);
             leg.slots_start = slots_start;
             leg.foreseen_bytes = key_bytes * share.slots.len();

@@ -107,7 +107,7 @@ impl Replicate {
 
     /// Asks the partners of `server` for keys that it did not have or could not tell.
     fn ask_partners<N: Net>(&mut self, servers: &mut Servers<N>, id: usize, server: usize, wanted: &Wanted, ask: Ask) {
-        let verb = self.read_mut(id).verb;
+        let verb = self.read_mut(id).manner.verb;
         let mut shares = std::mem::take(&mut self.shares);
         let mut used = 0;
         for (key, &slot) in wanted.keys.keys().zip(&wanted.slots) {
@@ -219,7 +219,7 @@ impl Replicate {
         }
         servers.upstream.bulk_came(server, leg);
         if servers.fleet.has_backups() {
-            if self.read_mut(id).verb.is_get_and_touch() {
+            if self.read_mut(id).touches() {
                 self.touch_done(servers, id, server, leg);
             }
             if leg.hits < leg.keys {
@@ -237,7 +237,7 @@ impl Replicate {
         missed.add(unanswered(leg, &read.slots));
         let mut keys = missed.keys.keys();
         match ask {
-            Ask::First if self.read_mut(id).verb.is_get_and_touch() => {
+            Ask::First if self.read_mut(id).touches() => {
                 match keys.any(|key| servers.fleet.absence(key, server) == Absence::AskPartner) {
                     // It was started anew, which was not known when it was asked.
                     true => self.ask_partners(servers, id, server, &missed, Ask::AfterLoss),
@@ -263,7 +263,7 @@ impl Replicate {
                 let read = self.read_mut(id);
                 let missed = read.missed.take().map_or_else(Wanted::default, |missed| *missed);
                 let open = unanswered(leg, &read.slots);
-                if !missed.keys.is_empty() && self.read_mut(id).verb.is_get_and_touch() {
+                if !missed.keys.is_empty() && self.read_mut(id).touches() {
                     self.touch_missed(servers, id, server, missed.keys.keys());
                 } else if !missed.keys.is_empty() {
                     self.ask_partners(servers, id, server, &missed, Ask::SecondAfterMiss);
@@ -307,7 +307,7 @@ impl Replicate {
         let misses = read.keys as u64 - hits;
         let last = read.failure.unwrap_or(END);
         let statistics = &mut servers.cx.statistics;
-        if read.verb.is_get_and_touch() {
+        if read.touches() {
             statistics.touch_hits += hits;
             statistics.touch_misses += misses;
         } else {
@@ -323,8 +323,7 @@ impl Replicate {
 impl Read {
     fn new(request: &Request<'_>) -> Self {
         Self {
-            verb: request.verb,
-            exptime: request.exptime,
+            manner: request.manner(),
             keys: request.key_count,
             hits: 0,
             again: 0,

@@ -124,7 +124,7 @@ impl Replicate {
 
     /// Where a gat did not come through to a server, it has missed the change of the exptime.
     pub fn miss_touch<N: Net>(&mut self, servers: &mut Servers<N>, id: usize, server: usize, keys: Keys<'_>) {
-        if self.read_mut(id).verb.is_get_and_touch() {
+        if self.read_mut(id).touches() {
             for key in keys {
                 let Some(partner) = servers.fleet.partner(key, server) else {
                     continue;

@@ -43,7 +43,7 @@ fn parse_alike(bytes: &[u8]) {
     let mut list = KeyList::default();
     request.keys.for_each(|key| list.push(key));
     let anew = match request.key_count {
-        2.. => Request::retrieval(request.verb, &list, request.key_count).expiring(request.exptime),
+        2.. => Request::retrieval(request.manner(), &list, request.key_count),
         _ => Request {
             verbatim: None,
             value,

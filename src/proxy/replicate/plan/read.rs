@@ -3,6 +3,7 @@
 use crate::buffer::Slice;
 use crate::protocol::keys::KeyList;
 use crate::protocol::reply::Reply;
+use crate::protocol::request::Manner;
 use crate::protocol::server::key_list_bytes_max;
 use crate::protocol::verb::Verb;
 use crate::proxy::replicate::gate::Gate;
@@ -11,8 +12,7 @@ use crate::proxy::replicate::reading::Reading;
 use crate::proxy::upstream::link::{Ask, Leg, Part};
 
 pub struct Read {
-    pub verb: Verb,
-    pub exptime: i64,
+    pub manner: Manner,
     pub keys: usize,
     pub hits: usize,
     /// Times that servers were asked for what was not there.
@@ -69,6 +69,11 @@ pub struct Share {
 }
 
 impl Read {
+    /// Whether it also sets the exptime.
+    pub fn touches(&self) -> bool {
+        self.manner.verb.is_get_and_touch()
+    }
+
     /// Lets what its client asked later go on.
     pub fn discount(&mut self, gate: &mut Gate) {
         for reading in [self.reading.take(), self.unasked.take()].into_iter().flatten() {
