@@ -12,7 +12,7 @@ mod window;
 pub use control::{Process, Written};
 pub use window::SimulatedNet;
 
-use super::pipe::{Pipe, Us, Weather};
+use super::pipe::{End, Pipe, Us, Weather};
 use super::random::Random;
 use super::trace::Trace;
 use magent::proxy::net::{Address, Readiness, Token};
@@ -361,7 +361,8 @@ impl Connection {
             },
             State::Open => Readiness {
                 readable: self.inward.arrived() > 0 || self.inward.end().is_some(),
-                writable: self.outward.is_roomy(),
+                // A reset wakes who waits for room, too (`tcp_poll` of Linux): the write fails.
+                writable: self.outward.is_roomy() || self.inward.end() == Some(End::Reset),
                 closed: self.inward.end().is_some(),
             },
         }

@@ -121,8 +121,10 @@ impl Network {
             return;
         }
         connection.backlog.clear();
-        // Who closes a socket with bytes unread resets the connection: a magent that waits for room is told.
-        let unread = matches!(connection.peer, Peer::Client(_)) && connection.outward.arrived() > 0;
+        // Who closes a socket with bytes unread, or to which some are on their way, resets the connection: a magent that waits
+        // for room is told.
+        let outward = &connection.outward;
+        let unread = matches!(connection.peer, Peer::Client(_)) && (outward.arrived() > 0 || outward.in_flight());
         let end = if connection.outward.wants_room || unread {
             End::Reset
         } else {
