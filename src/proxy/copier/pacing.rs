@@ -30,6 +30,9 @@ pub enum Turn {
 impl Pacing {
     /// How much may be in flight now, where a client last asked for something at `requested_ms`.
     pub fn turn(&mut self, now_ms: u64, requested_ms: u64, limits: &Limits) -> Turn {
+        if let Some(until_ms) = self.paused_until_ms(now_ms) {
+            return Turn::At(until_ms);
+        }
         if now_ms >= requested_ms + BUSY_MS {
             return Turn::Go(limits.resync_idle);
         }
@@ -43,12 +46,12 @@ impl Pacing {
         Turn::Go(limits.resync_busy)
     }
 
-    /// Whether nothing more is to begin now.
     /// Keys in flight, and what their items were taken to weigh.
     pub fn in_flight(&self) -> (usize, usize) {
         (self.in_flight, self.bytes_in_flight)
     }
 
+    /// Whether nothing more is to begin now.
     pub fn is_full(&self, room: Room) -> bool {
         self.in_flight >= room.keys || self.bytes_in_flight >= room.bytes
     }
@@ -84,6 +87,17 @@ mod tests {
     use super::*;
 
     const LIMITS: Limits = Limits::DEFAULT;
+
+    #[test]
+    fn nobody_looks_again_before_a_pause_is_over() {
+        let mut pacing = Pacing::default();
+        pacing.pause(150);
+        for requested_ms in [0, 99] {
+            assert_eq!(pacing.turn(100, requested_ms, &LIMITS), Turn::At(150));
+            assert_eq!(pacing.turn(100, requested_ms, &LIMITS), Turn::At(150));
+        }
+        assert_eq!(pacing.turn(150, 149, &LIMITS), Turn::Go(LIMITS.resync_busy));
+    }
 
     #[test]
     fn while_clients_ask_copies_come_in_bursts() {
