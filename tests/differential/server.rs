@@ -110,6 +110,11 @@ impl Server {
             // Says BUSY, and tries again, until the crawler is through.
             self.expiries();
         }
+        // 1.6.45 leaves an item there that was changed in place a few seconds before.
+        for key in self.expiries().into_keys() {
+            self.control.send([&b"delete "[..], &key, b"\r\n"].concat());
+            let _ = self.control.line();
+        }
         self.emptied = unix_now();
     }
 
