@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 /// How often a difference is looked for again before it counts: a second that began in between is nobody's fault.
 const AGAIN: usize = 8;
-/// How often it has to be seen then.
-const ENOUGH: usize = 2;
+/// How often it has to be seen then. Who is closed on while it still sends is reset, and may lose replies, by memcached and by
+/// magent; what comes and goes is counted by itself, and not allowed to be more than a few.
+const ENOUGH: usize = 6;
 /// Streams that are tried to make one smaller.
 const TRIES_TO_SHRINK: usize = 400;
 /// A stream that asks for much memory, or waits for lost replies, is left as it is by then.
