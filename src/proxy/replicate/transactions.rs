@@ -55,6 +55,7 @@ impl Transactions {
     }
 
     /// The same, to be taken apart.
+    #[cfg(debug_assertions)]
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Transaction> {
         self.slots.iter_mut().filter(|one| one.is_open)
     }
