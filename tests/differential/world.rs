@@ -97,6 +97,8 @@ pub struct World {
     pub patience: Duration,
     /// Digits that a unique is written with at least.
     pub unique_digits: usize,
+    /// magent closed the connection on which a difference was seen last.
+    pub was_closed_on: bool,
 }
 
 impl World {
@@ -121,6 +123,7 @@ impl World {
             magent,
             patience: Duration::from_secs(3),
             unique_digits: 1,
+            was_closed_on: false,
         }
     }
 
