@@ -6,7 +6,7 @@
 /// What a timer wakes. Each is set anew, as long as there is something to wait for, by the one that it wakes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Timer {
-    /// A link whose server has let somebody wait for too long (`Proxy::tick`).
+    /// A link whose server has let somebody wait for too long (`Servers::wake`).
     Silence,
     /// A server that is down, to be looked for.
     Probe,
@@ -24,13 +24,13 @@ pub enum Timer {
     RepeatFlush,
     /// A list of keys that is to be asked for, or does not go on.
     List,
-    /// The resync, which may copy again (`Proxy::resync_step`).
+    /// The resync, which may copy again (`Copier::resync_step`).
     Resync,
     /// A key that was read on one of its servers only.
     ReadRepair,
     /// A client's `stats` whose servers are waited for no longer.
     Survey,
-    /// A client that is read from though there is no memory (`Proxy::keep_within_memory`).
+    /// A client that is read from though there is no memory (`Front::keep_within_memory`).
     Memory,
 }
 
