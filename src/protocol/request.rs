@@ -22,6 +22,7 @@ pub struct Options {
 pub struct Request<'a> {
     pub verb: Verb,
     pub options: Options,
+    /// Nothing is to be said to it; see [`Form`](super::codec::Form), which outlives it.
     pub noreply: bool,
     /// The key, the first one of a retrieval; for stats the first argument, for a list of keys its form.
     pub key: &'a [u8],
@@ -199,7 +200,6 @@ impl Span {
 pub struct Kept {
     verb: Verb,
     options: Options,
-    noreply: bool,
     flags: u32,
     exptime: i64,
     number: u64,
@@ -248,7 +248,6 @@ impl Kept {
         Self {
             verb: request.verb,
             options: request.options,
-            noreply: request.noreply,
             flags: request.flags,
             exptime: request.exptime,
             number: request.number,
@@ -265,7 +264,7 @@ impl Kept {
         Request {
             verb: self.verb,
             options: self.options,
-            noreply: self.noreply,
+            noreply: false,
             key: self.key.in_piece(piece),
             keys: Keys::of(self.keys.in_piece(piece)),
             key_count: self.key_count as usize,

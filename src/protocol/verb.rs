@@ -64,12 +64,12 @@ impl Verb {
         }
     }
 
-    /// get, gets, gat, gats: answered by values.
+    /// get, gets, gat, gats, mg: answered by items.
     pub fn is_retrieval(self) -> bool {
-        matches!(self, Verb::Get | Verb::Gets | Verb::Gat | Verb::Gats)
+        matches!(self, Verb::Get | Verb::Gets | Verb::Gat | Verb::Gats | Verb::MetaGet)
     }
 
-    /// get, gets: what is asked for stays as it is.
+    /// get, gets, mg: what is asked for stays as it is.
     pub fn only_reads(self) -> bool {
         self.is_retrieval() && !self.is_get_and_touch()
     }

@@ -72,13 +72,17 @@ impl<N: Net> Proxy<N> {
                         slice,
                     };
                     self.value_came(index, server, &value);
+                    self.whole_came(index, server, &part, &response)?;
                 }
                 Said::Line if response.status == Status::Stat => self.statistic_came(index, &response)?,
                 Said::Line => {
                     let leg = upstream.take_oldest(index).ok_or(Garbage)?;
                     self.answer_came(server, &leg, &response)?;
                 }
-                Said::Oversized(part) => self.oversized_came(index, &part, &response),
+                Said::Oversized(part) => {
+                    self.oversized_came(index, &part, &response);
+                    self.whole_came(index, server, &part, &response)?;
+                }
                 Said::Nothing => {}
             }
             self.hand_on();
@@ -125,6 +129,20 @@ impl<N: Net> Proxy<N> {
                 self.copier.repair_value(replicate, servers, id, value.response, data);
             }
             _ => {}
+        }
+    }
+
+    /// Where an item was all that comes to its leg, that is answered.
+    #[inline]
+    fn whole_came(&mut self, index: usize, server: usize, part: &Part, said: &Response<'_>) -> Result<(), Garbage> {
+        if !part.is_last {
+            return Ok(());
+        }
+        let leg = self.servers.upstream.take_oldest(index).ok_or(Garbage)?;
+        match part.purpose {
+            Purpose::Read(_) => self.answer_came(server, &leg, said),
+            // A repair has gone on with the item.
+            _ => Ok(()),
         }
     }
 

@@ -1,7 +1,6 @@
 //! From a request to the transaction that it begins.
 
 use crate::buffer::Slice;
-use crate::protocol::LINE_END;
 use crate::protocol::reply::{Reply, Status};
 use crate::protocol::request::{Kept, Request};
 use crate::protocol::text::refusal::{self, After, Refusal};
@@ -10,7 +9,7 @@ use crate::proxy::context::Context;
 use crate::proxy::fleet::version::Version;
 use crate::proxy::front::Front;
 use crate::proxy::front::client::{Input, Stage};
-use crate::proxy::front::replies::Weight;
+use crate::proxy::front::replies::{Addressee, Weight};
 use crate::proxy::net::{Level, Net};
 use crate::proxy::replicate::Replicate;
 use crate::proxy::replicate::transaction::{Allowance, END};
@@ -46,14 +45,15 @@ impl<N: Net> Front<N> {
         bytes: &[u8],
     ) -> Step {
         let codec = self.clients[client].codec;
-        let Some((line_len, parsed)) = codec.parse(servers.fleet.dialect(), bytes) else {
+        let Some((line_len, form, parsed)) = codec.parse(servers.fleet.dialect(), bytes) else {
             return Step::Unfinished;
         };
+        let to = Addressee { client, form };
         let mut request = match parsed {
             Ok(request) => request,
             Err(refusal) => {
                 tell_of_request(&mut servers.cx, client, &bytes[..line_len]);
-                return self.refuse(&mut servers.cx, replicate, client, &refusal, bytes.split_at(line_len));
+                return self.refuse(&mut servers.cx, replicate, to, &refusal, bytes.split_at(line_len));
             }
         };
         if !servers.cx.settings.verbatim {
@@ -68,28 +68,28 @@ impl<N: Net> Front<N> {
         }
         tell_of_request(&mut servers.cx, client, &bytes[..line_len]);
         if request.verb.is_storage() {
-            return Step::Used(line_len + self.begin_storage(replicate, servers, client, request, &bytes[line_len..]));
+            return Step::Used(line_len + self.begin_storage(replicate, servers, to, request, &bytes[line_len..]));
         }
         match request.verb {
             Verb::Quit => return Step::Leave,
             Verb::Stats => {
-                self.begin_stats(replicate, servers, client, &request);
+                self.begin_stats(replicate, servers, to, &request);
                 return Step::UsedTurn(line_len);
             }
             Verb::Verbosity => {
                 // A client may not have the keys of others written down.
                 servers.cx.log.set_verbosity(request.number.min(1) as u32);
                 let ok = Reply::plain(Status::Ok);
-                self.answer_at_once(&mut servers.cx, replicate, client, request.noreply, &ok);
+                self.answer_at_once(&mut servers.cx, replicate, to, &ok);
             }
             Verb::ListKeys | Verb::ListAsCommands => {
                 let end = list_end(servers, request.verb);
-                self.answer_at_once(&mut servers.cx, replicate, client, false, end);
+                self.answer_at_once(&mut servers.cx, replicate, to, end);
             }
             Verb::FlushAll | Verb::Version | Verb::CacheMemlimit => {
-                self.begin_broadcast(replicate, servers, client, line_len, &request);
+                self.begin_broadcast(replicate, servers, to, line_len, &request);
             }
-            _ => self.begin_keyed(replicate, servers, client, line_len, &request),
+            _ => self.begin_keyed(replicate, servers, to, line_len, &request),
         }
         Step::Used(line_len)
     }
@@ -99,12 +99,18 @@ impl<N: Net> Front<N> {
         &mut self,
         replicate: &mut Replicate,
         servers: &mut Servers<N>,
-        client: usize,
+        to: Addressee,
         line_len: usize,
         request: &Request<'_>,
     ) {
-        let weight = Weight::of(request, line_len);
-        let id = self.open(&servers.cx, replicate, client, weight, Allowance::default());
+        let client = to.client;
+        let id = self.open(
+            &servers.cx,
+            replicate,
+            to,
+            Weight::bytes(line_len),
+            Allowance::default(),
+        );
         if request.verb == Verb::FlushAll {
             self.clients[client].stage = Stage::Barrier;
         }
@@ -116,10 +122,11 @@ impl<N: Net> Front<N> {
         &mut self,
         replicate: &mut Replicate,
         servers: &mut Servers<N>,
-        client: usize,
+        to: Addressee,
         line_len: usize,
         request: &Request<'_>,
     ) {
+        let client = to.client;
         let (mut allowance, mut foreseen, mut keys) = (Allowance::default(), 0, 0);
         if request.key_count > 0 {
             let owner = &self.clients[client];
@@ -130,11 +137,8 @@ impl<N: Net> Front<N> {
             let (wanted, is_front) = (request.key_count, owner.queue.is_empty());
             allowance = self.allowance(&servers.cx, client, wanted, is_front);
         }
-        let weight = Weight {
-            keys,
-            ..Weight::of(request, line_len + foreseen)
-        };
-        let id = self.open(&servers.cx, replicate, client, weight, allowance);
+        let cost = line_len + foreseen;
+        let id = self.open(&servers.cx, replicate, to, Weight { cost, keys }, allowance);
         self.begin(replicate, servers, client, id, Message::from(request));
     }
 
@@ -158,11 +162,12 @@ impl<N: Net> Front<N> {
         &mut self,
         cx: &mut Context<N>,
         replicate: &mut Replicate,
-        client: usize,
+        to: Addressee,
         refusal: &Refusal,
         (line, behind): (&[u8], &[u8]),
     ) -> Step {
-        self.answer_at_once(cx, replicate, client, refusal.noreply, refusal.reply);
+        let client = to.client;
+        self.answer_at_once(cx, replicate, to, refusal.reply);
         match refusal.after {
             After::NextLine => Step::Used(line.len()),
             After::Swallow(len) => Step::Used(line.len() + self.swallow(client, len, behind)),
@@ -208,14 +213,15 @@ impl<N: Net> Front<N> {
         &mut self,
         replicate: &mut Replicate,
         servers: &mut Servers<N>,
-        client: usize,
+        to: Addressee,
         mut request: Request<'a>,
         block: &'a [u8],
     ) -> usize {
-        let block_len = request.value_len + LINE_END.len();
+        let client = to.client;
+        let block_len = request.value_len + self.clients[client].codec.value_end().len();
         if request.value_len > servers.cx.settings.item_bytes_max {
             servers.cx.statistics.store_too_large += 1;
-            self.refuse_large(replicate, servers, client, &request);
+            self.refuse_large(replicate, servers, to, &request);
             return self.swallow(client, block_len, block);
         }
         let Some((value, end)) = block.get(..block_len).map(|data| data.split_at(request.value_len)) else {
@@ -227,12 +233,13 @@ impl<N: Net> Front<N> {
             self.clients[client].input = Input::Value {
                 gather,
                 missing: block_len - block.len(),
+                form: to.form,
                 kept: Box::new(request.kept_behind_head()),
             };
             return block.len();
         };
         request.value = value;
-        self.begin_item(replicate, servers, client, Message::from(&request), end);
+        self.begin_item(replicate, servers, to, Message::from(&request), end);
         block_len
     }
 
@@ -241,14 +248,15 @@ impl<N: Net> Front<N> {
         &mut self,
         replicate: &mut Replicate,
         servers: &mut Servers<N>,
-        client: usize,
+        to: Addressee,
         item: &Slice,
         kept: &Kept,
     ) {
         let bytes = item.bytes();
         let request = kept.request(bytes);
-        let end = &bytes[bytes.len() - LINE_END.len()..];
-        self.begin_item(replicate, servers, client, Message::in_piece(&request, item), end);
+        let end_len = self.clients[to.client].codec.value_end().len();
+        let end = &bytes[bytes.len() - end_len..];
+        self.begin_item(replicate, servers, to, Message::in_piece(&request, item), end);
     }
 
     /// Begins a storage command whose value, with the `end` behind it, has come.
@@ -256,18 +264,18 @@ impl<N: Net> Front<N> {
         &mut self,
         replicate: &mut Replicate,
         servers: &mut Servers<N>,
-        client: usize,
+        to: Addressee,
         message: Message<'_>,
         end: &[u8],
     ) {
-        let request = message.request;
-        if end != LINE_END {
+        let (client, request) = (to.client, message.request);
+        if end != self.clients[client].codec.value_end() {
             servers.cx.statistics.count_write(request.verb);
             let bad = refusal::BAD_CHUNK;
-            return self.answer_at_once(&mut servers.cx, replicate, client, request.noreply, bad);
+            return self.answer_at_once(&mut servers.cx, replicate, to, bad);
         }
-        let weight = Weight::of(request, request.value_len + LINE_END.len() + request.key.len());
-        let id = self.open(&servers.cx, replicate, client, weight, Allowance::default());
+        let weight = Weight::bytes(request.value_len + end.len() + request.key.len());
+        let id = self.open(&servers.cx, replicate, to, weight, Allowance::default());
         self.begin(replicate, servers, client, id, message);
     }
 
@@ -276,15 +284,16 @@ impl<N: Net> Front<N> {
         &mut self,
         replicate: &mut Replicate,
         servers: &mut Servers<N>,
-        client: usize,
+        to: Addressee,
         request: &Request<'_>,
     ) {
         if request.verb != Verb::Set {
             let too_large = refusal::TOO_LARGE;
-            return self.answer_at_once(&mut servers.cx, replicate, client, request.noreply, too_large);
+            return self.answer_at_once(&mut servers.cx, replicate, to, too_large);
         }
-        let weight = Weight::of(request, request.key.len());
-        let id = self.open(&servers.cx, replicate, client, weight, Allowance::default());
+        let client = to.client;
+        let weight = Weight::bytes(request.key.len());
+        let id = self.open(&servers.cx, replicate, to, weight, Allowance::default());
         replicate.start_removal(servers, id, request.key, refusal::TOO_LARGE);
         if replicate.is_waiting(id) {
             self.raise_barrier(client);

@@ -1,13 +1,14 @@
 //! What a client waits for.
 
 use crate::buffer::{BLOCK_BYTES, Chain};
+use crate::protocol::codec::Form;
 
 /// A client's side of a request in progress.
 #[derive(Default)]
 pub struct Pending {
     /// The client whose queue this is in; None once the reply has left, or its client.
     pub client: Option<usize>,
-    pub noreply: bool,
+    pub form: Form,
     /// The reply is complete.
     pub is_answered: bool,
     /// Keys that a retrieval asks for at a time; 0 for everything else.

@@ -3,20 +3,19 @@
 //! A client is not read while it has too much in flight or does not take its replies; that stalls it and nobody else.
 
 use crate::buffer::Gather;
-use crate::protocol::find_newline;
+use crate::protocol::codec::Codec;
 use crate::proxy::context::Context;
 use crate::proxy::front::Front;
 use crate::proxy::front::client::{Client, Input, Stage};
 use crate::proxy::front::dispatch::Step;
 use crate::proxy::front::memory::client_share;
+use crate::proxy::front::replies::Addressee;
 use crate::proxy::net::{Level, Net, Readiness};
 use crate::proxy::replicate::Replicate;
 use crate::proxy::servers::Servers;
 use crate::proxy::upstream::link::{Outgoing, write_out};
 use std::io::ErrorKind;
 
-/// The first byte of a connection whose client speaks the binary protocol (`protocol_binary.h`).
-const BINARY_MAGIC: u8 = 0x80;
 /// Bytes of what is thrown away that are read at a time.
 const SWALLOWED_AT_ONCE: usize = 32 << 10;
 /// The log says at most this often that a client speaks a protocol that magent does not.
@@ -74,10 +73,14 @@ impl<N: Net> Front<N> {
                 client.readable = count == scratch.len() || to_the_end;
                 client.asked_s = (cx.now_ms / 1000) as u32;
                 cx.statistics.bytes_read += count as u64;
-                if std::mem::replace(&mut client.has_asked, true) || scratch[0] != BINARY_MAGIC {
-                    return Some(count);
+                if !std::mem::replace(&mut client.has_asked, true) {
+                    let Some(codec) = Codec::of(scratch[0]) else {
+                        self.refuse_binary(cx, index);
+                        return None;
+                    };
+                    client.codec = codec;
                 }
-                self.refuse_binary(cx, index);
+                return Some(count);
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => client.readable = false,
             Err(error) if error.kind() == ErrorKind::Interrupted => return Some(0),
@@ -135,9 +138,9 @@ impl<N: Net> Front<N> {
                     break;
                 }
                 Input::Line(mut gather) => {
-                    let ends = find_newline(bytes).is_some();
+                    let known = gather.len();
                     gather.extend(bytes);
-                    if ends {
+                    if client.codec.is_whole(gather.bytes(), known) {
                         self.take_gathered(replicate, servers, index, gather);
                     } else if client.codec.may_continue(gather.bytes()) {
                         client.input = Input::Line(gather);
@@ -154,17 +157,20 @@ impl<N: Net> Front<N> {
                 Input::Value {
                     mut gather,
                     missing,
+                    form,
                     kept,
                 } => {
                     let (part, rest) = bytes.split_at(missing.min(bytes.len()));
                     gather.extend(part);
                     bytes = rest;
                     if part.len() == missing {
-                        self.begin_gathered(replicate, servers, index, &gather.freeze(), &kept);
+                        let to = Addressee { client: index, form };
+                        self.begin_gathered(replicate, servers, to, &gather.freeze(), &kept);
                     } else {
                         client.input = Input::Value {
                             gather,
                             missing: missing - part.len(),
+                            form,
                             kept,
                         };
                     }
@@ -203,11 +209,12 @@ impl<N: Net> Front<N> {
     }
 
     fn keep(&mut self, cx: &mut Context<N>, index: usize, gather: Gather) {
-        let may_begin = self.clients[index].may_begin(&cx.settings.limits, client_share(cx));
-        if find_newline(gather.bytes()).is_some() || self.is_held_back || !may_begin {
-            self.clients[index].input = Input::Paused(gather);
-        } else if self.clients[index].codec.may_continue(gather.bytes()) {
-            self.clients[index].input = Input::Line(gather);
+        let client = &mut self.clients[index];
+        let may_begin = client.may_begin(&cx.settings.limits, client_share(cx));
+        if client.codec.is_whole(gather.bytes(), 0) || self.is_held_back || !may_begin {
+            client.input = Input::Paused(gather);
+        } else if client.codec.may_continue(gather.bytes()) {
+            client.input = Input::Line(gather);
         } else {
             self.line_too_long(cx, index);
         }

@@ -4,9 +4,8 @@
 //! closed, what would be a reply is dropped.
 
 use crate::buffer::{Chain, Pool, Slice};
-use crate::protocol::codec::Codec;
+use crate::protocol::codec::Form;
 use crate::protocol::reply::Reply;
-use crate::protocol::request::Request;
 use crate::proxy::context::Context;
 use crate::proxy::front::Front;
 use crate::proxy::front::client::Stage;
@@ -23,10 +22,15 @@ use std::rc::Rc;
 /// What a request in progress takes beside its bytes, with its legs, roughly.
 const TRANSACTION_BYTES: usize = 512;
 
-/// What a request weighs, and what comes of it.
+/// Who is told something, and in which form.
+pub struct Addressee {
+    pub client: usize,
+    pub form: Form,
+}
+
+/// What a request weighs on its client's allowance.
 #[derive(Clone, Copy, Default)]
 pub struct Weight {
-    pub noreply: bool,
     /// Bytes of the request, and of the reply as far as it can be foreseen.
     pub cost: usize,
     /// Keys that a retrieval asks for at a time; 0 for everything else.
@@ -35,12 +39,8 @@ pub struct Weight {
 
 impl Weight {
     /// Of a request that asks for no values.
-    pub fn of(request: &Request<'_>, cost: usize) -> Self {
-        Self {
-            noreply: request.noreply,
-            cost,
-            keys: 0,
-        }
+    pub fn bytes(cost: usize) -> Self {
+        Self { cost, keys: 0 }
     }
 }
 
@@ -50,18 +50,19 @@ impl<N: Net> Front<N> {
         &mut self,
         cx: &Context<N>,
         replicate: &mut Replicate,
-        client: usize,
+        to: Addressee,
         weight: Weight,
         allowance: Allowance,
     ) -> usize {
-        let Weight { noreply, cost, keys } = weight;
+        let Addressee { client, form } = to;
+        let Weight { cost, keys } = weight;
         let id = replicate.open(client, allowance);
         if id >= self.pending.len() {
             self.pending.resize_with(id + 1, Pending::default);
         }
         let cost = cost + TRANSACTION_BYTES;
         let pending = &mut self.pending[id];
-        (pending.client, pending.noreply, pending.is_answered) = (Some(client), noreply, false);
+        (pending.client, pending.form, pending.is_answered) = (Some(client), form, false);
         (pending.keys, pending.cost) = (keys, cost);
         self.requested_ms = cx.now_ms;
         let owner = &mut self.clients[client];
@@ -106,18 +107,17 @@ impl<N: Net> Front<N> {
         }
     }
 
-    /// How the client of a request is spoken with.
-    fn codec_for(&self, id: usize) -> Codec {
-        let client = self.pending[id].client;
-        client.map_or(Codec::default(), |client| self.clients[client].codec)
-    }
-
-    /// A value as its client is to see it, with this unique; None where that is as the server wrote it.
+    /// An item as its client is to see it, with this unique; None where that is as the server wrote it.
     #[inline]
-    pub fn written_anew(&self, cx: &Context<N>, id: usize, value: &Value<'_>, unique: Option<u64>) -> Option<Slice> {
-        let data = &value.bytes[value.line_len..];
-        let verbatim = cx.settings.verbatim;
-        let before = self.codec_for(id).value(value.response, unique, data, verbatim)?;
+    pub fn written_anew(
+        &mut self,
+        cx: &Context<N>,
+        id: usize,
+        value: &Value<'_>,
+        unique: Option<u64>,
+    ) -> Option<Slice> {
+        let (form, data) = (&mut self.pending[id].form, &value.bytes[value.line_len..]);
+        let (before, data) = form.item(value.response, unique, data, cx.settings.verbatim)?;
         Some(cx.pool.copy(&[&before, data]))
     }
 
@@ -125,7 +125,7 @@ impl<N: Net> Front<N> {
     #[inline]
     pub fn value(&mut self, cx: &Context<N>, id: usize, bytes: &[u8], slice: Option<&Slice>) {
         self.weigh(cx, id, bytes.len());
-        self.add_to_reply(cx, id, |chain, pool| match slice {
+        self.add_to_reply(cx, id, |_, chain, pool| match slice {
             Some(slice) => chain.push_slice(pool, slice),
             None => chain.push(pool, bytes),
         });
@@ -153,37 +153,38 @@ impl<N: Net> Front<N> {
             self.clients[client].replies -= merge.bytes();
         }
         for value in merge.into_values() {
-            self.add_to_reply(cx, id, |chain, pool| chain.push_slice(pool, &value));
+            self.add_to_reply(cx, id, |_, chain, pool| chain.push_slice(pool, &value));
         }
     }
 
     /// Lets `add` write to where the bytes of a reply go now; not at all if nobody wants them.
-    fn add_to_reply(&mut self, cx: &Context<N>, id: usize, add: impl FnOnce(&mut Chain, &Pool)) {
+    fn add_to_reply(&mut self, cx: &Context<N>, id: usize, add: impl FnOnce(&Form, &mut Chain, &Pool)) {
         let pending = &mut self.pending[id];
-        let Some(index) = pending.client.filter(|_| !pending.noreply) else {
+        let Some(index) = pending.client.filter(|_| !pending.form.is_silent()) else {
             return;
         };
         let client = &mut self.clients[index];
         if client.queue.front() == Some(&id) {
-            add(&mut client.output, &cx.pool);
+            add(&pending.form, &mut client.output, &cx.pool);
             return self.output_grew(cx, index);
         }
         let before = pending.reply_bytes();
-        add(&mut pending.reply, &cx.pool);
+        add(&pending.form, &mut pending.reply, &cx.pool);
         client.replies += pending.reply_bytes() - before;
         self.note_weight(cx, index);
     }
 
     /// Ends a reply with this, and lets those out that waited for it.
     pub fn answer(&mut self, cx: &mut Context<N>, replicate: &mut Replicate, id: usize, reply: &Reply) {
-        let codec = self.codec_for(id);
-        self.add_to_reply(cx, id, |chain, pool| codec.reply(reply, |part| chain.push(pool, part)));
+        self.add_to_reply(cx, id, |form, chain, pool| {
+            form.reply(reply, |part| chain.push(pool, part))
+        });
         self.answered_whole(cx, replicate, id);
     }
 
     /// The same where the reply has been written before.
     pub fn answer_written(&mut self, cx: &mut Context<N>, replicate: &mut Replicate, id: usize, bytes: &[u8]) {
-        self.add_to_reply(cx, id, |chain, pool| chain.push(pool, bytes));
+        self.add_to_reply(cx, id, |_, chain, pool| chain.push(pool, bytes));
         self.answered_whole(cx, replicate, id);
     }
 
@@ -233,17 +234,10 @@ impl<N: Net> Front<N> {
     }
 
     /// Answers a request that needs no server, in its turn.
-    pub fn answer_at_once(
-        &mut self,
-        cx: &mut Context<N>,
-        replicate: &mut Replicate,
-        client: usize,
-        noreply: bool,
-        reply: &Reply,
-    ) {
-        if !noreply {
-            let written = self.clients[client].codec.written(reply);
-            self.answer_written_at_once(cx, replicate, client, &written);
+    pub fn answer_at_once(&mut self, cx: &mut Context<N>, replicate: &mut Replicate, to: Addressee, reply: &Reply) {
+        let written = to.form.written(reply);
+        if !written.is_empty() {
+            self.answer_written_at_once(cx, replicate, to, &written);
         }
     }
 
@@ -252,20 +246,17 @@ impl<N: Net> Front<N> {
         &mut self,
         cx: &mut Context<N>,
         replicate: &mut Replicate,
-        client: usize,
+        to: Addressee,
         reply: &[u8],
     ) {
+        let client = to.client;
         let owner = &mut self.clients[client];
         if owner.queue.is_empty() {
             let pool = Rc::clone(&cx.pool);
             owner.output.push(&pool, reply);
             return self.output_grew(cx, client);
         }
-        let weight = Weight {
-            cost: reply.len(),
-            ..Weight::default()
-        };
-        let id = self.open(cx, replicate, client, weight, Allowance::default());
+        let id = self.open(cx, replicate, to, Weight::bytes(reply.len()), Allowance::default());
         self.answer_written(cx, replicate, id, reply);
     }
 }

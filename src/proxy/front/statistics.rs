@@ -1,15 +1,15 @@
 //! magent's own replies to `stats`. What the servers have, and magent has not, is asked of them: see `survey`.
 
+use crate::protocol::codec::Form;
 use crate::protocol::keys::Keys;
 use crate::protocol::number::unsigned;
 use crate::protocol::reply::{Fault, Reply, Status};
 use crate::protocol::request::Request;
 use crate::protocol::text::refusal;
-use crate::protocol::text::reply::{add_statistic, line};
 use crate::proxy::context::Context;
 use crate::proxy::fleet::server::{Health, Server};
 use crate::proxy::front::Front;
-use crate::proxy::front::replies::Weight;
+use crate::proxy::front::replies::{Addressee, Weight};
 use crate::proxy::net::Net;
 use crate::proxy::replicate::Replicate;
 use crate::proxy::replicate::topic::{Survey, Topic};
@@ -35,17 +35,17 @@ impl<N: Net> Front<N> {
         &mut self,
         replicate: &mut Replicate,
         servers: &mut Servers<N>,
-        client: usize,
+        to: Addressee,
         request: &Request<'_>,
     ) {
         let Some(topic) = Topic::of(request.key) else {
-            let reply = self.own_reply(servers, request);
-            return self.answer_written_at_once(&mut servers.cx, replicate, client, &reply);
+            let reply = self.own_reply(servers, request, &to.form);
+            return self.answer_written_at_once(&mut servers.cx, replicate, to, &reply);
         };
         if replicate.has_surveys_enough(&servers.cx.settings.limits) {
-            return self.answer_at_once(&mut servers.cx, replicate, client, false, TOO_MANY);
+            return self.answer_at_once(&mut servers.cx, replicate, to, TOO_MANY);
         }
-        let id = self.open(&servers.cx, replicate, client, Weight::default(), Allowance::default());
+        let id = self.open(&servers.cx, replicate, to, Weight::default(), Allowance::default());
         replicate.start_survey(servers, id, topic);
     }
 
@@ -64,26 +64,27 @@ impl<N: Net> Front<N> {
             }
         }
         replicate.survey_told(id);
-        self.answer_written(&mut servers.cx, replicate, id, &reply.end());
+        let written = reply.written(&self.pending[id].form);
+        self.answer_written(&mut servers.cx, replicate, id, &written);
     }
 
     /// The reply to a `stats` that no server is asked about.
-    fn own_reply(&self, own: &mut Servers<N>, request: &Request<'_>) -> Vec<u8> {
+    fn own_reply(&self, own: &mut Servers<N>, request: &Request<'_>, form: &Form) -> Vec<u8> {
         match request.key {
-            b"servers" => servers(own),
-            b"conns" => self.connections(&own.cx),
-            b"cachedump" => line(cachedump(request.keys)),
+            b"servers" => servers(own).written(form),
+            b"conns" => self.connections(&own.cx).written(form),
+            b"cachedump" => form.written(cachedump(request.keys)),
             b"reset" => {
                 own.cx.statistics = Statistics::new(own.cx.statistics.started_ms);
                 own.fleet.count_anew();
-                line(&Reply::plain(Status::Reset))
+                form.written(&Reply::plain(Status::Reset))
             }
-            _ => line(refusal::ERROR),
+            _ => form.written(refusal::ERROR),
         }
     }
 
     /// Clients, in the form of memcached's `stats conns`. The one that asks is among them.
-    fn connections(&self, cx: &Context<N>) -> Vec<u8> {
+    fn connections(&self, cx: &Context<N>) -> Lines {
         let mut lines = Lines::default();
         let now_s = cx.now_ms / 1000;
         for (index, client) in self.clients().take(cx.settings.limits.connections_listed) {
@@ -96,7 +97,7 @@ impl<N: Net> Front<N> {
             add("state", &client.state());
             add("secs_since_last_cmd", &now_s.saturating_sub(client.asked_s.into()));
         }
-        lines.end()
+        lines
     }
 }
 
@@ -109,12 +110,13 @@ impl Lines {
         self.0.push((name.to_owned(), value.to_string()));
     }
 
-    fn end(self) -> Vec<u8> {
+    /// The lines, and their end.
+    fn written(&self, form: &Form) -> Vec<u8> {
         let mut written = Vec::new();
         for (name, value) in &self.0 {
-            add_statistic(&mut written, name, value);
+            form.statistic(&mut written, name, value);
         }
-        written.extend_from_slice(&line(END));
+        form.reply(END, |part| written.extend_from_slice(part));
         written
     }
 }
@@ -185,7 +187,7 @@ fn in_use<N: Net>(own: &Servers<N>) -> impl Iterator<Item = (usize, &Server)> {
     servers.filter(|(_, server)| server.health != Health::Retired)
 }
 
-fn servers<N: Net>(own: &Servers<N>) -> Vec<u8> {
+fn servers<N: Net>(own: &Servers<N>) -> Lines {
     let mut lines = Lines::default();
     for (index, server) in in_use(own) {
         let name = &server.name;
@@ -205,7 +207,7 @@ fn servers<N: Net>(own: &Servers<N>) -> Vec<u8> {
         add("resync_bytes", &counters.resync_bytes);
         add("refused", &counters.refused);
     }
-    lines.end()
+    lines
 }
 
 fn settings<N: Net>(cx: &Context<N>, lines: &mut Lines) {

@@ -213,7 +213,7 @@ impl Replicate {
     /// The last line of a server's answer to a retrieval.
     pub fn read_end<N: Net>(&mut self, servers: &mut Servers<N>, server: usize, ask: Ask, leg: &Leg, status: Status) {
         let id = leg.transaction;
-        if status != Status::End {
+        if status == Status::Error {
             self.read_lost(servers, server, ask, leg);
             return;
         }

@@ -45,7 +45,7 @@ pub enum Said<'a> {
     Line,
     Value {
         part: Part,
-        /// The line, the data block and its end.
+        /// The line, the data block and its end; the line alone where no value was asked for.
         bytes: &'a [u8],
         slice: Option<&'a Slice>,
     },
@@ -141,7 +141,14 @@ impl<N: Net> Upstream<N> {
         let bytes = chunk.bytes;
         let Some(value_len) = response.value_len else {
             arrived.used(chunk, line_len);
-            return Ok(Said::Line);
+            return match link.is_item(response) {
+                true => Ok(Said::Value {
+                    part: take_value(link, response)?,
+                    bytes: &bytes[..line_len],
+                    slice: None,
+                }),
+                false => Ok(Said::Line),
+            };
         };
         let total = line_len + value_len + LINE_END.len();
         if value_len > item_bytes_max {
@@ -262,17 +269,14 @@ impl Pieces {
     }
 }
 
-/// Gives the oldest leg of a link a value, if that is of a key which it asked for. More may come to the leg, which stays on
-/// the link; only a meta value is a whole answer.
+/// Gives the oldest leg of a link an item, if that is of a key which it asked for. The leg stays on the link, for more may come
+/// to it; only a meta item is a whole answer.
 fn take_value<N: Net>(link: &mut Link<N>, response: &Response<'_>) -> Result<Part, Fault> {
     let leg = link.pending.front_mut().ok_or(Garbage)?;
     let Some(mut part) = leg.take_value(response.key) else {
         return Err(misfit(link, response));
     };
-    if response.status == Status::MetaValue {
-        link.pending.pop_front();
-        part.is_last = true;
-    }
+    part.is_last = response.status != Status::Value;
     Ok(part)
 }
 

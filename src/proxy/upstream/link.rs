@@ -346,6 +346,14 @@ impl<N: Net> Link<N> {
         sent && question.is_answered_by(response) && (question != Question::MetaLook || leg.is_looked_at(response))
     }
 
+    /// Whether an answer without a value is an item all the same: a retrieval asked for what is known of it alone.
+    #[inline]
+    pub fn is_item(&self, response: &Response<'_>) -> bool {
+        // Before memcached 1.6.10 it was OK.
+        matches!(response.status, Status::MetaHit | Status::Ok)
+            && (self.pending.front()).is_some_and(|leg| matches!(leg.purpose, Purpose::Read(_)))
+    }
+
     /// When the oldest leg's patience ends; None while nobody waits.
     pub fn deadline_ms(&self, timeout_ms: u64) -> Option<u64> {
         let oldest = self.pending.front().filter(|_| self.used_for != Use::Quarantine)?;
