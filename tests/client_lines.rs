@@ -113,7 +113,7 @@ fn what_is_forwarded_is_answered_exactly_once() {
     for line in client_lines() {
         let line = [&line[..], b"\r\n"].concat();
         for dialect in [Dialect::Old, Dialect::New] {
-            let Some((_, Ok(request))) = parse(dialect, &line) else {
+            let Some((_, _, Ok(request))) = parse(dialect, &line) else {
                 continue;
             };
             let is_sent = request.key_count > 0 || !request.verb.is_retrieval();

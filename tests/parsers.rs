@@ -226,14 +226,14 @@ proptest! {
             prop_assert!(may_continue(&line[..len]) || len > 2048);
         }
         let alone = parse(dialect, &line);
-        prop_assert_eq!(alone.as_ref().map(|(len, _)| *len), Some(line.len()));
+        prop_assert_eq!(alone.as_ref().map(|(len, ..)| *len), Some(line.len()));
         let followed = [&line[..], &behind].concat();
         prop_assert_eq!(parse(dialect, &followed), alone);
     }
 
     #[test]
     fn what_is_forwarded_has_one_form_and_means_the_same_to_every_memcached(dialect in dialect(), line in line()) {
-        let Some((_, Ok(request))) = parse(dialect, &line) else {
+        let Some((_, _, Ok(request))) = parse(dialect, &line) else {
             return Ok(());
         };
         // Nothing is forwarded of these, or only their first word.
@@ -253,7 +253,7 @@ proptest! {
             }
             for reader in [Dialect::Old, Dialect::New] {
                 let forwarded = [&text[..], b"\r\n"].concat();
-                let Some((_, Ok(again))) = parse(reader, &forwarded) else {
+                let Some((_, _, Ok(again))) = parse(reader, &forwarded) else {
                     return Err(TestCaseError::fail(format!("refused: {shown}")));
                 };
                 prop_assert_eq!(meaning(&again), meaning(&expected));
@@ -269,7 +269,7 @@ proptest! {
     /// What is kept of a request, in whatever piece, is the request.
     #[test]
     fn a_request_that_is_kept_is_the_same(dialect in dialect(), line in line()) {
-        let Some((_, Ok(request))) = parse(dialect, &line) else {
+        let Some((_, _, Ok(request))) = parse(dialect, &line) else {
             return Ok(());
         };
         let kept = Kept::of(&request, &line);
@@ -290,7 +290,7 @@ proptest! {
     #[test]
     fn what_may_be_a_value_is_never_read_as_a_command(dialect in dialect(), verb in verb(), line in line()) {
         let line = [verb.name().as_bytes(), b" ", &line].concat();
-        if let Some((_, Err(refusal))) = parse(dialect, &line) {
+        if let Some((_, _, Err(refusal))) = parse(dialect, &line) {
             prop_assert_ne!(refusal.after, After::NextLine, "{}", line.escape_ascii().to_string());
         }
     }
@@ -298,7 +298,7 @@ proptest! {
     /// If a server read the length of a value otherwise, it would run the value as commands.
     #[test]
     fn the_length_of_a_value_is_beyond_doubt(dialect in dialect(), line in line()) {
-        if let Some((_, Ok(request))) = parse(dialect, &line) {
+        if let Some((_, _, Ok(request))) = parse(dialect, &line) {
         if request.verb.is_storage() && request.verbatim.is_some() {
             let words: Vec<&[u8]> = request.verbatim.unwrap_or(b"").split(|&byte| byte == b' ').filter(|word| !word.is_empty()).collect();
             prop_assert_eq!(words[1], request.key);
@@ -322,7 +322,7 @@ proptest! {
         }
         let forwarded = line.clone();
         line.extend_from_slice(if noreply { b" noreply\r\n" } else { b"\r\n" });
-        let Some((len, Ok(request))) = parse(dialect, &line) else {
+        let Some((len, _, Ok(request))) = parse(dialect, &line) else {
             return Err(TestCaseError::fail("refused"));
         };
         prop_assert_eq!(len, line.len());
@@ -352,7 +352,7 @@ proptest! {
             line.extend_from_slice(key);
         }
         line.extend_from_slice(b"\r\n");
-        let Some((_, Ok(request))) = parse(dialect, &line) else {
+        let Some((_, _, Ok(request))) = parse(dialect, &line) else {
             return Err(TestCaseError::fail("refused"));
         };
         prop_assert_eq!(request.verb, verb);

@@ -22,7 +22,7 @@ pub struct Options {
 pub struct Request<'a> {
     pub verb: Verb,
     pub options: Options,
-    /// Nothing is to be said to it; see [`Form`](super::codec::Form), which outlives it.
+    /// Nothing is to be said to it; see [`Form`](super::form::Form), which outlives it.
     pub noreply: bool,
     /// The key, the first one of a retrieval; for stats the first argument, for a list of keys its form.
     pub key: &'a [u8],

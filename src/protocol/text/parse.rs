@@ -11,12 +11,16 @@ use super::refusal::{After, BAD_EXPTIME, BAD_FORMAT, Refusal};
 use super::storage::storage;
 use super::words::Words;
 use super::{admin, keyed};
+use crate::protocol::form::Form;
 use crate::protocol::keys::Keys;
 use crate::protocol::number::is_plain;
 use crate::protocol::reply::Reply;
 use crate::protocol::request::Request;
 use crate::protocol::verb::Verb;
 use crate::protocol::{KEY_BYTES_MAX, LINE_BYTES_MAX, RETRIEVAL_LINE_BYTES_MAX, find_byte, find_newline};
+
+/// The length of a line with its end, how it is replied to, and the request that it is or memcached's refusal of it.
+pub type Parsed<'a> = (usize, Form, Result<Request<'a>, Refusal>);
 
 /// Lines with their ends that the new parser does not look into.
 const BYTES_MIN_NEW: usize = 4;
@@ -32,9 +36,8 @@ pub fn may_continue(beginning: &[u8]) -> bool {
     beginning.len() <= RETRIEVAL_LINE_BYTES_MAX && matches!(verb, b"get" | b"gets" | b"gat" | b"gats")
 }
 
-/// Reads the first line of `bytes`. None while it has not ended; else the length of the line with its end, and the
-/// request or memcached's refusal of it. The data block of a storage command is not looked at.
-pub fn parse(dialect: Dialect, bytes: &[u8]) -> Option<(usize, Result<Request<'_>, Refusal>)> {
+/// Reads the first line of `bytes`. None while it has not ended. The data block of a storage command is not looked at.
+pub fn parse(dialect: Dialect, bytes: &[u8]) -> Option<Parsed<'_>> {
     let newline = find_newline(bytes)?;
     let mut line = &bytes[..newline];
     if let [before @ .., b'\r'] = line {
@@ -49,7 +52,13 @@ pub fn parse(dialect: Dialect, bytes: &[u8]) -> Option<(usize, Result<Request<'_
         }),
         Dialect::New => parse_new(line),
     };
-    Some((newline + 1, parsed.map_err(|refusal| refusal.of_whole_line(line))))
+    let parsed = parsed.map_err(|refusal| refusal.of_whole_line(line));
+    let noreply = match &parsed {
+        Ok(request) => request.noreply,
+        Err(refusal) => refusal.noreply,
+    };
+    let form = if noreply { Form::Silent } else { Form::Text };
+    Some((newline + 1, form, parsed))
 }
 
 /// The old parser handles a line as a C string, and takes blanks before a command.
@@ -204,7 +213,7 @@ mod tests {
     const BOTH: [Dialect; 2] = [Dialect::Old, Dialect::New];
 
     fn line(dialect: Dialect, text: &[u8]) -> Result<Request<'_>, Refusal> {
-        let (len, parsed) = parse(dialect, text).expect("a whole line");
+        let (len, _, parsed) = parse(dialect, text).expect("a whole line");
         assert_eq!(len, text.len());
         parsed
     }

@@ -1,7 +1,8 @@
 //! A connection from an application: what has come from it, what is to go to it, and the limits that it stays within.
 
 use crate::buffer::{Chain, Gather};
-use crate::protocol::codec::{Codec, Form};
+use crate::protocol::codec::Codec;
+use crate::protocol::form::Form;
 use crate::protocol::request::Kept;
 use crate::proxy::front::pace::Pace;
 use crate::proxy::net::Net;

@@ -87,9 +87,9 @@ impl<N: Net> Front<N> {
                 self.answer_at_once(&mut servers.cx, replicate, to, end);
             }
             Verb::FlushAll | Verb::Version | Verb::CacheMemlimit => {
-                self.begin_broadcast(replicate, servers, to, line_len, &request);
+                self.begin_broadcast(replicate, servers, to, &request);
             }
-            _ => self.begin_keyed(replicate, servers, to, line_len, &request),
+            _ => self.begin_keyed(replicate, servers, to, &request),
         }
         Step::Used(line_len)
     }
@@ -100,17 +100,10 @@ impl<N: Net> Front<N> {
         replicate: &mut Replicate,
         servers: &mut Servers<N>,
         to: Addressee,
-        line_len: usize,
         request: &Request<'_>,
     ) {
         let client = to.client;
-        let id = self.open(
-            &servers.cx,
-            replicate,
-            to,
-            Weight::bytes(line_len),
-            Allowance::default(),
-        );
+        let id = self.open(&servers.cx, replicate, to, Weight::of(request), Allowance::default());
         if request.verb == Verb::FlushAll {
             self.clients[client].stage = Stage::Barrier;
         }
@@ -123,7 +116,6 @@ impl<N: Net> Front<N> {
         replicate: &mut Replicate,
         servers: &mut Servers<N>,
         to: Addressee,
-        line_len: usize,
         request: &Request<'_>,
     ) {
         let client = to.client;
@@ -137,8 +129,9 @@ impl<N: Net> Front<N> {
             let (wanted, is_front) = (request.key_count, owner.queue.is_empty());
             allowance = self.allowance(&servers.cx, client, wanted, is_front);
         }
-        let cost = line_len + foreseen;
-        let id = self.open(&servers.cx, replicate, to, Weight { cost, keys }, allowance);
+        let mut weight = Weight::of(request);
+        (weight.cost, weight.keys) = (weight.cost + foreseen, keys);
+        let id = self.open(&servers.cx, replicate, to, weight, allowance);
         self.begin(replicate, servers, client, id, Message::from(request));
     }
 
@@ -274,7 +267,7 @@ impl<N: Net> Front<N> {
             let bad = refusal::BAD_CHUNK;
             return self.answer_at_once(&mut servers.cx, replicate, to, bad);
         }
-        let weight = Weight::bytes(request.value_len + end.len() + request.key.len());
+        let weight = Weight::of(request);
         let id = self.open(&servers.cx, replicate, to, weight, Allowance::default());
         self.begin(replicate, servers, client, id, message);
     }
@@ -292,7 +285,8 @@ impl<N: Net> Front<N> {
             return self.answer_at_once(&mut servers.cx, replicate, to, too_large);
         }
         let client = to.client;
-        let weight = Weight::bytes(request.key.len());
+        // Its value is thrown away.
+        let weight = Weight::of(&Request::new(request.verb, request.key));
         let id = self.open(&servers.cx, replicate, to, weight, Allowance::default());
         replicate.start_removal(servers, id, request.key, refusal::TOO_LARGE);
         if replicate.is_waiting(id) {

@@ -1,7 +1,7 @@
 //! What a client waits for.
 
 use crate::buffer::{BLOCK_BYTES, Chain};
-use crate::protocol::codec::Form;
+use crate::protocol::form::Form;
 
 /// A client's side of a request in progress.
 #[derive(Default)]

@@ -4,8 +4,9 @@
 //! closed, what would be a reply is dropped.
 
 use crate::buffer::{Chain, Pool, Slice};
-use crate::protocol::codec::Form;
+use crate::protocol::form::Form;
 use crate::protocol::reply::Reply;
+use crate::protocol::request::Request;
 use crate::proxy::context::Context;
 use crate::proxy::front::Front;
 use crate::proxy::front::client::Stage;
@@ -38,9 +39,16 @@ pub struct Weight {
 }
 
 impl Weight {
-    /// Of a request that asks for no values.
-    pub fn bytes(cost: usize) -> Self {
-        Self { cost, keys: 0 }
+    /// Of a request: its keys, and its value, as they came.
+    pub fn of(request: &Request<'_>) -> Self {
+        let key_bytes = match request.key_count {
+            2.. => request.keys.rest().len(),
+            _ => request.key.len(),
+        };
+        Self {
+            cost: key_bytes + request.value_len,
+            keys: 0,
+        }
     }
 }
 
@@ -256,7 +264,11 @@ impl<N: Net> Front<N> {
             owner.output.push(&pool, reply);
             return self.output_grew(cx, client);
         }
-        let id = self.open(cx, replicate, to, Weight::bytes(reply.len()), Allowance::default());
+        let weight = Weight {
+            cost: reply.len(),
+            ..Weight::default()
+        };
+        let id = self.open(cx, replicate, to, weight, Allowance::default());
         self.answer_written(cx, replicate, id, reply);
     }
 }

@@ -1,6 +1,6 @@
 //! magent's own replies to `stats`. What the servers have, and magent has not, is asked of them: see `survey`.
 
-use crate::protocol::codec::Form;
+use crate::protocol::form::Form;
 use crate::protocol::keys::Keys;
 use crate::protocol::number::unsigned;
 use crate::protocol::reply::{Fault, Reply, Status};

@@ -6,8 +6,7 @@ use magent::protocol::request::{Kept, Request};
 use magent::protocol::server::answer;
 use magent::protocol::server::encode::{Words, encode};
 use magent::protocol::text::dialect::Dialect;
-use magent::protocol::text::parse;
-use magent::protocol::text::refusal::Refusal;
+use magent::protocol::text::parse::{self, Parsed};
 use magent::protocol::verb::Verb;
 
 /// The first byte says where the rest is cut.
@@ -22,18 +21,18 @@ pub fn request(bytes: &[u8]) {
 /// A line means the same whatever is behind it, nothing before it has ended, and the same again as it is kept and as it is
 /// forwarded, as it came or written anew.
 fn parse_alike(bytes: &[u8]) {
-    fn parse(bytes: &[u8]) -> Option<(usize, Result<Request<'_>, Refusal>)> {
+    fn parse(bytes: &[u8]) -> Option<Parsed<'_>> {
         parse::parse(Dialect::New, bytes)
     }
-    let Some((len, parsed)) = parse(bytes) else {
+    let Some((len, form, parsed)) = parse(bytes) else {
         assert!(!bytes.contains(&b'\n'));
         return;
     };
     assert_eq!(bytes.iter().position(|&byte| byte == b'\n'), Some(len - 1));
     assert_eq!(parse(&bytes[..len - 1]), None);
     let alone = parse(&bytes[..len]);
-    assert_eq!(alone, Some((len, parsed)));
-    let Some((_, Ok(request))) = alone else { return };
+    assert_eq!(alone, Some((len, form, parsed)));
+    let Some((_, _, Ok(request))) = alone else { return };
     let kept = Kept::of(&request, bytes).request(bytes);
     assert_eq!(meaning(&kept), meaning(&request));
     if !is_forwarded(&request) {
@@ -60,7 +59,7 @@ fn parse_alike(bytes: &[u8]) {
             !line[..line.len() - 2].iter().any(|byte| b"\n\0".contains(byte)),
             "{shown}"
         );
-        let Some((_, Ok(again))) = parse(&line) else {
+        let Some((_, _, Ok(again))) = parse(&line) else {
             panic!("refused: {shown}");
         };
         assert!(!again.noreply);
