@@ -4,7 +4,7 @@
 
 use magent::config::{Command, parse};
 use magent::proxy::Proxy;
-use magent::proxy::net::{Address, Level, Net, Readiness, Token};
+use magent::proxy::net::{Address, Level, Net, Readiness, Time, Token};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -88,8 +88,8 @@ impl Net for World {
         None
     }
 
-    fn now_ms(&self) -> u64 {
-        self.now_ms
+    fn now(&self) -> Time {
+        Time { us: self.now_ms * 1000 }
     }
 
     fn cpu_time(&self) -> (Duration, Duration) {

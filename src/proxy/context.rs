@@ -4,7 +4,7 @@
 use crate::buffer::Pool;
 use crate::proxy::handoff::Handoff;
 use crate::proxy::log::Log;
-use crate::proxy::net::Net;
+use crate::proxy::net::{Net, Time};
 use crate::proxy::settings::Settings;
 use crate::proxy::statistics::Statistics;
 use crate::proxy::timers::{Timer, Timers};
@@ -19,15 +19,16 @@ pub struct Context<N: Net> {
     pub statistics: Statistics,
     pub timers: Timers,
     pub log: Log,
-    /// The time of this turn, and of the start, on the clock of [`Net::now_ms`].
-    pub now_ms: u64,
+    /// The time of this turn, and of the start, on the clock of [`Net::now`].
+    pub now: Time,
     pub started_ms: u64,
     handoffs: VecDeque<Handoff>,
 }
 
 impl<N: Net> Context<N> {
     pub fn new(net: N, settings: Settings) -> Self {
-        let now_ms = net.now_ms();
+        let now = net.now();
+        let now_ms = now.ms();
         let mut timers = Timers::default();
         // Where the first turn is late, that is not for the servers to pay.
         timers.set(Timer::Silence, now_ms);
@@ -38,7 +39,7 @@ impl<N: Net> Context<N> {
             statistics: Statistics::new(now_ms),
             timers,
             log: Log::default(),
-            now_ms,
+            now,
             started_ms: now_ms,
             handoffs: VecDeque::new(),
         }

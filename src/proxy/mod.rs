@@ -105,7 +105,7 @@ impl<N: Net> Proxy<N> {
 
     /// Takes the time; to be called before the events of a batch.
     pub fn begin_batch(&mut self) {
-        self.servers.cx.now_ms = self.servers.cx.net.now_ms();
+        self.servers.cx.now = self.servers.cx.net.now();
         self.servers.follow_own_clock();
     }
 
@@ -117,7 +117,7 @@ impl<N: Net> Proxy<N> {
             || self.replicate.is_busy()
             || self.copier.may_read_list();
         match is_busy {
-            true => Some(cx.now_ms),
+            true => Some(cx.now.ms()),
             false => cx.timers.next_deadline_ms(),
         }
     }

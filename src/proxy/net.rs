@@ -46,6 +46,21 @@ pub enum Level {
     Debug,
 }
 
+/// A time, counted from one that no clock tells. Taken once a turn, it is that of all that happens in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Time {
+    /// Microseconds.
+    pub us: u64,
+}
+
+impl Time {
+    /// In whole milliseconds.
+    #[inline]
+    pub fn ms(self) -> u64 {
+        self.us / 1000
+    }
+}
+
 /// Sockets, clocks and the log. Sockets are non-blocking, watched for both directions, and edge-triggered: after a read
 /// or write that was short, or said `WouldBlock`, an event follows when there is more to do.
 pub trait Net {
@@ -71,8 +86,13 @@ pub trait Net {
     /// Ends the connection. Events that are already on their way may still name its token.
     fn close(&mut self, socket: Self::Socket);
 
-    /// Milliseconds on a clock that never goes back.
-    fn now_ms(&self) -> u64;
+    /// The time on a clock that never goes back.
+    fn now(&self) -> Time;
+
+    /// The same in milliseconds.
+    fn now_ms(&self) -> u64 {
+        self.now().ms()
+    }
 
     /// Seconds since 1970, for what memcached expresses in them.
     fn unix_time_s(&self) -> u64;

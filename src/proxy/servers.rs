@@ -60,7 +60,7 @@ impl<N: Net> Servers<N> {
         if !self.upstream.is_linked(server) {
             self.upstream.open(&mut self.cx.net, server, &to.name.address);
         }
-        let now_ms = self.cx.now_ms;
+        let now_ms = self.cx.now.ms();
         self.cx.timers.set(Timer::Silence, now_ms + self.cx.settings.timeout_ms);
         self.upstream.send(server, purpose, number, message, now_ms)
     }

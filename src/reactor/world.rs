@@ -2,7 +2,7 @@
 
 use super::CONNECTIONS;
 use super::process::Process;
-use crate::proxy::net::{Address, Level, Net, Token};
+use crate::proxy::net::{Address, Level, Net, Time, Token};
 use crate::sys::{self, Log};
 use crate::words::Reason;
 use mio::net::{TcpStream, UnixStream};
@@ -156,8 +156,10 @@ impl Net for World {
         drop(socket);
     }
 
-    fn now_ms(&self) -> u64 {
-        self.started.elapsed().as_millis() as u64
+    fn now(&self) -> Time {
+        Time {
+            us: self.started.elapsed().as_micros() as u64,
+        }
     }
 
     fn unix_time_s(&self) -> u64 {

@@ -31,7 +31,7 @@ impl Copier {
         if self.resync.is_some() && servers.flush_forbids_copying() {
             return;
         }
-        let now_ms = servers.cx.now_ms;
+        let now_ms = servers.cx.now.ms();
         let turn = self.resync.as_mut().map(|resync| resync.turn(now_ms, requested_ms));
         let room = match turn {
             None | Some(Turn::Later) => return,
@@ -62,7 +62,7 @@ impl Copier {
         let Some((from, to, task)) = Self::lack_to_take_up(servers) else {
             return;
         };
-        let (now_ms, limits) = (servers.cx.now_ms, &servers.cx.settings.limits);
+        let (now_ms, limits) = (servers.cx.now.ms(), &servers.cx.settings.limits);
         let resync = self.take_up(from, to, task, now_ms, limits);
         let (lists, told) = (resync.listing.is_some(), resync.is_told());
         if told {
@@ -100,7 +100,7 @@ impl Copier {
             to_has_meta: fleet.has_meta(resync.to),
             from_lists_hash: fleet.lists(resync.from) == ListBy::Hash,
         };
-        match resync.pass_over(&able, servers.cx.now_ms) {
+        match resync.pass_over(&able, servers.cx.now.ms()) {
             Follows::List => self.open_listing(servers),
             Follows::GoOn => {}
             Follows::Filled(left) => {
@@ -116,7 +116,7 @@ impl Copier {
         let Some(resync) = self.resync.as_ref().filter(|resync| resync.is_told()) else {
             return;
         };
-        let report = resync.report(servers.cx.now_ms);
+        let report = resync.report(servers.cx.now.ms());
         let (to, from) = (servers.fleet.name(resync.to), servers.fleet.name(resync.from));
         let (items, bytes) = (report.items, report.bytes);
         let (s, ms) = (report.took_ms / 1000, report.took_ms % 1000);
@@ -183,7 +183,7 @@ impl Copier {
         if resync.is_told() {
             let name = |index: usize| servers.fleet.name(index);
             let (to, from, name) = (name(resync.to), name(resync.from), name(index));
-            let items = resync.report(servers.cx.now_ms).items;
+            let items = resync.report(servers.cx.now.ms()).items;
             servers.cx.log.say(
                 Level::Warning,
                 format_args!("filling server {to} with what {from} has ended after {items} items: {name}: {reason}"),

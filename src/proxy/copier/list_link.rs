@@ -31,7 +31,7 @@ impl Copier {
         let Ok(index) = opened else {
             return self.list_later(servers);
         };
-        if let Some(at_ms) = self.list_begins(index, servers.cx.now_ms) {
+        if let Some(at_ms) = self.list_begins(index, servers.cx.now.ms()) {
             servers.cx.timers.set(Timer::List, at_ms);
         }
         self.write_listing(servers, index);
@@ -78,7 +78,7 @@ impl Copier {
 
     /// Reads some of the list. Returns whether it is worth going on at once.
     pub fn read_listing<N: Net>(&mut self, servers: &mut Servers<N>, scratch: &mut [u8]) -> bool {
-        let now_ms = servers.cx.now_ms;
+        let now_ms = servers.cx.now.ms();
         let Some(index) = self.listing_mut().and_then(|listing| listing.reads(now_ms)) else {
             return false;
         };
@@ -141,7 +141,7 @@ impl Copier {
 
     /// The list broke off, or was refused for now.
     fn list_later<N: Net>(&mut self, servers: &mut Servers<N>) {
-        let now_ms = servers.cx.now_ms;
+        let now_ms = servers.cx.now.ms();
         if let Some(listing) = self.listing_mut() {
             let errands = listing.later(now_ms);
             self.run(servers, errands);
@@ -159,7 +159,7 @@ impl Copier {
             ends_lists: servers.fleet.is_since(resync.listed(), Version::ENDS_LISTS),
         };
         if let Some(listing) = &mut resync.listing {
-            let errands = listing.tick(servers.cx.now_ms, &patience);
+            let errands = listing.tick(servers.cx.now.ms(), &patience);
             self.run(servers, errands);
         }
     }

@@ -123,14 +123,14 @@ impl Copier {
     /// Notes a key that was found on `from` and not on `to`, to be copied a while later.
     pub fn found_on_one<N: Net>(&mut self, servers: &mut Servers<N>, from: usize, to: usize, key: &[u8]) {
         let cx = &mut servers.cx;
-        if let Some(due_ms) = self.due.note(from, to, key, cx.now_ms, &cx.settings.limits) {
+        if let Some(due_ms) = self.due.note(from, to, key, cx.now.ms(), &cx.settings.limits) {
             cx.timers.set(Timer::ReadRepair, due_ms);
         }
     }
 
     /// Begins the copies that are due.
     pub fn repairs_tick<N: Net>(&mut self, replicate: &mut Replicate, servers: &mut Servers<N>) {
-        while let Some(due) = self.due.next(servers.cx.now_ms) {
+        while let Some(due) = self.due.next(servers.cx.now.ms()) {
             self.repair_read(replicate, servers, (due.from, due.to), &due.key);
         }
         if let Some(due_ms) = self.due.deadline_ms() {

@@ -21,7 +21,7 @@ fn agree(ahead_s: i64) -> bool {
 impl<N: Net> Servers<N> {
     /// A server that was asked then has told its time.
     pub fn note_clock(&mut self, server: usize, time_s: i64, asked_ms: u64) {
-        if time_s <= 0 || self.cx.now_ms > asked_ms + ANSWER_MAX_MS {
+        if time_s <= 0 || self.cx.now.ms() > asked_ms + ANSWER_MAX_MS {
             return;
         }
         self.follow_own_clock();
@@ -32,7 +32,7 @@ impl<N: Net> Servers<N> {
     /// Where magent's own clock has been set, as when a machine has slept or first finds the time, the servers' have not: a
     /// memcached counts the seconds since its start.
     pub fn follow_own_clock(&mut self) {
-        let started_s = self.cx.net.unix_time_s() as i64 - (self.cx.now_ms / 1000) as i64;
+        let started_s = self.cx.net.unix_time_s() as i64 - (self.cx.now.ms() / 1000) as i64;
         let before_s = *self.fleet.clock_started_s.get_or_insert(started_s);
         let set_by_s = started_s.saturating_sub(before_s);
         if agree(set_by_s) {

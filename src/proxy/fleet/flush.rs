@@ -29,7 +29,7 @@ impl<N: Net> Servers<N> {
         self.fleet.flushes += u64::from(exptime <= 0);
         let delay_s = self.seconds_until(exptime);
         self.fleet.delayed_flush.at_ms =
-            delay_s.map(|delay_s| self.cx.now_ms.saturating_add(delay_s.saturating_mul(1000)));
+            delay_s.map(|delay_s| self.cx.now.ms().saturating_add(delay_s.saturating_mul(1000)));
         if let Some(at_ms) = self.fleet.delayed_flush.at_ms {
             self.cx.timers.set(Timer::DelayedFlush, at_ms);
         }
@@ -54,7 +54,7 @@ impl<N: Net> Servers<N> {
 
     /// Whether nothing may be copied now. Then there is another look when it may.
     pub fn flush_forbids_copying(&mut self) -> bool {
-        let pause = self.fleet.delayed_flush.pauses_until_ms(self.cx.now_ms);
+        let pause = self.fleet.delayed_flush.pauses_until_ms(self.cx.now.ms());
         if let Some(until_ms) = pause {
             self.cx.timers.set(Timer::Resync, until_ms);
         }
@@ -72,12 +72,12 @@ impl<N: Net> Servers<N> {
         let Some(at_ms) = self.fleet.delayed_flush.at_ms else {
             return;
         };
-        if at_ms > self.cx.now_ms {
+        if at_ms > self.cx.now.ms() {
             self.cx.timers.set(Timer::DelayedFlush, at_ms);
             return;
         }
         self.fleet.delayed_flush.at_ms = None;
-        self.fleet.delayed_flush.settles_ms = self.cx.now_ms + LATE_MS;
+        self.fleet.delayed_flush.settles_ms = self.cx.now.ms() + LATE_MS;
         self.cx.timers.set(Timer::Resync, self.fleet.delayed_flush.settles_ms);
         self.fleet.flushes += 1;
         for index in std::mem::take(&mut self.fleet.delayed_flush.owed_by) {

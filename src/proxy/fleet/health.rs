@@ -104,7 +104,7 @@ impl<N: Net> Servers<N> {
                     format_args!("server {name} is down: {reason}; requests failed over: {cut_off}"),
                 );
                 Away {
-                    since_ms: self.cx.now_ms,
+                    since_ms: self.cx.now.ms(),
                     pause_ms: PROBE_PAUSE_MIN_MS,
                     tag: server.tag,
                 }
@@ -117,7 +117,7 @@ impl<N: Net> Servers<N> {
                 ..away
             },
         };
-        let probe_at_ms = self.cx.now_ms + away.pause_ms;
+        let probe_at_ms = self.cx.now.ms() + away.pause_ms;
         server.health = Health::Down {
             cause,
             probe_at_ms,
@@ -146,7 +146,7 @@ impl<N: Net> Servers<N> {
         let reborn = self.introduced(index, leg.sent_ms);
         self.end_start();
         self.cx.hand_on(Handoff::Lacking);
-        let until_ms = self.cx.now_ms + DRAIN_MAX_MS;
+        let until_ms = self.cx.now.ms() + DRAIN_MAX_MS;
         if reborn && self.fleet.is_up(index) {
             let name = &self.fleet.servers[index].name;
             self.cx.log.say(
@@ -176,7 +176,7 @@ impl<N: Net> Servers<N> {
     fn look_again(&mut self, index: usize) {
         let health = &mut self.fleet.servers[index].health;
         if let Health::Rejoining { away, .. } = *health {
-            let probe_at_ms = self.cx.now_ms + PROBE_PAUSE_MIN_MS;
+            let probe_at_ms = self.cx.now.ms() + PROBE_PAUSE_MIN_MS;
             *health = Health::Down {
                 cause: Cause::Server,
                 probe_at_ms,
@@ -216,7 +216,7 @@ impl<N: Net> Servers<N> {
         self.settle_later(index);
         let server = &mut self.fleet.servers[index];
         if let Health::Rejoining { away, .. } = server.health {
-            let (name, away_ms) = (&server.name, self.cx.now_ms - away.since_ms);
+            let (name, away_ms) = (&server.name, self.cx.now.ms() - away.since_ms);
             let (s, ms) = (away_ms / 1000, away_ms % 1000);
             let lost_memory = away.tag != 0 && away.tag != server.tag;
             let kept = if lost_memory || self.fleet.ledger.account(index).lacks_more_than_keys() {
@@ -237,7 +237,7 @@ impl<N: Net> Servers<N> {
     /// Whether a partner that is taken to be up, and may have done what this server missed, has left unanswered what it was
     /// asked before, or now: whether it is there. It may be gone as well: then this server's copy is the one that is left (R2, R13).
     fn waits_for_partners(&mut self, index: usize) -> bool {
-        let now_ms = self.cx.now_ms;
+        let now_ms = self.cx.now.ms();
         let Health::Rejoining { step, .. } = &mut self.fleet.servers[index].health else {
             return false;
         };
@@ -321,7 +321,7 @@ impl<N: Net> Servers<N> {
     /// Wakes up, if anything is due: stops all timers, for each of those that are woken sets its own anew. Returns the servers
     /// that let a request wait too long; None if nothing is due, or all is put off.
     pub fn wake(&mut self) -> Option<Vec<usize>> {
-        let (timeout_ms, now_ms) = (self.cx.settings.timeout_ms, self.cx.now_ms);
+        let (timeout_ms, now_ms) = (self.cx.settings.timeout_ms, self.cx.now.ms());
         let due_ms = self.cx.timers.next_deadline_ms().filter(|&due_ms| due_ms <= now_ms)?;
         let late_ms = now_ms - due_ms;
         let late = late_ms > LATE_MAX_MS;
@@ -355,7 +355,7 @@ impl<N: Net> Servers<N> {
 
     /// Does what is due of one server: looking for it, no longer waiting for it, or letting it count as settled.
     fn server_tick(&mut self, index: usize) {
-        let now_ms = self.cx.now_ms;
+        let now_ms = self.cx.now.ms();
         match self.fleet.servers[index].health {
             Health::Down { probe_at_ms, away, .. } if probe_at_ms <= now_ms => {
                 self.fleet.servers[index].health = Health::Rejoining {
@@ -407,7 +407,7 @@ impl<N: Net> Servers<N> {
     fn drain(&mut self, index: usize) {
         self.give_up_quarantine(index);
         if !self.upstream.close_if_idle(&mut self.cx.net, index) {
-            self.cx.timers.set(Timer::Retire, self.cx.now_ms + DRAIN_PAUSE_MS);
+            self.cx.timers.set(Timer::Retire, self.cx.now.ms() + DRAIN_PAUSE_MS);
         }
     }
 
@@ -442,7 +442,7 @@ impl<N: Net> Servers<N> {
             });
             self.settle_later(index);
         }
-        self.cx.timers.set(Timer::Retire, self.cx.now_ms);
+        self.cx.timers.set(Timer::Retire, self.cx.now.ms());
         self.cx.hand_on(Handoff::Lacking);
     }
 
@@ -458,7 +458,7 @@ impl<N: Net> Servers<N> {
             server.health = Health::Rejoining {
                 step: Rejoining::Probing,
                 away: Away {
-                    since_ms: self.cx.now_ms,
+                    since_ms: self.cx.now.ms(),
                     pause_ms: PROBE_PAUSE_MIN_MS,
                     tag: 0,
                 },

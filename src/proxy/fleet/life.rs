@@ -34,7 +34,7 @@ impl<N: Net> Servers<N> {
             started_s: said.time_s - said.uptime_s.unwrap_or(0),
         };
         let again = !self.fleet.ledger.account(index).is_confirmed() && server.acquaintance.is_left_behind(&said);
-        server.acquaintance = Acquaintance::of(&said, self.cx.now_ms);
+        server.acquaintance = Acquaintance::of(&said, self.cx.now.ms());
         let before = std::mem::replace(&mut server.life, Known::Life(life));
         let anew = before != Known::Life(life) || again;
         self.fleet.ledger.record(Event::Introduced { server: index, anew });
@@ -45,7 +45,7 @@ impl<N: Net> Servers<N> {
         server.is_version(said.version);
         self.learn_dialect();
         let server = &mut self.fleet.servers[index];
-        server.born_ms = said.uptime_s.map(|uptime_s| self.cx.now_ms as i64 - uptime_s * 1000);
+        server.born_ms = said.uptime_s.map(|uptime_s| self.cx.now.ms() as i64 - uptime_s * 1000);
         server.tag = self
             .fleet
             .tags
@@ -84,7 +84,7 @@ impl<N: Net> Servers<N> {
     /// Gives others time to notice that a server is there again.
     pub fn settle_later(&mut self, index: usize) {
         if !self.fleet.partners(index).is_empty() {
-            let settles_ms = self.cx.now_ms + SETTLE_MS + self.cx.settings.timeout_ms.min(SETTLE_TIMEOUT_MAX_MS);
+            let settles_ms = self.cx.now.ms() + SETTLE_MS + self.cx.settings.timeout_ms.min(SETTLE_TIMEOUT_MAX_MS);
             self.fleet.ledger.record(Event::Settling(index));
             self.fleet.servers[index].settles_ms = settles_ms;
             self.fleet.servers[index].announcement = Announcement::Due;

@@ -13,7 +13,7 @@ impl<N: Net> Servers<N> {
     /// Wants the name of a server that is away to be looked up, if it was given by one and stays away.
     pub fn want_name(&mut self, index: usize, since_ms: u64) {
         let name = &self.fleet.servers[index].name;
-        let is_due = name.address == Address::Unresolved || since_ms + STAYS_AWAY_MS <= self.cx.now_ms;
+        let is_due = name.address == Address::Unresolved || since_ms + STAYS_AWAY_MS <= self.cx.now.ms();
         if is_due && name.is_by_name() && !self.fleet.wanted_names.contains(&name.host) {
             self.fleet.wanted_names.push(name.host.clone());
         }
@@ -83,8 +83,8 @@ impl<N: Net> Servers<N> {
         server.name.address = to;
         server.misled_to = None;
         if let Health::Down { probe_at_ms, away, .. } = &mut server.health {
-            (*probe_at_ms, away.pause_ms) = (self.cx.now_ms, PROBE_PAUSE_MIN_MS);
-            self.cx.timers.set(Timer::Probe, self.cx.now_ms);
+            (*probe_at_ms, away.pause_ms) = (self.cx.now.ms(), PROBE_PAUSE_MIN_MS);
+            self.cx.timers.set(Timer::Probe, self.cx.now.ms());
         }
     }
 }

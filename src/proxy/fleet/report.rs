@@ -16,11 +16,11 @@ impl<N: Net> Servers<N> {
     pub fn note_refusal(&mut self, server: usize, reply: &Reply) {
         let server = &mut self.fleet.servers[server];
         server.counters.refused += 1;
-        let told_lately = |told_ms: u64| self.cx.now_ms < told_ms + REFUSAL_LOG_PAUSE_MS;
+        let told_lately = |told_ms: u64| self.cx.now.ms() < told_ms + REFUSAL_LOG_PAUSE_MS;
         if server.refusal_told_ms.is_some_and(told_lately) {
             return;
         }
-        server.refusal_told_ms = Some(self.cx.now_ms);
+        server.refusal_told_ms = Some(self.cx.now.ms());
         self.cx.log.say(
             Level::Warning,
             format_args!(

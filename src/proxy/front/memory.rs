@@ -65,7 +65,7 @@ impl<N: Net> Front<N> {
     /// After a batch: makes room where too much is held, and goes on with some of those that waited for room.
     pub fn keep_within_memory(&mut self, cx: &mut Context<N>, replicate: &mut Replicate) {
         let in_use = cx.pool.in_use();
-        let in_vain = cx.now_ms < self.tight.look_again_ms && in_use < self.tight.look_again_bytes;
+        let in_vain = cx.now.ms() < self.tight.look_again_ms && in_use < self.tight.look_again_bytes;
         if in_use > cx.settings.memory_bytes_max && !in_vain {
             self.shed(cx, replicate);
         }
@@ -92,15 +92,15 @@ impl<N: Net> Front<N> {
             self.tight.short_since_ms = None;
             return;
         }
-        let since_ms = *self.tight.short_since_ms.get_or_insert(cx.now_ms);
+        let since_ms = *self.tight.short_since_ms.get_or_insert(cx.now.ms());
         if self.tight.squeezed.is_empty() {
             return;
         }
         let due_ms = (since_ms + cx.settings.timeout_ms).max(self.tight.beyond_at_ms);
-        if cx.now_ms < due_ms {
+        if cx.now.ms() < due_ms {
             return cx.timers.set(Timer::Memory, due_ms);
         }
-        self.tight.beyond_at_ms = cx.now_ms + IN_VAIN_PAUSE_MS;
+        self.tight.beyond_at_ms = cx.now.ms() + IN_VAIN_PAUSE_MS;
         cx.timers.set(Timer::Memory, self.tight.beyond_at_ms);
         while let Some(index) = self.tight.squeezed.pop_front() {
             if let Some(client) = self.clients.get_mut(index).filter(|client| client.is_squeezed) {
@@ -127,7 +127,7 @@ impl<N: Net> Front<N> {
         let held: usize = heavy.iter().map(|&index| self.clients[index].footprint()).sum();
         let mut excess = held.saturating_sub(cx.settings.memory_bytes_max);
         if excess == 0 {
-            self.tight.look_again_ms = cx.now_ms + IN_VAIN_PAUSE_MS;
+            self.tight.look_again_ms = cx.now.ms() + IN_VAIN_PAUSE_MS;
             self.tight.look_again_bytes = cx.pool.in_use() + cx.settings.memory_bytes_max / PARTS_MORE;
         }
         let mut closed = 0;

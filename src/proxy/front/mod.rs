@@ -85,7 +85,7 @@ impl<N: Net> Front<N> {
             return cx.net.close(socket);
         }
         let pace = Pace::new(&cx.settings.limits, self.value_bytes);
-        entry.insert(Client::new(socket, cx.now_ms, pace));
+        entry.insert(Client::new(socket, cx.now.ms(), pace));
         cx.statistics.total_connections += 1;
         if cx.log.shows(Level::Info) {
             let from = self.origin(cx, index);

@@ -71,7 +71,7 @@ impl<N: Net> Front<N> {
             Ok(count) => {
                 // A short read means drained, unless the event said that the stream has ended behind it.
                 client.readable = count == scratch.len() || to_the_end;
-                client.asked_s = (cx.now_ms / 1000) as u32;
+                client.asked_s = (cx.now.ms() / 1000) as u32;
                 cx.statistics.bytes_read += count as u64;
                 if !std::mem::replace(&mut client.has_asked, true) {
                     let Some(codec) = Codec::of(scratch[0]) else {
@@ -268,8 +268,8 @@ impl<N: Net> Front<N> {
     /// The log says so for whoever looks after it, but not at every one of its attempts.
     fn refuse_binary(&mut self, cx: &mut Context<N>, index: usize) {
         self.binary_refused += 1;
-        if cx.now_ms >= self.binary_logged_ms + BINARY_LOG_PAUSE_MS || self.binary_refused == 1 {
-            self.binary_logged_ms = cx.now_ms;
+        if cx.now.ms() >= self.binary_logged_ms + BINARY_LOG_PAUSE_MS || self.binary_refused == 1 {
+            self.binary_logged_ms = cx.now.ms();
             let count = self.binary_refused;
             let from = self.origin(cx, index);
             cx.log.say(

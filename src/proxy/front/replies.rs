@@ -72,7 +72,7 @@ impl<N: Net> Front<N> {
         let pending = &mut self.pending[id];
         (pending.client, pending.form, pending.is_answered) = (Some(client), form, false);
         (pending.keys, pending.cost) = (keys, cost);
-        self.requested_ms = cx.now_ms;
+        self.requested_ms = cx.now.ms();
         let owner = &mut self.clients[client];
         owner.queue.push_back(id);
         owner.load += cost;

@@ -86,7 +86,7 @@ impl<N: Net> Front<N> {
     /// Clients, in the form of memcached's `stats conns`. The one that asks is among them.
     fn connections(&self, cx: &Context<N>) -> Lines {
         let mut lines = Lines::default();
-        let now_s = cx.now_ms / 1000;
+        let now_s = cx.now.ms() / 1000;
         for (index, client) in self.clients().take(cx.settings.limits.connections_listed) {
             let mut add = |what: &str, value: &dyn Display| lines.add(&format!("{index}:{what}"), value);
             match cx.net.peer(&client.socket) {

@@ -23,7 +23,7 @@ impl Replicate {
         self.transactions[id].work = Work::Broadcast(Broadcast {
             verb: request.verb,
             flushes_now,
-            again_by_ms: is_repeated.then(|| servers.cx.now_ms + servers.cx.settings.timeout_ms),
+            again_by_ms: is_repeated.then(|| servers.cx.now.ms() + servers.cx.settings.timeout_ms),
             best: None,
             error: false,
         });
@@ -89,7 +89,7 @@ impl Replicate {
             return;
         };
         match broadcast.again_by_ms {
-            Some(by_ms) if listed && servers.cx.now_ms < by_ms => {
+            Some(by_ms) if listed && servers.cx.now.ms() < by_ms => {
                 servers.cx.timers.set(Timer::RepeatFlush, by_ms);
                 self.flushes_to_repeat.push(id);
                 return;

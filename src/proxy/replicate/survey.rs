@@ -27,7 +27,7 @@ impl Replicate {
 
     /// Asks all servers that are up; the reply comes once each has said all that it says, is lost, or is silent for too long.
     pub fn start_survey<N: Net>(&mut self, servers: &mut Servers<N>, id: usize, topic: Topic) {
-        let until_ms = servers.cx.now_ms + PATIENCE_MS;
+        let until_ms = servers.cx.now.ms() + PATIENCE_MS;
         servers.cx.timers.set(Timer::Survey, until_ms);
         self.surveys.push(id);
         let survey = Survey::new(topic, until_ms, servers.cx.settings.limits.survey_lines);
@@ -82,7 +82,7 @@ impl Replicate {
             let Work::Survey(survey) = &self.transactions[id].work else {
                 continue;
             };
-            if survey.until_ms <= servers.cx.now_ms {
+            if survey.until_ms <= servers.cx.now.ms() {
                 self.end_survey(servers, id);
             } else {
                 servers.cx.timers.set(Timer::Survey, survey.until_ms);

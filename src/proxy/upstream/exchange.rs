@@ -19,7 +19,7 @@ impl<N: Net> Servers<N> {
 
     /// Writes on where the socket of a link was full.
     pub fn unblock_link(&mut self, index: usize) {
-        if let Err(broken) = self.upstream.unblock(&mut self.cx.net, index, self.cx.now_ms) {
+        if let Err(broken) = self.upstream.unblock(&mut self.cx.net, index, self.cx.now.ms()) {
             self.link_unwritable(index, &broken);
         }
     }
@@ -113,9 +113,9 @@ impl<N: Net> Servers<N> {
     /// All that was read from a link has been used. The link is still there.
     pub fn link_used(&mut self, server: usize, arrived: &Arrived<'_>) {
         self.upstream
-            .used(arrived, self.cx.now_ms, self.cx.settings.limits.legs_kept);
+            .used(arrived, self.cx.now.ms(), self.cx.settings.limits.legs_kept);
         if self.fleet.is_confirmed(server) {
-            self.fleet.servers[server].acquaintance.heard_ms = self.cx.now_ms;
+            self.fleet.servers[server].acquaintance.heard_ms = self.cx.now.ms();
         }
     }
 }

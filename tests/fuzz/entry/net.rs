@@ -3,7 +3,7 @@
 //! Edge-triggered like epoll: a wire is in the next batch of events when bytes, room or an end have come to it.
 
 use super::account::uncounted;
-use magent::proxy::net::{Address, Level, Net, Readiness, Token};
+use magent::proxy::net::{Address, Level, Net, Readiness, Time, Token};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fmt;
@@ -263,8 +263,10 @@ impl Net for FuzzNet {
         (Duration::ZERO, Duration::ZERO)
     }
 
-    fn now_ms(&self) -> u64 {
-        self.0.borrow().now_ms
+    fn now(&self) -> Time {
+        Time {
+            us: self.0.borrow().now_ms * 1000,
+        }
     }
 
     fn unix_time_s(&self) -> u64 {

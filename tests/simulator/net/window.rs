@@ -3,7 +3,7 @@
 use super::{Event, Name, Network, Peer, State};
 use crate::pipe::End;
 use crate::trace::Readable;
-use magent::proxy::net::{Address, Level, Net, Token};
+use magent::proxy::net::{Address, Level, Net, Time, Token};
 use std::cell::RefCell;
 use std::fmt;
 use std::io::{self, ErrorKind, IoSlice};
@@ -160,8 +160,10 @@ impl Net for SimulatedNet {
         None
     }
 
-    fn now_ms(&self) -> u64 {
-        self.network.borrow().now_ms()
+    fn now(&self) -> Time {
+        Time {
+            us: self.network.borrow().now,
+        }
     }
 
     fn unix_time_s(&self) -> u64 {
