@@ -97,6 +97,11 @@ pub trait Net {
     /// Seconds since 1970, for what memcached expresses in them.
     fn unix_time_s(&self) -> u64;
 
+    /// The number of this process.
+    fn process_id(&self) -> u32 {
+        std::process::id()
+    }
+
     /// Processor time that this process has used, in its own code and in the system's.
     fn cpu_time(&self) -> (Duration, Duration);
 

@@ -138,7 +138,7 @@ fn cachedump(arguments: Keys<'_>) -> &'static Reply {
 fn general<N: Net>(own: &Servers<N>, (clients, requests): (usize, usize), lines: &mut Lines) {
     let s = &own.cx.statistics;
     let (user, system) = own.cx.net.cpu_time();
-    lines.add("pid", std::process::id());
+    lines.add("pid", own.cx.net.process_id());
     lines.add("uptime", (own.cx.net.now_ms() - s.started_ms) / 1000);
     lines.add("time", own.cx.net.unix_time_s());
     lines.add("version", env!("CARGO_PKG_VERSION"));

@@ -170,6 +170,11 @@ impl Net for SimulatedNet {
         self.network.borrow().unix_s_of(self.magent).max(0) as u64
     }
 
+    /// A schedule is the same in every process.
+    fn process_id(&self) -> u32 {
+        1 + self.magent as u32
+    }
+
     fn cpu_time(&self) -> (Duration, Duration) {
         Default::default()
     }
