@@ -30,11 +30,11 @@
 //! ```text
 //!  client readable                                      server readable
 //!    read once into the reactor's scratch                 read once into the same scratch
-//!      parse requests             protocol::text            parse answers             protocol::server
-//!        its place in the queue   front::replies              oldest leg of the link    upstream::answers
+//!      parse requests             protocol::codec           parse answers             protocol::server
+//!        its place, and its form  front::replies              oldest leg of the link    upstream::answers
 //!          the gate of its key    replicate::gate               its transaction's plan   replicate::read, write
 //!            key -> servers       fleet, ring                     all legs in? reply      handoff: Reply
-//!              bytes on links     upstream                          on the client's chain   front::replies
+//!              bytes on links     upstream                          written by its form     protocol::form
 //!  ------- after the whole batch of events: one writev per connection with something to say (Proxy::flush) -------
 //! ```
 //!
@@ -55,7 +55,7 @@
 //! 3. `src/proxy/fleet/ledger/mod.rs`: what is believed of two servers that were not always there; its principles are why the
 //!    rest is as it is.
 //! 4. `src/proxy/fleet/health.rs`: how a server goes, is looked for, and comes back.
-//! 5. `tests/simulator/README.md`: how all that is shown to be right, and the schedules that taught each rule (R1 to R28).
+//! 5. `tests/simulator/README.md`: how all that is shown to be right, and the schedules that taught each rule (R1 to R29).
 
 pub mod buffer;
 pub mod config;
