@@ -22,6 +22,7 @@ use crate::proxy::handoff::{Handoff, Waiting};
 use crate::proxy::net::Net;
 use crate::proxy::replicate::Replicate;
 use crate::proxy::replicate::gate::{Deferred, Pass};
+use crate::proxy::replicate::missed;
 use crate::proxy::replicate::plan::{Conditional, Stage};
 use crate::proxy::replicate::transaction::{NO_SERVER, Work};
 use crate::proxy::servers::Servers;
@@ -307,17 +308,12 @@ impl Replicate {
                     .record(cut_off(first, second, Partner::Missed { delivered }));
                 self.conditional_over(servers, id, conditional, NO_SERVER);
             }
-            (.., Some(second)) if fleet.absence(&key, second) == Absence::PartnerAway => {
-                fleet.ledger.record(Event::LacksKey {
-                    server: second,
-                    from: first,
-                    key: &key,
-                });
-                self.conditional_over(servers, id, conditional, NO_SERVER);
-            }
             (.., Some(second)) => {
-                fleet.ledger.record(cut_off(first, second, Partner::Asked));
-                self.go_elsewhere(servers, id, conditional, Some(delivered));
+                let lost = (first, delivered);
+                match missed::fails_over(servers, conditional.number, &key, lost, (second, Partner::Asked)) {
+                    true => self.go_elsewhere(servers, id, conditional, Some(delivered)),
+                    false => self.conditional_over(servers, id, conditional, NO_SERVER),
+                }
             }
         }
     }

@@ -7,6 +7,7 @@ mod check;
 pub mod conditional;
 pub mod gate;
 pub mod merge;
+mod missed;
 pub mod padding;
 pub mod plan;
 pub mod portion;

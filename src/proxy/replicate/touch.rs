@@ -10,6 +10,7 @@ use crate::proxy::fleet::place::Place;
 use crate::proxy::net::Net;
 use crate::proxy::replicate::Replicate;
 use crate::proxy::replicate::gate::Pass;
+use crate::proxy::replicate::missed;
 use crate::proxy::replicate::transaction::NO_SERVER;
 use crate::proxy::servers::Servers;
 use crate::proxy::settings;
@@ -31,16 +32,8 @@ impl Replicate {
             return;
         };
         if !servers.fleet.is_up(second) {
-            // Where only that one may have it, it missed nothing: the client gets an error.
-            if servers.fleet.absence(key, place.first) != Absence::PartnerAway {
-                let write = servers.fleet.ledger.begin();
-                servers.fleet.ledger.record(Event::Unsent {
-                    write,
-                    key,
-                    server: second,
-                    partner: place.first,
-                });
-            }
+            let number = servers.fleet.ledger.begin();
+            missed::unsent(servers, number, key, place, true);
             return;
         }
         let touch = Request::new(Verb::Touch, key).expiring(servers.fleet.exptime_on(second, exptime));
@@ -75,13 +68,14 @@ impl Replicate {
         let delivered = leg.delivered && (found || !touched);
         let key = leg.sent.key();
         match (status, servers.fleet.partner(key, server)) {
-            (None, Some(_)) if touched => servers.fleet.ledger.record(Event::Missed {
-                server,
-                key,
-                delivered,
-                ack: Ack::ACKED,
-            }),
-            (None, Some(partner)) => touch_cut_off(servers, key, (server, delivered), partner, Partner::Asked),
+            (None, Some(partner)) => {
+                let is = match touched {
+                    true => Partner::Acked(None, Ack::ACKED),
+                    false => Partner::Asked,
+                };
+                let number = servers.fleet.ledger.begin();
+                missed::cut_off(servers, number, key, (server, delivered), (partner, is));
+            }
             (Some(Status::NotFound), Some(first)) => self.heal_if_room(servers, (first, server), key),
             _ => {}
         }
@@ -129,37 +123,14 @@ impl Replicate {
                 let Some(partner) = servers.fleet.partner(key, server) else {
                     continue;
                 };
-                // Where only this one may have it, the client gets an error, and it is the truth when it returns.
-                if servers.fleet.absence(key, partner) == Absence::PartnerAway {
-                    let (server, from) = (partner, server);
-                    servers.fleet.ledger.record(Event::LacksKey { server, from, key });
-                    continue;
-                }
                 // Of the two, the one that was not there to be asked has missed more.
                 let is = match servers.fleet.is_up(partner) {
                     true => Partner::Asked,
                     false => Partner::Missed { delivered: false },
                 };
-                touch_cut_off(servers, key, (server, false), partner, is);
+                let number = servers.fleet.ledger.begin();
+                missed::fails_over(servers, number, key, (server, false), (partner, is));
             }
         }
     }
-}
-
-fn touch_cut_off<N: Net>(
-    servers: &mut Servers<N>,
-    key: &[u8],
-    (server, delivered): (usize, bool),
-    partner: usize,
-    is: Partner,
-) {
-    let write = servers.fleet.ledger.begin();
-    servers.fleet.ledger.record(Event::CutOff {
-        write,
-        key,
-        server,
-        delivered,
-        partner,
-        is,
-    });
 }

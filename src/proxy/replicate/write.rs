@@ -9,12 +9,13 @@
 use crate::buffer::Slice;
 use crate::protocol::reply::{Fault, Reply, Status};
 use crate::protocol::verb::Verb;
-use crate::proxy::fleet::ledger::{Absence, Ack, Event, Fate, Lacks, Number, Partner, Receipt};
+use crate::proxy::fleet::ledger::{Absence, Ack, Event, Fate, Lacks, Partner, Receipt};
 use crate::proxy::fleet::place::Place;
 use crate::proxy::handoff::Waiting;
 use crate::proxy::net::Net;
 use crate::proxy::replicate::Replicate;
 use crate::proxy::replicate::gate::Pass;
+use crate::proxy::replicate::missed;
 use crate::proxy::replicate::plan::{Copy, Write, is_negative};
 use crate::proxy::replicate::transaction::{NO_SERVER, Work};
 use crate::proxy::servers::Servers;
@@ -50,11 +51,8 @@ impl Replicate {
             self.leave_gate(servers, pass);
             return self.answer(servers, id, NO_SERVER);
         }
-        let elsewhere = verb != Verb::Set && servers.fleet.absence(key, place.first) == Absence::PartnerAway;
         let number = servers.fleet.ledger.begin();
-        if !elsewhere {
-            note_absent(servers, number, place, key);
-        }
+        let elsewhere = missed::unsent(servers, number, key, place, verb != Verb::Set);
         let mut sent: Option<Sent> = None;
         let mut key_piece = None;
         for (server, side) in [(first, Side::First), (second, Side::Second)] {
@@ -384,18 +382,6 @@ fn heals<N: Net>(servers: &mut Servers<N>, write: &Write, told: bool) -> Option<
         reply: (!told).then(|| write.told(reply).clone()),
         instead: seen.then(|| write.told(answer).clone()),
     })
-}
-
-/// The partner was down when the write was sent.
-fn note_absent<N: Net>(servers: &mut Servers<N>, write: Number, place: Place, key: &[u8]) {
-    if let Some(server) = place.second.filter(|&second| !servers.fleet.is_up(second)) {
-        servers.fleet.ledger.record(Event::Unsent {
-            write,
-            key,
-            server,
-            partner: place.first,
-        });
-    }
 }
 
 /// Whether two answers to a write leave both servers with the same.
