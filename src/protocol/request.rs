@@ -280,10 +280,6 @@ impl Kept {
     pub fn key<'a>(&self, piece: &'a [u8]) -> &'a [u8] {
         self.key.in_piece(piece)
     }
-
-    pub fn verb(&self) -> Verb {
-        self.verb
-    }
 }
 
 const _: () = assert!(KEY_BYTES_MAX < u32::MAX as usize && size_of::<Kept>() <= 72);

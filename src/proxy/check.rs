@@ -49,7 +49,7 @@ impl<N: Net> Proxy<N> {
                 let at_gate = read.at_gate && self.replicate.waits_for_key(id);
                 has_legs || at_gate || self.will_be_asked(id, transaction, read)
             }
-            Work::Write(_) | Work::Conditional(_) => has_legs,
+            Work::Write(_) => has_legs,
             Work::Broadcast(_) => has_legs || self.replicate.will_flush(id),
             Work::Survey(_) => has_legs,
             Work::Healing => self.copier.healing(id) == 1,

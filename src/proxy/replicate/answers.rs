@@ -4,7 +4,7 @@ use crate::protocol::server::answer::Response;
 use crate::proxy::net::Net;
 use crate::proxy::replicate::Replicate;
 use crate::proxy::servers::Servers;
-use crate::proxy::upstream::link::{Leg, Purpose};
+use crate::proxy::upstream::link::{Leg, Purpose, Side};
 
 impl Replicate {
     /// The last line of an answer to a transaction has come.
@@ -20,7 +20,7 @@ impl Replicate {
             }
             Purpose::Write(side) => self.write_answer(servers, id, side, response.reply()),
             Purpose::Size(side) => self.size_answered(servers, id, side, Some(response)),
-            Purpose::Conditional(_) => self.conditional_answer(servers, id, response.reply()),
+            Purpose::Decide => self.write_answer(servers, id, Side::First, response.reply()),
             Purpose::Broadcast(server) => self.broadcast_answer(servers, id, server, Some(response)),
             Purpose::Survey => self.survey_step(servers, id),
             _ => unreachable!("no transaction's"),
@@ -38,7 +38,7 @@ impl Replicate {
             Purpose::MirrorTouch | Purpose::MirrorTouchAlone => self.mirror_touch_done(servers, server, leg, None),
             Purpose::Write(side) => self.write_lost(servers, id, side, leg.delivered),
             Purpose::Size(side) => self.size_answered(servers, id, side, None),
-            Purpose::Conditional(side) => self.conditional_lost(servers, id, side, leg.delivered),
+            Purpose::Decide => self.write_lost(servers, id, Side::First, leg.delivered),
             Purpose::Broadcast(server) => self.broadcast_answer(servers, id, server, None),
             Purpose::Survey => self.survey_step(servers, id),
             _ => unreachable!("no transaction's"),

@@ -6,6 +6,7 @@ use crate::proxy::handoff::Handoff;
 use crate::proxy::net::Net;
 use crate::proxy::replicate::Replicate;
 use crate::proxy::replicate::gate::{Access, Entry, Pass, Turn, Who};
+use crate::proxy::replicate::plan::Plan;
 use crate::proxy::replicate::reading::Reads;
 use crate::proxy::replicate::transaction::Work;
 use crate::proxy::servers::Servers;
@@ -15,6 +16,7 @@ impl Replicate {
     /// Starts, or starts again after it had to wait, a transaction for a request with keys.
     pub fn begin_transaction<N: Net>(&mut self, servers: &mut Servers<N>, id: usize, message: Message<'_>) {
         let request = message.request;
+        let plan = Plan::of(request.verb, servers.fleet.has_backups());
         let access = match request.verb {
             verb if verb.only_reads() => {
                 // Of a wide one the first keys tell: it may as well come before writes that have not begun, and what follows of
@@ -28,8 +30,7 @@ impl Replicate {
             // One of many keys goes through their gates as it is asked for.
             Verb::Gat | Verb::Gats if request.key_count != 1 => return self.start_read(servers, id, message, None),
             Verb::Gat | Verb::Gats => Access::Touch,
-            Verb::Add | Verb::Replace | Verb::Cas if servers.fleet.has_backups() => Access::Alone,
-            _ => Access::Both,
+            _ => plan.access(),
         };
         let place = servers.fleet.place(request.key);
         let pass = match self.gate.enter(request.key, place.slot, access, Who::Request(id)) {
@@ -38,8 +39,7 @@ impl Replicate {
         };
         match access {
             Access::Touch => self.start_read(servers, id, message, Some(pass)),
-            Access::Alone => self.start_conditional(servers, id, message, pass),
-            Access::Both => self.start_write(servers, id, message, (place, pass)),
+            Access::Both | Access::Alone => self.start_write(servers, id, message, plan, (place, pass)),
         }
     }
 

@@ -3,7 +3,7 @@
 use crate::proxy::limits::Limits;
 use crate::proxy::replicate::Replicate;
 use crate::proxy::replicate::gate::Who;
-use crate::proxy::replicate::plan::Read;
+use crate::proxy::replicate::plan::{Plan, Read};
 use crate::proxy::replicate::transaction::{Transaction, Work};
 use crate::proxy::wrong::{Wrong, equal, holds};
 
@@ -49,8 +49,8 @@ impl Replicate {
         let reads = self.transactions.iter().filter_map(|(_, one)| read_of(one));
         let reads = reads.map(Read::readings).sum();
         // Who has a key alone: what decides, what repairs, and what is deferred until its server is known.
-        let alone = count(|work| matches!(work, Work::Conditional(_))) + self.gate.deferred_count() + repairing;
-        let writes = count(|work| matches!(work, Work::Write(write) if write.pass.is_some()));
+        let alone = count(|work| has_pass(work, Plan::FirstThenCopy)) + self.gate.deferred_count() + repairing;
+        let writes = count(|work| has_pass(work, Plan::Both));
         equal(
             "keys that somebody has, writes to both servers, retrievals",
             self.gate.inside(),
@@ -59,6 +59,11 @@ impl Replicate {
         let is_gone = |who: Who| matches!(who, Who::Request(id) if !self.transactions.contains(id));
         holds("what waits for a key is gone", !self.gate.waiting().any(is_gone))
     }
+}
+
+/// Whether it is a write by this plan that has not left the gate.
+fn has_pass(work: &Work, plan: Plan) -> bool {
+    matches!(work, Work::Write(write) if write.plan() == plan && write.pass.is_some())
 }
 
 fn read_of(transaction: &Transaction) -> Option<&Read> {

@@ -126,7 +126,8 @@ pub struct Deferred {
     /// Its transaction.
     pub who: usize,
     pub pass: Pass,
-    /// See [`Conditional`](crate::proxy::replicate::plan::Conditional).
+    /// The other server was to decide, and was lost; whether it fell silent and had been sent this, so that it may do the
+    /// same.
     pub failed_over: Option<bool>,
 }
 

@@ -1,9 +1,12 @@
 //! Who has missed a write, or the touch that keeps a second copy in step with a gat: what the ledger is told of them.
 
-use crate::proxy::fleet::ledger::{Absence, Event, Number, Partner};
+use crate::protocol::verb::Verb;
+use crate::proxy::fleet::ledger::{Absence, Ack, Event, Fate, Lacks, Number, Partner, Receipt};
 use crate::proxy::fleet::place::Place;
 use crate::proxy::net::Net;
+use crate::proxy::replicate::plan::{Copy, Plan, Stage, Write};
 use crate::proxy::servers::Servers;
+use crate::proxy::upstream::link::Side;
 
 /// A change begins: where the second server of its key is away, that misses it, unless the change `needs` the key to be there
 /// and only that server may have it. Returns whether that is so.
@@ -60,4 +63,113 @@ pub fn fails_over<N: Net>(
     }
     cut_off(servers, write, key, (server, delivered), (partner, is));
     true
+}
+
+/// A leg of a write was cut off: its server has missed the write, unless it is the only one that may have it. `told`: the
+/// client has been given the other's answer.
+pub fn lost<N: Net>(servers: &mut Servers<N>, write: &mut Write, side: Side, delivered: bool, told: bool) {
+    let plan = write.plan();
+    let (Some(key), (first, Some(second))) = (&write.key, write.servers) else {
+        return;
+    };
+    let (lost, partner, partners_copy) = match side {
+        Side::First => (first, second, &mut write.second),
+        Side::Second => (second, first, &mut write.first),
+    };
+    let (key, number) = (key.bytes(), write.number);
+    let is_up = servers.fleet.is_up(partner);
+    if let (Stage::Deciding(_), true) = (&write.stage, is_up) {
+        // It decides in its place.
+        write.elsewhere = !fails_over(servers, number, key, (lost, delivered), (partner, Partner::Asked));
+        return;
+    }
+    let is = match partners_copy {
+        Copy::Pending => Partner::Asked,
+        Copy::Answered(_) => {
+            let receipt = write.receipt.filter(|_| !told);
+            let ack = match plan {
+                Plan::Both => partners_copy.ack(write.verb),
+                Plan::FirstThenCopy => Ack::WHOLE, // of a set or a delete
+            };
+            if receipt.is_some_and(|receipt| !servers.fleet.ledger.holds(receipt)) {
+                // It acknowledged, and was lost since, perhaps with its memory: that is no acknowledgement (R3).
+                *partners_copy = Copy::Lost { delivered: false };
+            }
+            Partner::Acked(receipt, ack)
+        }
+        Copy::Absent => Partner::Missed { delivered: false },
+        Copy::Lost { delivered } => Partner::Missed { delivered: *delivered },
+    };
+    // A partner that was never filled with it cannot tell whether it was there; see what it says.
+    let is_the_only_one = matches!(is, Partner::Missed { .. }) && !is_up;
+    let unsure = servers.fleet.ledger.lacks(key, partner, lost) != Lacks::Nothing;
+    if plan == Plan::Both && write.verb != Verb::Set && !is_the_only_one && unsure {
+        write.elsewhere = true;
+        return;
+    }
+    cut_off(servers, number, key, (lost, delivered), (partner, is));
+}
+
+/// A server has answered a write: what its acknowledgement is worth later, and what its partner has missed. Where one server
+/// decides, it is noted when it has decided; that its partner follows needs no note.
+pub fn answered<N: Net>(servers: &mut Servers<N>, write: &mut Write, side: Side, told: bool) {
+    let server = match side {
+        Side::First => write.servers.0,
+        Side::Second if write.plan() == Plan::FirstThenCopy => return,
+        Side::Second => write.servers.1.unwrap_or(write.servers.0),
+    };
+    let before = write.receipt.replace(servers.fleet.ledger.receipt(server));
+    if write.plan() == Plan::Both {
+        if side == Side::Second && !told {
+            doubt_absence(servers, write, before);
+        }
+        settle(servers, write, side);
+    }
+}
+
+/// The first server answered that it does not have the key, and was lost since; the second has the key, and now says what
+/// it did with it. Nothing is left of what the first said, and whoever reads sees what the second has: so the second's
+/// answer is the reply, as if the first had been lost a moment earlier (R27).
+fn doubt_absence<N: Net>(servers: &mut Servers<N>, write: &mut Write, absence: Option<Receipt>) {
+    let holds = absence.is_some_and(|receipt| servers.fleet.ledger.holds(receipt));
+    if !write.first.is_negative() || write.second.is_negative() || holds {
+        return;
+    }
+    write.first = Copy::Lost { delivered: false };
+    if let (Some(key), (first, Some(second))) = (&write.key, write.servers) {
+        if !servers.fleet.is_up(first) {
+            let partner = (second, Partner::Asked);
+            cut_off(servers, write.number, key.bytes(), (first, false), partner);
+        }
+    }
+}
+
+/// If the partner of a server that has answered did not get the write, it has missed it for good, unless it was none.
+fn settle<N: Net>(servers: &mut Servers<N>, write: &mut Write, side: Side) {
+    let (Some(key), (first, Some(second))) = (&write.key, write.servers) else {
+        return;
+    };
+    let (copy, server, partner, partners_copy) = match side {
+        Side::First => (&write.first, first, second, &write.second),
+        Side::Second => (&write.second, second, first, &write.first),
+    };
+    let delivered = match partners_copy {
+        Copy::Absent => false,
+        Copy::Lost { delivered } => *delivered,
+        Copy::Pending | Copy::Answered(_) => return,
+    };
+    let key = key.bytes();
+    // Where the item may be elsewhere, what this one says is not the last word; nor if it turned out only now that it
+    // was started anew.
+    let here = !copy.is_negative();
+    write.elsewhere |= !here && servers.fleet.absence(key, server) == Absence::PartnerAway;
+    let ack = copy.ack(write.verb);
+    let fate = if write.elsewhere { Fate::Unacked } else { ack.fate };
+    servers.fleet.ledger.record(Event::Acked {
+        write: write.number,
+        key,
+        missed_by: partner,
+        delivered,
+        ack: Ack { fate, ..ack },
+    });
 }

@@ -4,7 +4,7 @@ mod answers;
 pub mod begin;
 pub mod broadcast;
 mod check;
-pub mod conditional;
+pub mod decide;
 pub mod gate;
 pub mod merge;
 mod missed;

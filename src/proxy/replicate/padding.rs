@@ -13,6 +13,7 @@ use crate::protocol::verb::Verb;
 use crate::proxy::fleet::place::Place;
 use crate::proxy::net::Net;
 use crate::proxy::replicate::Replicate;
+use crate::proxy::replicate::plan::{Sizes, Stage, Write};
 use crate::proxy::replicate::transaction::Work;
 use crate::proxy::servers::Servers;
 use crate::proxy::upstream::link::{Purpose, Side};
@@ -32,8 +33,11 @@ impl Replicate {
         {
             return;
         }
-        if let Work::Write(write) = &mut self.transactions[id].work {
-            write.sizes.get_or_insert_default().pending = 2;
+        if let Some(sizes) = self.sizes_mut(id) {
+            *sizes = Some(Box::new(Sizes {
+                pending: 2,
+                ..Sizes::default()
+            }));
         }
         for (server, side) in both {
             let size = Options {
@@ -52,19 +56,28 @@ impl Replicate {
         side: Side,
         response: Option<&Response<'_>>,
     ) {
-        let Work::Write(write) = &mut self.transactions[id].work else {
-            unreachable!("a size's leg belongs to a write");
-        };
         // What is HD now was OK before 1.6.10.
         let size = response
             .filter(|response| matches!(response.status, Status::MetaHit | Status::Ok))
             .and_then(|response| response.size);
-        let sizes = write.sizes.get_or_insert_default();
+        let Some(Some(sizes)) = self.sizes_mut(id) else {
+            unreachable!("a size's leg belongs to a write whose sizes are asked for");
+        };
         sizes.pending -= 1;
         match side {
             Side::First => sizes.first = size,
             Side::Second => sizes.second = size,
         }
         self.write_step(servers, id);
+    }
+
+    fn sizes_mut(&mut self, id: usize) -> Option<&mut Option<Box<Sizes>>> {
+        match &mut self.transactions[id].work {
+            Work::Write(Write {
+                stage: Stage::Both(sizes),
+                ..
+            }) => Some(sizes),
+            _ => None,
+        }
     }
 }

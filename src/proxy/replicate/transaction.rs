@@ -4,7 +4,7 @@
 
 use crate::protocol::reply::{Fault, Reply, Status};
 use crate::proxy::replicate::gate::Gate;
-use crate::proxy::replicate::plan::{Broadcast, Conditional, Read, Refused, Write};
+use crate::proxy::replicate::plan::{Broadcast, Read, Refused, Write};
 use crate::proxy::replicate::topic::Survey;
 use crate::proxy::upstream::message::Held;
 
@@ -23,7 +23,6 @@ pub enum Work {
     Refused(Refused),
     Read(Read),
     Write(Write),
-    Conditional(Box<Conditional>),
     Broadcast(Broadcast),
     Survey(Box<Survey>),
     /// A write whose second copy is being made like the first, before its reply is given.
@@ -81,7 +80,6 @@ impl Work {
     pub fn leave_behind(self, gate: &mut Gate) {
         match self {
             Work::Write(write) => write.pass.into_iter().for_each(|pass| gate.abandon(pass)),
-            Work::Conditional(conditional) => gate.abandon(conditional.pass),
             Work::Read(mut read) => read.discount(gate),
             _ => {}
         }

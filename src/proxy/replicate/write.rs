@@ -1,22 +1,25 @@
-//! Writes that both copies get at once: set, append, prepend, incr, decr, touch, delete; and every write without backups.
+//! Writes, from the pass through the gate to the reply: set, append, prepend, incr, decr, touch, delete, add, replace, cas.
 //!
-//! The reply is that of the server that decides ([`Place::first`](crate::proxy::fleet::place::Place)), or its partner's own when that was
-//! lost. With `--ack=all` it is given when every leg is in, so that an acknowledged write survives the death of either
-//! server. A copy that did not acknowledge what its partner did has missed the write, and is rid of the key before anybody
-//! reads from it again. Where the two answer differently, the second copy is made like the first before the client is
-//! told; so is that of a server that was away when the write was sent and is back when it is answered.
+//! The [`Plan`] of a write says in which order its servers get it: both at once, or first the one that decides
+//! ([`Place::first`](crate::proxy::fleet::place::Place)), and then its partner by what that said (see `decide`). Whatever the plan, the reply
+//! is that of the server that decides, or its partner's own when that was lost. With `--ack=all` it is given when every
+//! leg is in, so that an acknowledged write survives the death of either server. A copy that did not acknowledge what its
+//! partner did has missed the write (see `missed`), and is rid of the key before anybody reads from it again. Where two servers that
+//! were asked at once answer differently, the second copy is made like the first before the client is told; so is that of
+//! a server that was away when the write was sent and is back when it is answered.
 
 use crate::buffer::Slice;
 use crate::protocol::reply::{Fault, Reply, Status};
 use crate::protocol::verb::Verb;
-use crate::proxy::fleet::ledger::{Absence, Ack, Event, Fate, Lacks, Partner, Receipt};
+use crate::proxy::fleet::ledger::{Absence, Ack, Event, Fate, Lacks};
 use crate::proxy::fleet::place::Place;
 use crate::proxy::handoff::Waiting;
 use crate::proxy::net::Net;
 use crate::proxy::replicate::Replicate;
+use crate::proxy::replicate::decide::Turn;
 use crate::proxy::replicate::gate::Pass;
 use crate::proxy::replicate::missed;
-use crate::proxy::replicate::plan::{Copy, Write, is_negative};
+use crate::proxy::replicate::plan::{Copy, Plan, Stage, Write, is_negative};
 use crate::proxy::replicate::transaction::{NO_SERVER, Work};
 use crate::proxy::servers::Servers;
 use crate::proxy::settings;
@@ -24,17 +27,23 @@ use crate::proxy::upstream::link::{Purpose, Side};
 use crate::proxy::upstream::message::{Message, Sent};
 
 impl Replicate {
+    /// A write that was let in begins, by the plan of its verb.
     pub fn start_write<N: Net>(
         &mut self,
         servers: &mut Servers<N>,
         id: usize,
         message: Message<'_>,
+        plan: Plan,
         way: (Place, Pass),
     ) {
         servers.cx.statistics.count_write(message.request.verb);
-        self.write_both(servers, id, message, None, way);
+        match plan {
+            Plan::Both => self.write_both(servers, id, message, None, way),
+            Plan::FirstThenCopy => self.decide(servers, id, message, way, Turn::of_new()),
+        }
     }
 
+    /// Sends a write to both servers; `reply` is what the client is told, whatever they say.
     pub fn write_both<N: Net>(
         &mut self,
         servers: &mut Servers<N>,
@@ -85,7 +94,7 @@ impl Replicate {
             elsewhere,
             key: key_piece,
             reply,
-            sizes: None,
+            stage: Stage::Both(None),
         });
         self.ask_for_sizes(servers, id, verb, key, place);
     }
@@ -95,76 +104,38 @@ impl Replicate {
     }
 
     pub fn write_lost<N: Net>(&mut self, servers: &mut Servers<N>, id: usize, side: Side, delivered: bool) {
-        self.note_missed(servers, id, side, delivered);
         self.write_copy(servers, id, side, Copy::Lost { delivered });
     }
 
+    /// A leg was answered, or cut off.
     fn write_copy<N: Net>(&mut self, servers: &mut Servers<N>, id: usize, side: Side, copy: Copy) {
-        let Work::Write(write) = &mut self.transactions[id].work else {
+        let transaction = &mut self.transactions[id];
+        let Work::Write(write) = &mut transaction.work else {
             unreachable!("a write's leg belongs to a write");
         };
-        let answered = copy.answer().is_some();
-        let server = match side {
-            Side::First => {
-                write.first = copy;
-                Some(write.servers.0)
-            }
-            Side::Second => {
-                write.second = copy;
-                write.servers.1
-            }
-        };
-        if let Some(server) = server.filter(|_| answered) {
-            let before = write.receipt.replace(servers.fleet.ledger.receipt(server));
-            if side == Side::Second {
-                self.doubt_absence(servers, id, before);
-            }
-            self.settle_missed(servers, id, side);
+        let lost = copy.lost();
+        match side {
+            Side::First => write.first = copy,
+            Side::Second => write.second = copy,
         }
-        self.write_step(servers, id);
-    }
-
-    /// The first server answered that it does not have the key, and was lost since; the second has the key, and now says what
-    /// it did with it. Nothing is left of what the first said, and whoever reads sees what the second has: so the second's
-    /// answer is the reply, as if the first had been lost a moment earlier (R27).
-    fn doubt_absence<N: Net>(&mut self, servers: &mut Servers<N>, id: usize, absence: Option<Receipt>) {
-        let told = self.transactions[id].is_answered;
-        let Work::Write(write) = &mut self.transactions[id].work else {
-            return;
-        };
-        let negative = |copy: &Copy| copy.answer().is_some_and(is_negative);
-        let first = write.servers.0;
-        let holds = absence.is_some_and(|receipt| servers.fleet.ledger.holds(receipt));
-        if told || !negative(&write.first) || negative(&write.second) || holds {
-            return;
+        match lost {
+            Some(delivered) => missed::lost(servers, write, side, delivered, transaction.is_answered),
+            None => missed::answered(servers, write, side, transaction.is_answered),
         }
-        write.first = Copy::Lost { delivered: false };
-        let key = write.key.as_ref().map(|key| key.bytes());
-        if let (false, Some(key), Some(partner)) = (servers.fleet.is_up(first), key, write.servers.1) {
-            servers.fleet.ledger.record(Event::CutOff {
-                write: write.number,
-                key,
-                server: first,
-                delivered: false,
-                partner,
-                is: Partner::Asked,
-            });
+        match write.plan() {
+            Plan::Both => self.write_step(servers, id),
+            Plan::FirstThenCopy => self.follow(servers, id),
         }
     }
 
     /// Goes on when enough servers have answered: with the reply, or, when all have, with making them alike.
     pub fn write_step<N: Net>(&mut self, servers: &mut Servers<N>, id: usize) {
-        let told = self.transactions[id].is_answered;
-        let Work::Write(write) = &mut self.transactions[id].work else {
+        let transaction = &mut self.transactions[id];
+        let told = transaction.is_answered;
+        let Work::Write(write) = &mut transaction.work else {
             return;
         };
-        if !write.first.is_pending() && !write.second.is_pending() && !write.waits_for_sizes() {
-            if is_overruled(servers, write) {
-                write.turn();
-            }
-            if let Some(pass) = write.pass.take() {
-                self.leave_gate(servers, pass);
-            }
+        if !write.is_pending() {
             return self.end_write(servers, id);
         }
         if told || servers.cx.settings.ack != settings::Ack::Primary || is_overruled(servers, write) {
@@ -178,18 +149,23 @@ impl Replicate {
         }
     }
 
-    /// All servers have answered that will.
+    /// All servers have answered that will: it is told what came of it, and leaves the gate.
     fn end_write<N: Net>(&mut self, servers: &mut Servers<N>, id: usize) {
-        let told = self.transactions[id].is_answered;
-        let Work::Write(write) = &self.transactions[id].work else {
+        let transaction = &mut self.transactions[id];
+        let told = transaction.is_answered;
+        let Work::Write(write) = &mut transaction.work else {
             return;
         };
+        if is_overruled(servers, write) {
+            write.turn();
+        }
+        let pass = write.pass.take();
         let outcome = match heals(servers, write, told) {
             Some(outcome) => outcome,
             None if told => Outcome::Told,
             None => answers(servers, write),
         };
-        self.transactions[id].work = Work::Answered;
+        transaction.work = Work::Answered;
         match outcome {
             Outcome::Told => self.end_if_over(id),
             Outcome::Reply(reply) => self.answer_with(servers, id, reply),
@@ -207,84 +183,9 @@ impl Replicate {
                 self.wait_for_healing(servers, pair, key.bytes(), waiting);
             }
         }
-    }
-
-    /// A leg was cut off: its server has missed the write, unless it is the only one that may have it.
-    fn note_missed<N: Net>(&mut self, servers: &mut Servers<N>, id: usize, side: Side, delivered: bool) {
-        let told = self.transactions[id].is_answered;
-        let Work::Write(write) = &mut self.transactions[id].work else {
-            return;
-        };
-        let (Some(key), (first, Some(second))) = (&write.key, write.servers) else {
-            return;
-        };
-        let (lost, partner, partners_copy) = match side {
-            Side::First => (first, second, &mut write.second),
-            Side::Second => (second, first, &mut write.first),
-        };
-        let is = match partners_copy {
-            Copy::Pending => Partner::Asked,
-            Copy::Answered(_) => {
-                let receipt = write.receipt.filter(|_| !told);
-                let ack = partners_copy.ack(write.verb);
-                if receipt.is_some_and(|receipt| !servers.fleet.ledger.holds(receipt)) {
-                    // It acknowledged, and was lost since, perhaps with its memory: that is no acknowledgement (R3).
-                    *partners_copy = Copy::Lost { delivered: false };
-                }
-                Partner::Acked(receipt, ack)
-            }
-            Copy::Absent => Partner::Missed { delivered: false },
-            Copy::Lost { delivered } => Partner::Missed { delivered: *delivered },
-        };
-        let key = key.bytes();
-        // A partner that was never filled with it cannot tell whether it was there; see what it says.
-        let is_the_only_one = matches!(is, Partner::Missed { .. }) && !servers.fleet.is_up(partner);
-        let unsure = servers.fleet.ledger.lacks(key, partner, lost) != Lacks::Nothing;
-        if write.verb != Verb::Set && !is_the_only_one && unsure {
-            write.elsewhere = true;
-            return;
+        if let Some(pass) = pass {
+            self.leave_gate(servers, pass);
         }
-        servers.fleet.ledger.record(Event::CutOff {
-            write: write.number,
-            key,
-            server: lost,
-            delivered,
-            partner,
-            is,
-        });
-    }
-
-    /// A server answered: if its partner did not get the write, it has missed it for good, unless it was none.
-    fn settle_missed<N: Net>(&mut self, servers: &mut Servers<N>, id: usize, side: Side) {
-        let Work::Write(write) = &mut self.transactions[id].work else {
-            return;
-        };
-        let (Some(key), (first, Some(second))) = (&write.key, write.servers) else {
-            return;
-        };
-        let (copy, server, partner, partners_copy) = match side {
-            Side::First => (&write.first, first, second, &write.second),
-            Side::Second => (&write.second, second, first, &write.first),
-        };
-        let delivered = match partners_copy {
-            Copy::Absent => false,
-            Copy::Lost { delivered } => *delivered,
-            Copy::Pending | Copy::Answered(_) => return,
-        };
-        let key = key.bytes();
-        // Where the item may be elsewhere, what this one says is not the last word; nor if it turned out only now that it
-        // was started anew.
-        let here = copy.answer().is_some_and(|reply| !is_negative(reply));
-        write.elsewhere |= !here && servers.fleet.absence(key, server) == Absence::PartnerAway;
-        let ack = copy.ack(write.verb);
-        let fate = if write.elsewhere { Fate::Unacked } else { ack.fate };
-        servers.fleet.ledger.record(Event::Acked {
-            write: write.number,
-            key,
-            missed_by: partner,
-            delivered,
-            ack: Ack { fate, ..ack },
-        });
     }
 }
 
@@ -303,13 +204,13 @@ enum Outcome {
 }
 
 /// Whether the first server only does not find the key because it was started anew, which was not known when it was
-/// asked.
+/// asked. One that decides is asked for its word only once that counts.
 fn is_overruled<N: Net>(servers: &Servers<N>, write: &Write) -> bool {
     let Some(key) = &write.key else {
         return false;
     };
-    let negative = write.first.answer().is_some_and(is_negative);
-    negative
+    write.first.is_negative()
+        && write.plan() == Plan::Both
         && !matches!(write.second, Copy::Absent | Copy::Lost { .. })
         && servers.fleet.absence(key.bytes(), write.servers.0) == Absence::AskPartner
 }
@@ -324,7 +225,7 @@ fn answers<N: Net>(servers: &mut Servers<N>, write: &Write) -> Outcome {
         return Outcome::Reply(NO_SERVER.clone());
     };
     let alone = write.first.answer().is_none() || write.second.answer().is_none();
-    if let (true, Some(there), Some(piece)) = (alone, there, &write.key) {
+    if let (true, Plan::Both, Some(there), Some(piece)) = (alone, write.plan(), there, &write.key) {
         let key = piece.bytes();
         if is_negative(reply) && write.elsewhere {
             // It says no more than that the key is not here.
@@ -351,7 +252,7 @@ fn answers<N: Net>(servers: &mut Servers<N>, write: &Write) -> Outcome {
                 servers.fleet.ledger.record(Event::Missed {
                     server: there,
                     key,
-                    delivered: matches!(other, Copy::Lost { delivered: true }),
+                    delivered: other.lost() == Some(true),
                     ack: Ack { whole: false, ..ack },
                 });
             }
@@ -363,24 +264,38 @@ fn answers<N: Net>(servers: &mut Servers<N>, write: &Write) -> Outcome {
 
 /// Where the two servers answered differently, the second copy is to be made like the first, and the reply is left to that.
 fn heals<N: Net>(servers: &mut Servers<N>, write: &Write, told: bool) -> Option<Outcome> {
-    let (reply, answer, piece) = (write.first.answer()?, write.second.answer()?, write.key.as_ref()?);
+    let (reply, piece) = (write.first.answer()?, write.key.as_ref()?);
     let (first, second) = (write.servers.0, write.servers.1?);
-    if agree(write.verb, reply, answer) && !write.sizes_differ() {
-        return None;
-    }
-    let cold = servers.fleet.ledger.lacks(piece.bytes(), second, first) != Lacks::Nothing;
-    if cold && is_negative(answer) {
-        return None; // it is not there yet, and will be copied
-    }
+    let instead = match write.plan() {
+        Plan::Both => {
+            let answer = write.second.answer()?;
+            if agree(write.verb, reply, answer) && !write.sizes_differ() {
+                return None;
+            }
+            let cold = servers.fleet.ledger.lacks(piece.bytes(), second, first) != Lacks::Nothing;
+            if cold && is_negative(answer) {
+                return None; // it is not there yet, and will be copied
+            }
+            let seen = !told && !is_negative(answer) && answer.status != Status::Error;
+            seen.then(|| write.told(answer).clone())
+        }
+        Plan::FirstThenCopy => {
+            // What the second did with it before it failed over is not known: it is back, and may have stored it.
+            let refused = reply.status == Status::Error && write.second.lost().is_some();
+            if !refused || !servers.fleet.is_up(second) {
+                return None;
+            }
+            None
+        }
+    };
     if !told {
         write.count(&mut servers.cx.statistics, reply.status);
     }
-    let seen = !told && !is_negative(answer) && answer.status != Status::Error;
     Some(Outcome::Heal {
         pair: (first, second),
         key: piece.clone(),
         reply: (!told).then(|| write.told(reply).clone()),
-        instead: seen.then(|| write.told(answer).clone()),
+        instead,
     })
 }
 

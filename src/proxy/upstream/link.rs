@@ -22,12 +22,12 @@ pub enum Purpose {
     MirrorTouch,
     /// The same, which the reply does not wait for.
     MirrorTouchAlone,
-    /// A write that both copies get alike.
+    /// A write that both copies get alike, or what follows to the second what the first has decided.
     Write(Side),
+    /// A write that its first server decides about.
+    Decide,
     /// How large the value is that an append or prepend left.
     Size(Side),
-    /// A write that depends on one server's state, and the set that follows it to its partner.
-    Conditional(Side),
     /// A command that all servers get; the number is the server's.
     Broadcast(usize),
     /// What the server says of itself, for a client.
@@ -53,7 +53,7 @@ impl Purpose {
     /// Whether a server is sent what changes a key on it, or all.
     pub fn changes(self) -> bool {
         match self {
-            Purpose::MirrorTouch | Purpose::MirrorTouchAlone | Purpose::Write(_) | Purpose::Conditional(_) => true,
+            Purpose::MirrorTouch | Purpose::MirrorTouchAlone | Purpose::Write(_) | Purpose::Decide => true,
             Purpose::RepairStore | Purpose::Forget | Purpose::Broadcast(_) => true,
             Purpose::Read(_) | Purpose::Size(_) | Purpose::Survey => false,
             Purpose::RepairFetch | Purpose::RepairCheck | Purpose::Probe | Purpose::GivenUp { .. } => false,
@@ -183,7 +183,7 @@ impl Leg {
     /// A leg in this one's place that nobody waits for. Of a write that fails over it matters whether it stores here, too:
     /// it may be answered differently elsewhere.
     pub fn as_given_up(&self) -> Leg {
-        let fails_over = self.purpose == Purpose::Conditional(Side::First);
+        let fails_over = self.purpose == Purpose::Decide;
         Leg {
             purpose: Purpose::GivenUp { fails_over },
             sent: self.sent.clone(),

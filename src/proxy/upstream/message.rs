@@ -4,7 +4,6 @@
 use crate::buffer::{Pool, REFERENCE_MIN, Slice};
 use crate::protocol::request::{Kept, Request};
 use crate::protocol::server::encode::{Asked, Words, encode};
-use crate::protocol::verb::Verb;
 
 /// A request for a server.
 #[derive(Clone, Copy)]
@@ -102,10 +101,6 @@ impl Held {
 
     pub fn key(&self) -> &[u8] {
         self.kept.key(self.piece.bytes())
-    }
-
-    pub fn verb(&self) -> Verb {
-        self.kept.verb()
     }
 
     pub fn piece(&self) -> &Slice {

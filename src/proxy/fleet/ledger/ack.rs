@@ -32,7 +32,7 @@ impl Number {
 /// What an acknowledgement is worth later: it is good for one epoch of the server that gave it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Receipt {
-    pub(super) server: usize,
+    pub(super) server: u32,
     pub(super) epoch: u32,
 }
 

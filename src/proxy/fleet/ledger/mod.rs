@@ -107,14 +107,14 @@ impl Ledger {
     /// What an acknowledgement that this server gives now is worth later.
     pub fn receipt(&self, server: usize) -> Receipt {
         Receipt {
-            server,
+            server: server as u32,
             epoch: self.servers[server].epoch,
         }
     }
 
     /// Whether what was acknowledged is still there: the server has been up, in one life, since (R3).
     pub fn holds(&self, receipt: Receipt) -> bool {
-        let server = &self.servers[receipt.server];
+        let server = &self.servers[receipt.server as usize];
         server.is_up() && server.epoch == receipt.epoch
     }
 

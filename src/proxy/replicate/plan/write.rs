@@ -1,15 +1,65 @@
-//! What is known of a write to both servers.
+//! What is known of a write in progress.
 
 use crate::buffer::Slice;
 use crate::protocol::reply::{Fault, Reply, Status};
 use crate::protocol::verb::Verb;
 use crate::proxy::fleet::ledger::{Ack, Fate, Number, Receipt};
-use crate::proxy::replicate::gate::Pass;
+use crate::proxy::replicate::gate::{Access, Pass};
 use crate::proxy::statistics::Statistics;
+use crate::proxy::upstream::message::Held;
+
+/// In which order the two servers of a key are sent a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plan {
+    /// Both at once.
+    Both,
+    /// The server that decides, then its partner, by what that said: a copy of the item, or a removal.
+    FirstThenCopy,
+}
+
+impl Plan {
+    /// Which verb has which: it is said here alone.
+    pub fn of(verb: Verb, has_backups: bool) -> Self {
+        match verb {
+            // What they do depends on one server's state.
+            Verb::Add | Verb::Replace | Verb::Cas if has_backups => Plan::FirstThenCopy,
+            // What set, delete and touch do cannot differ, and incr, decr, append and prepend both copies compute alike.
+            _ => Plan::Both,
+        }
+    }
+
+    /// How a write goes through the gate of its key.
+    pub fn access(self) -> Access {
+        match self {
+            Plan::Both => Access::Both,
+            Plan::FirstThenCopy => Access::Alone,
+        }
+    }
+}
+
+/// How far a write has come, by its plan.
+pub enum Stage {
+    /// Both were sent it, and may have been asked for the size of what an append or prepend has left.
+    Both(Option<Box<Sizes>>),
+    /// The first is to decide.
+    Deciding(Box<Undecided>),
+    /// It stored, and the second gets its copy.
+    Copying,
+    /// The second refused the copy, or the first had nothing to replace: what the second had before must go.
+    Removing,
+}
+
+/// A write that is to be decided.
+pub struct Undecided {
+    /// The whole request, by the client's clock and with its own unique.
+    pub held: Held,
+    /// The count of flushes when it was sent: one that came since has flushed what was stored.
+    pub flushes: u64,
+}
 
 /// One of the two legs.
 pub enum Copy {
-    /// No such server, or it is down.
+    /// No such server, or it is down, or it was not sent the write yet.
     Absent,
     Pending,
     Answered(Reply),
@@ -29,6 +79,19 @@ impl Copy {
             Copy::Answered(reply) => Some(reply),
             _ => None,
         }
+    }
+
+    /// Of one that was lost, whether it was delivered.
+    pub fn lost(&self) -> Option<bool> {
+        match self {
+            Copy::Lost { delivered } => Some(*delivered),
+            _ => None,
+        }
+    }
+
+    /// Whether its server has said that the key is not there.
+    pub fn is_negative(&self) -> bool {
+        self.answer().is_some_and(is_negative)
     }
 
     /// Whether a partner that does the same, from the same state, or from having nothing, is left with nothing else.
@@ -58,10 +121,11 @@ pub struct Write {
     /// None once it is over.
     pub pass: Option<Pass>,
     pub first: Copy,
+    /// Of a write that failed over to the first server: what became of it on this one, which was to decide before.
     pub second: Copy,
-    /// Of the server that answered last.
+    /// Of the server that answered last; where one decides, of that.
     pub receipt: Option<Receipt>,
-    /// In the ledger.
+    /// In the ledger: a new one each time that it is sent to a server that decides.
     pub number: Number,
     /// That it is not on the first may only mean that the second, which cannot be reached, has it.
     pub elsewhere: bool,
@@ -69,24 +133,47 @@ pub struct Write {
     pub key: Option<Slice>,
     /// What the client is told, whatever the servers say.
     pub reply: Option<&'static Reply>,
-    /// Of what an append or prepend has left.
-    pub sizes: Option<Box<Sizes>>,
+    pub stage: Stage,
 }
 
 impl Write {
+    pub fn plan(&self) -> Plan {
+        match self.stage {
+            Stage::Both(_) => Plan::Both,
+            Stage::Deciding(_) | Stage::Copying | Stage::Removing => Plan::FirstThenCopy,
+        }
+    }
+
+    /// The key, where that is kept.
+    pub fn key(&self) -> &[u8] {
+        self.key.as_ref().map_or(b"", |key| key.bytes())
+    }
+
+    pub fn pass(&self) -> &Pass {
+        self.pass.as_ref().expect("it is not over")
+    }
+
     /// What the client is told where a server answered this.
     pub fn told<'a>(&self, reply: &'a Reply) -> &'a Reply {
         self.reply.unwrap_or(reply)
     }
 
-    /// Whether sizes have still to be told.
-    pub fn waits_for_sizes(&self) -> bool {
-        self.sizes.as_ref().is_some_and(|sizes| sizes.are_pending())
+    fn sizes(&self) -> Option<&Sizes> {
+        match &self.stage {
+            Stage::Both(sizes) => sizes.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// Whether an answer is still to come, or a size to be told.
+    pub fn is_pending(&self) -> bool {
+        self.first.is_pending() || self.second.is_pending() || self.sizes().is_some_and(|sizes| sizes.pending > 0)
     }
 
     /// Whether both copies have been found to be of different sizes.
     pub fn sizes_differ(&self) -> bool {
-        self.sizes.as_ref().is_some_and(|sizes| sizes.differ())
+        let sizes = self.sizes().map(|sizes| (sizes.first, sizes.second));
+        matches!(sizes, Some((Some(first), Some(second))) if first != second)
     }
 
     /// Lets the other server decide.
@@ -94,8 +181,8 @@ impl Write {
         if let Some(second) = &mut self.servers.1 {
             std::mem::swap(&mut self.servers.0, second);
             std::mem::swap(&mut self.first, &mut self.second);
-            if let Some(sizes) = &mut self.sizes {
-                sizes.turn();
+            if let Stage::Both(Some(sizes)) = &mut self.stage {
+                std::mem::swap(&mut sizes.first, &mut sizes.second);
             }
         }
     }
@@ -114,21 +201,6 @@ pub struct Sizes {
     pub pending: u8,
     pub first: Option<u64>,
     pub second: Option<u64>,
-}
-
-impl Sizes {
-    pub fn are_pending(&self) -> bool {
-        self.pending > 0
-    }
-
-    pub fn differ(&self) -> bool {
-        matches!((self.first, self.second), (Some(first), Some(second)) if first != second)
-    }
-
-    /// Lets the other server decide.
-    pub fn turn(&mut self) {
-        std::mem::swap(&mut self.first, &mut self.second);
-    }
 }
 
 /// Whether an answer says that the key is not there.

@@ -205,7 +205,7 @@ impl Both {
                         .receipts
                         .last()
                         .unwrap_or(&(ledger.receipt(partner), partner, model.broken[partner]));
-                let receipt = Some(receipt).filter(|_| step.how > 0 && receipt.server == partner);
+                let receipt = Some(receipt).filter(|_| step.how > 0 && receipt.server as usize == partner);
                 let is = Partner::Acked(receipt, ack);
                 ledger.record(Event::CutOff {
                     write,

@@ -1,0 +1,271 @@
+//! Writes that one server decides about first: add, replace and cas where there are backups (see [`Plan`](crate::proxy::replicate::plan::Plan)).
+//!
+//! They go to the server that decides ([`Place::first`](crate::proxy::fleet::place::Place)), and only if it stored does its partner get a
+//! plain set of the same item; where there was nothing to replace, what the partner may still have is removed. Between
+//! the two such a write has the key alone ([`Access::Alone`](crate::proxy::replicate::gate::Access)): later writes to it wait, so
+//! that both servers apply a key's writes in the same order. Other keys are not concerned. An add is deferred while it is not
+//! known which life its server is in: what an empty one stored would be seen.
+//!
+//! ```text
+//! Deciding --stored--> Copying --acknowledged----------------> over
+//!   |  |                  | refused
+//!   |  +--nothing there--> Removing --acknowledged-----------> over
+//!   +--lost, or its word does not count--> Deciding, by the other server
+//! ```
+
+use crate::protocol::reply::Status;
+use crate::protocol::request::Request;
+use crate::protocol::verb::Verb;
+use crate::proxy::fleet::ledger::{Absence, Decision, Event};
+use crate::proxy::fleet::place::Place;
+use crate::proxy::fleet::unique;
+use crate::proxy::handoff::Handoff;
+use crate::proxy::net::Net;
+use crate::proxy::replicate::Replicate;
+use crate::proxy::replicate::gate::{Deferred, Pass};
+use crate::proxy::replicate::plan::{Copy, Stage, Undecided, Write};
+use crate::proxy::replicate::transaction::{NO_SERVER, Work};
+use crate::proxy::servers::Servers;
+use crate::proxy::upstream::link::{Purpose, Side};
+use crate::proxy::upstream::message::Message;
+
+/// How a write comes to be decided.
+pub struct Turn {
+    /// See [`Deferred`].
+    failed_over: Option<bool>,
+    /// It may be deferred: nothing that its client asked later is on its way yet.
+    may_wait: bool,
+}
+
+impl Turn {
+    /// That of a write that begins.
+    pub fn of_new() -> Self {
+        Self {
+            failed_over: None,
+            may_wait: true,
+        }
+    }
+}
+
+impl Replicate {
+    /// Sends a write to the server that decides about it now.
+    pub fn decide<N: Net>(
+        &mut self,
+        servers: &mut Servers<N>,
+        id: usize,
+        message: Message<'_>,
+        (place, pass): (Place, Pass),
+        turn: Turn,
+    ) {
+        let Turn { failed_over, may_wait } = turn;
+        let request = message.request;
+        let fleet = &servers.fleet;
+        let adds = request.verb == Verb::Add;
+        // An add would store where there may be an item that nobody can see.
+        let unknown = adds && fleet.absence(request.key, place.first) == Absence::PartnerAway;
+        if !fleet.is_up(place.first) || unknown {
+            self.answer(servers, id, NO_SERVER);
+            return self.leave_gate(servers, pass);
+        }
+        // Whether that one has just been started anew is not known: it would store, and somebody might see it
+        // (R18).
+        if may_wait && adds && place.second.is_some() && !fleet.is_confirmed(place.first) {
+            self.wait(servers, id, message);
+            let who = id;
+            return self.gate.defer(Deferred { who, pass, failed_over });
+        }
+        let to = (place.first, Purpose::Decide);
+        let exptime = fleet.exptime_on(place.first, request.exptime);
+        let held = if request.verb == Verb::Cas || exptime != request.exptime {
+            let number = unique::untagged(fleet.tag(place.first), request.number);
+            let own = Request {
+                number,
+                exptime,
+                verbatim: None,
+                ..*request
+            };
+            self.change(servers, &pass, to, id, message.with(&own));
+            message.hold(&servers.cx.pool)
+        } else {
+            let leg = self.change(servers, &pass, to, id, message);
+            message.hold_as_sent(&leg.sent)
+        };
+        self.transactions[id].work = Work::Write(Write {
+            verb: request.verb,
+            servers: (place.first, place.second),
+            pass: Some(pass),
+            first: Copy::Pending,
+            second: failed_over.map_or(Copy::Absent, |delivered| Copy::Lost { delivered }),
+            receipt: None,
+            number: servers.fleet.ledger.begin(),
+            elsewhere: false,
+            key: place.second.and_then(|_| held.piece().part_of(held.key())),
+            reply: None,
+            stage: Stage::Deciding(Box::new(Undecided {
+                held,
+                flushes: servers.fleet.flushes(),
+            })),
+        });
+    }
+
+    /// Sends what was deferred, if the life of its server is known now or the server is down. Returns whether there was any.
+    pub fn decide_deferred<N: Net>(&mut self, servers: &mut Servers<N>) -> bool {
+        let before = self.gate.take_deferred();
+        let count = before.len();
+        for Deferred { who, pass, failed_over } in before {
+            let work = std::mem::take(&mut self.transactions[who].work);
+            let Work::Waiting(held) = work else {
+                unreachable!("what is deferred waits");
+            };
+            let request = held.request();
+            let message = Message::in_piece(&request, held.piece());
+            let way = (servers.fleet.place(request.key), pass);
+            let may_wait = true;
+            self.decide(servers, who, message, way, Turn { failed_over, may_wait });
+        }
+        self.gate.deferred_count() < count
+    }
+
+    /// The server that was asked is none that can decide any more; its partner is. See [`Turn::may_wait`].
+    /// Returns whether it is deferred.
+    pub fn decide_elsewhere<N: Net>(&mut self, servers: &mut Servers<N>, id: usize, may_wait: bool) -> bool {
+        let write = self.take_write(id);
+        let (Stage::Deciding(undecided), Some(pass)) = (write.stage, write.pass) else {
+            unreachable!("it is to be decided");
+        };
+        // The unique of a cas was the other server's.
+        let request = Request {
+            number: 0,
+            ..undecided.held.request()
+        };
+        let message = Message::in_piece(&request, undecided.held.piece());
+        let failed_over = write.first.lost().or(write.second.lost());
+        let way = (servers.fleet.place(request.key), pass);
+        self.decide(servers, id, message, way, Turn { failed_over, may_wait });
+        self.gate.is_deferred(id)
+    }
+
+    /// The client for which a write is to be decided elsewhere, if there is one.
+    pub fn client_of(&self, id: usize) -> Option<usize> {
+        self.transactions[id].client
+    }
+
+    fn take_write(&mut self, id: usize) -> Write {
+        match std::mem::take(&mut self.transactions[id].work) {
+            Work::Write(write) => write,
+            _ => unreachable!("a write's leg belongs to a write"),
+        }
+    }
+
+    /// Goes on when a leg was answered, or cut off: with what the partner gets, with the end, or by the other server.
+    pub fn follow<N: Net>(&mut self, servers: &mut Servers<N>, id: usize) {
+        let mut write = self.take_write(id);
+        let goes_elsewhere = match (&write.stage, &write.first, &write.second, write.servers.1) {
+            (Stage::Deciding(_), Copy::Answered(_), ..) => self.decided(servers, id, &mut write),
+            (Stage::Deciding(_), .., second) => {
+                let is_up = |second: usize| servers.fleet.is_up(second);
+                !write.elsewhere && second.is_some_and(is_up)
+            }
+            (Stage::Copying, _, Copy::Answered(reply), Some(second)) if reply.status != Status::Stored => {
+                if reply.status == Status::Error {
+                    servers.note_refusal(second, reply);
+                }
+                self.remove_from_second(servers, id, second, &mut write);
+                false
+            }
+            _ => false,
+        };
+        self.transactions[id].work = Work::Write(write);
+        match goes_elsewhere {
+            true => servers.cx.hand_on(Handoff::DecideElsewhere(id)),
+            false => self.write_step(servers, id),
+        }
+    }
+
+    /// The server that decides has said something: makes its partner follow that. Returns whether the partner is to decide.
+    fn decided<N: Net>(&mut self, servers: &mut Servers<N>, id: usize, write: &mut Write) -> bool {
+        let (Some(reply), Stage::Deciding(undecided)) = (write.first.answer(), &write.stage) else {
+            unreachable!("it has decided");
+        };
+        let adds = write.verb == Verb::Add;
+        let decision = match reply.status {
+            Status::Stored if undecided.flushes != servers.fleet.flushes() => Decision::Flushed,
+            Status::Stored => Decision::Stored,
+            // A refusal (too large, out of memory) leaves what is there: memcached takes away only what a set meant to
+            // replace.
+            Status::Error => Decision::Refused,
+            Status::NotStored | Status::NotFound if !adds => Decision::NothingThere,
+            _ => Decision::Unchanged,
+        };
+        let (key, first) = (undecided.held.key(), write.servers.0);
+        let added = adds && decision.has_stored();
+        let says_little = added || matches!(decision, Decision::Refused | Decision::NothingThere);
+        let absence = match says_little {
+            true => servers.fleet.absence(key, first),
+            false => Absence::Proof,
+        };
+        if added && absence != Absence::Proof {
+            // The server turned out to be empty after an add had failed over to it, or got the key by new settings.
+            let removal = Request::new(Verb::Delete, key);
+            servers.change(write.pass(), first, Purpose::Forget, 0, Message::from(&removal));
+        }
+        match (absence, write.servers.1) {
+            (Absence::AskPartner, _) => return true,
+            (Absence::PartnerAway, _) => {
+                write.first = Copy::Lost { delivered: false }; // its word does not count
+            }
+            (Absence::Proof, None) => {}
+            (Absence::Proof, Some(second)) if !servers.fleet.is_up(second) => {
+                servers.fleet.ledger.record(Event::Decided {
+                    write: write.number,
+                    key,
+                    missed_by: second,
+                    failed_over: write.second.lost(),
+                    decision,
+                });
+            }
+            (Absence::Proof, Some(second)) => match decision {
+                Decision::Stored => self.copy_to_second(servers, id, second, write),
+                Decision::NothingThere => self.remove_from_second(servers, id, second, write),
+                Decision::Refused | Decision::Flushed | Decision::Unchanged => {}
+            },
+        }
+        false
+    }
+
+    /// Sends the partner a plain set of the item that was stored.
+    fn copy_to_second<N: Net>(&mut self, servers: &mut Servers<N>, id: usize, second: usize, write: &mut Write) {
+        let Stage::Deciding(undecided) = std::mem::replace(&mut write.stage, Stage::Copying) else {
+            unreachable!("what was decided is copied");
+        };
+        let request = undecided.held.request();
+        let copy = Request {
+            verb: Verb::Set,
+            exptime: servers.fleet.exptime_on(second, request.exptime),
+            verbatim: None,
+            ..request
+        };
+        let message = Message::in_piece(&copy, undecided.held.piece());
+        self.change(
+            servers,
+            write.pass(),
+            (second, Purpose::Write(Side::Second)),
+            id,
+            message,
+        );
+        write.second = Copy::Pending;
+    }
+
+    fn remove_from_second<N: Net>(&mut self, servers: &mut Servers<N>, id: usize, second: usize, write: &mut Write) {
+        let removal = Request::new(Verb::Delete, write.key());
+        let message = Message::from(&removal);
+        self.change(
+            servers,
+            write.pass(),
+            (second, Purpose::Write(Side::Second)),
+            id,
+            message,
+        );
+        (write.second, write.stage) = (Copy::Pending, Stage::Removing);
+    }
+}
