@@ -5,7 +5,7 @@ use crate::protocol::verb::Verb;
 use crate::proxy::handoff::Handoff;
 use crate::proxy::net::Net;
 use crate::proxy::replicate::Replicate;
-use crate::proxy::replicate::gate::{Access, Entry, Pass, Turn, Who};
+use crate::proxy::replicate::gate::{Entry, Pass, Turn, Who};
 use crate::proxy::replicate::plan::Plan;
 use crate::proxy::replicate::reading::Reads;
 use crate::proxy::replicate::transaction::Work;
@@ -16,30 +16,32 @@ impl Replicate {
     /// Starts, or starts again after it had to wait, a transaction for a request with keys.
     pub fn begin_transaction<N: Net>(&mut self, servers: &mut Servers<N>, id: usize, message: Message<'_>) {
         let request = message.request;
+        if request.verb.only_reads() {
+            // Of a wide one the first keys tell: it may as well come before writes that have not begun, and what follows of
+            // it is asked for later anyway.
+            let keys = request.keys_concerned().take(servers.cx.settings.limits.keys_looked_at);
+            return match self.gate.waits_to_read(keys, Who::Request(id)) {
+                true => self.wait(servers, id, message),
+                false => self.start_read(servers, id, message, None),
+            };
+        }
         let plan = Plan::of(request.verb, servers.fleet.has_backups());
-        let access = match request.verb {
-            verb if verb.only_reads() => {
-                // Of a wide one the first keys tell: it may as well come before writes that have not begun, and what follows of
-                // it is asked for later anyway.
-                let keys = request.keys_concerned().take(servers.cx.settings.limits.keys_looked_at);
-                return match self.gate.waits_to_read(keys, Who::Request(id)) {
-                    true => self.wait(servers, id, message),
-                    false => self.start_read(servers, id, message, None),
-                };
-            }
+        if plan == Plan::Mirrored && request.key_count != 1 {
             // One of many keys goes through their gates as it is asked for.
-            Verb::Gat | Verb::Gats if request.key_count != 1 => return self.start_read(servers, id, message, None),
-            Verb::Gat | Verb::Gats => Access::Touch,
-            _ => plan.access(),
-        };
+            return self.start_read(servers, id, message, None);
+        }
         let place = servers.fleet.place(request.key);
-        let pass = match self.gate.enter(request.key, place.slot, access, Who::Request(id)) {
+        let pass = match self
+            .gate
+            .enter(request.key, place.slot, plan.access(), Who::Request(id))
+        {
             Entry::Go(pass) => pass,
             Entry::Wait => return self.wait(servers, id, message),
         };
-        match access {
-            Access::Touch => self.start_read(servers, id, message, Some(pass)),
-            Access::Both | Access::Alone => self.start_write(servers, id, message, plan, (place, pass)),
+        match plan {
+            Plan::Both => self.start_write(servers, id, message, (place, pass)),
+            Plan::Mirrored => self.start_read(servers, id, message, Some(pass)),
+            Plan::FirstThenCopy => self.start_decision(servers, id, message, (place, pass)),
         }
     }
 

@@ -3,7 +3,7 @@
 use crate::proxy::limits::Limits;
 use crate::proxy::replicate::Replicate;
 use crate::proxy::replicate::gate::Who;
-use crate::proxy::replicate::plan::{Plan, Read};
+use crate::proxy::replicate::plan::Read;
 use crate::proxy::replicate::transaction::{Transaction, Work};
 use crate::proxy::wrong::{Wrong, equal, holds};
 
@@ -49,8 +49,8 @@ impl Replicate {
         let reads = self.transactions.iter().filter_map(|(_, one)| read_of(one));
         let reads = reads.map(Read::readings).sum();
         // Who has a key alone: what decides, what repairs, and what is deferred until its server is known.
-        let alone = count(|work| has_pass(work, Plan::FirstThenCopy)) + self.gate.deferred_count() + repairing;
-        let writes = count(|work| has_pass(work, Plan::Both));
+        let alone = count(|work| has_pass(work, false)) + self.gate.deferred_count() + repairing;
+        let writes = count(|work| has_pass(work, true));
         equal(
             "keys that somebody has, writes to both servers, retrievals",
             self.gate.inside(),
@@ -61,9 +61,9 @@ impl Replicate {
     }
 }
 
-/// Whether it is a write by this plan that has not left the gate.
-fn has_pass(work: &Work, plan: Plan) -> bool {
-    matches!(work, Work::Write(write) if write.plan() == plan && write.pass.is_some())
+/// Whether it is a write to both servers, or one that one decides about first, that has not left the gate.
+fn has_pass(work: &Work, to_both: bool) -> bool {
+    matches!(work, Work::Write(write) if write.is_to_both() == to_both && write.pass.is_some())
 }
 
 fn read_of(transaction: &Transaction) -> Option<&Read> {

@@ -30,26 +30,32 @@ use crate::proxy::upstream::link::{Purpose, Side};
 use crate::proxy::upstream::message::Message;
 
 /// How a write comes to be decided.
-pub struct Turn {
+struct Turn {
     /// See [`Deferred`].
     failed_over: Option<bool>,
     /// It may be deferred: nothing that its client asked later is on its way yet.
     may_wait: bool,
 }
 
-impl Turn {
-    /// That of a write that begins.
-    pub fn of_new() -> Self {
-        Self {
+impl Replicate {
+    /// A write that was let in begins, on the server that decides.
+    pub fn start_decision<N: Net>(
+        &mut self,
+        servers: &mut Servers<N>,
+        id: usize,
+        message: Message<'_>,
+        way: (Place, Pass),
+    ) {
+        servers.cx.statistics.count_write(message.request.verb);
+        let turn = Turn {
             failed_over: None,
             may_wait: true,
-        }
+        };
+        self.decide(servers, id, message, way, turn);
     }
-}
 
-impl Replicate {
     /// Sends a write to the server that decides about it now.
-    pub fn decide<N: Net>(
+    fn decide<N: Net>(
         &mut self,
         servers: &mut Servers<N>,
         id: usize,
@@ -198,6 +204,7 @@ impl Replicate {
             _ => Decision::Unchanged,
         };
         let (key, first) = (undecided.held.key(), write.servers.0);
+        write.receipt = Some(servers.fleet.ledger.receipt(first));
         let added = adds && decision.has_stored();
         let says_little = added || matches!(decision, Decision::Refused | Decision::NothingThere);
         let absence = match says_little {

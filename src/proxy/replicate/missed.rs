@@ -4,7 +4,7 @@ use crate::protocol::verb::Verb;
 use crate::proxy::fleet::ledger::{Absence, Ack, Event, Fate, Lacks, Number, Partner, Receipt};
 use crate::proxy::fleet::place::Place;
 use crate::proxy::net::Net;
-use crate::proxy::replicate::plan::{Copy, Plan, Stage, Write};
+use crate::proxy::replicate::plan::{Copy, Stage, Write};
 use crate::proxy::servers::Servers;
 use crate::proxy::upstream::link::Side;
 
@@ -68,7 +68,7 @@ pub fn fails_over<N: Net>(
 /// A leg of a write was cut off: its server has missed the write, unless it is the only one that may have it. `told`: the
 /// client has been given the other's answer.
 pub fn lost<N: Net>(servers: &mut Servers<N>, write: &mut Write, side: Side, delivered: bool, told: bool) {
-    let plan = write.plan();
+    let to_both = write.is_to_both();
     let (Some(key), (first, Some(second))) = (&write.key, write.servers) else {
         return;
     };
@@ -87,9 +87,9 @@ pub fn lost<N: Net>(servers: &mut Servers<N>, write: &mut Write, side: Side, del
         Copy::Pending => Partner::Asked,
         Copy::Answered(_) => {
             let receipt = write.receipt.filter(|_| !told);
-            let ack = match plan {
-                Plan::Both => partners_copy.ack(write.verb),
-                Plan::FirstThenCopy => Ack::WHOLE, // of a set or a delete
+            let ack = match to_both {
+                true => partners_copy.ack(write.verb),
+                false => Ack::WHOLE, // of a set or a delete
             };
             if receipt.is_some_and(|receipt| !servers.fleet.ledger.holds(receipt)) {
                 // It acknowledged, and was lost since, perhaps with its memory: that is no acknowledgement (R3).
@@ -103,28 +103,29 @@ pub fn lost<N: Net>(servers: &mut Servers<N>, write: &mut Write, side: Side, del
     // A partner that was never filled with it cannot tell whether it was there; see what it says.
     let is_the_only_one = matches!(is, Partner::Missed { .. }) && !is_up;
     let unsure = servers.fleet.ledger.lacks(key, partner, lost) != Lacks::Nothing;
-    if plan == Plan::Both && write.verb != Verb::Set && !is_the_only_one && unsure {
+    if to_both && write.verb != Verb::Set && !is_the_only_one && unsure {
         write.elsewhere = true;
         return;
     }
     cut_off(servers, number, key, (lost, delivered), (partner, is));
 }
 
-/// A server has answered a write: what its acknowledgement is worth later, and what its partner has missed. Where one server
-/// decides, it is noted when it has decided; that its partner follows needs no note.
+/// One of the two servers that were sent a write has answered: what its acknowledgement is worth later, and what its partner
+/// has missed.
 pub fn answered<N: Net>(servers: &mut Servers<N>, write: &mut Write, side: Side, told: bool) {
-    let server = match side {
-        Side::First => write.servers.0,
-        Side::Second if write.plan() == Plan::FirstThenCopy => return,
-        Side::Second => write.servers.1.unwrap_or(write.servers.0),
+    let (first, Some(second)) = write.servers else {
+        return;
     };
-    let before = write.receipt.replace(servers.fleet.ledger.receipt(server));
-    if write.plan() == Plan::Both {
-        if side == Side::Second && !told {
-            doubt_absence(servers, write, before);
+    match side {
+        Side::First => write.receipt = Some(servers.fleet.ledger.receipt(first)),
+        Side::Second => {
+            let before = write.receipt.replace(servers.fleet.ledger.receipt(second));
+            if !told && write.first.is_negative() {
+                doubt_absence(servers, write, before);
+            }
         }
-        settle(servers, write, side);
     }
+    settle(servers, write, side);
 }
 
 /// The first server answered that it does not have the key, and was lost since; the second has the key, and now says what
@@ -132,7 +133,7 @@ pub fn answered<N: Net>(servers: &mut Servers<N>, write: &mut Write, side: Side,
 /// answer is the reply, as if the first had been lost a moment earlier (R27).
 fn doubt_absence<N: Net>(servers: &mut Servers<N>, write: &mut Write, absence: Option<Receipt>) {
     let holds = absence.is_some_and(|receipt| servers.fleet.ledger.holds(receipt));
-    if !write.first.is_negative() || write.second.is_negative() || holds {
+    if write.second.is_negative() || holds {
         return;
     }
     write.first = Copy::Lost { delivered: false };

@@ -33,8 +33,8 @@ impl Replicate {
         {
             return;
         }
-        if let Some(sizes) = self.sizes_mut(id) {
-            *sizes = Some(Box::new(Sizes {
+        if let Work::Write(write) = &mut self.transactions[id].work {
+            write.stage = Stage::Measuring(Box::new(Sizes {
                 pending: 2,
                 ..Sizes::default()
             }));
@@ -60,7 +60,11 @@ impl Replicate {
         let size = response
             .filter(|response| matches!(response.status, Status::MetaHit | Status::Ok))
             .and_then(|response| response.size);
-        let Some(Some(sizes)) = self.sizes_mut(id) else {
+        let Work::Write(Write {
+            stage: Stage::Measuring(sizes),
+            ..
+        }) = &mut self.transactions[id].work
+        else {
             unreachable!("a size's leg belongs to a write whose sizes are asked for");
         };
         sizes.pending -= 1;
@@ -69,15 +73,5 @@ impl Replicate {
             Side::Second => sizes.second = size,
         }
         self.write_step(servers, id);
-    }
-
-    fn sizes_mut(&mut self, id: usize) -> Option<&mut Option<Box<Sizes>>> {
-        match &mut self.transactions[id].work {
-            Work::Write(Write {
-                stage: Stage::Both(sizes),
-                ..
-            }) => Some(sizes),
-            _ => None,
-        }
     }
 }

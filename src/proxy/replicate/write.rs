@@ -1,6 +1,6 @@
 //! Writes, from the pass through the gate to the reply: set, append, prepend, incr, decr, touch, delete, add, replace, cas.
 //!
-//! The [`Plan`] of a write says in which order its servers get it: both at once, or first the one that decides
+//! The [`Plan`](crate::proxy::replicate::plan::Plan) of a write says in which order its servers get it: both at once, or first the one that decides
 //! ([`Place::first`](crate::proxy::fleet::place::Place)), and then its partner by what that said (see `decide`). Whatever the plan, the reply
 //! is that of the server that decides, or its partner's own when that was lost. With `--ack=all` it is given when every
 //! leg is in, so that an acknowledged write survives the death of either server. A copy that did not acknowledge what its
@@ -16,10 +16,9 @@ use crate::proxy::fleet::place::Place;
 use crate::proxy::handoff::Waiting;
 use crate::proxy::net::Net;
 use crate::proxy::replicate::Replicate;
-use crate::proxy::replicate::decide::Turn;
 use crate::proxy::replicate::gate::Pass;
 use crate::proxy::replicate::missed;
-use crate::proxy::replicate::plan::{Copy, Plan, Stage, Write, is_negative};
+use crate::proxy::replicate::plan::{Copy, Stage, Write, is_negative};
 use crate::proxy::replicate::transaction::{NO_SERVER, Work};
 use crate::proxy::servers::Servers;
 use crate::proxy::settings;
@@ -27,20 +26,16 @@ use crate::proxy::upstream::link::{Purpose, Side};
 use crate::proxy::upstream::message::{Message, Sent};
 
 impl Replicate {
-    /// A write that was let in begins, by the plan of its verb.
+    /// A write that was let in begins, on both servers.
     pub fn start_write<N: Net>(
         &mut self,
         servers: &mut Servers<N>,
         id: usize,
         message: Message<'_>,
-        plan: Plan,
         way: (Place, Pass),
     ) {
         servers.cx.statistics.count_write(message.request.verb);
-        match plan {
-            Plan::Both => self.write_both(servers, id, message, None, way),
-            Plan::FirstThenCopy => self.decide(servers, id, message, way, Turn::of_new()),
-        }
+        self.write_both(servers, id, message, None, way);
     }
 
     /// Sends a write to both servers; `reply` is what the client is told, whatever they say.
@@ -94,47 +89,46 @@ impl Replicate {
             elsewhere,
             key: key_piece,
             reply,
-            stage: Stage::Both(None),
+            stage: Stage::Both,
         });
         self.ask_for_sizes(servers, id, verb, key, place);
     }
 
+    /// A server has answered.
     pub fn write_answer<N: Net>(&mut self, servers: &mut Servers<N>, id: usize, side: Side, reply: Reply) {
-        self.write_copy(servers, id, side, Copy::Answered(reply));
+        let (write, told) = self.write_mut(id);
+        *write.copy_mut(side) = Copy::Answered(reply);
+        if write.is_to_both() {
+            missed::answered(servers, write, side, told);
+            self.write_step(servers, id);
+        } else {
+            self.follow(servers, id);
+        }
     }
 
+    /// A leg was cut off.
     pub fn write_lost<N: Net>(&mut self, servers: &mut Servers<N>, id: usize, side: Side, delivered: bool) {
-        self.write_copy(servers, id, side, Copy::Lost { delivered });
+        let (write, told) = self.write_mut(id);
+        *write.copy_mut(side) = Copy::Lost { delivered };
+        missed::lost(servers, write, side, delivered, told);
+        match write.is_to_both() {
+            true => self.write_step(servers, id),
+            false => self.follow(servers, id),
+        }
     }
 
-    /// A leg was answered, or cut off.
-    fn write_copy<N: Net>(&mut self, servers: &mut Servers<N>, id: usize, side: Side, copy: Copy) {
+    /// A write, and whether its client has been told what came of it.
+    fn write_mut(&mut self, id: usize) -> (&mut Write, bool) {
         let transaction = &mut self.transactions[id];
-        let Work::Write(write) = &mut transaction.work else {
-            unreachable!("a write's leg belongs to a write");
-        };
-        let lost = copy.lost();
-        match side {
-            Side::First => write.first = copy,
-            Side::Second => write.second = copy,
-        }
-        match lost {
-            Some(delivered) => missed::lost(servers, write, side, delivered, transaction.is_answered),
-            None => missed::answered(servers, write, side, transaction.is_answered),
-        }
-        match write.plan() {
-            Plan::Both => self.write_step(servers, id),
-            Plan::FirstThenCopy => self.follow(servers, id),
+        match &mut transaction.work {
+            Work::Write(write) => (write, transaction.is_answered),
+            _ => unreachable!("a write's leg belongs to a write"),
         }
     }
 
     /// Goes on when enough servers have answered: with the reply, or, when all have, with making them alike.
     pub fn write_step<N: Net>(&mut self, servers: &mut Servers<N>, id: usize) {
-        let transaction = &mut self.transactions[id];
-        let told = transaction.is_answered;
-        let Work::Write(write) = &mut transaction.work else {
-            return;
-        };
+        let (write, told) = self.write_mut(id);
         if !write.is_pending() {
             return self.end_write(servers, id);
         }
@@ -151,11 +145,7 @@ impl Replicate {
 
     /// All servers have answered that will: it is told what came of it, and leaves the gate.
     fn end_write<N: Net>(&mut self, servers: &mut Servers<N>, id: usize) {
-        let transaction = &mut self.transactions[id];
-        let told = transaction.is_answered;
-        let Work::Write(write) = &mut transaction.work else {
-            return;
-        };
+        let (write, told) = self.write_mut(id);
         if is_overruled(servers, write) {
             write.turn();
         }
@@ -165,7 +155,7 @@ impl Replicate {
             None if told => Outcome::Told,
             None => answers(servers, write),
         };
-        transaction.work = Work::Answered;
+        self.transactions[id].work = Work::Answered;
         match outcome {
             Outcome::Told => self.end_if_over(id),
             Outcome::Reply(reply) => self.answer_with(servers, id, reply),
@@ -210,7 +200,7 @@ fn is_overruled<N: Net>(servers: &Servers<N>, write: &Write) -> bool {
         return false;
     };
     write.first.is_negative()
-        && write.plan() == Plan::Both
+        && write.is_to_both()
         && !matches!(write.second, Copy::Absent | Copy::Lost { .. })
         && servers.fleet.absence(key.bytes(), write.servers.0) == Absence::AskPartner
 }
@@ -225,7 +215,7 @@ fn answers<N: Net>(servers: &mut Servers<N>, write: &Write) -> Outcome {
         return Outcome::Reply(NO_SERVER.clone());
     };
     let alone = write.first.answer().is_none() || write.second.answer().is_none();
-    if let (true, Plan::Both, Some(there), Some(piece)) = (alone, write.plan(), there, &write.key) {
+    if let (true, Some(there), Some(piece)) = (alone && write.is_to_both(), there, &write.key) {
         let key = piece.bytes();
         if is_negative(reply) && write.elsewhere {
             // It says no more than that the key is not here.
@@ -266,28 +256,21 @@ fn answers<N: Net>(servers: &mut Servers<N>, write: &Write) -> Outcome {
 fn heals<N: Net>(servers: &mut Servers<N>, write: &Write, told: bool) -> Option<Outcome> {
     let (reply, piece) = (write.first.answer()?, write.key.as_ref()?);
     let (first, second) = (write.servers.0, write.servers.1?);
-    let instead = match write.plan() {
-        Plan::Both => {
-            let answer = write.second.answer()?;
-            if agree(write.verb, reply, answer) && !write.sizes_differ() {
-                return None;
-            }
-            let cold = servers.fleet.ledger.lacks(piece.bytes(), second, first) != Lacks::Nothing;
-            if cold && is_negative(answer) {
-                return None; // it is not there yet, and will be copied
-            }
-            let seen = !told && !is_negative(answer) && answer.status != Status::Error;
-            seen.then(|| write.told(answer).clone())
+    let mut instead = None;
+    if write.is_to_both() {
+        let answer = write.second.answer()?;
+        if agree(write.verb, reply, answer) && !write.sizes_differ() {
+            return None;
         }
-        Plan::FirstThenCopy => {
-            // What the second did with it before it failed over is not known: it is back, and may have stored it.
-            let refused = reply.status == Status::Error && write.second.lost().is_some();
-            if !refused || !servers.fleet.is_up(second) {
-                return None;
-            }
-            None
+        let cold = servers.fleet.ledger.lacks(piece.bytes(), second, first) != Lacks::Nothing;
+        if cold && is_negative(answer) {
+            return None; // it is not there yet, and will be copied
         }
-    };
+        let seen = !told && !is_negative(answer) && answer.status != Status::Error;
+        instead = seen.then(|| write.told(answer).clone());
+    } else if reply.status != Status::Error || write.second.lost().is_none() || !servers.fleet.is_up(second) {
+        return None; // if not, it failed over to who refuses it: its partner is back, and may have stored it
+    }
     if !told {
         write.count(&mut servers.cx.statistics, reply.status);
     }

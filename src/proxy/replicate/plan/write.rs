@@ -6,21 +6,26 @@ use crate::protocol::verb::Verb;
 use crate::proxy::fleet::ledger::{Ack, Fate, Number, Receipt};
 use crate::proxy::replicate::gate::{Access, Pass};
 use crate::proxy::statistics::Statistics;
+use crate::proxy::upstream::link::Side;
 use crate::proxy::upstream::message::Held;
 
-/// In which order the two servers of a key are sent a write.
+/// In which order the two servers of a key are sent what changes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Plan {
     /// Both at once.
     Both,
-    /// The server that decides, then its partner, by what that said: a copy of the item, or a removal.
+    /// Both at once, but that the second gets a touch and not the question for the value; see `touch`.
+    Mirrored,
+    /// The server that decides, then its partner, by what that said: a copy of the item, or a removal; see `decide`.
     FirstThenCopy,
 }
 
 impl Plan {
     /// Which verb has which: it is said here alone.
+    #[inline]
     pub fn of(verb: Verb, has_backups: bool) -> Self {
         match verb {
+            Verb::Gat | Verb::Gats => Plan::Mirrored,
             // What they do depends on one server's state.
             Verb::Add | Verb::Replace | Verb::Cas if has_backups => Plan::FirstThenCopy,
             // What set, delete and touch do cannot differ, and incr, decr, append and prepend both copies compute alike.
@@ -28,10 +33,12 @@ impl Plan {
         }
     }
 
-    /// How a write goes through the gate of its key.
+    /// How it goes through the gate of its key.
+    #[inline]
     pub fn access(self) -> Access {
         match self {
             Plan::Both => Access::Both,
+            Plan::Mirrored => Access::Touch,
             Plan::FirstThenCopy => Access::Alone,
         }
     }
@@ -39,8 +46,10 @@ impl Plan {
 
 /// How far a write has come, by its plan.
 pub enum Stage {
-    /// Both were sent it, and may have been asked for the size of what an append or prepend has left.
-    Both(Option<Box<Sizes>>),
+    /// Both were sent it.
+    Both,
+    /// And then asked for the size of what an append or prepend has left.
+    Measuring(Box<Sizes>),
     /// The first is to decide.
     Deciding(Box<Undecided>),
     /// It stored, and the second gets its copy.
@@ -137,10 +146,17 @@ pub struct Write {
 }
 
 impl Write {
-    pub fn plan(&self) -> Plan {
-        match self.stage {
-            Stage::Both(_) => Plan::Both,
-            Stage::Deciding(_) | Stage::Copying | Stage::Removing => Plan::FirstThenCopy,
+    /// Whether its plan is to send it to both servers at once; else one decides first.
+    #[inline]
+    pub fn is_to_both(&self) -> bool {
+        matches!(self.stage, Stage::Both | Stage::Measuring(_))
+    }
+
+    /// What became of it on a server.
+    pub fn copy_mut(&mut self, side: Side) -> &mut Copy {
+        match side {
+            Side::First => &mut self.first,
+            Side::Second => &mut self.second,
         }
     }
 
@@ -160,7 +176,7 @@ impl Write {
 
     fn sizes(&self) -> Option<&Sizes> {
         match &self.stage {
-            Stage::Both(sizes) => sizes.as_deref(),
+            Stage::Measuring(sizes) => Some(sizes),
             _ => None,
         }
     }
@@ -181,7 +197,7 @@ impl Write {
         if let Some(second) = &mut self.servers.1 {
             std::mem::swap(&mut self.servers.0, second);
             std::mem::swap(&mut self.first, &mut self.second);
-            if let Stage::Both(Some(sizes)) = &mut self.stage {
+            if let Stage::Measuring(sizes) = &mut self.stage {
                 std::mem::swap(&mut sizes.first, &mut sizes.second);
             }
         }
