@@ -227,8 +227,10 @@ fn counters_move_as_memcacheds_do() {
 
 #[test]
 fn two_copies_are_counted_once() {
-    let two = Two::start(&[]);
-    counts_like_memcached(&two.magent);
+    for options in [&[][..], &["--ack=primary"]] {
+        let two = Two::start(options);
+        counts_like_memcached(&two.magent);
+    }
 }
 
 #[test]

@@ -39,10 +39,11 @@ impl Replicate {
             Entry::Wait => return self.wait(servers, id, message),
         };
         match plan {
-            Plan::Both => self.start_write(servers, id, message, (place, pass)),
-            Plan::Mirrored => self.start_read(servers, id, message, Some(pass)),
-            Plan::FirstThenCopy => self.start_decision(servers, id, message, (place, pass)),
+            Plan::Both => self.write_both(servers, id, message, None, (place, pass)),
+            Plan::Mirrored => return self.start_read(servers, id, message, Some(pass)),
+            Plan::FirstThenCopy => self.decide(servers, id, message, (place, pass), None, true),
         }
+        servers.cx.statistics.count_write(request.verb);
     }
 
     /// Keeps a request until its turn has come.

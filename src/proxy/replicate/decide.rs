@@ -29,41 +29,18 @@ use crate::proxy::servers::Servers;
 use crate::proxy::upstream::link::{Purpose, Side};
 use crate::proxy::upstream::message::Message;
 
-/// How a write comes to be decided.
-struct Turn {
-    /// See [`Deferred`].
-    failed_over: Option<bool>,
-    /// It may be deferred: nothing that its client asked later is on its way yet.
-    may_wait: bool,
-}
-
 impl Replicate {
-    /// A write that was let in begins, on the server that decides.
-    pub fn start_decision<N: Net>(
-        &mut self,
-        servers: &mut Servers<N>,
-        id: usize,
-        message: Message<'_>,
-        way: (Place, Pass),
-    ) {
-        servers.cx.statistics.count_write(message.request.verb);
-        let turn = Turn {
-            failed_over: None,
-            may_wait: true,
-        };
-        self.decide(servers, id, message, way, turn);
-    }
-
-    /// Sends a write to the server that decides about it now.
-    fn decide<N: Net>(
+    /// Sends a write that was let in to the server that decides about it now. `failed_over`: see [`Deferred`]. `may_wait`: it may be
+    /// deferred, for nothing that its client asked later is on its way yet.
+    pub fn decide<N: Net>(
         &mut self,
         servers: &mut Servers<N>,
         id: usize,
         message: Message<'_>,
         (place, pass): (Place, Pass),
-        turn: Turn,
+        failed_over: Option<bool>,
+        may_wait: bool,
     ) {
-        let Turn { failed_over, may_wait } = turn;
         let request = message.request;
         let fleet = &servers.fleet;
         let adds = request.verb == Verb::Add;
@@ -126,14 +103,13 @@ impl Replicate {
             let request = held.request();
             let message = Message::in_piece(&request, held.piece());
             let way = (servers.fleet.place(request.key), pass);
-            let may_wait = true;
-            self.decide(servers, who, message, way, Turn { failed_over, may_wait });
+            self.decide(servers, who, message, way, failed_over, true);
         }
         self.gate.deferred_count() < count
     }
 
-    /// The server that was asked is none that can decide any more; its partner is. See [`Turn::may_wait`].
-    /// Returns whether it is deferred.
+    /// The server that was asked is none that can decide any more; its partner is. `may_wait`: see
+    /// [`decide`](Self::decide). Returns whether it is deferred.
     pub fn decide_elsewhere<N: Net>(&mut self, servers: &mut Servers<N>, id: usize, may_wait: bool) -> bool {
         let write = self.take_write(id);
         let (Stage::Deciding(undecided), Some(pass)) = (write.stage, write.pass) else {
@@ -147,7 +123,7 @@ impl Replicate {
         let message = Message::in_piece(&request, undecided.held.piece());
         let failed_over = write.first.lost().or(write.second.lost());
         let way = (servers.fleet.place(request.key), pass);
-        self.decide(servers, id, message, way, Turn { failed_over, may_wait });
+        self.decide(servers, id, message, way, failed_over, may_wait);
         self.gate.is_deferred(id)
     }
 

@@ -26,19 +26,7 @@ use crate::proxy::upstream::link::{Purpose, Side};
 use crate::proxy::upstream::message::{Message, Sent};
 
 impl Replicate {
-    /// A write that was let in begins, on both servers.
-    pub fn start_write<N: Net>(
-        &mut self,
-        servers: &mut Servers<N>,
-        id: usize,
-        message: Message<'_>,
-        way: (Place, Pass),
-    ) {
-        servers.cx.statistics.count_write(message.request.verb);
-        self.write_both(servers, id, message, None, way);
-    }
-
-    /// Sends a write to both servers; `reply` is what the client is told, whatever they say.
+    /// Sends a write that was let in to both servers; `reply` is what the client is told, whatever they say.
     pub fn write_both<N: Net>(
         &mut self,
         servers: &mut Servers<N>,
