@@ -39,6 +39,8 @@ mod trace;
 
 use class::{CLASSES, Class, MORE_CLASSES};
 use schedule::Outcome;
+use simulation::Broken;
+use std::ops::Range;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -119,6 +121,52 @@ fn report(seed: u64, class: Class, broken: &str) -> String {
     text
 }
 
+/// What came of many schedules.
+#[derive(Default)]
+struct Tally {
+    events: u64,
+    given_up: usize,
+    slowest_us: u64,
+    /// In the order of their seeds.
+    failures: Vec<(u64, Broken)>,
+    /// The first that was not run.
+    end: u64,
+    seconds: f64,
+}
+
+/// Runs schedules on all cores, each of the class that its seed has, until so many have failed.
+fn run_all(seeds: Range<u64>, most: usize, class_of: impl Fn(u64) -> Class + Sync) -> Tally {
+    let (next, stop) = (AtomicU64::new(seeds.start), AtomicBool::new(false));
+    let tally = Mutex::new(Tally::default());
+    let started = Instant::now();
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, |count| count.get()) {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= seeds.end || stop.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    let outcome = run(seed, class_of(seed), Verbosity::Silent);
+                    let mut tally = tally.lock().expect("no panic");
+                    tally.events += outcome.events;
+                    tally.given_up += outcome.given_up;
+                    tally.slowest_us = tally.slowest_us.max(outcome.slowest_us);
+                    if let Some(broken) = outcome.broken {
+                        tally.failures.push((seed, broken));
+                        stop.store(tally.failures.len() >= most, Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+    });
+    let mut tally = tally.into_inner().expect("no panic");
+    tally.failures.sort();
+    tally.end = next.into_inner().min(seeds.end);
+    tally.seconds = started.elapsed().as_secs_f64();
+    tally
+}
+
 #[test]
 fn schedules_keep_every_promise() {
     if let Some(seed) = number("SEED") {
@@ -129,44 +177,17 @@ fn schedules_keep_every_promise() {
         return;
     }
     let first = number("FIRST").unwrap_or(0);
-    let end = first + number("SEEDS").unwrap_or(SEEDS);
     let most = number("FAILURES").unwrap_or(1) as usize;
-    let (next, stop) = (AtomicU64::new(first), AtomicBool::new(false));
-    let failures = Mutex::new(Vec::new());
-    let totals = Mutex::new((0_u64, 0_usize, 0_u64));
-    let started = Instant::now();
-    std::thread::scope(|scope| {
-        for _ in 0..std::thread::available_parallelism().map_or(1, |count| count.get()) {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= end || stop.load(Ordering::Relaxed) {
-                        return;
-                    }
-                    let outcome = run(seed, class_of(seed), Verbosity::Silent);
-                    let mut totals = totals.lock().expect("no panic");
-                    totals.0 += outcome.events;
-                    totals.1 += outcome.given_up;
-                    totals.2 = totals.2.max(outcome.slowest_us);
-                    drop(totals);
-                    if let Some(broken) = outcome.broken {
-                        let mut failures = failures.lock().expect("no panic");
-                        failures.push((seed, broken));
-                        stop.store(failures.len() >= most, Ordering::Relaxed);
-                    }
-                }
-            });
-        }
-    });
-    let (events, given_up, slowest_us) = *totals.lock().expect("no panic");
+    let tally = run_all(first..first + number("SEEDS").unwrap_or(SEEDS), most, class_of);
     println!(
-        "seeds {first} to {}: {events} events, {given_up} keys given up, longest wait {} ms, {:.1} s",
-        next.load(Ordering::Relaxed).min(end) - 1,
-        slowest_us / 1000,
-        started.elapsed().as_secs_f64(),
+        "seeds {first} to {}: {} events, {} keys given up, longest wait {} ms, {:.1} s",
+        tally.end - 1,
+        tally.events,
+        tally.given_up,
+        tally.slowest_us / 1000,
+        tally.seconds,
     );
-    let mut failures = failures.into_inner().expect("no panic");
-    failures.sort();
+    let failures = tally.failures;
     if most > 1 {
         for (seed, broken) in &failures {
             println!("seed {seed}, class {}: {broken}", class_of(*seed).name());
@@ -189,19 +210,16 @@ fn schedules_of_the_newer_classes_keep_every_promise() {
     let seeds = number("SEEDS").unwrap_or(SEEDS);
     for (class, per_thousand) in MORE_CLASSES {
         let count = seeds * per_thousand / 1000;
-        let started = Instant::now();
-        let (mut events, mut given_up) = (0, 0);
-        for seed in first..first + count {
-            let outcome = run(seed, class, Verbosity::Silent);
-            (events, given_up) = (events + outcome.events, given_up + outcome.given_up);
-            if let Some(broken) = outcome.broken {
-                panic!("{}", report(seed, class, &broken));
-            }
+        let tally = run_all(first..first + count, 1, |_| class);
+        if let Some((seed, broken)) = tally.failures.first() {
+            panic!("{}", report(*seed, class, broken));
         }
         println!(
-            "class {}: {count} seeds, {events} events, {given_up} keys given up, {:.1} s",
+            "class {}: {count} seeds, {} events, {} keys given up, {:.1} s",
             class.name(),
-            started.elapsed().as_secs_f64(),
+            tally.events,
+            tally.given_up,
+            tally.seconds,
         );
     }
 }

@@ -1,6 +1,6 @@
 //! One memcached as it is promised, one key at a time: what an operation may answer, and what the key holds then.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::rc::Rc;
 
 /// How far the moment that an item expires may be off: servers count whole seconds, each from its own start.
@@ -15,7 +15,7 @@ pub type Version = u32;
 #[derive(Default)]
 pub struct Values {
     list: Vec<Rc<[u8]>>,
-    known: BTreeMap<Rc<[u8]>, ValueId>,
+    known: HashMap<Rc<[u8]>, ValueId>,
 }
 
 impl Values {
@@ -314,8 +314,8 @@ fn on_present(
             each(State::Present(Item { value, version, ..item }), Answer::Stored);
         }
         Verb::Incr | Verb::Decr => {
-            let text = String::from_utf8_lossy(values.bytes(item.value)).into_owned();
-            let Ok(number) = text.parse::<u64>() else {
+            let text = std::str::from_utf8(values.bytes(item.value));
+            let Some(number) = text.ok().and_then(|text| text.parse::<u64>().ok()) else {
                 return each(same, Answer::NotANumber);
             };
             let number = match operation.verb {

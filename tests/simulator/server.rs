@@ -44,7 +44,8 @@ pub struct Server {
     kept: Option<Memcached>,
     out: Vec<u8>,
     input: Vec<u8>,
-    /// Names of keys that were fetched to be copied, with the magent that did, since this was last emptied.
+    /// Names of keys that were fetched to be copied, with the magent that did, since this was last emptied; where there are
+    /// several magents.
     pub fetched: Vec<(usize, String)>,
 }
 
@@ -262,9 +263,12 @@ impl Server {
         let end = network.peer_take(name, &mut self.input);
         let mut stays = end.is_none();
         if !self.input.is_empty() {
-            let magent = network.connection(name).map_or(0, |connection| connection.magent);
-            let fetched = fetched_keys(&self.input).map(|key| (magent, key));
-            self.fetched.extend(fetched);
+            // Of one magent alone nobody asks.
+            if network.ports.len() > 1 {
+                let magent = network.connection(name).map_or(0, |connection| connection.magent);
+                let fetched = fetched_keys(&self.input).map(|key| (magent, key));
+                self.fetched.extend(fetched);
+            }
             let now_ms = network.unix_ms().saturating_add_signed(1000 * self.ahead_s);
             stays &= memcached.input(number, &self.input, now_ms, &mut self.out);
             if network.trace.is_on() && !self.out.is_empty() {

@@ -73,7 +73,8 @@ impl Readings {
 
     /// How many are in progress.
     pub fn total(&self) -> usize {
-        self.0.iter().map(|&[count, _]| count as usize).sum()
+        let total = self.0.iter().fold(0_u32, |sum, &[count, _]| sum.wrapping_add(count));
+        total as usize
     }
 
     pub fn end(&mut self, reading: Reading) {

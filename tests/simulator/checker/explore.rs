@@ -2,7 +2,7 @@
 
 use super::world::{World, Worlds};
 use super::{Pending, Reply, WORLDS_MAX};
-use crate::model::{Answer, Circumstances, Values, Version, outcomes};
+use crate::model::{Answer, Circumstances, State, Values, Version, outcomes};
 
 /// Carries a world on in every way that makes the wanted operation happen, or, without one, in every way. False if there
 /// are too many to follow.
@@ -14,6 +14,16 @@ pub fn explore(
     values: &mut Values,
     results: &mut Worlds,
 ) -> bool {
+    if let ([only], Some((id, reply))) = (pending, wanted) {
+        if only.id == id {
+            happen(only, &world, around, values, |state, answer| {
+                if let Some(learnt) = agrees(answer, reply, &world) {
+                    results.insert(world.told(state, learnt));
+                }
+            });
+            return true;
+        }
+    }
     let mut seen = Worlds::default();
     seen.insert(world);
     let mut at = 0;
@@ -42,37 +52,18 @@ pub fn explore(
             {
                 continue; // a connection's requests happen in the order asked
             }
-            let mut around = *around;
-            let unique = candidate.operation.unique;
-            around.unique_version = world
-                .uniques
-                .iter()
-                .find(|&&(known, _)| known == unique)
-                .map(|&(_, version)| version);
-            outcomes(
-                &candidate.operation,
-                candidate.id,
-                world.state,
-                &around,
-                values,
-                |state, answer| {
-                    let mut next = World { state, ..world.clone() };
-                    match wanted {
-                        Some((id, reply)) if id == candidate.id => {
-                            if agrees(answer, reply, &mut next) {
-                                results.insert(next);
-                            }
-                        }
-                        _ => {
-                            // What a lost one would have said is of no interest.
-                            let answer = if candidate.is_lost() { Answer::Any } else { answer };
-                            let place = next.done.partition_point(|&(id, _)| id < candidate.id);
-                            next.done.insert(place, (candidate.id, answer));
-                            seen.insert(next);
-                        }
+            happen(candidate, &world, around, values, |state, answer| match wanted {
+                Some((id, reply)) if id == candidate.id => {
+                    if let Some(learnt) = agrees(answer, reply, &world) {
+                        results.insert(world.told(state, learnt));
                     }
-                },
-            );
+                }
+                _ => {
+                    // What a lost one would have said is of no interest.
+                    let answer = if candidate.is_lost() { Answer::Any } else { answer };
+                    seen.insert(world.after(state, candidate.id, answer));
+                }
+            });
         }
     }
     if at < seen.list.len() {
@@ -86,9 +77,29 @@ pub fn explore(
     true
 }
 
-/// Whether a reply is the answer that an operation gave in a world, where what a unique stands for is noted.
-pub fn agrees(answer: Answer, reply: Reply, world: &mut World) -> bool {
-    match (answer, reply) {
+/// All that an operation in progress may do to the key in a world.
+fn happen(
+    candidate: &Pending,
+    world: &World,
+    around: &Circumstances,
+    values: &mut Values,
+    each: impl FnMut(State, Answer),
+) {
+    let unique = candidate.operation.unique;
+    let read = world.uniques.iter().find(|&&(known, _)| known == unique);
+    let around = Circumstances {
+        unique_version: read.map(|&(_, version)| version),
+        ..*around
+    };
+    outcomes(&candidate.operation, candidate.id, world.state, &around, values, each);
+}
+
+/// What a unique stands for, where a reply says so and it was not known.
+pub type Learnt = Option<(u64, Version)>;
+
+/// Whether a reply is the answer that an operation gave in a world, and what is learnt from it there.
+pub fn agrees(answer: Answer, reply: Reply, world: &World) -> Option<Learnt> {
+    let is_true = match (answer, reply) {
         (Answer::Any, _) | (_, Reply::Answer(Answer::Any)) => true,
         (
             Answer::Hit { value, flags, version },
@@ -102,14 +113,11 @@ pub fn agrees(answer: Answer, reply: Reply, world: &mut World) -> bool {
             ),
         ) => {
             if (value, flags) != (told_value, told_flags) {
-                return false;
+                return None;
             }
             match world.uniques.iter().find(|&&(known, _)| known == unique) {
                 Some(&(_, known)) => known == version,
-                None => {
-                    world.uniques.push((unique, version));
-                    true
-                }
+                None => return Some(Some((unique, version))),
             }
         }
         (
@@ -121,5 +129,6 @@ pub fn agrees(answer: Answer, reply: Reply, world: &mut World) -> bool {
             }),
         ) => (value, flags) == (told_value, told_flags),
         (answer, Reply::Answer(told) | Reply::WithUnique(told, _)) => answer == told,
-    }
+    };
+    is_true.then_some(None)
 }

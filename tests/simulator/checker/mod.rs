@@ -170,7 +170,8 @@ impl Checker {
             match world.done.iter().position(|&(done, _)| done == id) {
                 Some(done) => {
                     let (_, said) = world.done.remove(done);
-                    if agrees(said, reply, &mut world) {
+                    if let Some(learnt) = agrees(said, reply, &world) {
+                        world.uniques.extend(learnt);
                         results.insert(world);
                     }
                 }

@@ -1,5 +1,6 @@
 //! A world: a state that a key may be in, and what has happened in it of the operations in progress.
 
+use super::explore::Learnt;
 use crate::model::{Answer, State, Version};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,6 +13,27 @@ pub struct World {
 }
 
 impl World {
+    /// The same behind an operation that leaves the key so, and whose reply has come.
+    pub fn told(&self, state: State, learnt: Learnt) -> Self {
+        let mut uniques = Vec::with_capacity(self.uniques.len() + usize::from(learnt.is_some()));
+        uniques.extend(self.uniques.iter().copied().chain(learnt));
+        Self {
+            state,
+            done: self.done.clone(),
+            uniques,
+        }
+    }
+
+    /// The same behind one whose reply has not.
+    pub fn after(&self, state: State, id: Version, answer: Answer) -> Self {
+        let (before, behind) = self.done.split_at(self.done.partition_point(|&(done, _)| done < id));
+        Self {
+            state,
+            done: [before, &[(id, answer)], behind].concat(),
+            uniques: self.uniques.clone(),
+        }
+    }
+
     /// Different for nearly all worlds that are different.
     fn fingerprint(&self) -> u64 {
         let mut hash = match self.state {

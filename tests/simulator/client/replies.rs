@@ -96,9 +96,10 @@ impl Client {
         let limit_us = (timeout_ms + 100) * 1000 + latency_us + in_turn_us;
         match waited_us > limit_us {
             true => Err(format!(
-                "client {} waited {} ms for a reply",
+                "client {} waited {} ms for a reply, and {} ms are promised",
                 self.index,
-                waited_us / 1000
+                waited_us / 1000,
+                limit_us / 1000
             )),
             false => Ok(()),
         }

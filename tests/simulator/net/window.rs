@@ -115,11 +115,9 @@ impl Net for SimulatedNet {
         if count == 0 {
             return Err(ErrorKind::WouldBlock.into());
         }
-        let whole: Vec<u8> = pieces
-            .iter()
-            .flat_map(|piece| piece.iter().copied())
-            .take(count)
-            .collect();
+        let mut whole = Vec::with_capacity(offered);
+        pieces.iter().for_each(|piece| whole.extend_from_slice(piece));
+        whole.truncate(count);
         let mut times = Vec::new();
         connection
             .outward
