@@ -237,6 +237,7 @@ impl Copier {
                     command,
                 } => {
                     running.legs += 1;
+                    let replaces = purpose == Purpose::RepairStore && repair.overwrites();
                     wishes.push(Wish::Send {
                         repair: id,
                         key: repair.key.clone(),
@@ -244,6 +245,9 @@ impl Copier {
                         purpose,
                         command,
                     });
+                    if replaces {
+                        self.outdate_answers(id);
+                    }
                 }
                 Action::HasNoMeta => wishes.push(Wish::HasNoMeta(repair.from)),
                 Action::Refused(reply) => wishes.push(Wish::Refused(repair.to, reply)),
@@ -267,6 +271,20 @@ impl Copier {
             }
         }
         wishes
+    }
+
+    /// A repair replaces or removes what its server has of a key: of what that server answered before, to writes whose repairs
+    /// wait for the key behind this one, nothing is there any more (R30).
+    fn outdate_answers(&mut self, id: usize) {
+        if self.repairs.len() == 1 {
+            return;
+        }
+        let (key, to) = (self.repairs[id].repair.key.clone(), self.repairs[id].repair.to);
+        for (other, Running { repair, .. }) in &mut self.repairs {
+            if other != id && repair.to == to && repair.key == key {
+                repair.outdate_answer();
+            }
+        }
     }
 
     /// The end of a repair; `copied` are the bytes that were stored.

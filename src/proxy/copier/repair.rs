@@ -343,6 +343,13 @@ impl Repair {
         actions
     }
 
+    /// What `to` answered to the write that waits for this is not true of anything there any more.
+    pub fn outdate_answer(&mut self) {
+        if let Why::Heal(Some(waiting)) = &mut self.why {
+            waiting.instead = None;
+        }
+    }
+
     pub fn is_over(&self) -> bool {
         self.stage == Stage::Over
     }
@@ -428,7 +435,7 @@ impl Repair {
     }
 
     /// Whether the copy replaces what is there, and nothing there is to be left where there is nothing to copy.
-    fn overwrites(&self) -> bool {
+    pub fn overwrites(&self) -> bool {
         self.manner() == Manner::Overwrite
     }
 

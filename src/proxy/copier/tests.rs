@@ -1,4 +1,5 @@
 use super::*;
+use crate::protocol::reply::Reply;
 use crate::protocol::server::answer;
 use crate::protocol::server::list::Entry;
 use crate::proxy::copier::repair::Party;
@@ -122,6 +123,45 @@ fn what_is_on_its_way_when_a_repair_is_let_in_may_be_what_is_there() {
             false => assert!(matches!(wishes[..], [Wish::Send { server: 1, .. }])),
         }
         write.into_iter().for_each(|pass| world.gate.abandon(pass));
+    }
+}
+
+#[test]
+fn what_a_repair_has_taken_away_is_no_reply_to_a_write_behind_it() {
+    for takes_away in [false, true] {
+        let mut world = World::new();
+        let mut number = Reply::plain(Status::Number);
+        number.number = 119;
+        let id = world.enter(Why::Heal(Some(waiting())));
+        let behind = world.enter(Why::Heal(Some(Waiting {
+            write: 8,
+            reply: Some(Reply::plain(Status::NotFound)),
+            instead: Some(number.clone()),
+        })));
+        world.copier.repairs[behind].repair.accompanied = true;
+        let mut restarted = pair();
+        restarted.source_is_still = false;
+        world.begin(id, &pair());
+        let wishes = match takes_away {
+            true => {
+                world.answered(id, Purpose::RepairFetch, b"EN\r\n");
+                world.answered(id, Purpose::RepairStore, b"DELETED\r\n")
+            }
+            false => {
+                world.copier.repairs[id].repair.accompanied = true;
+                world.copier.lost(id, false, &restarted)
+            }
+        };
+        world.until_left(wishes);
+        let wishes = world.begin(behind, &restarted);
+        let [Wish::Healed(healed)] = &world.until_left(wishes)[..] else {
+            panic!("nobody is told");
+        };
+        let told = match takes_away {
+            true => Reply::plain(Status::NotFound),
+            false => number,
+        };
+        assert_eq!(healed.reply.as_ref(), Some(&told));
     }
 }
 
