@@ -151,6 +151,49 @@ fn a_server_that_hung_when_magent_started_is_not_believed_about_old_items() {
     }
 }
 
+/// What it holds together with a server that is not there is nowhere else (R31).
+#[test]
+fn a_server_that_may_be_old_is_not_flushed_while_one_of_its_partners_is_away() {
+    let (here, mut away, hung) = (Memcached::start(), Memcached::start(), Memcached::start());
+    let start = |away: &Memcached| Magent::before(&[&here, away], &[&hung], &["--timeout=1000"]);
+    let magent = start(&away);
+    let mut client = magent.client();
+    let keys: Vec<String> = (0..40).map(|key| format!("key{key}")).collect();
+    for key in &keys {
+        client.check(format!("set {key} 0 0 3\r\nold\r\n"), "STORED\r\n");
+    }
+    let is_here = |key: &&String| here.ask(format!("get {key}\r\n")) != MISS;
+    let (changed, kept): (Vec<&String>, Vec<&String>) = keys.iter().partition(is_here);
+    hung.stop();
+    client.send("set another 0 0 1\r\nx\r\n");
+    magent.wait_for(&hung, "down");
+    let mut client = magent.client();
+    for key in &changed {
+        client.check(format!("set {key} 0 0 3\r\nnew\r\n"), "STORED\r\n");
+    }
+    drop(magent);
+    let magent = start(&away);
+    magent.wait_for(&hung, "down");
+    away.kill();
+    magent.wait_for(&away, "down");
+    hung.cont();
+    magent.wait_for(&hung, "up");
+    let mut client = magent.client();
+    let check = |client: &mut Client| {
+        for (keys, value) in [(&changed, "new"), (&kept, "old")] {
+            keys.iter()
+                .for_each(|key| client.check(format!("get {key}\r\n"), hit(key, 0, value)));
+        }
+    };
+    check(&mut client);
+    eventually("nothing old is left", || {
+        changed
+            .iter()
+            .all(|key| hung.ask(format!("get {key}\r\n")) == hit(key, 0, "new"))
+    });
+    check(&mut client);
+}
+
 /// A machine that has rebooted: its memcached is empty, and its magent does not reach the other machine at first.
 #[test]
 fn a_full_server_is_not_flushed_for_the_sake_of_an_empty_one() {

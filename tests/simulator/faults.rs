@@ -74,13 +74,11 @@ pub const LATE_MAX_MS: u64 = 6000;
 /// Answers that take longer may come when magent does not wait for them any more.
 const MUFFLED_US: Us = 1_500_000;
 
-/// Something is wrong with a server.
+/// Something is wrong with a server, since this time; before that nothing was, if `is_whole`, and it still holds what it held.
 #[derive(Clone, Copy)]
-pub enum Faulty {
-    /// Since this time; before that nothing was, if `is_whole`, and it still holds what it held.
-    Known { since_ms: u64, is_whole: bool },
-    /// A magent was started meanwhile, and does not know what it has.
-    Unknown,
+pub struct Faulty {
+    since_ms: u64,
+    is_whole: bool,
 }
 
 impl Fault {
@@ -168,7 +166,8 @@ impl Simulation {
             let is_whole = self.impaired_ms[server] < since_ms && keeps_memory;
             self.impaired_ms[server] = u64::MAX;
             self.struck_ms[server] = since_ms;
-            self.faulty[server] = Some(Faulty::Known { since_ms, is_whole });
+            self.is_unknown[server] &= self.faulty[server].is_some() || !self.has_returned(server);
+            self.faulty[server] = Some(Faulty { since_ms, is_whole });
             if matches!(kind, Kind::Slow { extra_us } if extra_us > MUFFLED_US) {
                 self.muffled_until_us[server] = Us::MAX;
             }
@@ -185,9 +184,7 @@ impl Simulation {
             self.kill_magent(victim);
             // The next one has to find out first which of them may lack something.
             self.impaired_ms.fill(u64::MAX);
-            for faulty in self.faulty.iter_mut().flatten() {
-                *faulty = Faulty::Unknown;
-            }
+            self.forget_who_is_faulty();
         }
         if kind.delays() {
             self.excused_until_us = Us::MAX;
@@ -258,6 +255,7 @@ impl Simulation {
             }
             Kind::KillMagent => {
                 self.start_magent(victim);
+                self.forget_who_is_faulty();
                 self.unknown_to_magent();
             }
             _ => {}
@@ -277,12 +275,24 @@ impl Simulation {
         }
     }
 
+    /// A magent is started, or will be, that does not know what those have missed with which something is wrong now.
+    fn forget_who_is_faulty(&mut self) {
+        for (is_unknown, faulty) in self.is_unknown.iter_mut().zip(&self.faulty) {
+            *is_unknown |= faulty.is_some();
+        }
+    }
+
+    /// Whether a server has been back for so long that it tells what it should, if nothing is wrong with it.
+    fn has_returned(&self, server: usize) -> bool {
+        self.returned_us[server] + RETURNED_US < self.now()
+    }
+
     /// A server's memory is about to be lost. A key may be lost only if its other server does not hold it.
     fn memory_lost(&mut self, server: usize) {
         if !matches!(self.plan.class, Class::Chaos | Class::Alone) {
             return;
         }
-        let (now_us, now_ms) = (self.now(), self.now_ms());
+        let now_ms = self.now_ms();
         self.checker.now_ms = now_ms;
         for key in 0..self.plan.keys.len() {
             let servers = &self.plan.keys[key].servers;
@@ -291,12 +301,12 @@ impl Simulation {
             }
             let partner = servers.iter().copied().find(|&other| other != server);
             let kept = partner.is_some_and(|partner| {
-                let returned = self.returned_us[partner] + RETURNED_US < now_us;
+                let is_well = self.has_returned(partner) || self.impaired_ms[partner] < now_ms;
                 match self.faulty[partner] {
-                    None if returned || self.impaired_ms[partner] < now_ms => self.holds_current(partner, key),
-                    Some(Faulty::Unknown) => false,
+                    None if is_well => self.holds_current(partner, key),
+                    _ if self.is_unknown[partner] => false,
                     None => self.is_last_copy(partner, server, key),
-                    Some(Faulty::Known { since_ms, is_whole }) => {
+                    Some(Faulty { since_ms, is_whole }) => {
                         self.is_last_copy(partner, server, key)
                             || is_whole && self.is_acknowledged_by_both(key, since_ms)
                     }

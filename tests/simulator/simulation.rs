@@ -34,6 +34,8 @@ pub struct Simulation {
     pub muffled_until_us: Vec<Us>,
     /// By server: what is wrong with it.
     pub faulty: Vec<Option<Faulty>>,
+    /// By server: a magent was started while something was wrong with it, and may not know yet what it has.
+    pub is_unknown: Vec<bool>,
     /// By server: when last it came back.
     pub returned_us: Vec<Us>,
     /// By when all that was held up by cuts is under way again.
@@ -109,6 +111,7 @@ impl Simulation {
             struck_ms: vec![0; plan.servers.len()],
             muffled_until_us: vec![0; plan.servers.len()],
             faulty: vec![None; plan.servers.len()],
+            is_unknown: vec![false; plan.servers.len()],
             returned_us: vec![0; plan.servers.len()],
             resent_us: 0,
             excused_until_us: 0,

@@ -5,7 +5,8 @@
 //! and bring back what was deleted. So a server is suspect
 //!
 //! - that was away when this magent started, a partner was not, and that comes back with items from before. It is flushed
-//!   before anybody reads from it, and filled (R24). Where no partner is there to fill it, it is believed until one is.
+//!   before anybody reads from it, and filled (R24). Where a partner is not there to fill it, it is believed of the keys that
+//!   it holds with that one until it is, and is not flushed: each of the other keys is made what it is on its partner (R31).
 //! - that has items of another life when this magent starts, while a partner has none such: each of its keys is made what it
 //!   is on the partner, which is asked first meanwhile. It may have been cleaned by a magent of before, so it is not emptied (R25).
 //!
@@ -56,7 +57,8 @@ impl<N: Net> Servers<N> {
             format_args!("server {name} was away when magent started, and may hold what is old"),
         );
         let witnesses: Vec<usize> = witnesses().copied().collect();
-        if witnesses.iter().any(|&partner| self.fleet.is_up(partner)) {
+        let all_are_there = || witnesses.iter().all(|&partner| self.fleet.is_up(partner));
+        if witnesses.len() == partners.len() && all_are_there() {
             self.fleet.ledger.record(Event::FlushMissed(index));
         } else {
             for from in witnesses {
