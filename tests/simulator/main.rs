@@ -52,12 +52,13 @@ use trace::Verbosity;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Seeds that found a fault of magent's or of the simulator's own, beyond those that every run tries.
-const ONCE_BROKEN: [u64; 58] = [
-    196, 4_066, 4_293, 4_767, 9_074, 10_334, 47_343, 59_092, 67_227, 69_577, 73_268, 80_444, 106_718, 129_014, 186_080,
-    196_652, 204_302, 219_002, 237_344, 243_950, 272_727, 273_141, 294_482, 296_180, 308_186, 315_248, 325_636,
-    391_394, 402_446, 436_328, 438_981, 463_888, 465_596, 470_972, 483_284, 500_594, 503_972, 555_578, 560_642,
-    596_978, 597_434, 610_988, 639_920, 649_940, 650_870, 654_296, 655_610, 696_116, 771_068, 805_208, 882_716,
-    887_456, 898_766, 903_822, 908_882, 947_468, 958_484, 1_012_233,
+const ONCE_BROKEN: [u64; 66] = [
+    196, 4_066, 4_293, 4_767, 9_074, 10_334, 15_206, 18_720, 31_160, 31_755, 44_125, 47_343, 55_155, 59_092, 67_227,
+    69_577, 70_923, 73_268, 80_444, 106_718, 111_602, 129_014, 186_080, 196_652, 204_302, 219_002, 237_344, 243_950,
+    272_727, 273_141, 294_482, 296_180, 308_186, 315_248, 325_636, 391_394, 402_446, 436_328, 438_981, 463_888,
+    465_596, 470_972, 483_284, 500_594, 503_972, 555_578, 560_642, 596_978, 597_434, 610_988, 639_920, 649_940,
+    650_870, 654_296, 655_610, 696_116, 771_068, 805_208, 882_716, 887_456, 898_766, 903_822, 908_882, 947_468,
+    958_484, 1_012_233,
 ];
 /// The same, all run as schedules with several faults at once.
 const ONCE_BROKEN_IN_CHAOS: [u64; 61] = [
@@ -67,13 +68,22 @@ const ONCE_BROKEN_IN_CHAOS: [u64; 61] = [
     79_242, 79_492, 80_867, 92_742, 99_372, 101_364, 117_470, 117_914, 118_152, 123_605, 137_169, 143_771, 160_746,
     171_060, 176_221, 215_002,
 ];
-/// The same of the newer classes, beyond those that every run tries.
-const ONCE_BROKEN_IN_NEWER: [(u64, Class); 7] = [
+/// The same of the newer classes, beyond those that every run tries; and those that find planted faults which few others do.
+const ONCE_BROKEN_IN_NEWER: [(u64, Class); 16] = [
     (96, Class::Reloaded),
+    (50, Class::Deep),
+    (185, Class::Deep),
+    (765, Class::Deep),
+    (890, Class::Deep),
+    (1_335, Class::Deep),
     (235, Class::Shrunk),
     (340, Class::Shrunk),
+    (508, Class::Shrunk),
     (509, Class::Shrunk),
     (672, Class::Shrunk),
+    (690, Class::Shrunk),
+    (765, Class::Shrunk),
+    (848, Class::Shrunk),
     (462, Class::Orders),
     (1_986, Class::Orders),
 ];

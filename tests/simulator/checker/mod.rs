@@ -313,6 +313,11 @@ impl Checker {
         self.keys[key].largest_bytes
     }
 
+    /// The same of all keys.
+    pub fn largest_bytes_of_all(&self) -> usize {
+        self.keys.iter().map(|key| key.largest_bytes).max().unwrap_or(0)
+    }
+
     /// Whether something is under way that sets an exptime.
     pub fn dates_in_progress(&self, key: usize) -> bool {
         let mut pending = self.keys[key].pending.iter();

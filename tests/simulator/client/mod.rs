@@ -76,8 +76,18 @@ struct Asked {
     noreply: bool,
     changes: bool,
     asked_us: Us,
-    /// What was asked on this connection and not answered when it was.
-    ahead: u64,
+    /// How often, beyond the first time, magent asks servers for it where it is a retrieval of many keys.
+    more_portions: u64,
+    ahead: Ahead,
+}
+
+/// What magent may have to do one after the other before a request is answered.
+#[derive(Clone, Copy)]
+struct Ahead {
+    /// The keys of what was asked on its connection and not answered when it was, and its own but the last.
+    keys: u64,
+    /// The further portions of all that.
+    portions: u64,
 }
 
 /// A value that came: key, flags, unique.
@@ -316,7 +326,8 @@ impl Client {
                 noreply: false,
                 changes: false,
                 asked_us: scene.network.now,
-                ahead: self.asked.len() as u64,
+                more_portions: 0,
+                ahead: self.ahead(1, 0),
             });
             self.say(scene, b"version\r\n");
         }

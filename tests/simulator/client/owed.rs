@@ -7,7 +7,7 @@ use magent::proxy::settings::Settings;
 /// Less than this is little.
 const MUCH_BYTES: usize = 8 << 10;
 /// What a request or a reply needs beside its values.
-const BESIDE_BYTES: usize = 300;
+pub(super) const BESIDE_BYTES: usize = 300;
 
 /// By client: bytes that it has sent since it was last told everything, and the largest replies that it may get.
 pub struct Owed {

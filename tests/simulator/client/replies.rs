@@ -3,12 +3,15 @@
 use super::{Asked, Client, Kind, Scene, Value, lose};
 use crate::checker::Reply;
 use crate::model::{Answer, Seen};
-use crate::pipe::HICCUP_MAX_US;
+use crate::pipe::{HICCUP_MAX_US, Us};
 use crate::plan::{Class, KeyPlan};
 use crate::trace::Readable;
 
 const ERRORS: [&[u8]; 3] = [b"SERVER_ERROR", b"ERROR", b"CLIENT_ERROR"];
 const NOT_A_NUMBER: &[u8] = b"CLIENT_ERROR cannot increment or decrement non-numeric value";
+
+/// More than this is a deep pipeline.
+pub(super) const PIPELINE_MAX: u64 = 4;
 
 const OUT_OF_MEMORY: &[u8] = b"SERVER_ERROR out of memory";
 const TOO_LARGE: &[u8] = b"SERVER_ERROR object too large for cache";
@@ -85,15 +88,7 @@ impl Client {
         if scene.plan.more.sheds && asked.asked_us < scene.owed.crowded_us + timeout_ms * 1000 {
             return Ok(()); // memory was short, and it may have waited for that
         }
-        // Of a deep pipeline, or a wide get, little is asked of servers at a time where bounds are small; and the more often
-        // they are asked, the more packets are held up.
-        let weather = &scene.plan.weather;
-        let held_up_us = HICCUP_MAX_US.checked_div(weather.hiccup_one_in).unwrap_or(0);
-        let in_turn_us = match scene.plan.manners.pipeline_max > 4 {
-            true => 3 * asked.ahead * (weather.latency_max_us + held_up_us),
-            false => 0,
-        };
-        let limit_us = (timeout_ms + 100) * 1000 + latency_us + in_turn_us;
+        let limit_us = (timeout_ms + 100) * 1000 + latency_us + in_turn_us(scene, asked);
         match waited_us > limit_us {
             true => Err(format!(
                 "client {} waited {} ms for a reply, and {} ms are promised",
@@ -266,4 +261,17 @@ pub fn normal<'a>(key: &KeyPlan, value: &'a [u8]) -> &'a [u8] {
         true => value.trim_ascii_end(),
         false => value,
     }
+}
+
+/// How much longer a request may take because of what is before it. What is asked of a server and then of its partner takes
+/// four of the network's latencies, with what packets are held up on average. So does each further portion of a retrieval of
+/// many keys, and in a deep pipeline each key: bounds may be so small that it is asked for alone.
+fn in_turn_us(scene: &Scene<'_>, asked: &Asked) -> Us {
+    let weather = &scene.plan.weather;
+    let held_up_us = HICCUP_MAX_US.checked_div(weather.hiccup_one_in).unwrap_or(0);
+    let in_turn = match scene.plan.manners.pipeline_max > PIPELINE_MAX {
+        true => asked.ahead.keys,
+        false => asked.ahead.portions,
+    };
+    4 * in_turn * (weather.latency_max_us + held_up_us)
 }

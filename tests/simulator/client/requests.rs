@@ -1,6 +1,8 @@
 //! What a client thinks of.
 
-use super::{Asked, Client, Kind, Part, Scene};
+use super::owed::BESIDE_BYTES;
+use super::replies::PIPELINE_MAX;
+use super::{Ahead, Asked, Client, Kind, Part, Scene};
 use crate::model::{Operation, Seen, Verb};
 use crate::plan::Class;
 
@@ -92,7 +94,7 @@ impl Client {
     /// their order.
     fn may_ask(&self, scene: &Scene<'_>, key: usize) -> bool {
         let (all, others) = scene.checker.in_progress(key, self.lifetime);
-        let deep = scene.plan.manners.pipeline_max > 4;
+        let deep = scene.plan.manners.pipeline_max > PIPELINE_MAX;
         all < IN_PROGRESS_MAX || deep && others <= OTHERS_IN_PROGRESS_MAX && all < OWN_IN_PROGRESS_MAX
     }
 
@@ -136,14 +138,38 @@ impl Client {
             parts.push(Part { key, id, watches });
         }
         bytes.extend_from_slice(b"\r\n");
+        let more_portions = self.more_portions(scene, keys.len());
         self.asked.push_back(Asked {
             kind: Kind::Retrieval,
             parts,
             noreply: false,
             changes: touches,
             asked_us: scene.network.now,
-            ahead: (self.asked.len() + keys.len() - 1) as u64,
+            more_portions,
+            ahead: self.ahead(keys.len(), more_portions),
         });
+    }
+
+    /// How often, beyond the first time, magent asks for so many keys of as large values as any key may have had.
+    fn more_portions(&self, scene: &Scene<'_>, keys: usize) -> u64 {
+        let limits = &scene.plan.settings[self.magent].limits;
+        let most = limits.portion_keys.min(limits.requests_in_flight);
+        if keys <= most {
+            return 0;
+        }
+        let value_bytes = BESIDE_BYTES + scene.checker.largest_bytes_of_all();
+        let portion = (limits.portion_bytes / value_bytes).clamp(1, most);
+        (keys.div_ceil(portion) - 1) as u64
+    }
+
+    /// What is before a request for so many keys, in so many portions more than one.
+    pub(super) fn ahead(&self, keys: usize, more_portions: u64) -> Ahead {
+        let before = self.asked.iter();
+        let keys_before: usize = before.clone().map(|asked| asked.parts.len().max(1)).sum();
+        Ahead {
+            keys: (keys_before + keys - 1) as u64,
+            portions: before.map(|asked| asked.more_portions).sum::<u64>() + more_portions,
+        }
     }
 
     fn exptime(&self, scene: &mut Scene<'_>, one_in: u64) -> i64 {
@@ -271,7 +297,8 @@ impl Client {
             noreply,
             changes: true,
             asked_us: scene.network.now,
-            ahead: self.asked.len() as u64,
+            more_portions: 0,
+            ahead: self.ahead(1, 0),
         });
     }
 }
