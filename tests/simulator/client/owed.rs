@@ -6,6 +6,8 @@ use magent::proxy::settings::Settings;
 
 /// Less than this is little.
 const MUCH_BYTES: usize = 8 << 10;
+/// A reply that waits for one before it has a block of its own, however short it is (`buffer::BLOCK_BYTES`).
+const REPLY_BYTES: usize = 4 << 10;
 /// What a request or a reply needs beside its values.
 pub(super) const BESIDE_BYTES: usize = 300;
 
@@ -44,7 +46,7 @@ impl Client {
         let now = scene.network.now;
         let mut bytes = said;
         for asked in self.asked.iter().rev().take_while(|asked| asked.asked_us == now) {
-            bytes += BESIDE_BYTES;
+            bytes += REPLY_BYTES;
             if asked.kind == Kind::Retrieval {
                 let keys = asked.parts.iter().map(|part| part.key);
                 let values = keys.map(|key| BESIDE_BYTES + scene.checker.largest_bytes(key));
