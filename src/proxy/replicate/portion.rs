@@ -146,6 +146,10 @@ impl Replicate {
             let leg = self.ask(servers, (share.server, purpose), id, request);
             leg.slots_start = slots_start;
             leg.foreseen_bytes = key_bytes * share.slots.len();
+            let end = leg.end;
+            if let Some(race) = &mut self.read_mut(id).race {
+                race.legs.push((share.server, end));
+            }
             servers.upstream.foresee(share.server, key_bytes * share.slots.len());
         }
         self.shares = shares;

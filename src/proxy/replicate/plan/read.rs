@@ -27,6 +27,8 @@ pub struct Read {
     pub merge: Option<Box<Merge>>,
     /// Keys that the server asked first turned out not to have while its answer came, until that answer is complete.
     pub missed: Option<Box<Wanted>>,
+    /// Keys of this portion that two servers were asked for; see `hedge`.
+    pub race: Option<Box<Race>>,
     /// What the client is told in place of END.
     pub failure: Option<&'static Reply>,
     /// Keys that have not been asked for.
@@ -59,6 +61,39 @@ pub struct Wanted {
     pub slots: Vec<u16>,
 }
 
+/// Keys that two servers were asked for, because the first let them wait. The value that comes first counts.
+pub struct Race {
+    /// What was asked since, and first, by server and where the request ends on its link.
+    pub legs: Vec<(usize, u64)>,
+    /// The slots of the keys that no value has come of, and of those that one has come of.
+    open: Vec<u16>,
+    won: Vec<u16>,
+}
+
+impl Race {
+    pub fn new(first: (usize, u64), slots: &[u16]) -> Self {
+        Self {
+            legs: vec![first],
+            open: slots.to_vec(),
+            won: Vec::new(),
+        }
+    }
+
+    /// A value came of the key of this slot. Returns whether it counts.
+    fn wins(&mut self, slot: u16) -> bool {
+        if let Some(at) = self.open.iter().position(|&open| open == slot) {
+            self.won.push(self.open.swap_remove(at));
+            return true;
+        }
+        !self.won.contains(&slot)
+    }
+
+    /// Whether a value has come of each key.
+    fn is_over(&self) -> bool {
+        self.open.is_empty()
+    }
+}
+
 /// The request to one server, while a retrieval is being split.
 #[derive(Default)]
 pub struct Share {
@@ -88,6 +123,16 @@ impl Read {
             missed.keys.push(key);
             missed.slots.extend(self.slots.get(slot));
         }
+    }
+
+    /// A value came of the key of this slot. Returns whether it counts, and whether it was the last one of a race.
+    #[inline]
+    pub fn take_value(&mut self, slot: u16) -> (bool, bool) {
+        let Some(race) = &mut self.race else {
+            return (true, false);
+        };
+        let wins = race.wins(slot);
+        (wins, wins && race.is_over())
     }
 
     /// How often it is counted as what must not be overtaken.
