@@ -129,6 +129,8 @@ pub struct Pair {
     pub source_is_still: bool,
     /// The proxy's count of flushes.
     pub flushes: u64,
+    /// One with a delay may have come to one of the two, and not to the other: a copy would undo it.
+    pub flush_is_near: bool,
 }
 
 /// What a repair wants to be done, in this order.
@@ -205,7 +207,7 @@ impl Repair {
             self.failed(pair, &mut actions);
             return actions;
         };
-        if self.flushes != pair.flushes {
+        if self.flushes != pair.flushes || pair.flush_is_near {
             self.over(&mut actions);
             return actions;
         }

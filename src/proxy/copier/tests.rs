@@ -25,6 +25,7 @@ fn pair() -> Pair {
         to: party,
         source_is_still: true,
         flushes: 0,
+        flush_is_near: false,
     }
 }
 
@@ -97,6 +98,20 @@ fn a_write_is_told_that_it_was_healed_and_then_its_key_is_free() {
     let end = world.answered(id, Purpose::RepairStore, b"NOT_FOUND\r\n");
     assert!(matches!(&world.until_left(end)[..], [Wish::Healed(healed)] if *healed == waiting()));
     assert!(world.copier.is_idle() && world.copier.single == 0);
+}
+
+#[test]
+fn what_may_have_been_flushed_on_one_of_two_servers_is_not_copied_to_it() {
+    let mut world = World::new();
+    let id = world.enter(Why::Heal(Some(waiting())));
+    world.begin(id, &pair());
+    let (_, response) = answer::parse(b"VA 1 t9 f0 c5 kk\r\n")
+        .expect("a line")
+        .expect("an answer");
+    let mut flushing = pair();
+    flushing.flush_is_near = true;
+    let end = world.copier.value(id, &response, b"x\r\n", &flushing, 0);
+    assert!(matches!(&world.until_left(end)[..], [Wish::Healed(healed)] if *healed == waiting()));
 }
 
 #[test]

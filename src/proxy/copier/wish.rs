@@ -117,6 +117,7 @@ impl Copier {
             to: party(to),
             source_is_still: fleet.ledger.holds(self.found(repair)),
             flushes: fleet.flushes(),
+            flush_is_near: servers.flush_is_near(),
         }
     }
 

@@ -52,9 +52,18 @@ impl<N: Net> Servers<N> {
         }
     }
 
+    /// Whether one with a delay may have come to one server now, and not to another yet.
+    pub fn flush_is_near(&self) -> bool {
+        self.flush_pauses_until_ms().is_some()
+    }
+
+    fn flush_pauses_until_ms(&self) -> Option<u64> {
+        self.fleet.delayed_flush.pauses_until_ms(self.cx.now.ms())
+    }
+
     /// Whether nothing may be copied now. Then there is another look when it may.
     pub fn flush_forbids_copying(&mut self) -> bool {
-        let pause = self.fleet.delayed_flush.pauses_until_ms(self.cx.now.ms());
+        let pause = self.flush_pauses_until_ms();
         if let Some(until_ms) = pause {
             self.cx.timers.set(Timer::Resync, until_ms);
         }

@@ -20,6 +20,7 @@ fn both_up() -> Pair {
         to: party,
         source_is_still: true,
         flushes: 0,
+        flush_is_near: false,
     }
 }
 
