@@ -32,6 +32,26 @@ fn what_a_server_that_hangs_was_asked_its_partner_answers() {
     assert_eq!(two.magent.server_stat(&two.primary, "state"), "up");
 }
 
+/// What a client asks behind a read that is not hedged is not answered by an older state than that is.
+#[test]
+fn a_client_is_not_told_what_is_older_than_what_it_asked_before() {
+    let two = Two::start(&[PATIENT, SOON]);
+    let (mut client, mut writer) = (two.client(), two.client());
+    client.check("set k 0 0 3\r\nold\r\n", "STORED\r\n");
+    two.primary.stop();
+    client.send("gets k\r\nget k\r\n");
+    // What comes last is asked of the partner, so what comes first might have been.
+    two.client().check("get k\r\n", hit("k", 0, "old"));
+    writer.send("set k 0 0 3\r\nnew\r\n");
+    two.magent.settle();
+    assert_eq!(two.magent.server_stat(&two.primary, "hedges"), "1");
+    assert!(client.is_quiet());
+    two.primary.cont();
+    assert!(client.reply().contains("old"));
+    client.expect(hit("k", 0, "old"));
+    writer.expect("STORED\r\n");
+}
+
 #[test]
 fn that_the_partner_does_not_have_it_says_nothing() {
     let two = Two::start(&[PATIENT, SOON]);

@@ -26,7 +26,9 @@ impl<N: Net> Proxy<N> {
             self.copier.repairs_tick(&mut self.replicate, &mut self.servers);
             self.replicate.surveys_tick(&mut self.servers);
             self.servers.tick(silent);
-            self.replicate.hedge_late_reads(&mut self.servers);
+            let front = &self.front;
+            self.replicate
+                .hedge_late_reads(&mut self.servers, |client, id| front.is_first(client, id));
             self.hand_on();
         }
     }

@@ -16,40 +16,65 @@ use crate::proxy::replicate::Replicate;
 use crate::proxy::replicate::plan::{Race, Wanted, add_to_share, unanswered};
 use crate::proxy::replicate::transaction::Work;
 use crate::proxy::servers::Servers;
+use crate::proxy::settings::Hedge;
 use crate::proxy::timers::Timer;
 use crate::proxy::upstream::link::Ask;
 
+/// What could not be hedged for the sake of what its client asked before is looked at again after so long at least.
+const LOOK_AGAIN_MS: u64 = 5;
+
 impl Replicate {
-    /// Asks partners for what servers let wait for too long, and sees to it that the next such read is looked at in time.
-    pub fn hedge_late_reads<N: Net>(&mut self, servers: &mut Servers<N>) {
-        let hedge = servers.cx.settings.hedge;
+    /// Asks partners for what servers let wait for too long, and sees to it that the next such read is looked at in time. What
+    /// is not the first thing that its client waits for is looked at again: if it were answered by another server, it might be
+    /// older than what was asked before it.
+    pub fn hedge_late_reads<N: Net>(&mut self, servers: &mut Servers<N>, is_first: impl Fn(usize, usize) -> bool) {
+        // Without a second copy there is nothing to look for before the timeout.
+        let hedge = match servers.fleet.has_backups() {
+            true => servers.cx.settings.hedge,
+            false => Hedge::Never,
+        };
         let (timeout_ms, now_ms) = (servers.cx.settings.timeout_ms, servers.cx.now.ms());
         for server in 0..servers.fleet.servers.len() {
             let after_ms = servers.upstream.find_patience(server, hedge, timeout_ms);
-            let Some(after_ms) = after_ms.filter(|_| servers.fleet.has_backups() && servers.fleet.is_up(server)) else {
+            let Some(after_ms) = after_ms.filter(|_| servers.fleet.is_up(server)) else {
                 continue;
             };
-            for end in servers.upstream.late_reads(server, now_ms, after_ms) {
-                self.hedge(servers, server, end, after_ms);
+            let mut until_ms = now_ms.saturating_sub(after_ms);
+            for end in servers.upstream.late_reads(server, until_ms) {
+                if let Some(sent_ms) = self.hedge(servers, (server, end), after_ms, &is_first) {
+                    until_ms = until_ms.min(sent_ms.saturating_sub(1));
+                }
             }
+            servers.upstream.looked_at(server, until_ms);
             if let Some(next_ms) = servers.upstream.next_late_ms(server, after_ms) {
-                servers.cx.timers.set(Timer::Hedge, next_ms);
+                let again_ms = if next_ms > now_ms {
+                    next_ms
+                } else {
+                    now_ms + after_ms.max(LOOK_AGAIN_MS)
+                };
+                servers.cx.timers.set(Timer::Hedge, again_ms);
             }
         }
     }
 
-    fn hedge<N: Net>(&mut self, servers: &mut Servers<N>, server: usize, end: u64, after_ms: u64) {
-        let Some(leg) = servers.upstream.leg_at(server, end) else {
-            return;
-        };
-        let id = leg.transaction;
+    /// Hedges a leg, if that may be. Returns when it was sent if it may be later.
+    fn hedge<N: Net>(
+        &mut self,
+        servers: &mut Servers<N>,
+        (server, end): (usize, u64),
+        after_ms: u64,
+        is_first: impl Fn(usize, usize) -> bool,
+    ) -> Option<u64> {
+        let leg = servers.upstream.leg_at(server, end)?;
+        let (id, sent_ms) = (leg.transaction, leg.sent_ms);
         let Work::Read(read) = &self.transactions[id].work else {
-            return;
+            return None;
         };
         // A unique is of one server; a gat changes what it finds; and what a server has passed over is asked for elsewhere anyway.
         let is_plain = read.manner.verb == Verb::Get && read.race.is_none() && read.missed.is_none();
-        if self.transactions[id].client.is_none() || !is_plain {
-            return;
+        let client = self.transactions[id].client.filter(|_| is_plain)?;
+        if !is_first(client, id) {
+            return Some(sent_ms);
         }
         let wanted = unanswered(leg, &read.slots);
         let requests = servers.fleet.servers[server].counters.requests;
@@ -65,6 +90,7 @@ impl Replicate {
             servers.fleet.servers[server].counters.hedges += 1;
             self.ask_both(servers, id, (server, end), &wanted);
         }
+        None
     }
 
     /// Whether the partner of a server has the same of a key, or has evicted it.

@@ -148,7 +148,7 @@ impl Replicate {
             leg.foreseen_bytes = key_bytes * share.slots.len();
             let end = leg.end;
             if let Some(race) = &mut self.read_mut(id).race {
-                race.legs.push((share.server, end));
+                race.joins((share.server, end), &share.slots);
             }
             servers.upstream.foresee(share.server, key_bytes * share.slots.len());
         }

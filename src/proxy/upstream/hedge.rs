@@ -31,23 +31,27 @@ impl<N: Net> Upstream<N> {
         after_ms
     }
 
-    /// The reads of a server that have waited for so long and that nobody has looked at yet, by where their requests end on its
-    /// link.
-    pub fn late_reads(&mut self, server: usize, now_ms: u64, after_ms: u64) -> Vec<u64> {
+    /// The reads of a server that were sent by then and that nobody has looked at yet, by where their requests end on its link.
+    pub fn late_reads(&self, server: usize, until_ms: u64) -> Vec<u64> {
         let Some(index) = self.peers[server].link else {
             return Vec::new();
         };
-        let link = &mut self.links[index];
+        let link = &self.links[index];
         // What has come is not all read yet.
         if self.reading.contains(&index) {
             return Vec::new();
         }
-        let until_ms = now_ms.saturating_sub(after_ms);
         let from = first_sent_after(&link.pending, link.looked_at_ms);
         let to = first_sent_after(&link.pending, until_ms).max(from);
-        link.looked_at_ms = until_ms.max(link.looked_at_ms);
         let late = link.pending.range(from..to).filter(|leg| leg.may_be_hedged());
         late.map(|leg| leg.end).collect()
+    }
+
+    /// All that was sent to a server by then has been looked at.
+    pub fn looked_at(&mut self, server: usize, until_ms: u64) {
+        if let Some(link) = self.peers[server].link.map(|link| &mut self.links[link]) {
+            link.looked_at_ms = until_ms.max(link.looked_at_ms);
+        }
     }
 
     /// When the next read of a server will have waited for so long.

@@ -273,8 +273,8 @@ pub struct Link<N: Net> {
     pub queued: u64,
     /// When something last came from the server, or more of the oldest leg's request could be written.
     progress_ms: u64,
-    /// When what was answered last had been asked, until that is counted.
-    answered_sent_ms: Option<u64>,
+    /// When what was answered last had been asked, until that is counted; 0 then.
+    answered_sent_ms: u64,
     /// All that was sent by then has been looked at for reads that are late; see `hedge`.
     pub looked_at_ms: u64,
     /// Time since then in which magent itself did not run, and how often that was.
@@ -294,7 +294,7 @@ impl<N: Net> Link<N> {
             arriving: Arriving::Nothing,
             queued: 0,
             progress_ms: 0,
-            answered_sent_ms: None,
+            answered_sent_ms: 0,
             looked_at_ms: 0,
             excused_ms: 0,
             excuses: 0,
@@ -381,13 +381,13 @@ impl<N: Net> Link<N> {
     /// Takes the oldest leg, whose answer is complete.
     pub fn take_oldest(&mut self) -> Option<Leg> {
         let leg = self.pending.pop_front()?;
-        self.answered_sent_ms = Some(leg.sent_ms);
+        self.answered_sent_ms = leg.sent_ms;
         Some(leg)
     }
 
     /// When what was answered since this was last asked had been sent; of several, the last.
     pub fn take_answered_sent_ms(&mut self) -> Option<u64> {
-        self.answered_sent_ms.take()
+        Some(std::mem::take(&mut self.answered_sent_ms)).filter(|&sent_ms| sent_ms > 0)
     }
 
     /// Whether nothing has come for so long, and somebody waits.

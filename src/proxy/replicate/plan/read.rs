@@ -79,18 +79,23 @@ impl Race {
         }
     }
 
-    /// A value came of the key of this slot. Returns whether it counts.
-    fn wins(&mut self, slot: u16) -> bool {
+    /// A value came of the key of this slot. Returns whether it counts, and whether one has come of each key with it.
+    fn take_value(&mut self, slot: u16) -> (bool, bool) {
         if let Some(at) = self.open.iter().position(|&open| open == slot) {
             self.won.push(self.open.swap_remove(at));
-            return true;
+            return (true, self.open.is_empty());
         }
-        !self.won.contains(&slot)
+        (!self.won.contains(&slot), false)
     }
 
-    /// Whether a value has come of each key.
-    fn is_over(&self) -> bool {
-        self.open.is_empty()
+    /// What was asked for keys of these slots is a part of it, if all of them are.
+    pub fn joins(&mut self, leg: (usize, u64), slots: &[u16]) {
+        if slots
+            .iter()
+            .all(|slot| self.open.contains(slot) || self.won.contains(slot))
+        {
+            self.legs.push(leg);
+        }
     }
 }
 
@@ -128,11 +133,10 @@ impl Read {
     /// A value came of the key of this slot. Returns whether it counts, and whether it was the last one of a race.
     #[inline]
     pub fn take_value(&mut self, slot: u16) -> (bool, bool) {
-        let Some(race) = &mut self.race else {
-            return (true, false);
-        };
-        let wins = race.wins(slot);
-        (wins, wins && race.is_over())
+        match &mut self.race {
+            None => (true, false),
+            Some(race) => race.take_value(slot),
+        }
     }
 
     /// How often it is counted as what must not be overtaken.
@@ -206,4 +210,24 @@ pub fn add_to_share(
     let share = &mut shares[at];
     share.keys.push(key);
     share.slots.push(slot);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Race;
+
+    #[test]
+    fn a_race_is_over_once_and_what_other_keys_were_asked_with_is_no_part_of_it() {
+        let mut race = Race::new((0, 10), &[1, 2]);
+        race.joins((1, 20), &[1, 2]);
+        race.joins((2, 30), &[2, 3]);
+        assert_eq!(race.legs, [(0, 10), (1, 20)]);
+        assert_eq!(race.take_value(3), (true, false), "another key's");
+        assert_eq!(race.take_value(2), (true, false));
+        assert_eq!(race.take_value(2), (false, false), "the second value of a key");
+        assert_eq!(race.take_value(1), (true, true));
+        assert_eq!(race.take_value(4), (true, false), "what is over is not over again");
+        race.joins((3, 40), &[1]);
+        assert_eq!(race.legs.len(), 3);
+    }
 }
