@@ -346,7 +346,6 @@ fn every_server_has_its_lines() {
         "errors",
         "timeouts",
         "failures",
-        "hedges",
         "missed_writes",
         "repairs",
         "resync_items",

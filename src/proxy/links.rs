@@ -3,7 +3,6 @@
 use crate::protocol::server::answer::{self, Garbage, Response, Status};
 use crate::proxy::Proxy;
 use crate::proxy::net::{Net, Readiness};
-use crate::proxy::replicate::read::Goes;
 use crate::proxy::upstream::answers::{Fault, Pieces, Said, Value};
 use crate::proxy::upstream::link::{Leg, Part, Purpose, Use};
 
@@ -121,9 +120,8 @@ impl<N: Net> Proxy<N> {
                 };
                 let of = (value.part, value.response.key);
                 match replicate.read_value(servers, server, of, bytes, slice) {
-                    Goes::Out => self.front.value(&servers.cx, id, bytes, slice),
-                    Goes::ToOthers => self.front.value_waits(&servers.cx, id, bytes.len()),
-                    Goes::Nowhere => {}
+                    true => self.front.value(&servers.cx, id, bytes, slice),
+                    false => self.front.value_waits(&servers.cx, id, bytes.len()),
                 }
             }
             Purpose::RepairFetch => {

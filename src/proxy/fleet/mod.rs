@@ -410,7 +410,7 @@ fn layout(servers: &mut Vec<Server>, settings: &Settings) -> Layout {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proxy::settings::{Ack, Hedge, Miss};
+    use crate::proxy::settings::{Ack, Miss};
     use crate::ring::Distribution;
 
     fn fleet(primaries: &[&str], backups: &[&str], distribution: Distribution) -> Fleet {
@@ -431,7 +431,6 @@ mod tests {
             timeout_ms: 1,
             ack: Ack::All,
             miss: Miss::Partner,
-            hedge: Hedge::Never,
             item_bytes_max: 1,
             memory_bytes_max: 1,
             limits: Default::default(),

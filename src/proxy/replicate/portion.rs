@@ -146,10 +146,6 @@ impl Replicate {
             let leg = self.ask(servers, (share.server, purpose), id, request);
             leg.slots_start = slots_start;
             leg.foreseen_bytes = key_bytes * share.slots.len();
-            let end = leg.end;
-            if let Some(race) = &mut self.read_mut(id).race {
-                race.joins((share.server, end), &share.slots);
-            }
             servers.upstream.foresee(share.server, key_bytes * share.slots.len());
         }
         self.shares = shares;

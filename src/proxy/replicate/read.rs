@@ -20,16 +20,6 @@ use crate::proxy::settings::Miss;
 use crate::proxy::upstream::link::{Ask, Leg, Part, Purpose};
 use crate::proxy::upstream::message::Message;
 
-/// What becomes of a value.
-pub enum Goes {
-    /// It goes into the reply now.
-    Out,
-    /// It waits for others.
-    ToOthers,
-    /// Its key's came before, from another server.
-    Nowhere,
-}
-
 /// Whether the partner of a server that does not have a key is to be asked for it.
 enum Worth {
     Now,
@@ -169,7 +159,7 @@ impl Replicate {
     }
 
     /// A value came, of a key that was asked for: what is there of it in `bytes`, which stand alone in a `slice` or not. Returns
-    /// where it goes.
+    /// whether it goes into the reply now; if not it waits for others.
     #[inline]
     pub fn read_value<N: Net>(
         &mut self,
@@ -178,19 +168,10 @@ impl Replicate {
         (part, key): (&Part, &[u8]),
         bytes: &[u8],
         slice: Option<&Slice>,
-    ) -> Goes {
+    ) -> bool {
         let id = part.transaction;
         let fallible = servers.fleet.has_backups();
         let has_client = self.transactions[id].client.is_some();
-        let read = self.read_mut(id);
-        let slot = read.slots.get(part.slot).copied();
-        let (counts, is_last) = read.take_value(slot.unwrap_or(0));
-        if is_last {
-            servers.cx.hand_on(Handoff::RaceOver(id));
-        }
-        if !counts {
-            return Goes::Nowhere;
-        }
         let read = self.read_mut(id);
         read.hits += 1;
         let is_first = part.purpose == Purpose::Read(Ask::First);
@@ -198,14 +179,15 @@ impl Replicate {
             // What the partner has of those comes first.
             read.merge.get_or_insert_default();
         }
-        let goes = match (&mut read.merge, slot) {
-            (Some(merge), Some(slot)) => {
+        let slot = read.slots.get(part.slot);
+        let waits = match (&mut read.merge, slot) {
+            (Some(merge), Some(&slot)) => {
                 if has_client {
                     merge.add(&servers.cx.pool, slot, bytes, slice);
                 }
-                Goes::ToOthers
+                true
             }
-            _ => Goes::Out,
+            _ => false,
         };
         if part.purpose == Purpose::Read(Ask::SecondAfterMiss) {
             if let Some(to) = servers.fleet.partner(key, server) {
@@ -213,7 +195,7 @@ impl Replicate {
                 servers.cx.hand_on(Handoff::FoundOnOne { from, to, key });
             }
         }
-        goes
+        !waits
     }
 
     /// A value above the item limit came and was thrown away.
@@ -268,7 +250,7 @@ impl Replicate {
                     self.read_mut(id).failure = Some(NO_SERVER);
                 }
             }
-            Ask::SecondAfterMiss | Ask::Hedge => {}
+            Ask::SecondAfterMiss => {}
         }
     }
 
@@ -292,7 +274,6 @@ impl Replicate {
                 }
             }
             Ask::AfterLoss => self.read_mut(id).failure = Some(NO_SERVER),
-            Ask::Hedge => {}
             Ask::SecondAfterMiss => {
                 let open = unanswered(leg, &self.read_mut(id).slots);
                 let elsewhere = open.keys.keys().any(|key| {
@@ -315,7 +296,6 @@ impl Replicate {
         let client = self.transactions[id].client;
         let read = self.read_mut(id);
         read.slots.clear();
-        read.race = None;
         if let Some(merge) = read.merge.take().filter(|_| client.is_some()) {
             servers.cx.hand_on(Handoff::Values(id, merge));
         }
@@ -352,7 +332,6 @@ impl Read {
             slots: Vec::new(),
             merge: None,
             missed: None,
-            race: None,
             failure: None,
             rest: None,
             portion: 0,

@@ -27,8 +27,6 @@ pub struct Read {
     pub merge: Option<Box<Merge>>,
     /// Keys that the server asked first turned out not to have while its answer came, until that answer is complete.
     pub missed: Option<Box<Wanted>>,
-    /// Keys of this portion that two servers were asked for; see `hedge`.
-    pub race: Option<Box<Race>>,
     /// What the client is told in place of END.
     pub failure: Option<&'static Reply>,
     /// Keys that have not been asked for.
@@ -61,44 +59,6 @@ pub struct Wanted {
     pub slots: Vec<u16>,
 }
 
-/// Keys that two servers were asked for, because the first let them wait. The value that comes first counts.
-pub struct Race {
-    /// What was asked since, and first, by server and where the request ends on its link.
-    pub legs: Vec<(usize, u64)>,
-    /// The slots of the keys that no value has come of, and of those that one has come of.
-    open: Vec<u16>,
-    won: Vec<u16>,
-}
-
-impl Race {
-    pub fn new(first: (usize, u64), slots: &[u16]) -> Self {
-        Self {
-            legs: vec![first],
-            open: slots.to_vec(),
-            won: Vec::new(),
-        }
-    }
-
-    /// A value came of the key of this slot. Returns whether it counts, and whether one has come of each key with it.
-    fn take_value(&mut self, slot: u16) -> (bool, bool) {
-        if let Some(at) = self.open.iter().position(|&open| open == slot) {
-            self.won.push(self.open.swap_remove(at));
-            return (true, self.open.is_empty());
-        }
-        (!self.won.contains(&slot), false)
-    }
-
-    /// What was asked for keys of these slots is a part of it, if all of them are.
-    pub fn joins(&mut self, leg: (usize, u64), slots: &[u16]) {
-        if slots
-            .iter()
-            .all(|slot| self.open.contains(slot) || self.won.contains(slot))
-        {
-            self.legs.push(leg);
-        }
-    }
-}
-
 /// The request to one server, while a retrieval is being split.
 #[derive(Default)]
 pub struct Share {
@@ -127,15 +87,6 @@ impl Read {
         for (key, slot) in leg.skipped_before(part) {
             missed.keys.push(key);
             missed.slots.extend(self.slots.get(slot));
-        }
-    }
-
-    /// A value came of the key of this slot. Returns whether it counts, and whether it was the last one of a race.
-    #[inline]
-    pub fn take_value(&mut self, slot: u16) -> (bool, bool) {
-        match &mut self.race {
-            None => (true, false),
-            Some(race) => race.take_value(slot),
         }
     }
 
@@ -210,24 +161,4 @@ pub fn add_to_share(
     let share = &mut shares[at];
     share.keys.push(key);
     share.slots.push(slot);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Race;
-
-    #[test]
-    fn a_race_is_over_once_and_what_other_keys_were_asked_with_is_no_part_of_it() {
-        let mut race = Race::new((0, 10), &[1, 2]);
-        race.joins((1, 20), &[1, 2]);
-        race.joins((2, 30), &[2, 3]);
-        assert_eq!(race.legs, [(0, 10), (1, 20)]);
-        assert_eq!(race.take_value(3), (true, false), "another key's");
-        assert_eq!(race.take_value(2), (true, false));
-        assert_eq!(race.take_value(2), (false, false), "the second value of a key");
-        assert_eq!(race.take_value(1), (true, true));
-        assert_eq!(race.take_value(4), (true, false), "what is over is not over again");
-        race.joins((3, 40), &[1]);
-        assert_eq!(race.legs.len(), 3);
-    }
 }
