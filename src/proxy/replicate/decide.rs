@@ -229,26 +229,16 @@ impl Replicate {
             ..request
         };
         let message = Message::in_piece(&copy, undecided.held.piece());
-        self.change(
-            servers,
-            write.pass(),
-            (second, Purpose::Write(Side::Second)),
-            id,
-            message,
-        );
+        let to = (second, Purpose::Write(Side::Second));
+        self.change(servers, write.pass(), to, id, message);
         write.second = Copy::Pending;
     }
 
     fn remove_from_second<N: Net>(&mut self, servers: &mut Servers<N>, id: usize, second: usize, write: &mut Write) {
         let removal = Request::new(Verb::Delete, write.key());
         let message = Message::from(&removal);
-        self.change(
-            servers,
-            write.pass(),
-            (second, Purpose::Write(Side::Second)),
-            id,
-            message,
-        );
+        let to = (second, Purpose::Write(Side::Second));
+        self.change(servers, write.pass(), to, id, message);
         (write.second, write.stage) = (Copy::Pending, Stage::Removing);
     }
 }
