@@ -127,35 +127,42 @@ fn clients_of_a_server_that_hangs_are_not_read_from_and_not_closed() {
     assert!(!two.magent.log().contains(SHED), "nobody is closed");
 }
 
+/// Those who have announced a value are compared with as many who have not, turn and turn about: what else goes on meanwhile
+/// touches both.
 #[test]
 fn what_is_announced_and_not_sent_costs_nothing() {
     open_many_files();
     const COUNT: usize = 3000;
+    const TURNS: usize = 12;
     let server = Memcached::start();
-    let magent = Magent::before(&[&server], &[], &["--max-memory=16m"]);
-    let mut client = magent.client();
-    client.check("set k 0 0 1\r\nx\r\n", "STORED\r\n");
-    let mut idle: Vec<Client> = (0..COUNT).map(|_| magent.client()).collect();
-    for client in &mut idle {
-        client.check("get nothing\r\n", "END\r\n");
-    }
-    let mut cost_us = || {
-        let tries = (0..5).map(|_| {
-            let before = magent.processor_us();
-            (0..500).for_each(|_| client.check("get k\r\n", hit("k", 0, "x")));
-            magent.processor_us() - before
-        });
-        tries.min().expect("some tries")
+    let clients = || {
+        let magent = Magent::before(&[&server], &[], &["--max-memory=16m"]);
+        let mut idle: Vec<Client> = (0..COUNT).map(|_| magent.client()).collect();
+        for client in &mut idle {
+            client.check("get nothing\r\n", "END\r\n");
+        }
+        (magent, idle)
     };
-    let before = cost_us();
-    for client in &mut idle {
+    let (quiet, _idle) = clients();
+    let (magent, mut announcing) = clients();
+    for client in &mut announcing {
         client.send("set k 0 0 65536\r\n");
     }
     magent.settle();
-    let after = cost_us();
+    quiet.client().check("set k 0 0 1\r\nx\r\n", "STORED\r\n");
+    let mut least_us = [u64::MAX; 2];
+    for _ in 0..TURNS {
+        for (least_us, magent) in least_us.iter_mut().zip([&quiet, &magent]) {
+            let mut client = magent.client();
+            let before = magent.processor_us();
+            (0..500).for_each(|_| client.check("get k\r\n", hit("k", 0, "x")));
+            *least_us = (*least_us).min(magent.processor_us() - before);
+        }
+    }
+    let [quiet_us, announced_us] = least_us;
     assert!(
-        2 * after < 3 * before,
-        "500 gets take {before} us, {after} us beside {COUNT} who have announced values"
+        2 * announced_us < 3 * quiet_us,
+        "500 gets take {quiet_us} us, {announced_us} us beside {COUNT} who have announced values"
     );
     eventually("it is little", || magent.stat("buffer_bytes") < 500_000);
     assert!(!magent.log().contains(SHED), "nobody is closed");

@@ -41,6 +41,9 @@ pub enum Class {
     Three,
     /// Two magents, in any weather; one fault at a time.
     Foul,
+    /// Two magents, one fault at a time. What a server is asked on one connection is done in between what it is asked on
+    /// another.
+    Threads,
 }
 
 pub const CLASSES: [Class; 6] = [
@@ -54,7 +57,7 @@ pub const CLASSES: [Class; 6] = [
 
 /// Those that came later: drawn apart, so that a seed means the same class as before. Each with how many seeds it has for a
 /// thousand of the others.
-pub const MORE_CLASSES: [(Class, u64); 12] = [
+pub const MORE_CLASSES: [(Class, u64); 13] = [
     (Class::Refusing, 200),
     (Class::Keeping, 200),
     (Class::Orders, 50),
@@ -67,6 +70,7 @@ pub const MORE_CLASSES: [(Class, u64); 12] = [
     (Class::Reloaded, 25),
     (Class::Three, 15),
     (Class::Foul, 15),
+    (Class::Threads, 15),
 ];
 
 impl Class {
@@ -95,6 +99,7 @@ impl Class {
             Class::Orders => "orders",
             Class::Three => "three",
             Class::Foul => "foul",
+            Class::Threads => "threads",
         }
     }
 
@@ -105,7 +110,7 @@ impl Class {
 
     /// Several magents share the servers, and each key is written through one of them.
     pub fn is_shared(self) -> bool {
-        matches!(self, Class::Crossed | Class::Three | Class::Foul)
+        matches!(self, Class::Crossed | Class::Three | Class::Foul | Class::Threads)
     }
 
     /// Servers may not have what they stored.

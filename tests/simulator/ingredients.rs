@@ -26,6 +26,8 @@ pub struct Ingredients {
     /// Crawlers have something else to do now and then.
     pub are_busy: bool,
     pub lists: Lists,
+    /// Servers do a part of what has come on a connection, and the rest a little later.
+    pub do_a_part: bool,
     /// By server, where they are not all the same.
     pub versions: Vec<Version>,
     /// Servers' clocks are others after a restart, and dates are said.
@@ -83,6 +85,7 @@ impl Ingredients {
             }
             Class::Clocks => clocks(plan, random),
             Class::Reloaded => reloaded(plan, random),
+            Class::Threads => threads(plan, farms, random),
             _ => {}
         }
     }
@@ -136,6 +139,18 @@ fn shrunk(plan: &mut Plan, farms: &[Farms], random: &mut Random) {
         settings.limits.relaxed_in_a_turn = 1;
         settings.limits.tags_remembered = 2;
     }
+}
+
+/// Keys are written all the time while they are copied, and copying them takes its time.
+fn threads(plan: &mut Plan, farms: &[Farms], random: &mut Random) {
+    let working = *random.pick(&[5, 20, 60]);
+    plan.keys = name_keys(&plan.settings, farms, working, 0, random);
+    plan.clients = random.between(4, 6) as usize;
+    plan.manners.pipeline_one_in = *random.pick(&[2, 5]);
+    plan.manners.pipeline_max = 20;
+    plan.manners.think_min_us = 100;
+    plan.manners.think_max_us = *random.pick(&[1_000, 5_000, 20_000]);
+    plan.more.do_a_part = true;
 }
 
 fn aged(plan: &mut Plan, random: &mut Random) {

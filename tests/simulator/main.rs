@@ -69,7 +69,7 @@ const ONCE_BROKEN_IN_CHAOS: [u64; 61] = [
     171_060, 176_221, 215_002,
 ];
 /// The same of the newer classes, beyond those that every run tries; and those that find planted faults which few others do.
-const ONCE_BROKEN_IN_NEWER: [(u64, Class); 16] = [
+const ONCE_BROKEN_IN_NEWER: [(u64, Class); 17] = [
     (96, Class::Reloaded),
     (50, Class::Deep),
     (185, Class::Deep),
@@ -86,6 +86,7 @@ const ONCE_BROKEN_IN_NEWER: [(u64, Class); 16] = [
     (848, Class::Shrunk),
     (462, Class::Orders),
     (1_986, Class::Orders),
+    (23, Class::Threads),
 ];
 /// Without optimization this many take half a minute; `make check` runs 10,000 of an optimized build.
 const SEEDS: u64 = 100;

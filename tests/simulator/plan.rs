@@ -80,7 +80,7 @@ pub type Farms = (Vec<usize>, Vec<usize>);
 /// The farms of each magent.
 fn farms(class: Class, random: &mut Random) -> Vec<Farms> {
     match class {
-        Class::Crossed | Class::Foul => vec![(vec![0], vec![1]), (vec![1], vec![0])],
+        Class::Crossed | Class::Foul | Class::Threads => vec![(vec![0], vec![1]), (vec![1], vec![0])],
         Class::Three => vec![(vec![0], vec![1]), (vec![1], vec![0]), (vec![0], vec![1])],
         Class::Keeping => vec![(vec![0], vec![1])],
         Class::Alone => match random.one_in(2) {

@@ -8,6 +8,9 @@ use super::trace::Readable;
 /// How late a thread of a process may run that was stopped.
 const THREAD_LATE_MAX_US: u64 = 8_000;
 
+/// When a thread goes on that had another's turn come in between.
+const THREADS_TURN_MAX_US: Us = 200;
+
 /// How long a list takes that takes its time.
 const LIST_MAX_US: Us = 60_000;
 
@@ -38,6 +41,8 @@ pub struct Server {
     is_full: bool,
     /// How its lists of keys come.
     pub lists: Lists,
+    /// It has threads: what came on a connection is not done at one go.
+    pub does_a_part: bool,
     /// Lists that go on: the connection, and when each ends.
     listing: Vec<(Name, Us)>,
     /// What it has when it is started again, if it keeps its items.
@@ -64,6 +69,7 @@ impl Server {
             version: None,
             is_full: false,
             lists: Lists::default(),
+            does_a_part: false,
             listing: Vec::new(),
             kept: None,
             out: Vec::new(),
@@ -260,7 +266,7 @@ impl Server {
             return;
         }
         self.input.clear();
-        let end = network.peer_take(name, &mut self.input);
+        let end = take(network, name, self.does_a_part, &mut self.input);
         let mut stays = end.is_none();
         if !self.input.is_empty() {
             // Of one magent alone nobody asks.
@@ -298,6 +304,18 @@ impl Server {
             network.peer_close(name, End::Closed);
         }
     }
+}
+
+/// Takes what has arrived on a connection; some of it first, perhaps, if a part may do.
+fn take(network: &mut Network, name: Name, a_part: bool, into: &mut Vec<u8>) -> Option<End> {
+    let arrived = network.connection(name)?.outward.arrived();
+    if !a_part || arrived < 2 || !network.random.one_in(2) {
+        return network.peer_take(name, into);
+    }
+    let part = network.random.between(1, arrived as u64);
+    let later_us = network.random.between(1, THREADS_TURN_MAX_US);
+    network.at(network.now + later_us, Event::Resume(name));
+    network.peer_take_some(name, part as usize, into)
 }
 
 /// Ends a list that is through. Returns whether it did.

@@ -92,6 +92,7 @@ impl Simulation {
                 (server.ahead_s, server.item_max) = (plan.clocks_ahead_s[index], plan.item_max);
                 server.version = plan.more.versions.get(index).copied();
                 server.lists = plan.more.lists;
+                server.does_a_part = plan.more.do_a_part;
                 server
             })
             .collect();

@@ -14,8 +14,10 @@ pub enum Command<'a> {
     Fetch,
     /// The same, of a server without meta commands.
     FetchPlain,
+    /// `unique` is what a cas demands, 0 otherwise.
     Store {
         verb: Verb,
+        unique: u64,
         flags: u32,
         exptime: i64,
         value: &'a [u8],
@@ -44,10 +46,12 @@ impl<'a> Command<'a> {
             Command::FetchPlain => Request::new(Verb::Get, key),
             Command::Store {
                 verb,
+                unique,
                 flags,
                 exptime,
                 value,
             } => Request {
+                number: unique,
                 flags,
                 exptime,
                 value,

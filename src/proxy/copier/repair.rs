@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!  Waiting -> Checking -> Fetching -> Storing -> Stored -> Verifying -> Over
-//!     |          |           |           |                     |         ^
+//!     |          |           |  ^        |                     |         ^
+//!     |          |           |  +--------|---------------------+         |
 //!     +----------+-----------+-----------+---------------------+-> Removing
 //! ```
 //! The item is fetched with a meta command that tells both. The key is held meanwhile: a write that came between fetching
@@ -10,8 +11,10 @@
 //! from, unless its list of keys told when the item expires.
 //!
 //! Another magent before the same servers knows nothing of the hold. So when the copy is stored, the item is looked at
-//! once more where it came from: if it is gone or another meanwhile, the copy is taken away again, and nothing else: the
-//! other magent may have put something in its place.
+//! once more where it came from. If it is gone meanwhile, the copy is taken away again; if it is another, the copy is made
+//! like that. The copy is told by its unique, for the other magent may have put something in its place since. It may even
+//! have done so before the unique was asked for: requests that follow each other on one connection are not done at one
+//! go. So what is taken for the copy is not removed where the source has something to put there instead (R32).
 //!
 //! A repair is told what happens to it, with what is known of its two servers then, and says what is to be done. It knows
 //! neither links nor gates.
@@ -39,8 +42,16 @@ pub struct Repair {
     /// Another write to the key was on its way when this was wanted, or had the key, so that it may have come after what
     /// is repaired.
     pub accompanied: bool,
+    /// What is on `to` by its unique, when the source was found to have another item.
+    differs: Option<u64>,
+    /// How often the source was found to have another item.
+    rounds: u32,
     stage: Stage,
 }
+
+/// How often a copy is made like its source again, where that has another item each time. Who writes so often through another
+/// magent writes again soon.
+const ROUNDS_MAX: u32 = 4;
 
 #[derive(Debug, PartialEq, Eq)]
 pub enum Why {
@@ -166,6 +177,8 @@ impl Repair {
             why,
             flushes: 0,
             accompanied,
+            differs: None,
+            rounds: 0,
             stage: Stage::Waiting,
         }
     }
@@ -208,7 +221,7 @@ impl Repair {
             return actions;
         };
         if self.flushes != pair.flushes || pair.flush_is_near {
-            self.over(&mut actions);
+            self.give_up(pair, &mut actions);
             return actions;
         }
         let bytes = data.len() - LINE_END.len();
@@ -220,7 +233,12 @@ impl Repair {
             return actions;
         }
         let copy = Command::Store {
-            verb: if self.overwrites() { Verb::Set } else { Verb::Add },
+            verb: match self.differs {
+                Some(_) => Verb::Cas,
+                None if self.overwrites() => Verb::Set,
+                None => Verb::Add,
+            },
+            unique: self.differs.unwrap_or_default(),
             flags,
             exptime: exptime_by_clock(exptime, pair.to.ahead_s),
             value: &data[..bytes],
@@ -274,9 +292,12 @@ impl Repair {
                 if status == Status::Error {
                     actions.push(Action::Refused(response.reply()));
                 }
-                match self.overwrites() {
-                    true => self.remove(None, pair, &mut actions), // what was there before must not stay
-                    false => self.over(&mut actions),
+                match status {
+                    // What has been put in its place meanwhile is newer.
+                    Status::NotStored | Status::Exists | Status::NotFound if !self.overwrites() => {
+                        self.over(&mut actions)
+                    }
+                    _ => self.failed(pair, &mut actions), // what was there before must not stay
                 }
             }
             Stage::Stored { bytes, .. } | Stage::Verifying { bytes, .. } if !source_is_still => {
@@ -289,10 +310,17 @@ impl Repair {
                 }
                 None => self.done(Some(bytes), &mut actions),
             },
-            Stage::Verifying { bytes, unique, copy } => match response.unique == Some(unique) {
-                true => self.done(Some(bytes), &mut actions),
-                false => self.remove(Some(copy), pair, &mut actions),
-            },
+            Stage::Verifying { bytes, unique, .. } if response.unique == Some(unique) => {
+                self.done(Some(bytes), &mut actions);
+            }
+            Stage::Verifying { copy, .. } => {
+                self.differs = Some(copy);
+                self.rounds += 1;
+                match response.unique.is_some() && self.rounds < ROUNDS_MAX {
+                    true => self.fetch(pair, &mut actions),
+                    false => self.give_up(pair, &mut actions),
+                }
+            }
             Stage::Removing => self.over(&mut actions),
         }
         actions
@@ -398,7 +426,15 @@ impl Repair {
     fn failed(&mut self, pair: &Pair, actions: &mut Actions) {
         match self.overwrites() {
             true => self.remove(None, pair, actions),
-            false => self.over(actions),
+            false => self.give_up(pair, actions),
+        }
+    }
+
+    /// Leaves what is there, but for a copy that is not what its source has.
+    fn give_up(&mut self, pair: &Pair, actions: &mut Actions) {
+        match self.differs {
+            Some(copy) => self.remove(Some(copy), pair, actions),
+            None => self.over(actions),
         }
     }
 
@@ -444,7 +480,7 @@ impl Repair {
     /// Whether something wrong may be left if this comes to nothing now.
     fn changes_what_is_there(&self) -> bool {
         match self.stage {
-            Stage::Storing { .. } => self.overwrites(),
+            Stage::Storing { .. } => self.overwrites() || self.differs.is_some(),
             stage => stage == Stage::Removing,
         }
     }

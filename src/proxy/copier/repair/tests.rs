@@ -2,6 +2,7 @@ use super::*;
 use crate::protocol::server::answer;
 use crate::protocol::server::encode::{Words, encode};
 
+mod compare;
 mod explore;
 
 const FROM: usize = 0;
@@ -407,29 +408,6 @@ fn a_copy_that_is_refused_leaves_nothing_old() {
     assert_eq!(stage.happens("end"), [], "the end behind a value");
     stage.purpose = Purpose::RepairStore;
     assert_eq!(in_words(&stage.happens("stored")), "2 copied");
-}
-
-#[test]
-fn a_copy_is_compared_with_where_it_comes_from() {
-    check(
-        "begin, value, stored",
-        &[
-            ("read", "unique 6", "0: mg k c k"),
-            ("add", "miss", "2 copied"),
-            ("add", "unknown", "2 copied"),
-            ("add", "lost", "2 copied"),
-            ("add", "hung", "2 copied"),
-            ("add", "source restarted, unique 6", "2 copied"),
-            ("read", "unique 6, unique 5", "2 copied"),
-            ("read", "unique 6, unique 6", "1: md k C6"),
-            ("add", "unique 6, miss", "1: md k C6"),
-            ("add", "unique 6, unknown", "1: md k C6"),
-            ("add", "unique 6, target down, miss", "missed, done"),
-            ("add", "unique 6, source down, miss", "2 copied"),
-            ("add", "unique 6, lost", "2 copied"),
-            ("add", "unique 6, hung", "2 copied"),
-        ],
-    );
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! All schedules of a repair: every answer to every question, in every order.
 
 use super::{FROM, Stage, TO, WHYS, as_sent};
-use crate::proxy::copier::repair::Action;
+use crate::proxy::copier::repair::{Action, ROUNDS_MAX};
 use crate::proxy::upstream::link::Purpose;
 
 /// All answers that a question may have.
@@ -21,6 +21,7 @@ fn answers(line: &[u8]) -> &'static [&'static str] {
         line if line.starts_with(b"mg") => &["unique 5", "unique 6", "hit", "miss", "unknown", "lost", "hung"],
         line if line.starts_with(b"md") => &["hit", "not found", "exists", "lost", "hung"],
         line if line.starts_with(b"delete") => &["deleted", "not found", "no memory", "lost", "hung"],
+        line if line.starts_with(b"cas") => &["stored", "exists", "not found", "no memory", "lost", "hung"],
         _ => &["stored", "not stored", "no memory", "lost", "hung"],
     }
 }
@@ -73,7 +74,10 @@ fn play(name: &str, schedule: &[Event]) -> Vec<Asked> {
 
 /// Plays all schedules that begin like this one. Returns how many there are.
 fn explore(name: &str, schedule: &mut Vec<Event>) -> usize {
-    assert!(schedule.len() < 16, "{name} never ends: {schedule:?}");
+    assert!(
+        schedule.len() < 5 * ROUNDS_MAX as usize + 6,
+        "{name} never ends: {schedule:?}"
+    );
     let asked = play(name, schedule);
     let mut count = 1;
     for server in [FROM, TO] {
