@@ -44,6 +44,17 @@ pub enum Class {
     /// Two magents, one fault at a time. What a server is asked on one connection is done in between what it is asked on
     /// another.
     Threads,
+    /// One thing fails at a time. Clients ask for statistics, say lines that are refused, and end their connections in every
+    /// way that there is.
+    Odd,
+    /// One thing fails at a time, most often a server that says what is no answer.
+    Babbling,
+    /// One thing fails at a time. Servers are known by names that lead elsewhere, or nowhere, and a reload fails in every way.
+    Named,
+    /// The same as `Reloaded`, and keys are distributed otherwise, too.
+    Remapped,
+    /// One thing fails at a time, around a `flush_all` that takes effect later.
+    Delayed,
 }
 
 pub const CLASSES: [Class; 6] = [
@@ -57,7 +68,7 @@ pub const CLASSES: [Class; 6] = [
 
 /// Those that came later: drawn apart, so that a seed means the same class as before. Each with how many seeds it has for a
 /// thousand of the others.
-pub const MORE_CLASSES: [(Class, u64); 13] = [
+pub const MORE_CLASSES: [(Class, u64); 18] = [
     (Class::Refusing, 200),
     (Class::Keeping, 200),
     (Class::Orders, 50),
@@ -71,6 +82,11 @@ pub const MORE_CLASSES: [(Class, u64); 13] = [
     (Class::Three, 15),
     (Class::Foul, 15),
     (Class::Threads, 15),
+    (Class::Odd, 25),
+    (Class::Babbling, 25),
+    (Class::Named, 25),
+    (Class::Remapped, 25),
+    (Class::Delayed, 25),
 ];
 
 impl Class {
@@ -100,6 +116,11 @@ impl Class {
             Class::Three => "three",
             Class::Foul => "foul",
             Class::Threads => "threads",
+            Class::Odd => "odd",
+            Class::Babbling => "babbling",
+            Class::Named => "named",
+            Class::Remapped => "remapped",
+            Class::Delayed => "delayed",
         }
     }
 

@@ -46,6 +46,12 @@ pub enum Kind {
     Reload,
     /// A magent is told to end, and another one is started at the end.
     EndMagent,
+    /// The same, and it is told so again soon.
+    EndAtOnce,
+    /// A server does what it is asked, and now and then says what is no answer.
+    Babble,
+    /// A server's machine dies, and another one with another address takes its place at the end.
+    Move,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -92,6 +98,7 @@ impl Fault {
                 | Kind::SetClock { .. }
                 | Kind::Reload
                 | Kind::EndMagent
+                | Kind::EndAtOnce
         )
     }
 
@@ -113,6 +120,9 @@ impl Simulation {
             if kind == Kind::KillMagent && acks_early {
                 kind = Kind::StallMagent; // what it acknowledged might be on one server only
             }
+            if kind == Kind::EndAtOnce && acks_early {
+                kind = Kind::EndMagent; // the same
+            }
             let short = random.between(1_000, timeout_us - 50_000);
             let long = random.between(timeout_us + 50_000, 4_000_000);
             let either = *random.pick(&[short, long]);
@@ -128,7 +138,9 @@ impl Simulation {
                 Kind::StallMagent => random.between(5_000, 2_000_000),
                 Kind::Keep | Kind::NoWay { .. } | Kind::Exhaust => either,
                 Kind::SetClock { .. } | Kind::Reload => 0,
-                Kind::EndMagent => random.between(10_000, 1_000_000),
+                Kind::EndMagent | Kind::EndAtOnce => random.between(10_000, 1_000_000),
+                Kind::Babble => random.between(50_000, 3_000_000),
+                Kind::Move => long,
             };
             kind.draw(random);
             if let Kind::Slow { extra_us } = &mut kind {
@@ -267,7 +279,7 @@ impl Simulation {
     }
 
     /// Links that nobody uses are found to lead nowhere by the kernel's asking.
-    fn keep_links_alive(&mut self, server: usize) {
+    pub fn keep_links_alive(&mut self, server: usize) {
         let network = &mut *self.network.borrow_mut();
         for name in network.names(|connection| connection.peer == Peer::Server(server)) {
             let time = network.now + network.random.between(0, KEEPALIVE_US);

@@ -3,9 +3,10 @@
 
 use super::class::Class;
 use super::faults::Kind;
+use super::garble::OVERSIZED_BYTES;
 use super::memcached::Version;
 use super::net::NoWay;
-use super::plan::{Farms, Plan, name_keys, server_name};
+use super::plan::{Farms, Plan, name_keys, renamed, server_name};
 use super::random::Random;
 use super::server::Lists;
 use std::io::ErrorKind;
@@ -21,6 +22,13 @@ pub struct Ingredients {
     pub sheds: bool,
     /// What may go wrong, if not the usual.
     pub kinds: Option<&'static [Kind]>,
+    /// One in so many requests of clients concerns no key, and after one in so many they say nothing more; 0 for none.
+    pub odd_one_in: u64,
+    pub shut_one_in: u64,
+    /// One in so many of gat and gats has several keys.
+    pub wide_touch_one_in: u64,
+    /// Servers are known by names, and administrators do more with a magent.
+    pub has_names: bool,
     /// Servers have no memory now and then.
     pub fills_up: bool,
     /// Crawlers have something else to do now and then.
@@ -34,6 +42,8 @@ pub struct Ingredients {
     pub clocks_jump: bool,
     /// Settings change now and then.
     pub reloads: bool,
+    /// And with them which of the servers has a key.
+    pub remaps: bool,
     /// What farms magent has, where they change.
     pub farms: Farms,
     /// The longest timeout that there was, where that changes.
@@ -86,6 +96,14 @@ impl Ingredients {
             Class::Clocks => clocks(plan, random),
             Class::Reloaded => reloaded(plan, random),
             Class::Threads => threads(plan, farms, random),
+            Class::Odd => odd(plan, random),
+            Class::Babbling => babbling(plan),
+            Class::Named => named(plan, farms, random),
+            Class::Remapped => {
+                reloaded(plan, random);
+                plan.more.remaps = true;
+            }
+            Class::Delayed => delayed(plan, random),
             _ => {}
         }
     }
@@ -234,4 +252,65 @@ fn reloaded(plan: &mut Plan, random: &mut Random) {
         Kind::Break,
         Kind::KillMagent,
     ]);
+}
+
+fn odd(plan: &mut Plan, random: &mut Random) {
+    plan.more.odd_one_in = *random.pick(&[3, 8]);
+    plan.more.shut_one_in = *random.pick(&[0, 30]);
+    plan.more.wide_touch_one_in = 2;
+    plan.manners.pipeline_one_in = *random.pick(&[2, 4]);
+    // All that a client may be told of the servers is what servers of this version say.
+    plan.has_meta.fill(true);
+    plan.can_list.fill(true);
+    let version = *random.pick(&[Version::MODELLED, Version::PARSES_ANEW]);
+    plan.more.versions = vec![version; plan.servers.len()];
+    for settings in &mut plan.settings {
+        settings.limits.surveys = *random.pick(&[1, 4]);
+        // What more than this took is given back.
+        settings.limits.transactions_kept = 1;
+        settings.limits.legs_kept = 1;
+    }
+}
+
+fn babbling(plan: &mut Plan) {
+    plan.more.kinds = Some(&[Kind::Babble, Kind::Babble, Kind::Babble, Kind::Kill, Kind::Break]);
+    plan.more.wide_touch_one_in = 2;
+    plan.manners.large_one_in = 0;
+    for settings in &mut plan.settings {
+        settings.item_bytes_max = OVERSIZED_BYTES - 1;
+    }
+}
+
+fn named(plan: &mut Plan, farms: &[Farms], random: &mut Random) {
+    for (index, server) in plan.servers.iter_mut().enumerate() {
+        server.host = renamed(index);
+    }
+    for (settings, (primaries, backups)) in plan.settings.iter_mut().zip(farms) {
+        let names = |indices: &[usize]| indices.iter().map(|&index| plan.servers[index].clone()).collect();
+        (settings.primaries, settings.backups) = (names(primaries), names(backups));
+    }
+    let working = random.between(1, 5) as usize;
+    plan.keys = name_keys(&plan.settings, farms, working, *random.pick(&[0, 20]), random);
+    plan.manners.leave_one_in = *random.pick(&[5, 25]);
+    plan.more.has_names = true;
+    plan.more.kinds = Some(&[
+        Kind::Move,
+        Kind::Move,
+        Kind::Move,
+        Kind::Kill,
+        Kind::Exhaust,
+        Kind::KillMagent,
+        Kind::EndMagent,
+        Kind::EndAtOnce,
+    ]);
+}
+
+fn delayed(plan: &mut Plan, random: &mut Random) {
+    // One flush at a time, and that is the schedule's.
+    plan.manners.flush_one_in = 0;
+    plan.manners.ttl_one_in = *random.pick(&[0, 10]);
+    // Keys that are gone are asked for twice, in many portions perhaps: not too many, for whoever waits.
+    plan.keys.truncate(30);
+    plan.has_meta.fill(true);
+    plan.can_list.fill(true);
 }

@@ -7,7 +7,9 @@ use super::plan::{Farms, Places};
 use super::random::Random;
 use super::simulation::{Broken, Simulation};
 use magent::proxy::control::Order;
+use magent::proxy::net::Address;
 use magent::proxy::settings::{Miss, Settings};
+use magent::ring::Distribution;
 use std::io::ErrorKind;
 
 /// What connecting says, and after how long it may.
@@ -64,7 +66,12 @@ impl Kind {
     pub fn delays(self) -> bool {
         matches!(
             self,
-            Kind::Slow { .. } | Kind::KillMagent | Kind::StallMagent | Kind::Exhaust | Kind::EndMagent
+            Kind::Slow { .. }
+                | Kind::KillMagent
+                | Kind::StallMagent
+                | Kind::Exhaust
+                | Kind::EndMagent
+                | Kind::EndAtOnce
         )
     }
 }
@@ -89,13 +96,26 @@ impl Simulation {
             }
             Kind::Exhaust => self.network.borrow_mut().ports[victim].process.is_exhausted = true,
             Kind::SetClock { by_s } => self.set_clock(victim, by_s),
+            Kind::Reload if self.plan.more.has_names => self.reload(victim),
             Kind::Reload => self.write_configuration(victim, true),
-            Kind::EndMagent => {
+            Kind::Babble => self.babble(victim),
+            Kind::Move => self.move_away(victim),
+            Kind::EndMagent | Kind::EndAtOnce => {
+                if self.plan.more.has_names {
+                    self.crowd_in(victim);
+                }
                 let shares_port = self.chance(|random| random.one_in(2));
                 self.told_to_end_us[victim] = self.now();
                 self.listening[victim] = false;
                 self.network.borrow_mut().ports[victim].process.shares_port = shares_port;
                 self.give_order(victim, Order::End);
+                self.told_twice = kind == Kind::EndAtOnce;
+                if self.told_twice {
+                    self.give_order(victim, Order::End);
+                }
+                if self.plan.more.has_names {
+                    self.give_order(victim, Order::Reload);
+                }
             }
             _ => {}
         }
@@ -117,7 +137,9 @@ impl Simulation {
                 }
             }
             Kind::Exhaust => self.network.borrow_mut().ports[victim].process.is_exhausted = false,
-            Kind::EndMagent => {
+            Kind::Babble => self.come_to_its_mind(victim),
+            Kind::Move => self.move_in(victim),
+            Kind::EndMagent | Kind::EndAtOnce => {
                 if self.magents[victim].is_some() {
                     self.has_ended(victim); // it was given up
                 }
@@ -127,7 +149,7 @@ impl Simulation {
         }
     }
 
-    fn give_order(&mut self, magent: usize, order: Order) {
+    pub fn give_order(&mut self, magent: usize, order: Order) {
         let network = &mut *self.network.borrow_mut();
         network.ports[magent].process.orders.push(order);
         let now = network.now;
@@ -137,6 +159,11 @@ impl Simulation {
     /// A magent's process has ended of its own accord. Its clients still have to hear what it told them.
     pub fn has_ended(&mut self, magent: usize) {
         self.note(format_args!("magent {magent} has ended"));
+        if std::mem::take(&mut self.told_twice) {
+            // Nobody was waited for.
+            self.kill_magent(magent);
+            return self.impaired_ms.fill(u64::MAX);
+        }
         self.magents[magent] = None;
         self.network_of_dead(magent);
         for poller in self.pollers.iter_mut().filter(|poller| poller.magent == magent) {
@@ -180,6 +207,9 @@ impl Simulation {
             }
             random.one_in(6)
         });
+        if self.plan.more.remaps && farms_too {
+            settings.distribution = self.chance(|random| *random.pick(&[Distribution::Modulo, Distribution::Ketama]));
+        }
         let names = |servers: &[usize]| {
             servers
                 .iter()
@@ -196,10 +226,20 @@ impl Simulation {
 
     /// Has a magent read its configuration again. Farms are those that it has, if that says nothing of them.
     pub fn hand_out(&mut self, magent: usize, settings: Settings, farms: Farms, is_wrong: bool) {
-        self.network.borrow_mut().ports[magent].process.written = Some(Written {
+        let (failure, verbosity) = self.draw_failure();
+        let mut written = Written {
             settings: settings.clone(),
             is_wrong,
-        });
+            failure,
+            verbosity,
+        };
+        if self.plan.more.has_names {
+            written
+                .settings
+                .servers_mut()
+                .for_each(|server| server.address = Address::Unresolved);
+        }
+        self.network.borrow_mut().ports[magent].process.written = Some(written);
         self.written = Some((settings, farms));
         self.give_order(magent, Order::Reload);
     }

@@ -61,7 +61,7 @@ impl Simulation {
     }
 
     /// The configuration is changed, or taken away, and read again.
-    fn reload(&mut self, magent: usize) {
+    pub fn reload(&mut self, magent: usize) {
         let settings = self.plan.settings[magent].clone();
         let settings = self.chance(|random| match random.one_in(8) {
             true => None,

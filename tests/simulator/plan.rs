@@ -74,6 +74,11 @@ pub fn server_name(index: usize) -> ServerName {
     }
 }
 
+/// The host name of a server, where servers have some.
+pub fn renamed(index: usize) -> String {
+    format!("cache{index}")
+}
+
 /// Primaries and backups, as indices of servers.
 pub type Farms = (Vec<usize>, Vec<usize>);
 

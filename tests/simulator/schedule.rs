@@ -108,6 +108,7 @@ impl Simulation {
             Class::Chaos => self.chaos()?,
             Class::Keeping => self.keep()?,
             Class::Orders => self.obey()?,
+            Class::Delayed => self.flush_later()?,
             _ => self.one_at_a_time()?,
         }
         self.end()
@@ -176,6 +177,9 @@ impl Simulation {
         if self.plan.more.are_busy {
             let is_busy = self.chance(|random| random.one_in(3));
             self.servers[server].set_busy(is_busy);
+        }
+        if self.plan.more.has_names && self.magents[0].is_some() && self.listening[0] && !self.at_leisure {
+            self.order_something();
         }
         if self.plan.more.reloads && self.magents[0].is_some() && self.chance(|random| random.one_in(8)) {
             self.write_configuration(0, false);

@@ -1,5 +1,6 @@
 //! A memcached's process and machine: running, stopped, dead; and what becomes of its connections.
 
+use super::garble::garble;
 use super::memcached::{Memcached, Version};
 use super::net::{Event, Name, Network, Peer};
 use super::pipe::{End, Us};
@@ -49,6 +50,8 @@ pub struct Server {
     kept: Option<Memcached>,
     out: Vec<u8>,
     input: Vec<u8>,
+    /// One in so many of its answers is none; 0 for none.
+    pub babbles_one_in: u64,
     /// Names of keys that were fetched to be copied, with the magent that did, since this was last emptied; where there are
     /// several magents.
     pub fetched: Vec<(usize, String)>,
@@ -74,6 +77,7 @@ impl Server {
             kept: None,
             out: Vec::new(),
             input: Vec::new(),
+            babbles_one_in: 0,
             fetched: Vec::new(),
         }
     }
@@ -286,6 +290,9 @@ impl Server {
             }
             if self.lists.break_one_in > 0 && self.input.starts_with(b"lru_crawler metadump") {
                 stays &= !break_off(self.lists.break_one_in, network, &mut self.out);
+            }
+            if !self.out.is_empty() && network.random.one_in(self.babbles_one_in) {
+                garble(&self.input, &mut self.out, &mut network.random);
             }
             network.peer_send(name, &self.out);
             self.out.clear();

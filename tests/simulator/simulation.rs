@@ -3,7 +3,7 @@
 use super::checker::Checker;
 use super::client::{Client, Owed, Scene};
 use super::faults::Faulty;
-use super::net::{Event, Name, Network, Peer, SimulatedNet};
+use super::net::{Event, Hosts, Name, Network, Peer, SimulatedNet};
 use super::pipe::Us;
 use super::plan::{Class, Farms, Plan};
 use super::poller::Poller;
@@ -48,6 +48,14 @@ pub struct Simulation {
     pub owed: Owed,
     /// By server: until when it had no memory, `Us::MAX` while it has none.
     pub full_until_us: Vec<Us>,
+    /// By server: until when it talked nonsense, `Us::MAX` while it does.
+    pub babbled_until_us: Vec<Us>,
+    /// The magent that was told to end was told so twice.
+    pub told_twice: bool,
+    /// A server's name leads to where another one is.
+    pub is_astray: bool,
+    /// When a magent was last told to read its configuration again.
+    pub ordered_us: Us,
     /// What a magent's configuration says now.
     pub written: Option<(Settings, Farms)>,
     pub slowest_us: Us,
@@ -75,6 +83,7 @@ macro_rules! scene {
             told_to_end_us: &$simulation.told_to_end_us,
             owed: &mut $simulation.owed,
             full_until_us: &$simulation.full_until_us,
+            babbled_until_us: &$simulation.babbled_until_us,
             slowest_us: &mut $simulation.slowest_us,
         }
     };
@@ -85,6 +94,13 @@ impl Simulation {
         let magents = plan.settings.len();
         let mut network = Network::new(random, Trace::new(verbosity), plan.weather, plan.capacity, magents);
         network.add_servers(plan.servers.iter().map(|server| server.address.clone()).collect());
+        network.shows_peers = plan.more.odd_one_in > 0;
+        for port in &mut network.ports {
+            port.process.is_odd = plan.more.has_names;
+        }
+        if plan.more.has_names {
+            network.hosts = Hosts::of(&plan.servers);
+        }
         let servers = plan.servers.iter().enumerate();
         let servers = servers
             .map(|(index, name)| {
@@ -99,6 +115,7 @@ impl Simulation {
         let names: Vec<String> = plan.keys.iter().map(|key| key.name.clone()).collect();
         let count = plan.clients.max(magents);
         let clients = (0..count).map(|index| Client::new(index, index % magents, names.len()));
+        network.eyes_from = count;
         let pollers = (0..magents).map(|magent| Poller::new(count + magent, magent));
         Self {
             network: Rc::new(RefCell::new(network)),
@@ -120,6 +137,10 @@ impl Simulation {
             told_to_end_us: vec![0; magents],
             owed: Owed::new(count),
             full_until_us: vec![0; plan.servers.len()],
+            babbled_until_us: vec![0; plan.servers.len()],
+            told_twice: false,
+            is_astray: false,
+            ordered_us: 0,
             written: None,
             slowest_us: 0,
             events: 0,
@@ -155,7 +176,8 @@ impl Simulation {
             network: Rc::clone(&self.network),
             magent,
         };
-        let mut service = Service::new(Proxy::new(net, self.plan.settings[magent].clone()));
+        let settings = self.settings_at_start(magent);
+        let mut service = Service::new(Proxy::new(net, settings));
         service.start(&mut self.scratch);
         self.magents[magent] = Some(service);
         self.listening[magent] = true;
@@ -245,7 +267,8 @@ impl Simulation {
             network.turn_by(magent, time);
         }
         let network = &mut *self.network.borrow_mut();
-        if let Some(time) = network.ports[magent].process.read_us() {
+        let waits_for = [network.ports[magent].process.read_us(), network.hosts.next_us(magent)];
+        if let Some(time) = waits_for.into_iter().flatten().min() {
             network.turn_by(magent, time.max(network.now + 5));
         }
     }

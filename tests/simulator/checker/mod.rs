@@ -26,6 +26,8 @@ const LOST_MAX: usize = 7;
 const SETTLED_AMONG_MAX: usize = 3;
 /// How long copying one key takes at most, once it was fetched.
 const COPYING_MS: u64 = 20;
+/// The connection of what no client asks for.
+const NOBODY: u32 = u32::MAX;
 /// More worlds than this are not followed.
 const WORLDS_MAX: usize = 2_000;
 
@@ -119,6 +121,35 @@ impl Checker {
             disturbed_ms: 0,
             given_up: 0,
         }
+    }
+
+    /// A flush of all keys takes effect from here on, at some time until it [ends](Self::flush_ends). Returns its operations.
+    pub fn flush_begins(&mut self, operation: Operation) -> Vec<Version> {
+        let keys = 0..self.keys.len();
+        keys.map(|key| self.begin(key, NOBODY, operation)).collect()
+    }
+
+    /// It has taken effect, not everywhere at the same moment: what was stored since it began may be gone, or not.
+    pub fn flush_ends(&mut self, flush: &[Version]) -> Result<(), String> {
+        for (key, &id) in flush.iter().enumerate() {
+            let is_newer = |world: &&World| matches!(world.state, State::Present(item) if item.version > id);
+            let mut newer: Vec<World> = self.keys[key].worlds.iter().filter(is_newer).cloned().collect();
+            self.end(key, id, Reply::Answer(Answer::Any))?;
+            let mut worlds = Worlds::default();
+            for world in std::mem::take(&mut self.keys[key].worlds) {
+                if is_newer(&&world) {
+                    let state = State::Absent;
+                    worlds.insert(World { state, ..world.clone() });
+                }
+                worlds.insert(world);
+            }
+            for world in &mut newer {
+                world.done.retain(|&(done, _)| done != id);
+            }
+            newer.into_iter().for_each(|world| worlds.insert(world));
+            self.keys[key].worlds = worlds.list;
+        }
+        Ok(())
     }
 
     fn around(&self) -> Circumstances {

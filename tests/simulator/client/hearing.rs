@@ -68,7 +68,14 @@ impl Client {
         }
         if end.is_some() {
             let since_told = self.connected_us <= scene.told_to_end_us[self.magent];
-            if scene.plan.class.is_strict() && (scene.listening[self.magent] || since_told) && self.is_waiting() {
+            let is_answered = self
+                .has_said_the_last()
+                .or_else(|wrong| match scene.plan.class.is_strict() {
+                    true => Err(wrong),
+                    false => Ok(true),
+                })?;
+            let promised = scene.plan.class.is_strict() && (scene.listening[self.magent] || since_told);
+            if promised && self.is_waiting() && !is_answered {
                 self.check_end(scene, name)?;
             }
             scene
@@ -118,6 +125,13 @@ impl Client {
     /// Its connection was closed while it waited: whether it may be.
     fn check_end(&self, scene: &mut Scene<'_>, name: Name) -> Result<(), String> {
         if scene.plan.more.sheds && scene.owed.is_much(self.index, &scene.plan.settings[self.magent]) {
+            return Ok(());
+        }
+        if scene
+            .network
+            .connection(name)
+            .is_some_and(|connection| connection.is_unwatched)
+        {
             return Ok(());
         }
         if self.may_be_told_off(scene) {

@@ -1,6 +1,7 @@
 //! A client: thinks of requests, sends them, and hands what it is told to the checker.
 
 mod hearing;
+mod odd;
 mod owed;
 mod replies;
 mod requests;
@@ -15,6 +16,7 @@ use super::pipe::{End, Us};
 use super::plan::{KeyPlan, Plan};
 use super::trace::Readable;
 use hearing::Slowness;
+use odd::Expected;
 use std::collections::VecDeque;
 
 /// What a client, or anything else that happens, may touch.
@@ -35,6 +37,8 @@ pub struct Scene<'a> {
     pub owed: &'a mut Owed,
     /// By server: until when it had no memory.
     pub full_until_us: &'a [Us],
+    /// By server: until when it said what is no answer.
+    pub babbled_until_us: &'a [Us],
     /// A promise that was broken by something that cannot return it.
     pub slowest_us: &'a mut Us,
 }
@@ -63,11 +67,12 @@ struct Part {
     watches: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Retrieval,
     Line,
     Version,
+    /// It concerns no key.
+    Odd(Expected),
 }
 
 struct Asked {
@@ -113,6 +118,8 @@ pub struct Client {
     leaves: bool,
     /// How it reads, if it takes its time.
     slowness: Option<Slowness>,
+    /// It said something on this connection.
+    has_asked: bool,
     /// It was told something on this connection.
     was_told: bool,
     /// No more requests of its own accord.
@@ -140,6 +147,7 @@ impl Client {
             next_at: None,
             leaves: false,
             slowness: None,
+            has_asked: false,
             was_told: false,
             rests: true,
         }
@@ -187,8 +195,15 @@ impl Client {
             false => 1,
         };
         let mut bytes = Vec::new();
+        let mut ends = false;
         for _ in 0..count {
-            self.think_of_one(scene, &mut bytes);
+            match scene.network.random.one_in(scene.plan.more.odd_one_in) {
+                true => ends |= self.say_something_odd(scene, &mut bytes),
+                false => self.think_of_one(scene, &mut bytes),
+            }
+            if ends {
+                break;
+            }
         }
         if bytes.is_empty() {
             // Every key has too much in progress already.
@@ -209,6 +224,8 @@ impl Client {
             self.leaves = true;
             let delay = scene.network.random.between(0, 5_000);
             self.wake(scene, delay);
+        } else if !ends && scene.network.random.one_in(scene.plan.more.shut_one_in) {
+            self.shut(scene);
         } else if self.asked.iter().all(|asked| asked.noreply) {
             self.think(scene);
         }
@@ -222,7 +239,7 @@ impl Client {
             }
             self.connection = Some(scene.network.open_client(self.magent, self.index));
             self.lifetime += 1000;
-            self.was_told = false;
+            (self.has_asked, self.was_told) = (false, false);
             self.connected_us = scene.network.now;
             self.slowness = Slowness::draw(scene);
         }
@@ -231,6 +248,7 @@ impl Client {
 
     fn say(&mut self, scene: &mut Scene<'_>, bytes: &[u8]) {
         let now = scene.network.now;
+        self.has_asked = true;
         scene.network.trace.mix(now, bytes);
         if scene.network.trace.is_on() {
             scene.network.note(
@@ -266,6 +284,12 @@ impl Client {
         if !self.rests {
             self.think(scene);
         }
+    }
+
+    /// Ends its connection and begins another one, on which it thinks first.
+    pub fn come_again(&mut self, scene: &mut Scene<'_>) {
+        self.ask_later(scene);
+        self.connect(scene);
     }
 
     /// Its magent has died. Adds the keys that it was changing to `touched`.
@@ -319,7 +343,8 @@ impl Client {
 
     /// Asks something harmless, so that the end of what needs no reply is known.
     pub fn ask_version(&mut self, scene: &mut Scene<'_>) {
-        if self.is_waiting() && self.connection.is_some() {
+        let has_ended = self.asked.iter().any(Asked::is_end);
+        if self.is_waiting() && self.connection.is_some() && !has_ended {
             self.asked.push_back(Asked {
                 kind: Kind::Version,
                 parts: Vec::new(),

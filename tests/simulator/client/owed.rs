@@ -47,7 +47,7 @@ impl Client {
         let mut bytes = said;
         for asked in self.asked.iter().rev().take_while(|asked| asked.asked_us == now) {
             bytes += REPLY_BYTES;
-            if asked.kind == Kind::Retrieval {
+            if matches!(asked.kind, Kind::Retrieval) {
                 let keys = asked.parts.iter().map(|part| part.key);
                 let values = keys.map(|key| BESIDE_BYTES + scene.checker.largest_bytes(key));
                 bytes += values.sum::<usize>();

@@ -16,27 +16,18 @@ pub(super) const PIPELINE_MAX: u64 = 4;
 const OUT_OF_MEMORY: &[u8] = b"SERVER_ERROR out of memory";
 const TOO_LARGE: &[u8] = b"SERVER_ERROR object too large for cache";
 
+/// A reply that is all there: its length, its last line, and the values before that.
+struct Told {
+    used: usize,
+    line: Vec<u8>,
+    values: Vec<Value>,
+}
+
 impl Client {
     /// Takes the reply to the request at this place in the queue off the input; None while it is not all there.
     pub(super) fn take_reply(&mut self, scene: &mut Scene<'_>, at: usize) -> Result<Option<usize>, String> {
-        let mut values = Vec::new();
-        let mut used = 0;
-        let line = loop {
-            let rest = &self.input[used..];
-            let Some(newline) = rest.iter().position(|&byte| byte == b'\n') else {
-                return Ok(None);
-            };
-            let line = rest[..newline].strip_suffix(b"\r").unwrap_or(&rest[..newline]);
-            used += newline + 1;
-            if self.asked[at].kind != Kind::Retrieval || !line.starts_with(b"VALUE ") {
-                break line.to_vec();
-            }
-            let (value, len) = self.value_line(scene, at, line, &self.input[used..])?;
-            let Some(value) = value else {
-                return Ok(None);
-            };
-            values.push(value);
-            used += len;
+        let Some(Told { used, line, values }) = self.hear_reply(scene, at)? else {
+            return Ok(None);
         };
         let now = scene.network.now;
         scene.network.trace.mix(now, &self.input[..used]);
@@ -70,8 +61,42 @@ impl Client {
             }
             Kind::Retrieval => self.retrieved(scene, &asked, &values, &line)?,
             Kind::Line => self.told(scene, &asked, &line)?,
+            Kind::Odd(_) => {}
         }
         Ok(Some(used))
+    }
+
+    /// What has come of the reply to the request at this place in the queue; None while it is not all there.
+    fn hear_reply(&self, scene: &mut Scene<'_>, at: usize) -> Result<Option<Told>, String> {
+        if let Kind::Odd(expected) = &self.asked[at].kind {
+            let used = expected.take(&self.input);
+            let used = used.map_err(|wrong| format!("client {} {wrong}", self.index))?;
+            return Ok(used.map(|used| Told {
+                used,
+                line: Vec::new(),
+                values: Vec::new(),
+            }));
+        }
+        let mut values = Vec::new();
+        let mut used = 0;
+        let line = loop {
+            let rest = &self.input[used..];
+            let Some(newline) = rest.iter().position(|&byte| byte == b'\n') else {
+                return Ok(None);
+            };
+            let line = rest[..newline].strip_suffix(b"\r").unwrap_or(&rest[..newline]);
+            used += newline + 1;
+            if !matches!(self.asked[at].kind, Kind::Retrieval) || !line.starts_with(b"VALUE ") {
+                break line.to_vec();
+            }
+            let (value, len) = self.value_line(scene, at, line, &self.input[used..])?;
+            let Some(value) = value else {
+                return Ok(None);
+            };
+            values.push(value);
+            used += len;
+        };
+        Ok(Some(Told { used, line, values }))
     }
 
     fn check_patience(&self, scene: &mut Scene<'_>, asked: &Asked) -> Result<(), String> {
@@ -155,7 +180,7 @@ impl Client {
                 self.index
             ));
         }
-        let mut may_fail = false;
+        let mut may_fail = line == TOO_LARGE && may_be_babble(scene, asked);
         for part in &asked.parts {
             let value = values.iter().find(|value| value.key == part.key);
             let reply = match value {
@@ -253,6 +278,12 @@ impl Client {
         }
         Ok(())
     }
+}
+
+/// Whether one of the keys' servers talked nonsense since this was asked: it may have made up a large value.
+fn may_be_babble(scene: &Scene<'_>, asked: &Asked) -> bool {
+    let mut servers = asked.parts.iter().flat_map(|part| &scene.plan.keys[part.key].servers);
+    servers.any(|&server| scene.babbled_until_us[server] >= asked.asked_us)
 }
 
 /// A value as the model knows it: memcached pads a number that has become shorter with spaces.

@@ -2,12 +2,14 @@
 
 use super::owed::BESIDE_BYTES;
 use super::replies::PIPELINE_MAX;
-use super::{Ahead, Asked, Client, Kind, Part, Scene};
+use super::{Ahead, Asked, Client, Expected, Kind, Part, Scene};
 use crate::model::{Operation, Seen, Verb};
 use crate::plan::Class;
 
 /// How often a value is one that is refused, where such are.
 const REFUSED_ONE_IN: u64 = 5;
+/// Keys of a gat that has several.
+const WIDE_TOUCH_MAX: usize = 4;
 /// Operations in progress on one key, with which clients begin no more.
 const IN_PROGRESS_MAX: usize = 5;
 /// With no more of others' than this, a connection may have so many of its own.
@@ -83,7 +85,12 @@ impl Client {
                         exptime => exptime,
                     };
                     let name = *scene.network.random.pick(&["gat", "gats"]);
-                    self.retrieve(scene, name, exptime, &[key], bytes);
+                    let mut keys = vec![key];
+                    if scene.network.random.one_in(plan.more.wide_touch_one_in) {
+                        let others = working.iter().filter(|&&other| other != key);
+                        keys.extend(others.take(WIDE_TOUCH_MAX - 1));
+                    }
+                    self.retrieve(scene, name, exptime, &keys, bytes);
                 }
                 _ => self.write(scene, key, Verb::Touch, bytes),
             },
@@ -288,6 +295,26 @@ impl Client {
             });
         }
         self.expect_line(scene, parts, noreply);
+    }
+
+    /// Asks that all be gone so many seconds later. What that does is the schedule's to tell.
+    /// Returns whether it could.
+    pub fn flush_later(&mut self, scene: &mut Scene<'_>, delay_s: u64) -> bool {
+        let waits = self.asked.iter().any(|asked| !asked.noreply);
+        // Who leaves may be in the middle of a request.
+        if waits || self.leaves || !self.send(scene, format!("flush_all {delay_s}\r\n").as_bytes()) {
+            return false;
+        }
+        self.asked.push_back(Asked {
+            kind: Kind::Odd(Expected::Words(b"OK\r\n".into())),
+            parts: Vec::new(),
+            noreply: false,
+            changes: false,
+            asked_us: scene.network.now,
+            more_portions: 0,
+            ahead: self.ahead(1, 0),
+        });
+        true
     }
 
     fn expect_line(&mut self, scene: &Scene<'_>, parts: Vec<Part>, noreply: bool) {

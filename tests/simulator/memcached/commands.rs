@@ -102,6 +102,7 @@ pub fn run(session: &mut Session, line: &[u8], out: &mut Vec<u8>) -> Next {
         (b"stats", _) => stats(session, arguments),
         (b"lru_crawler", _) => lru_crawler(session, arguments, out),
         (b"quit", _) => Next::Close,
+        (b"cache_memlimit", 1 | 2) => cache_memlimit(session, arguments),
         (b"watch" | b"slabs" | b"lru" | b"cache_memlimit" | b"shutdown" | b"extstore", _) => not_modelled(line),
         (
             b"get" | b"bget" | b"gets" | b"gat" | b"gats" | b"set" | b"add" | b"replace" | b"append" | b"prepend"
@@ -345,12 +346,49 @@ fn verbosity(session: &mut Session, arguments: &[&[u8]]) -> Next {
     session.say(if level.is_some() { "OK" } else { BAD_FORMAT })
 }
 
+/// Changes nothing here: the limits are magent's business to refuse, and memory has no end.
+fn cache_memlimit(session: &mut Session, arguments: &[&[u8]]) -> Next {
+    session.noreply = says_noreply(arguments);
+    match number::flags(arguments[0]) {
+        Some(8..=1_000_000_000) => session.say("OK"),
+        _ => not_modelled(arguments[0]),
+    }
+}
+
+/// What there is to be said of items in one slab class, and the same for settings; as memcached says it, and no more of it
+/// than a few lines of each kind.
+fn topic(session: &mut Session, lines: &[(&str, &str)]) -> Next {
+    for (name, value) in lines {
+        session.replies.push(format!("STAT {name} {value}\r\n").as_bytes());
+    }
+    session.replies.push(b"END\r\n");
+    Next::Command
+}
+
 fn stats(session: &mut Session, arguments: &[&[u8]]) -> Next {
+    let number = session.process.items.len().to_string();
     match arguments {
         [] => {}
-        [b"reset", ..]
-        | [
-            b"settings" | b"items" | b"slabs" | b"sizes" | b"conns" | b"detail" | b"cachedump",
+        [b"items"] => return topic(session, &[("items:1:number", &number), ("items:1:age", "3")]),
+        [b"slabs"] => {
+            return topic(
+                session,
+                &[
+                    ("1:chunk_size", "96"),
+                    ("1:used_chunks", &number),
+                    ("active_slabs", "1"),
+                ],
+            );
+        }
+        [b"sizes"] => return topic(session, &[("sizes_status", "disabled")]),
+        [b"settings"] => {
+            return topic(
+                session,
+                &[("maxbytes", "67108864"), ("evictions", "on"), ("item_size_max", "9")],
+            );
+        }
+        [
+            b"reset" | b"settings" | b"items" | b"slabs" | b"sizes" | b"conns" | b"detail" | b"cachedump",
             ..,
         ] => not_modelled(&arguments.concat()),
         _ => return session.say("ERROR"),

@@ -21,6 +21,7 @@
 //! - Nothing but a reply holds an item, where the real one's threads do now and then, so that an incr that could be done
 //!   in place pads a value here which is replaced there.
 //! - Memory has no end: only [`Memcached::evict`] evicts.
+//! - `stats` of a topic says a few lines of what the real one does, and `cache_memlimit` limits nothing.
 //! - The binary protocol, base64 keys, `me` and the commands that steer one memcached are not there: they panic, so that
 //!   no test rests on a wrong answer.
 

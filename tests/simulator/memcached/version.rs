@@ -20,6 +20,8 @@ impl Version {
     pub const SAYS_HD: Version = Version(1, 6, 10);
     /// Its flush_all passes over what its crawler has locked.
     pub const FLUSHES_IN_PASSING: Version = Version(1, 6, 25);
+    /// It parses lines anew, as since 1.6.40.
+    pub const PARSES_ANEW: Version = Version(1, 6, 45);
     /// A list begins with OK.
     pub const LISTS_WITH_OK: Version = Version(1, 6, 43);
 

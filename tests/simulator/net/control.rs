@@ -16,6 +16,22 @@ pub struct Written {
     pub settings: Settings,
     /// It cannot be had after all.
     pub is_wrong: bool,
+    /// What goes wrong when it is right.
+    pub failure: Failure,
+    pub verbosity: u32,
+}
+
+/// What goes wrong with a configuration that is right.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Failure {
+    #[default]
+    None,
+    /// There is no thread to read it.
+    Thread,
+    /// Somebody else listens there.
+    Listen,
+    /// Names turn out to be of one server.
+    Check,
 }
 
 /// What a magent's process is told, and what came of it.
@@ -30,6 +46,8 @@ pub struct Process {
     pub has_changed: bool,
     /// Its listeners are closed.
     pub is_closed: bool,
+    /// Clients go before they are let in, and the log's disk is full, now and then.
+    pub is_odd: bool,
     /// Another process listens on the same port.
     pub shares_port: bool,
     pub freed: bool,
@@ -42,15 +60,27 @@ impl Process {
     pub fn read_us(&self) -> Option<Us> {
         self.reading.as_ref().map(|&(time, _)| time)
     }
+
+    fn failure(&self) -> Failure {
+        self.written.as_ref().map_or(Failure::None, |written| written.failure)
+    }
 }
 
 impl Control for SimulatedNet {
     type Listen = ();
 
     fn accept(&mut self) -> Accepted<Socket> {
-        let port = &mut self.network.borrow_mut().ports[self.magent];
+        let network = &mut *self.network.borrow_mut();
+        let port = &mut network.ports[self.magent];
         if port.process.is_exhausted {
             return Accepted::Exhausted("cannot accept: too many open files".to_owned());
+        }
+        if port.process.is_odd && network.random.one_in(4) {
+            // Whoever was there is gone, or another process that shares the port has taken him.
+            return match network.random.one_in(2) {
+                true => Accepted::Gone,
+                false => Accepted::Nobody,
+            };
         }
         match port.accepts.pop_front() {
             Some(name) => Accepted::Client(Socket(name)),
@@ -67,7 +97,11 @@ impl Control for SimulatedNet {
     }
 
     fn listen_on(&mut self, _wanted: &[()]) -> Result<(), String> {
-        self.network.borrow_mut().ports[self.magent].process.has_changed = true;
+        let process = &mut self.network.borrow_mut().ports[self.magent].process;
+        if process.failure() == Failure::Listen {
+            return Err("cannot listen on 0.0.0.0:11211: in use".to_owned());
+        }
+        process.has_changed = true;
         Ok(())
     }
 
@@ -85,6 +119,9 @@ impl Control for SimulatedNet {
         let network = &mut *self.network.borrow_mut();
         let time = network.now + network.random.skewed(0, READING_MAX_US);
         let process = &mut network.ports[self.magent].process;
+        if process.failure() == Failure::Thread {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
         process.reading = process.written.clone().map(|written| (time, written));
         network.turn_by(self.magent, time);
         Ok(())
@@ -100,32 +137,55 @@ impl Control for SimulatedNet {
             false => Ok(Reloaded {
                 settings: written.settings,
                 listen: vec![()],
-                verbosity: 0,
+                verbosity: written.verbosity,
                 warnings: Vec::new(),
             }),
         })
     }
 
-    fn check(&mut self, _settings: &Settings, _listen: &[()]) -> Result<Vec<String>, String> {
-        Ok(Vec::new())
+    fn check(&mut self, settings: &Settings, _listen: &[()]) -> Result<Vec<String>, String> {
+        for farm in [&settings.primaries, &settings.backups] {
+            for (index, server) in farm.iter().enumerate() {
+                if farm[..index].iter().any(|other| other.is_same(server)) {
+                    return Err(format!("server {server} is listed twice"));
+                }
+            }
+        }
+        match self.network.borrow().ports[self.magent].process.failure() {
+            Failure::Check => Err("-s alpha: is beta".to_owned()),
+            _ => Ok(Vec::new()),
+        }
     }
 
-    fn look_up(&mut self, _host: &str) {}
-
-    fn names_are_answered(&self, _settings: &Settings) -> bool {
-        true
+    fn look_up(&mut self, host: &str) {
+        let network = &mut *self.network.borrow_mut();
+        let now = network.now;
+        if let Some(time) = network.hosts.look_up(self.magent, host, now, &mut network.random) {
+            network.turn_by(self.magent, time);
+        }
     }
 
-    fn fill_names_in(&mut self, _settings: &mut Settings) -> Vec<String> {
-        Vec::new()
+    fn names_are_answered(&self, settings: &Settings) -> bool {
+        let network = self.network.borrow();
+        let mut servers = settings.servers();
+        !servers.any(|server| network.hosts.is_awaited(self.magent, &server.host))
+    }
+
+    fn fill_names_in(&mut self, settings: &mut Settings) -> Vec<String> {
+        self.network.borrow().hosts.fill_in(settings)
     }
 
     fn take_name(&mut self) -> Option<Found> {
-        None
+        let network = &mut *self.network.borrow_mut();
+        network.hosts.take(self.magent, network.now)
     }
 
     fn reopen_log(&mut self) -> io::Result<()> {
-        Ok(())
+        let network = &mut *self.network.borrow_mut();
+        match network.random.one_in(2) {
+            true => Err(io::ErrorKind::StorageFull.into()),
+            false => Ok(()),
+        }
     }
 
     fn tell(&mut self, _state: State) {}

@@ -4,12 +4,14 @@
 //! when the batch begins, it comes when bytes arrive or room appears, and not once more for what was not read.
 
 mod control;
+mod hosts;
 mod meter;
 mod peer;
 mod port;
 mod window;
 
-pub use control::{Process, Written};
+pub use control::{Failure, Process, Written};
+pub use hosts::Hosts;
 pub use window::SimulatedNet;
 
 use super::pipe::{End, Pipe, Us, Weather};
@@ -83,6 +85,8 @@ pub struct Connection {
     peer_left: bool,
     /// On the magent's list of events.
     queued: bool,
+    /// The magent could not watch it.
+    pub is_unwatched: bool,
     /// Connections of clients that the magent had when this one was opened.
     pub others: usize,
 }
@@ -122,7 +126,13 @@ pub struct Network {
     cut: Vec<Vec<bool>>,
     /// By server: what its answers take longer.
     pub slowness: Vec<(Us, Us)>,
-    addresses: Vec<Address>,
+    pub addresses: Vec<Address>,
+    /// What is known of host names.
+    pub hosts: Hosts,
+    /// Who is behind the clients, from this number on, looks at magents.
+    pub eyes_from: usize,
+    /// Magents are told where clients come from.
+    pub shows_peers: bool,
     /// By server: a process listens.
     pub listening: Vec<bool>,
     /// By server.
@@ -150,6 +160,9 @@ impl Network {
             cut: Vec::new(),
             slowness: Vec::new(),
             addresses: Vec::new(),
+            hosts: Hosts::default(),
+            eyes_from: 0,
+            shows_peers: false,
             listening: Vec::new(),
             no_way: Vec::new(),
             meters: (0..magents).map(|_| Meter::default()).collect(),
@@ -239,6 +252,7 @@ impl Network {
             forgotten: false,
             peer_left: false,
             queued: false,
+            is_unwatched: false,
             others: 0,
         });
         name

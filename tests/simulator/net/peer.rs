@@ -54,6 +54,25 @@ impl Network {
         }
     }
 
+    /// The peer says nothing more, and goes on listening. False, and nothing is changed, where it has not said all it had to.
+    pub fn peer_shut(&mut self, name: Name) -> bool {
+        let now = self.now;
+        let Some(peer) = self.connection(name).map(|connection| connection.peer) else {
+            return false;
+        };
+        let weather = self.weather_of(false, peer);
+        let Some(connection) = self.connections[name.index].as_mut() else {
+            return false;
+        };
+        if !connection.backlog.is_empty() || connection.peer_left || connection.state == State::Left {
+            return false;
+        }
+        if let Some(time) = connection.inward.send_end(End::Closed, now, &weather, &mut self.random) {
+            self.at(time, Event::Arrive { name, inward: true });
+        }
+        true
+    }
+
     /// A machine that knows nothing of a connection says so when it is asked.
     pub fn keep_alive(&mut self, name: Name) {
         let Some(connection) = self.connection(name) else {

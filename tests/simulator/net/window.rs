@@ -7,9 +7,12 @@ use magent::proxy::net::{Address, Level, Net, Time, Token};
 use std::cell::RefCell;
 use std::fmt;
 use std::io::{self, ErrorKind, IoSlice};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
+
+/// One in so many connections of clients cannot be watched, where that happens.
+const UNWATCHED_ONE_IN: u64 = 30;
 
 /// A magent's window on the network.
 pub struct SimulatedNet {
@@ -26,9 +29,11 @@ impl Net for SimulatedNet {
     fn connect(&mut self, address: &Address, token: Token) -> io::Result<Socket> {
         let network = &mut *self.network.borrow_mut();
         let server = network.addresses.iter().position(|known| known == address);
-        let server = server.expect("an address of this world");
-        let peer = Peer::Server(server);
         network.meters[self.magent].worked = true;
+        let Some(server) = server else {
+            return Err(ErrorKind::HostUnreachable.into()); // its name is not known, or it is not there any more
+        };
+        let peer = Peer::Server(server);
         if network.ports[self.magent].process.is_exhausted {
             return Err(ErrorKind::QuotaExceeded.into());
         }
@@ -55,7 +60,14 @@ impl Net for SimulatedNet {
     fn adopt(&mut self, socket: &mut Socket, token: Token) -> io::Result<()> {
         let network = &mut *self.network.borrow_mut();
         network.meters[self.magent].worked = true;
+        let eyes_from = network.eyes_from;
+        let may_fail = network.ports[self.magent].process.is_odd;
+        let fails = may_fail && network.random.one_in(UNWATCHED_ONE_IN);
         if let Some(connection) = network.connection(socket.0) {
+            if fails && matches!(connection.peer, Peer::Client(client) if client < eyes_from) {
+                connection.is_unwatched = true;
+                return Err(ErrorKind::StorageFull.into()); // what epoll says at its limit
+            }
             connection.token = Some(token);
             network.raise(socket.0);
         }
@@ -154,8 +166,14 @@ impl Net for SimulatedNet {
         network.close_socket(socket.0);
     }
 
-    fn peer(&self, _socket: &Socket) -> Option<SocketAddr> {
-        None
+    fn peer(&self, socket: &Socket) -> Option<SocketAddr> {
+        let port = socket.0.index as u16;
+        let address: IpAddr = match (self.network.borrow().shows_peers, port % 3) {
+            (false, _) | (_, 0) => return None,
+            (_, 1) => Ipv4Addr::LOCALHOST.into(),
+            _ => Ipv6Addr::LOCALHOST.into(),
+        };
+        Some(SocketAddr::new(address, port))
     }
 
     fn now(&self) -> Time {
