@@ -63,9 +63,9 @@ fuzz:
 simulate-faults:
 	tests/simulator/plant
 
-# The lines of the proxy that no schedule of the simulator reaches. Takes minutes.
+# Whether each line of the proxy that no schedule of the simulator reaches has a reason. Takes minutes.
 coverage:
-	SEEDS=$(SEEDS) tests/simulator/coverage
+	tests/simulator/coverage
 
 # Takes minutes, and installs and removes packages on this machine.
 check-packages:
