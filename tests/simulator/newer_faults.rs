@@ -251,7 +251,10 @@ impl Simulation {
             return Err(format!("magent {magent} has read what nobody wrote"));
         };
         self.note(format_args!("magent {magent} has other settings"));
-        self.plan.more.timeout_most_ms = self.plan.more.timeout_most_ms.max(settings.timeout_ms);
+        // What was asked before waits by the timeout that was then.
+        let timeouts_ms = [self.plan.settings[magent].timeout_ms, settings.timeout_ms];
+        let most_ms = &mut self.plan.more.timeout_most_ms;
+        *most_ms = timeouts_ms.into_iter().fold(*most_ms, u64::max);
         if !farms.0.is_empty() {
             self.move_keys(&settings, farms);
             self.plan.settings[magent] = settings;
