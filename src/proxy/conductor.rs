@@ -107,6 +107,7 @@ impl<N: Net> Proxy<N> {
             match self.servers.upstream.next_failure() {
                 Some(Failure::Unreachable(server, error)) => self.servers.link_refused(server, &error),
                 Some(Failure::Lost(server, leg)) => self.leg_lost(server, &leg),
+                None if self.replicate.begin_put_off(&mut self.servers) => {}
                 None if self.replicate.decide_deferred(&mut self.servers) => {}
                 None => break,
             }

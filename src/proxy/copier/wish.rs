@@ -171,7 +171,8 @@ impl Copier {
             Urgency::Waited(waiting) => Some(waiting),
             Urgency::IfRoom => {
                 let are_up = servers.fleet.is_up(from) && servers.fleet.is_up(to);
-                let possible = are_up && servers.fleet.ledger.lacks(&key, to, from) == Lacks::Nothing;
+                let lacks = |server, of| servers.fleet.ledger.lacks(&key, server, of) != Lacks::Nothing;
+                let possible = are_up && !lacks(to, from) && !lacks(from, to);
                 if !possible || !self.has_room(&servers.cx.settings.limits) {
                     return;
                 }

@@ -5,7 +5,7 @@ use crate::protocol::verb::Verb;
 use crate::proxy::handoff::Handoff;
 use crate::proxy::net::Net;
 use crate::proxy::replicate::Replicate;
-use crate::proxy::replicate::gate::{Entry, Pass, Turn, Who};
+use crate::proxy::replicate::gate::{Entry, Going, Pass, Turn, Who};
 use crate::proxy::replicate::plan::Plan;
 use crate::proxy::replicate::reading::Reads;
 use crate::proxy::replicate::transaction::Work;
@@ -51,9 +51,26 @@ impl Replicate {
         self.transactions[id].work = Work::Waiting(message.hold(&servers.cx.pool));
     }
 
-    /// Gives a pass back. Those that waited for that begin in their order, until one of them has the key alone.
+    /// Gives a pass back. Those that waited for that begin in their order, until one of them has the key alone. While there are legs
+    /// that were cut off and have not failed over they wait on: one of those may be of what their own client asked before (R33).
     pub fn leave_gate<N: Net>(&mut self, servers: &mut Servers<N>, pass: Pass) {
-        let mut going = self.gate.leave(pass);
+        let going = self.gate.leave(pass);
+        match servers.upstream.has_lost() {
+            true => self.put_off.push_back(going),
+            false => self.let_go_on(servers, going),
+        }
+    }
+
+    /// Lets those begin that had to wait until all legs have failed over. Returns whether there were any.
+    pub fn begin_put_off<N: Net>(&mut self, servers: &mut Servers<N>) -> bool {
+        let Some(going) = self.put_off.pop_front() else {
+            return false;
+        };
+        self.let_go_on(servers, going);
+        true
+    }
+
+    fn let_go_on<N: Net>(&mut self, servers: &mut Servers<N>, mut going: Going) {
         while let Some(turn) = self.gate.next(&mut going) {
             match turn {
                 Turn::Request(id) => self.begin_again(servers, id),

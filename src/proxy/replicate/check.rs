@@ -56,6 +56,7 @@ impl Replicate {
             self.gate.inside(),
             (alone, writes, reads),
         )?;
+        holds("somebody is put off for ever", self.put_off.is_empty())?;
         let is_gone = |who: Who| matches!(who, Who::Request(id) if !self.transactions.contains(id));
         holds("what waits for a key is gone", !self.gate.waiting().any(is_gone))
     }

@@ -209,8 +209,9 @@ impl Replicate {
             }
             (Absence::Proof, Some(second)) => match decision {
                 Decision::Stored => self.copy_to_second(servers, id, second, write),
-                Decision::NothingThere => self.remove_from_second(servers, id, second, write),
-                Decision::Refused | Decision::Flushed | Decision::Unchanged => {}
+                // What the flush has taken here, it need not have taken there: that may have been written since by its clock (R34).
+                Decision::NothingThere | Decision::Flushed => self.remove_from_second(servers, id, second, write),
+                Decision::Refused | Decision::Unchanged => {}
             },
         }
         false

@@ -30,8 +30,9 @@ use crate::proxy::permit::Permit;
 use crate::proxy::servers::Servers;
 use crate::proxy::upstream::link::{Leg, Purpose};
 use crate::proxy::upstream::message::Message;
-use gate::Gate;
+use gate::{Gate, Going};
 use plan::Share;
+use std::collections::VecDeque;
 use transaction::{Allowance, Transaction, Work};
 use transactions::Transactions;
 
@@ -40,6 +41,8 @@ pub struct Replicate {
     transactions: Transactions,
     /// What may go on with each key, and what has to wait for what.
     gate: Gate,
+    /// Those that may go through a gate once all legs that were cut off have failed over.
+    put_off: VecDeque<Going>,
     /// Room to split retrievals in.
     shares: Vec<Share>,
     /// Retrievals whose next portion is to be asked for in another turn.
@@ -55,6 +58,7 @@ impl Replicate {
         Self {
             transactions: Transactions::default(),
             gate: Gate::new(limits),
+            put_off: VecDeque::new(),
             shares: Vec::new(),
             reads_to_go_on: Vec::new(),
             surveys: Vec::new(),

@@ -76,7 +76,10 @@ impl Replicate {
                 let number = servers.fleet.ledger.begin();
                 missed::cut_off(servers, number, key, (server, delivered), (partner, is));
             }
-            (Some(Status::NotFound), Some(first)) => self.heal_if_room(servers, (first, server), key),
+            // A reload may have given the key another partner meanwhile, which lacks it (R35).
+            (Some(Status::NotFound), Some(first)) if servers.fleet.place(key).first == first => {
+                self.heal_if_room(servers, (first, server), key);
+            }
             _ => {}
         }
         if waits {
