@@ -73,7 +73,7 @@ const ONCE_BROKEN_IN_CHAOS: [u64; 61] = [
     171_060, 176_221, 215_002,
 ];
 /// The same of the newer classes, beyond those that every run tries; and those that find planted faults which few others do.
-const ONCE_BROKEN_IN_NEWER: [(u64, Class); 20] = [
+const ONCE_BROKEN_IN_NEWER: [(u64, Class); 21] = [
     (96, Class::Reloaded),
     (50, Class::Deep),
     (185, Class::Deep),
@@ -91,6 +91,7 @@ const ONCE_BROKEN_IN_NEWER: [(u64, Class); 20] = [
     (462, Class::Orders),
     (1_986, Class::Orders),
     (23, Class::Threads),
+    (1_610, Class::Named),
     (8_750, Class::Remapped),
     (5_091, Class::Delayed),
     (5_153, Class::Delayed),

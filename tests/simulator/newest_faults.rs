@@ -47,9 +47,8 @@ impl Simulation {
         let mut says = *network
             .random
             .pick(&[None, Some(there), Some(elsewhere), Some(IpAddr::V4(*before.ip()))]);
-        if other != server && says == Some(elsewhere) || is_silent && says == Some(there) {
-            // Who reads the configuration now takes two servers for one, until it is read again; or has nobody to ask instead for
-            // what was asked of the machine that is silent, which is a second thing that goes wrong.
+        if other != server && says == Some(elsewhere) {
+            // Who reads the configuration now takes two servers for one, until it is read again.
             match network.now < self.ordered_us + RELOADING_MAX_US {
                 true => says = None,
                 false => self.is_astray = true,

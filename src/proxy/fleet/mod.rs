@@ -295,6 +295,15 @@ impl Fleet {
         self.layout.partner(key, server)
     }
 
+    /// The server to ask in place of one that was lost: the other that holds the key, or, where new settings have given it to others
+    /// meanwhile, the one that is asked first now (R36).
+    pub fn stand_in(&self, key: &[u8], server: usize) -> Option<usize> {
+        match self.layout.has(key, server) {
+            true => self.partner(key, server),
+            false => Some(self.place(key).first),
+        }
+    }
+
     pub fn partners(&self, server: usize) -> Vec<usize> {
         self.partners.get(server).cloned().unwrap_or_default()
     }

@@ -111,7 +111,10 @@ impl Replicate {
         let mut shares = std::mem::take(&mut self.shares);
         let mut used = 0;
         for (key, &slot) in wanted.keys.keys().zip(&wanted.slots) {
-            let partner = servers.fleet.partner(key, server);
+            let partner = match ask {
+                Ask::AfterLoss => servers.fleet.stand_in(key, server),
+                _ => servers.fleet.partner(key, server),
+            };
             match partner.filter(|&partner| servers.fleet.is_up(partner)) {
                 Some(partner) if ask == Ask::AfterLoss => {
                     add_to_share(&mut shares, &mut used, (partner, ask), verb, key, slot);
