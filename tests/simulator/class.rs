@@ -81,7 +81,7 @@ pub const MORE_CLASSES: [(Class, u64); 18] = [
     (Class::Reloaded, 25),
     (Class::Three, 15),
     (Class::Foul, 15),
-    (Class::Threads, 15),
+    (Class::Threads, 5),
     (Class::Odd, 25),
     (Class::Babbling, 25),
     (Class::Named, 25),
