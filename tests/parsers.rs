@@ -258,8 +258,9 @@ proptest! {
                 };
                 prop_assert_eq!(meaning(&again), meaning(&expected));
                 prop_assert!(!again.noreply, "{}", shown);
-                // Those two are always written anew.
-                if !matches!(again.verb, Verb::FlushAll | Verb::CacheMemlimit) {
+                // Those two are always written anew, and so is the removal of a key that looks like a request for silence.
+                let silencing = again.verb == Verb::Delete && again.key == b"noreply";
+                if !silencing && !matches!(again.verb, Verb::FlushAll | Verb::CacheMemlimit) {
                     prop_assert_eq!(again.verbatim, Some(&text[..]));
                 }
             }

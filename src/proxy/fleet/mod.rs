@@ -296,9 +296,9 @@ impl Fleet {
     }
 
     /// The server to ask in place of one that was lost: the other that holds the key, or, where new settings have given it to others
-    /// meanwhile, the one that is asked first now (R36).
+    /// meanwhile, the one that is asked first now (R36). Where there is one copy only, nobody else has what the lost one had.
     pub fn stand_in(&self, key: &[u8], server: usize) -> Option<usize> {
-        match self.layout.has(key, server) {
+        match self.layout.has(key, server) || !self.has_backups() {
             true => self.partner(key, server),
             false => Some(self.place(key).first),
         }
