@@ -341,19 +341,24 @@ impl Client {
         connected
     }
 
+    /// Notes that it has asked for something that concerns no key.
+    fn expect_one(&mut self, scene: &Scene<'_>, kind: Kind) {
+        self.asked.push_back(Asked {
+            kind,
+            parts: Vec::new(),
+            noreply: false,
+            changes: false,
+            asked_us: scene.network.now,
+            more_portions: 0,
+            ahead: self.ahead(1, 0),
+        });
+    }
+
     /// Asks something harmless, so that the end of what needs no reply is known.
     pub fn ask_version(&mut self, scene: &mut Scene<'_>) {
         let has_ended = self.asked.iter().any(Asked::is_end);
         if self.is_waiting() && self.connection.is_some() && !has_ended {
-            self.asked.push_back(Asked {
-                kind: Kind::Version,
-                parts: Vec::new(),
-                noreply: false,
-                changes: false,
-                asked_us: scene.network.now,
-                more_portions: 0,
-                ahead: self.ahead(1, 0),
-            });
+            self.expect_one(scene, Kind::Version);
             self.say(scene, b"version\r\n");
         }
     }

@@ -196,15 +196,7 @@ impl Client {
     }
 
     fn expect(&mut self, scene: &Scene<'_>, expected: Expected) {
-        self.asked.push_back(Asked {
-            kind: Kind::Odd(expected),
-            parts: Vec::new(),
-            noreply: false,
-            changes: false,
-            asked_us: scene.network.now,
-            more_portions: 0,
-            ahead: self.ahead(1, 0),
-        });
+        self.expect_one(scene, Kind::Odd(expected));
     }
 
     /// Whether its connection ends because it said so; not if it has not been told what it asked before that.

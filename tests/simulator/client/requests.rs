@@ -305,15 +305,7 @@ impl Client {
         if waits || self.leaves || !self.send(scene, format!("flush_all {delay_s}\r\n").as_bytes()) {
             return false;
         }
-        self.asked.push_back(Asked {
-            kind: Kind::Odd(Expected::Words(b"OK\r\n".into())),
-            parts: Vec::new(),
-            noreply: false,
-            changes: false,
-            asked_us: scene.network.now,
-            more_portions: 0,
-            ahead: self.ahead(1, 0),
-        });
+        self.expect_one(scene, Kind::Odd(Expected::Words(b"OK\r\n".into())));
         true
     }
 

@@ -41,7 +41,7 @@
 //! 4. **"Not here" proves nothing of a server that may lack the key while its partner may have it** ([`Absence`]): R4, R5, R7,
 //!    R10, R18, R19, R24, R25. It is weighed when it comes, by what is known then.
 //!
-//! R20, R21, R23, R26 and R28 are not about belief; the README says where they are kept.
+//! The others are not about belief; the README says where they are kept.
 
 pub mod account;
 mod ack;
