@@ -97,8 +97,10 @@ pub fn lost<N: Net>(servers: &mut Servers<N>, write: &mut Write, side: Side, del
             }
             Partner::Acked(receipt, ack)
         }
-        Copy::Absent => Partner::Missed { delivered: false },
-        Copy::Lost { delivered } => Partner::Missed { delivered: *delivered },
+        copy => Partner::Missed {
+            delivered: copy.lost() == Some(true),
+            needs: !matches!(write.verb, Verb::Set | Verb::Add),
+        },
     };
     // A partner that was never filled with it cannot tell whether it was there; see what it says.
     let is_the_only_one = matches!(is, Partner::Missed { .. }) && !is_up;

@@ -129,7 +129,10 @@ impl Replicate {
                 // Of the two, the one that was not there to be asked has missed more.
                 let is = match servers.fleet.is_up(partner) {
                     true => Partner::Asked,
-                    false => Partner::Missed { delivered: false },
+                    false => Partner::Missed {
+                        delivered: false,
+                        needs: true,
+                    },
                 };
                 let number = servers.fleet.ledger.begin();
                 missed::fails_over(servers, number, key, (server, false), (partner, is));

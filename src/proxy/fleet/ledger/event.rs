@@ -10,8 +10,8 @@ pub enum Partner {
     Asked,
     /// It has answered. Without a receipt the client has been told, so that there is no way back.
     Acked(Option<Receipt>, Ack),
-    /// It was away, or the write was cut off from it before.
-    Missed { delivered: bool },
+    /// It was away, or the write was cut off from it before. `needs`: it changes nothing where the key is not.
+    Missed { delivered: bool, needs: bool },
 }
 
 /// What a server made of an add, replace or cas.

@@ -177,6 +177,15 @@ impl Missed {
         }
     }
 
+    /// Whether a write of this key was missed.
+    pub fn has(&self, key: &[u8]) -> bool {
+        match self {
+            Missed::Keys { keys, .. } => keys.contains_key(key),
+            Missed::Nothing => false,
+            Missed::Everything => true,
+        }
+    }
+
     /// Whether there is a write that was delivered: if the partner is gone, this server's copy is the last one.
     pub fn has_delivered(&self) -> bool {
         matches!(self, Missed::Keys { keys, .. } if keys.values().any(Writes::has_delivered))

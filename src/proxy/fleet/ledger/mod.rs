@@ -396,14 +396,22 @@ impl Ledger {
             Partner::Missed { .. } if self.servers[partner].is_up() => {
                 self.note(server, key, write, delivered, unacked)
             }
+            Partner::Missed { needs: true, .. } if self.has_changed_nothing(key, server, partner) => {}
             // The one that was asked last is the only one that may have it.
-            Partner::Missed { delivered } => {
+            Partner::Missed { delivered, .. } => {
                 let missed = &mut self.servers[partner].missed;
                 if !missed.settle(key, write, delivered, unacked) {
                     self.note(partner, key, write, delivered, unacked);
                 }
             }
         }
+    }
+
+    /// Whether a write that needs the key has changed nothing on a server, for only its partner, which is away, may have it (R37).
+    fn has_changed_nothing(&self, key: &[u8], server: usize, partner: usize) -> bool {
+        let there = &self.servers[partner];
+        let has_missed_nothing = !there.is_gone() && !there.missed.has(key);
+        has_missed_nothing && self.lacks(key, server, partner) != Lacks::Nothing
     }
 
     /// A write was acknowledged, or refused, by the partner of one that has missed it. One that returned meanwhile is

@@ -242,7 +242,10 @@ impl Both {
             _ => {
                 // The one that was asked last is lost, too.
                 let (server, partner) = (1 - missed_by, missed_by);
-                let is = Partner::Missed { delivered };
+                let is = Partner::Missed {
+                    delivered,
+                    needs: false,
+                };
                 ledger.record(Event::CutOff {
                     write,
                     key: KEYS[key],

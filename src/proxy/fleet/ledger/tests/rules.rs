@@ -4,6 +4,12 @@
 use super::*;
 use std::rc::Rc;
 
+/// The partner was not there to be sent a set.
+const AWAY: Partner = Partner::Missed {
+    delivered: false,
+    needs: false,
+};
+
 #[test]
 fn r1_of_two_that_were_gone_before_either_acknowledged_the_one_that_returns_first_keeps_its_copy() {
     for first in [P, B] {
@@ -12,7 +18,7 @@ fn r1_of_two_that_were_gone_before_either_acknowledged_the_one_that_returns_firs
         pair.breaks(P);
         pair.cut_off(write, P, false, Partner::Asked);
         pair.breaks(B);
-        pair.cut_off(write, B, false, Partner::Missed { delivered: false });
+        pair.cut_off(write, B, false, AWAY);
         assert_eq!(pair.believe(), Belief::Unknown(P));
         assert!(pair.keeps(first));
         assert!(!pair.keeps(1 - first), "the other has missed the write");
@@ -28,7 +34,7 @@ fn r2_a_server_that_returns_waits_until_its_partner_has_answered() {
     assert!(pair.0.waits_for_partners(P));
     // The partner is found dead.
     pair.falls_silent(B);
-    pair.cut_off(write, B, true, Partner::Missed { delivered: false });
+    pair.cut_off(write, B, true, AWAY);
     assert!(!pair.0.waits_for_partners(P));
     assert!(pair.keeps(P));
 }
@@ -231,7 +237,7 @@ fn r14_where_neither_acknowledged_and_the_one_that_was_away_is_back_it_is_the_ot
     let (server, from, key) = (B, P, KEY);
     pair.record(Event::Copied { server, from, key });
     pair.breaks(P);
-    pair.cut_off(write, P, false, Partner::Missed { delivered: false });
+    pair.cut_off(write, P, false, AWAY);
     assert!(pair.0.servers[P].missed.of(KEY).is_some());
     pair.breaks(B);
     assert!(pair.keeps(B), "it has missed nothing that it does not know of");
@@ -421,4 +427,36 @@ fn r29_servers_that_each_got_keys_which_the_other_had_are_believed_key_by_key() 
         of: Range::All,
     });
     assert_eq!(ledger.lacks(b"b1", P, B), Lacks::Perhaps);
+}
+
+#[test]
+fn r37_what_changes_nothing_where_the_key_is_not_the_one_that_has_it_has_not_missed() {
+    for needs in [false, true] {
+        let mut pair = Pair::new();
+        // P has taken the key's last write while B was away, and lacks what B has of the others.
+        pair.record(Event::Lacks {
+            server: P,
+            from: B,
+            what: Lacking::Everything,
+            of: Range::All,
+        });
+        pair.falls_silent(P);
+        pair.record(Event::LacksKey {
+            server: B,
+            from: P,
+            key: KEY,
+        });
+        let write = pair.0.begin();
+        pair.falls_silent(B);
+        pair.cut_off(
+            write,
+            B,
+            true,
+            Partner::Missed {
+                delivered: false,
+                needs,
+            },
+        );
+        assert_eq!(pair.keeps(P), needs, "a set has left something on B");
+    }
 }
