@@ -57,4 +57,6 @@ pub struct Waiting {
     pub reply: Option<Reply>,
     /// The answer of `to`, if that has an effect that can be seen and the client has not been given any.
     pub instead: Option<Reply>,
+    /// What `to` answered at all, if the client has not been given any. It is the reply where nothing is left of what `from` had.
+    pub otherwise: Option<Reply>,
 }

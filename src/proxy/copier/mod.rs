@@ -274,15 +274,15 @@ impl Copier {
     }
 
     /// A repair replaces or removes what its server has of a key: of what that server answered before, to writes whose repairs
-    /// wait for the key behind this one, nothing is there any more (R30).
+    /// wait for the key behind this one, nothing is there any more, whether they copy to it or from it (R30).
     fn outdate_answers(&mut self, id: usize) {
         if self.repairs.len() == 1 {
             return;
         }
         let (key, to) = (self.repairs[id].repair.key.clone(), self.repairs[id].repair.to);
         for (other, Running { repair, .. }) in &mut self.repairs {
-            if other != id && repair.to == to && repair.key == key {
-                repair.outdate_answer();
+            if other != id && (repair.to == to || repair.from == to) && repair.key == key {
+                repair.outdate_answer(to);
             }
         }
     }

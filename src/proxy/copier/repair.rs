@@ -12,12 +12,10 @@
 //!
 //! Another magent before the same servers knows nothing of the hold. So when the copy is stored, the item is looked at
 //! once more where it came from. If it is gone meanwhile, the copy is taken away again; if it is another, the copy is made
-//! like that. The copy is told by its unique, for the other magent may have put something in its place since. It may even
-//! have done so before the unique was asked for: requests that follow each other on one connection are not done at one
-//! go. So what is taken for the copy is not removed where the source has something to put there instead (R32).
+//! like that. The copy is told by its unique, for the other magent may have put something in its place since, perhaps even
+//! before the unique was asked for. So what is taken for the copy is not removed where the source has something instead (R32).
 //!
-//! A repair is told what happens to it, with what is known of its two servers then, and says what is to be done. It knows
-//! neither links nor gates.
+//! A repair is told what happens to it, with what is known of its two servers then, and says what is to be done.
 
 use crate::protocol::LINE_END;
 use crate::protocol::exptime::exptime_by_clock;
@@ -373,10 +371,13 @@ impl Repair {
         actions
     }
 
-    /// What `to` answered to the write that waits for this is not true of anything there any more.
-    pub fn outdate_answer(&mut self) {
+    /// What this server answered to the write that waits for this is not true of anything there any more.
+    pub fn outdate_answer(&mut self, server: usize) {
         if let Why::Heal(Some(waiting)) = &mut self.why {
-            waiting.instead = None;
+            match waiting.otherwise.take() {
+                Some(otherwise) if server == self.from => waiting.reply = Some(otherwise),
+                _ => waiting.instead = None,
+            }
         }
     }
 

@@ -84,6 +84,7 @@ fn waiting() -> Waiting {
         write: 7,
         reply: None,
         instead: None,
+        otherwise: None,
     }
 }
 
@@ -152,6 +153,7 @@ fn what_a_repair_has_taken_away_is_no_reply_to_a_write_behind_it() {
             write: 8,
             reply: Some(Reply::plain(Status::NotFound)),
             instead: Some(number.clone()),
+            otherwise: Some(number.clone()),
         })));
         world.copier.repairs[behind].repair.accompanied = true;
         let mut restarted = pair();
@@ -178,6 +180,32 @@ fn what_a_repair_has_taken_away_is_no_reply_to_a_write_behind_it() {
         };
         assert_eq!(healed.reply.as_ref(), Some(&told));
     }
+}
+
+/// Two writes that were decided by one server and then by the other: what the first heal removes is what the second was to copy.
+#[test]
+fn what_a_repair_has_taken_away_is_no_reply_to_a_write_that_was_to_be_healed_from_there() {
+    let mut world = World::new();
+    let id = world.enter(Why::Heal(Some(waiting())));
+    let behind = world.enter(Why::Heal(Some(Waiting {
+        write: 8,
+        reply: Some(Reply::plain(Status::Number)),
+        instead: None,
+        otherwise: Some(Reply::plain(Status::NotFound)),
+    })));
+    let repair = &mut world.copier.repairs[behind].repair;
+    std::mem::swap(&mut repair.from, &mut repair.to);
+    world.begin(id, &pair());
+    world.answered(id, Purpose::RepairFetch, b"EN\r\n");
+    let wishes = world.answered(id, Purpose::RepairStore, b"DELETED\r\n");
+    world.until_left(wishes);
+    world.begin(behind, &pair());
+    world.answered(behind, Purpose::RepairFetch, b"EN\r\n");
+    let wishes = world.answered(behind, Purpose::RepairStore, b"NOT_FOUND\r\n");
+    let [Wish::Healed(healed)] = &world.until_left(wishes)[..] else {
+        panic!("nobody is told");
+    };
+    assert_eq!(healed.reply, Some(Reply::plain(Status::NotFound)));
 }
 
 #[test]

@@ -152,11 +152,13 @@ impl Replicate {
                 key,
                 reply,
                 instead,
+                otherwise,
             } => {
                 let waiting = Waiting {
                     write: id,
                     reply,
                     instead,
+                    otherwise,
                 };
                 self.wait_for_healing(servers, pair, key.bytes(), waiting);
             }
@@ -178,6 +180,7 @@ enum Outcome {
         key: Slice,
         reply: Option<Reply>,
         instead: Option<Reply>,
+        otherwise: Option<Reply>,
     },
 }
 
@@ -224,6 +227,7 @@ fn answers<N: Net>(servers: &mut Servers<N>, write: &Write) -> Outcome {
                     key: piece.clone(),
                     reply: Some(write.told(reply).clone()),
                     instead: None,
+                    otherwise: None,
                 };
             }
             if write.elsewhere {
@@ -244,7 +248,7 @@ fn answers<N: Net>(servers: &mut Servers<N>, write: &Write) -> Outcome {
 fn heals<N: Net>(servers: &mut Servers<N>, write: &Write, told: bool) -> Option<Outcome> {
     let (reply, piece) = (write.first.answer()?, write.key.as_ref()?);
     let (first, second) = (write.servers.0, write.servers.1?);
-    let mut instead = None;
+    let (mut instead, mut otherwise) = (None, None);
     if write.is_to_both() {
         let answer = write.second.answer()?;
         if agree(write.verb, reply, answer) && !write.sizes_differ() {
@@ -256,6 +260,8 @@ fn heals<N: Net>(servers: &mut Servers<N>, write: &Write, told: bool) -> Option<
         }
         let seen = !told && !is_negative(answer) && answer.status != Status::Error;
         instead = seen.then(|| write.told(answer).clone());
+        let is_known = !told && answer.status != Status::Error;
+        otherwise = is_known.then(|| write.told(answer).clone());
     } else if reply.status != Status::Error || write.second.lost().is_none() || !servers.fleet.is_up(second) {
         return None; // if not, it failed over to who refuses it: its partner is back, and may have stored it
     }
@@ -267,6 +273,7 @@ fn heals<N: Net>(servers: &mut Servers<N>, write: &Write, told: bool) -> Option<
         key: piece.clone(),
         reply: (!told).then(|| write.told(reply).clone()),
         instead,
+        otherwise,
     })
 }
 

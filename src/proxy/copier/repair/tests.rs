@@ -40,6 +40,7 @@ fn heal() -> Why {
         write: 7,
         reply: None,
         instead: None,
+        otherwise: None,
     }))
 }
 
@@ -362,6 +363,7 @@ fn a_write_whose_copy_stays_is_told_what_is_true_of_that() {
             write: 7,
             reply: Some(Reply::plain(Status::NotStored)),
             instead: instead.map(Reply::plain),
+            otherwise: instead.map(Reply::plain),
         }));
         for event in events {
             stage.happens(event);
