@@ -95,10 +95,13 @@ impl<N: Net> Servers<N> {
 
     /// A server is seen for the first time: of it and each of its partners the younger lacks what the older has.
     fn seen_first(&mut self, index: usize) {
-        if !self.fleet.is_starting && self.suspect_who_was_away(index) {
-            return;
-        }
-        for partner in self.fleet.partners(index) {
+        let suspected_by = match self.fleet.is_starting {
+            true => Vec::new(),
+            false => self.suspect_who_was_away(index),
+        };
+        // One that was away at the start, too, may lack what this one has (R38).
+        let unsuspecting = |partner: &usize| !suspected_by.contains(partner);
+        for partner in self.fleet.partners(index).into_iter().filter(unsuspecting) {
             let born = [index, partner].map(|index| self.fleet.servers[index].born_ms);
             let [Some(born_ms), Some(others_ms)] = born else {
                 continue;

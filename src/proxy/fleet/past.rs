@@ -33,8 +33,8 @@ impl<N: Net> Servers<N> {
     }
 
     /// A server is seen for the first time that was away when this magent started. If it may have missed what its partners
-    /// were told it is to be flushed. Returns whether it may.
-    pub fn suspect_who_was_away(&mut self, index: usize) -> bool {
+    /// were told it is to be flushed. Returns the partners of whose keys it may hold what is old.
+    pub fn suspect_who_was_away(&mut self, index: usize) -> Vec<usize> {
         let partners = self.fleet.partners(index);
         let servers = &self.fleet.servers;
         let witnesses = || {
@@ -49,7 +49,7 @@ impl<N: Net> Servers<N> {
             .is_some_and(|born_ms| born_ms < self.cx.started_ms as i64);
         let suspect = is_older && server.holdings.items > 0 && held > 0 && server.holdings.may_all_be_on(held);
         if !suspect {
-            return false;
+            return Vec::new();
         }
         let name = &server.name;
         self.cx.log.say(
@@ -61,7 +61,7 @@ impl<N: Net> Servers<N> {
         if witnesses.len() == partners.len() && all_are_there() {
             self.fleet.ledger.record(Event::FlushMissed(index));
         } else {
-            for from in witnesses {
+            for &from in &witnesses {
                 self.fleet.ledger.record(Event::Lacks {
                     server: index,
                     from,
@@ -70,7 +70,7 @@ impl<N: Net> Servers<N> {
                 });
             }
         }
-        true
+        witnesses
     }
 
     /// Whether one of two servers, both seen for the first time, took items back and the other did not. If so it is made
