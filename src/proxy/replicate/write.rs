@@ -258,10 +258,9 @@ fn heals<N: Net>(servers: &mut Servers<N>, write: &Write, told: bool) -> Option<
         if cold && is_negative(answer) {
             return None; // it is not there yet, and will be copied
         }
-        let seen = !told && !is_negative(answer) && answer.status != Status::Error;
-        instead = seen.then(|| write.told(answer).clone());
         let is_known = !told && answer.status != Status::Error;
         otherwise = is_known.then(|| write.told(answer).clone());
+        instead = otherwise.clone().filter(|_| !is_negative(answer));
     } else if reply.status != Status::Error || write.second.lost().is_none() || !servers.fleet.is_up(second) {
         return None; // if not, it failed over to who refuses it: its partner is back, and may have stored it
     }

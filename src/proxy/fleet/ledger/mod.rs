@@ -39,7 +39,7 @@
 //! 3. **What was delivered is run and what was not never is, and only the server's own answers tell when**: R8, R9, R12,
 //!    R16. That its partner acknowledged the same write does not hurt: it has been run twice, once on each.
 //! 4. **"Not here" proves nothing of a server that may lack the key while its partner may have it** ([`Absence`]): R4, R5, R7,
-//!    R10, R18, R19, R24, R25. It is weighed when it comes, by what is known then.
+//!    R10, R18, R19, R24, R25, R37. It is weighed when it comes, by what is known then.
 //!
 //! The others are not about belief; the README says where they are kept.
 

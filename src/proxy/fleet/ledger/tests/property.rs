@@ -242,10 +242,13 @@ impl Both {
             _ => {
                 // The one that was asked last is lost, too.
                 let (server, partner) = (1 - missed_by, missed_by);
-                let is = Partner::Missed {
-                    delivered,
-                    needs: false,
-                };
+                let needs = step.ack.alike;
+                let is = Partner::Missed { delivered, needs };
+                let nobody = needs
+                    && model.away[partner]
+                    && !model.gone[partner]
+                    && model.notes(partner, key).next().is_none()
+                    && model.lacks(server, key) > 0;
                 ledger.record(Event::CutOff {
                     write,
                     key: KEYS[key],
@@ -255,6 +258,9 @@ impl Both {
                     is,
                 });
                 let unacked = Ack::of(Fate::Unacked);
+                if nobody {
+                    return;
+                }
                 if !model.away[partner] {
                     model.note(server, key, write, false, unacked);
                 } else if !model.settle(partner, key, write, delivered, unacked) {
