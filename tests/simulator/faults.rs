@@ -176,8 +176,10 @@ impl Simulation {
             let since_ms = self.now_ms();
             let keeps_memory = matches!(kind, Kind::Stop | Kind::Cut | Kind::Slow { .. });
             let is_whole = self.impaired_ms[server] < since_ms && keeps_memory;
+            if self.impaired_ms[server] != u64::MAX {
+                self.struck_ms[server] = since_ms;
+            }
             self.impaired_ms[server] = u64::MAX;
-            self.struck_ms[server] = since_ms;
             self.is_unknown[server] &= self.faulty[server].is_some() || !self.has_returned(server);
             self.faulty[server] = Some(Faulty { since_ms, is_whole });
             if matches!(kind, Kind::Slow { extra_us } if extra_us > MUFFLED_US) {
@@ -324,8 +326,11 @@ impl Simulation {
                     }
                 }
             });
-            if !kept {
-                self.checker.may_vanish(key);
+            let is_away = |&partner: &usize| self.faulty[partner].is_some() || !self.has_returned(partner);
+            match partner.filter(is_away) {
+                _ if kept => {}
+                Some(_) if self.checker.is_seen_unanswered(key) => self.checker.taint(key),
+                _ => self.checker.may_vanish(key),
             }
         }
     }

@@ -51,6 +51,19 @@ struct Pending {
 }
 
 impl Pending {
+    /// Whether it is so late that the exptime that it gave the key may be over.
+    fn has_expired_itself(&self, now_ms: u64) -> bool {
+        let Operation {
+            verb,
+            exptime,
+            asked_ms,
+            ..
+        } = self.operation;
+        // memcached counts whole seconds.
+        let least_ms = u64::try_from(exptime - 1).map(|seconds| seconds * 1000);
+        verb == Verb::GetAndTouch && least_ms.is_ok_and(|least_ms| now_ms >= asked_ms + least_ms)
+    }
+
     fn is_lost(&self) -> bool {
         self.lost_ms.is_some()
     }
@@ -194,6 +207,12 @@ impl Checker {
         let (entry, values) = (&mut self.keys[key], &mut self.values);
         let Some(at) = entry.pending.iter().position(|pending| pending.id == id) else {
             return Ok(()); // the key was given up meanwhile
+        };
+        let reply = match reply {
+            Reply::Answer(Answer::Miss) if entry.pending[at].has_expired_itself(around.now_ms) => {
+                Reply::Answer(Answer::Any)
+            }
+            reply => reply,
         };
         let mut results = Worlds::default();
         let mut through = true;
@@ -362,6 +381,17 @@ impl Checker {
             .iter()
             .filter(|pending| pending.is_lost())
             .count()
+    }
+
+    /// Whether somebody has seen what a write did that was not answered.
+    pub fn is_seen_unanswered(&self, key: usize) -> bool {
+        let entry = &self.keys[key];
+        let changing = |id: Version| {
+            let mut pending = entry.pending.iter();
+            pending.any(|pending| pending.id == id && pending.operation.verb.changes())
+        };
+        let has_seen = |world: &World| world.done.iter().any(|&(done, _)| changing(done));
+        entry.worlds.iter().all(has_seen)
     }
 
     /// The last copy of a key may have been lost, and not be missed until later.

@@ -123,3 +123,30 @@ fn requests_of_one_connection_happen_in_the_order_asked() {
     checker.end(0, first, Reply::Answer(new)).unwrap();
     assert!(checker.end(0, second, Reply::Answer(old)).is_err());
 }
+
+#[test]
+fn a_gat_may_miss_only_when_its_own_exptime_may_be_over() {
+    for (after_ms, is_legal) in [(1_900, false), (2_100, true)] {
+        let mut checker = checker();
+        done(&mut checker, 1, Verb::Set, "a", Answer::Stored).unwrap();
+        let gat = Operation {
+            exptime: 3,
+            ..operation(&mut checker, Verb::GetAndTouch, "")
+        };
+        let id = checker.begin(0, 1, gat);
+        checker.now_ms += after_ms;
+        assert_eq!(checker.end(0, id, Reply::Answer(Answer::Miss)).is_ok(), is_legal);
+    }
+}
+
+#[test]
+fn a_write_is_seen_unanswered_once_every_order_has_it() {
+    let mut checker = checker();
+    done(&mut checker, 1, Verb::Set, "a", Answer::Stored).unwrap();
+    let id = begin(&mut checker, 1, Verb::Set, "b");
+    assert!(!checker.is_seen_unanswered(0));
+    get(&mut checker, "b").unwrap();
+    assert!(checker.is_seen_unanswered(0));
+    checker.end(0, id, Reply::Answer(Answer::Stored)).unwrap();
+    assert!(!checker.is_seen_unanswered(0));
+}
