@@ -1,29 +1,27 @@
 //! Who has missed a write, or the touch that keeps a second copy in step with a gat: what the ledger is told of them.
 
 use crate::protocol::verb::Verb;
-use crate::proxy::fleet::ledger::{Absence, Ack, Event, Fate, Lacks, Number, Partner, Receipt};
+use crate::proxy::fleet::ledger::{Absence, Ack, Event, Lacks, Number, Partner, Receipt};
 use crate::proxy::fleet::place::Place;
 use crate::proxy::net::Net;
-use crate::proxy::replicate::plan::{Copy, Stage, Write};
+use crate::proxy::replicate::plan::{Copy, Stage, Write, is_negative};
 use crate::proxy::servers::Servers;
 use crate::proxy::upstream::link::Side;
 
-/// A change begins: where the second server of its key is away, that misses it, unless the change `needs` the key to be there
-/// and only that server may have it. Returns whether that is so.
+/// A change begins: where the second server of its key is away, that misses it, for now. Returns whether the change `needs` the
+/// key to be there and only that server may have it: then "not found" is no answer, and whoever gets it takes the miss back (R39).
 pub fn unsent<N: Net>(servers: &mut Servers<N>, write: Number, key: &[u8], place: Place, needs: bool) -> bool {
     let Some(server) = place.second.filter(|&second| !servers.fleet.is_up(second)) else {
         return false;
     };
-    if needs && servers.fleet.absence(key, place.first) == Absence::PartnerAway {
-        return true;
-    }
+    let elsewhere = needs && servers.fleet.absence(key, place.first) == Absence::PartnerAway;
     servers.fleet.ledger.record(Event::Unsent {
         write,
         key,
         server,
         partner: place.first,
     });
-    false
+    elsewhere
 }
 
 /// A change was cut off from a server, or before the answer came, while its partner is like this.
@@ -97,8 +95,8 @@ pub fn lost<N: Net>(servers: &mut Servers<N>, write: &mut Write, side: Side, del
             }
             Partner::Acked(receipt, ack)
         }
-        copy => Partner::Missed {
-            delivered: copy.lost() == Some(true),
+        _ => Partner::Missed {
+            delivered: partners_copy.lost() == Some(true),
             needs: !matches!(write.verb, Verb::Set | Verb::Add),
         },
     };
@@ -106,8 +104,11 @@ pub fn lost<N: Net>(servers: &mut Servers<N>, write: &mut Write, side: Side, del
     let is_the_only_one = matches!(is, Partner::Missed { .. }) && !is_up;
     let unsure = servers.fleet.ledger.lacks(key, partner, lost) != Lacks::Nothing;
     if to_both && write.verb != Verb::Set && !is_the_only_one && unsure {
-        write.elsewhere = true;
-        return;
+        let has_changed_something = partners_copy.answer().is_some_and(|reply| !is_negative(reply));
+        write.elsewhere = !has_changed_something;
+        if write.elsewhere && is != Partner::Asked {
+            return;
+        }
     }
     cut_off(servers, number, key, (lost, delivered), (partner, is));
 }
@@ -166,13 +167,11 @@ fn settle<N: Net>(servers: &mut Servers<N>, write: &mut Write, side: Side) {
     // was started anew.
     let here = !copy.is_negative();
     write.elsewhere |= !here && servers.fleet.absence(key, server) == Absence::PartnerAway;
-    let ack = copy.ack(write.verb);
-    let fate = if write.elsewhere { Fate::Unacked } else { ack.fate };
-    servers.fleet.ledger.record(Event::Acked {
+    servers.fleet.ledger.record(Event::Answered {
         write: write.number,
         key,
         missed_by: partner,
         delivered,
-        ack: Ack { fate, ..ack },
+        ack: (here || !write.elsewhere).then(|| copy.ack(write.verb)),
     });
 }

@@ -222,22 +222,31 @@ impl Replicate {
         }
         servers.upstream.bulk_came(server, leg);
         if servers.fleet.has_backups() {
+            let missed = self.missed_of(leg);
             if self.read_mut(id).touches() {
-                self.touch_done(servers, id, server, leg);
+                self.touch_done(servers, id, server, leg, &missed);
             }
             if leg.hits < leg.keys {
-                self.some_missed(servers, server, ask, leg);
+                self.some_missed(servers, server, ask, leg, missed);
             }
         }
         self.read_step(servers, id);
     }
 
-    /// A server has answered, and not had all that it was asked for.
-    fn some_missed<N: Net>(&mut self, servers: &mut Servers<N>, server: usize, ask: Ask, leg: &Leg) {
-        let id = leg.transaction;
-        let read = self.read_mut(id);
+    /// What a server that has answered did not have.
+    fn missed_of(&mut self, leg: &Leg) -> Wanted {
+        if leg.hits == leg.keys {
+            return Wanted::default();
+        }
+        let read = self.read_mut(leg.transaction);
         let mut missed = read.missed.take().map_or_else(Wanted::default, |missed| *missed);
         missed.add(unanswered(leg, &read.slots));
+        missed
+    }
+
+    /// A server has answered, and not had all that it was asked for.
+    fn some_missed<N: Net>(&mut self, servers: &mut Servers<N>, server: usize, ask: Ask, leg: &Leg, missed: Wanted) {
+        let id = leg.transaction;
         let mut keys = missed.keys.keys();
         match ask {
             Ask::First if self.read_mut(id).touches() => {

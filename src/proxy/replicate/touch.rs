@@ -11,11 +11,13 @@ use crate::proxy::net::Net;
 use crate::proxy::replicate::Replicate;
 use crate::proxy::replicate::gate::Pass;
 use crate::proxy::replicate::missed;
+use crate::proxy::replicate::plan::Wanted;
 use crate::proxy::replicate::transaction::NO_SERVER;
 use crate::proxy::servers::Servers;
 use crate::proxy::settings;
 use crate::proxy::upstream::link::{Leg, Purpose};
 use crate::proxy::upstream::message::Message;
+use std::collections::HashSet;
 
 impl Replicate {
     /// A gat changes the second copy too: a touch does that without sending the value a second time.
@@ -57,16 +59,21 @@ impl Replicate {
         status: Option<Status>,
     ) {
         let waits = leg.purpose == Purpose::MirrorTouch;
+        let key = leg.sent.key();
         let (touched, found) = match waits {
             true => {
                 let read = self.read_mut(leg.transaction);
                 (read.touched, read.touched_all)
             }
-            false => (true, false),
+            // Nobody remembers the gat; if it did not come through, its server has missed it (R41).
+            false => {
+                let partner = servers.fleet.partner(key, server);
+                let in_vain = partner.is_some_and(|partner| servers.fleet.ledger.has_missed(partner, key));
+                (!in_vain, false)
+            }
         };
         // One that finds something to touch where its partner did not has another item.
         let delivered = leg.delivered && (found || !touched);
-        let key = leg.sent.key();
         match (status, servers.fleet.partner(key, server)) {
             (None, Some(partner)) => {
                 let is = match touched {
@@ -99,23 +106,43 @@ impl Replicate {
         }
     }
 
-    /// A gat has come through to a server: if the partner of one of its keys did not get it, that has missed it for good.
-    pub fn touch_done<N: Net>(&mut self, servers: &mut Servers<N>, id: usize, server: usize, leg: &Leg) {
+    /// A gat has come through to a server, which did not have the keys that it `missed`: if the partner of one did not get it,
+    /// that has missed it for good. Where the item may be there, only what was found changed anything (R39).
+    pub fn touch_done<N: Net>(
+        &mut self,
+        servers: &mut Servers<N>,
+        id: usize,
+        server: usize,
+        leg: &Leg,
+        missed: &Wanted,
+    ) {
         let found = leg.hits == leg.keys;
         let read = self.read_mut(id);
         (read.touched, read.touched_all) = (true, found);
+        let mut not_found: Option<HashSet<&[u8]>> = None;
         for key in leg.all_keys() {
             let partner = servers.fleet.partner(key, server);
             let absent = |&partner: &usize| !servers.fleet.is_up(partner);
-            if let Some(missed_by) = partner.filter(absent) {
-                if servers.fleet.absence(key, server) != Absence::PartnerAway {
-                    servers.fleet.ledger.record(Event::Changed {
-                        key,
-                        missed_by,
-                        alike: found,
-                    });
-                }
-            }
+            let Some(missed_by) = partner.filter(absent) else {
+                continue;
+            };
+            let not_found = not_found.get_or_insert_with(|| missed.keys.keys().collect());
+            let elsewhere = not_found.contains(key) && servers.fleet.absence(key, server) == Absence::PartnerAway;
+            let write = servers.fleet.ledger.begin();
+            servers.fleet.ledger.record(match elsewhere {
+                true => Event::Answered {
+                    write,
+                    key,
+                    missed_by,
+                    delivered: false,
+                    ack: None,
+                },
+                false => Event::Changed {
+                    key,
+                    missed_by,
+                    alike: found,
+                },
+            });
         }
     }
 

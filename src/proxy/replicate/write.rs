@@ -11,7 +11,7 @@
 use crate::buffer::Slice;
 use crate::protocol::reply::{Fault, Reply, Status};
 use crate::protocol::verb::Verb;
-use crate::proxy::fleet::ledger::{Absence, Ack, Event, Fate, Lacks};
+use crate::proxy::fleet::ledger::{Absence, Event, Fate, Lacks};
 use crate::proxy::fleet::place::Place;
 use crate::proxy::handoff::Waiting;
 use crate::proxy::net::Net;
@@ -134,7 +134,7 @@ impl Replicate {
     /// All servers have answered that will: it is told what came of it, and leaves the gate.
     fn end_write<N: Net>(&mut self, servers: &mut Servers<N>, id: usize) {
         let (write, told) = self.write_mut(id);
-        if is_overruled(servers, write) {
+        if is_overruled(servers, write) || !told && is_outdated(servers, write) {
             write.turn();
         }
         let pass = write.pass.take();
@@ -196,48 +196,48 @@ fn is_overruled<N: Net>(servers: &Servers<N>, write: &Write) -> bool {
         && servers.fleet.absence(key.bytes(), write.servers.0) == Absence::AskPartner
 }
 
+/// Whether the other server, which has the key, has come to decide since the first said that it does not: somebody may have read
+/// there what the write has left (R40).
+fn is_outdated<N: Net>(servers: &Servers<N>, write: &Write) -> bool {
+    let (Some(key), Some(second)) = (&write.key, write.servers.1) else {
+        return false;
+    };
+    let is_there = write.second.answer().is_some_and(|reply| !is_negative(reply));
+    let parts = write.is_to_both() && write.first.is_negative() && is_there;
+    parts && servers.fleet.place(key.bytes()).first == second
+}
+
 /// Answers by the server that decides, or by the only one that said anything.
 fn answers<N: Net>(servers: &mut Servers<N>, write: &Write) -> Outcome {
-    let (copy, here, other, there) = match (&write.first, write.servers) {
-        (Copy::Answered(_), (first, second)) => (&write.first, first, &write.second, second),
-        (_, (first, second)) => (&write.second, second.unwrap_or(first), &write.first, Some(first)),
+    let (copy, here, there) = match (&write.first, write.servers) {
+        (Copy::Answered(_), (first, second)) => (&write.first, first, second),
+        (_, (first, second)) => (&write.second, second.unwrap_or(first), Some(first)),
     };
     let Some(reply) = copy.answer() else {
         return Outcome::Reply(NO_SERVER.clone());
     };
     let alone = write.first.answer().is_none() || write.second.answer().is_none();
     if let (true, Some(there), Some(piece)) = (alone && write.is_to_both(), there, &write.key) {
-        let key = piece.bytes();
         if is_negative(reply) && write.elsewhere {
             // It says no more than that the key is not here.
             servers.fleet.ledger.record(Event::LacksKey {
                 server: here,
                 from: there,
-                key,
+                key: piece.bytes(),
             });
             return Outcome::Reply(NO_SERVER.clone());
         }
-        let ack = copy.ack(write.verb);
-        if !is_negative(reply) && ack.fate == Fate::Acked {
-            if servers.fleet.is_up(there) {
-                // It has come back meanwhile, without this write, and may have been filled without it.
-                write.count(&mut servers.cx.statistics, reply.status);
-                return Outcome::Heal {
-                    pair: (here, there),
-                    key: piece.clone(),
-                    reply: Some(write.told(reply).clone()),
-                    instead: None,
-                    otherwise: None,
-                };
-            }
-            if write.elsewhere {
-                servers.fleet.ledger.record(Event::Missed {
-                    server: there,
-                    key,
-                    delivered: other.lost() == Some(true),
-                    ack: Ack { whole: false, ..ack },
-                });
-            }
+        let has_changed_something = !is_negative(reply) && copy.ack(write.verb).fate == Fate::Acked;
+        if has_changed_something && servers.fleet.is_up(there) {
+            // It has come back meanwhile, without this write, and may have been filled without it.
+            write.count(&mut servers.cx.statistics, reply.status);
+            return Outcome::Heal {
+                pair: (here, there),
+                key: piece.clone(),
+                reply: Some(write.told(reply).clone()),
+                instead: None,
+                otherwise: None,
+            };
         }
     }
     write.count(&mut servers.cx.statistics, reply.status);

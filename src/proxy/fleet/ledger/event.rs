@@ -116,13 +116,14 @@ pub enum Event<'a> {
         partner: usize,
         is: Partner,
     },
-    /// A server has answered a write that its partner has missed.
-    Acked {
+    /// A server has answered a write that its partner has missed. None: it has changed nothing, for it does not have the key, which
+    /// the partner may have; so that has missed nothing (R39).
+    Answered {
         write: Number,
         key: &'a [u8],
         missed_by: usize,
         delivered: bool,
-        ack: Ack,
+        ack: Option<Ack>,
     },
     /// The partner of a server that is away has changed the key in place (a gat). `alike`: it found it.
     Changed {

@@ -104,6 +104,17 @@ impl Writes {
         known.is_some()
     }
 
+    /// One that was in doubt was none. Returns whether there was any.
+    fn take_back(&mut self, delivered: bool) -> bool {
+        let in_doubt = match delivered {
+            true => &mut self.delivered_in_doubt,
+            false => &mut self.undelivered_in_doubt,
+        };
+        let there_was = *in_doubt > 0;
+        *in_doubt = in_doubt.saturating_sub(1);
+        there_was
+    }
+
     /// The partner has acknowledged a later one, and so all that it was asked before. What it was never asked, and this server
     /// has run, it does not have.
     pub fn settle_all(&mut self, number: Number) {
@@ -160,6 +171,22 @@ impl Missed {
     /// Notes what became of a write that was in doubt. Returns whether it was noted.
     pub fn settle(&mut self, key: &[u8], write: Number, delivered: bool, ack: Ack) -> bool {
         self.of(key).is_some_and(|writes| writes.settle(write, delivered, ack))
+    }
+
+    /// Forgets a write that was in doubt. Returns whether it was noted.
+    pub fn take_back(&mut self, key: &[u8], delivered: bool) -> bool {
+        let Missed::Keys { keys, bytes } = self else {
+            return false;
+        };
+        let Some(writes) = keys.get_mut(key) else {
+            return false;
+        };
+        let was_noted = writes.take_back(delivered);
+        if writes.fate().is_none() {
+            keys.remove(key);
+            *bytes -= key.len() + KEY_OVERHEAD;
+        }
+        was_noted
     }
 
     /// Notes what a server has made of an add, replace or cas that was delivered to it and failed over.

@@ -29,7 +29,7 @@
 //! # Principles
 //!
 //! The rules are numbered in `tests/simulator/README.md`, which tells the schedule that showed each. Four sentences make
-//! most of them; each rule is a test of its name in `tests/rules.rs`.
+//! most of them; each rule is a test of its name in `tests/`.
 //!
 //! 1. **An acknowledgement is good for one epoch of who gave it** ([`Receipt`]): R3, R11, R14, R17, R27. One that does not
 //!    hold any more was none, and the write is in doubt again.
@@ -39,7 +39,7 @@
 //! 3. **What was delivered is run and what was not never is, and only the server's own answers tell when**: R8, R9, R12,
 //!    R16. That its partner acknowledged the same write does not hurt: it has been run twice, once on each.
 //! 4. **"Not here" proves nothing of a server that may lack the key while its partner may have it** ([`Absence`]): R4, R5, R7,
-//!    R10, R18, R19, R24, R25, R37. It is weighed when it comes, by what is known then.
+//!    R10, R18, R19, R24, R25, R37, R39. It is weighed when it comes, by what is known then.
 //!
 //! The others are not about belief; the README says where they are kept.
 
@@ -48,11 +48,12 @@ mod ack;
 pub mod event;
 pub mod lacking;
 pub mod missed;
+mod returning;
 #[cfg(test)]
 mod tests;
 
 use crate::proxy::limits::Limits;
-use account::{Account, Presence};
+use account::Account;
 pub use ack::{Ack, Fate, Number, Receipt};
 pub use event::{Absence, Belief, Decision, Event, Partner, Rid};
 pub use lacking::{Certainty, Keys, Lacking, Lacks, Range};
@@ -197,78 +198,9 @@ impl Ledger {
         lack.map_or(Lacks::Nothing, |lack| lack.lacks(key))
     }
 
-    /// Whether a server that returns may only know what to do when its partners have answered what they were asked: they
-    /// may be gone as well, and then its copies are the ones that are left (R2, R13).
-    pub fn waits_for_partners(&self, server: usize) -> bool {
-        let server = &self.servers[server];
-        server.missed.is_in_doubt() || server.is_drained() && server.missed.has_delivered()
-    }
-
-    /// What a server that is about to return must be rid of before anybody reads from it, and lacks from then on. The keys
-    /// that it keeps although its partner is not there, that has missed (R1, R12, R14).
-    pub fn rid(&mut self, server: usize, partner_of: impl Fn(&[u8]) -> Option<usize>) -> Rid {
-        let keys = match std::mem::take(&mut self.servers[server].missed) {
-            Missed::Nothing => return Rid::Keys(Vec::new()),
-            Missed::Everything => return Rid::Everything,
-            Missed::Keys { keys, .. } => keys,
-        };
-        let mut rid = Vec::new();
-        for (key, writes) in keys {
-            let Some(partner) = partner_of(&key) else {
-                rid.push(key);
-                continue;
-            };
-            let [here, there] = [server, partner].map(|index| &self.servers[index]);
-            let partner_speaks = there.is_up() && there.lack(server).is_none_or(|lack| lack.is_whole_for(&key));
-            let fate = match !partner_speaks && here.is_drained() {
-                true => writes.fate_when_drained(),
-                false => writes.fate(),
-            };
-            let is_truth = match fate {
-                None => true,
-                Some(Fate::Acked) => false,
-                // Its partner has been waited for. What was written since is made alike when that is answered.
-                Some(Fate::InDoubt | Fate::Unacked) => !partner_speaks,
-            };
-            let lack = here.lack(partner);
-            let is_whole = match fate {
-                None => lack.is_none_or(|lack| !lack.is_suspect_of(&key)),
-                Some(_) => lack.is_none_or(|lack| lack.lacks(&key) == Lacks::Nothing || lack.what.is_filled_somehow()),
-            };
-            if is_truth && is_whole {
-                if fate.is_some() && !there.is_up() {
-                    self.note_new(partner, &key, false, Ack::ACKED);
-                }
-                continue;
-            }
-            // What is deleted on one is not lacking on the other any more (R7).
-            self.servers[partner].lacks_no_more(server, &key);
-            rid.push(key);
-        }
-        for key in &rid {
-            if let Some(partner) = partner_of(key) {
-                self.servers[server].add_key_lacking(partner, key, self.lacking_bytes_max);
-            }
-        }
-        Rid::Keys(rid)
-    }
-
-    /// A server is up again, rid of what it had to be. It is believed from here on: what its partners have missed of its
-    /// keys they have missed for good.
-    pub fn returned(&mut self, server: usize, partners: &[usize], partner_of: impl Fn(&[u8], usize) -> Option<usize>) {
-        let number = self.begin();
-        for &partner in partners {
-            let mut missed = std::mem::take(&mut self.servers[partner].missed);
-            let here = &self.servers[server];
-            missed.settle_where(number, |key| {
-                let lack = here.lack(partner);
-                partner_of(key, partner) == Some(server) && lack.is_none_or(|lack| lack.lacks(key) == Lacks::Nothing)
-            });
-            self.servers[partner].missed = missed;
-        }
-        let account = &mut self.servers[server];
-        account.presence = Presence::Up;
-        account.watermark = number;
+    /// Whether a server has missed a write of this key, as far as is known.
+    pub fn has_missed(&self, server: usize, key: &[u8]) -> bool {
+        self.servers[server].missed.has(key)
     }
 
     /// What is to be copied next: to which server, from which, and what. Servers that are not up and confirmed wait, and what
@@ -326,13 +258,13 @@ impl Ledger {
                 partner,
                 is,
             } => self.cut_off(write, key, (server, delivered), (partner, is)),
-            Event::Acked {
+            Event::Answered {
                 write,
                 key,
                 missed_by,
                 delivered,
                 ack,
-            } => self.acked(write, key, (missed_by, delivered), ack),
+            } => self.answered(write, key, (missed_by, delivered), ack),
             Event::Changed { key, missed_by, alike } => self.changed(key, missed_by, alike),
             Event::Decided {
                 write,
@@ -396,7 +328,9 @@ impl Ledger {
             Partner::Missed { .. } if self.servers[partner].is_up() => {
                 self.note(server, key, write, delivered, unacked)
             }
-            Partner::Missed { needs: true, .. } if self.has_changed_nothing(key, server, partner) => {}
+            Partner::Missed { delivered, needs: true } if self.has_changed_nothing(key, server, partner) => {
+                self.answered(write, key, (partner, delivered), None);
+            }
             // The one that was asked last is the only one that may have it.
             Partner::Missed { delivered, .. } => {
                 let missed = &mut self.servers[partner].missed;
@@ -409,17 +343,19 @@ impl Ledger {
 
     /// Whether a write that needs the key has changed nothing on a server, for only its partner, which is away, may have it (R37).
     fn has_changed_nothing(&self, key: &[u8], server: usize, partner: usize) -> bool {
-        let there = &self.servers[partner];
-        let has_missed_nothing = !there.is_gone() && !there.missed.has(key);
-        has_missed_nothing && self.lacks(key, server, partner) != Lacks::Nothing
+        !self.servers[partner].is_gone() && self.lacks(key, server, partner) != Lacks::Nothing
     }
 
-    /// A write was acknowledged, or refused, by the partner of one that has missed it. One that returned meanwhile is
-    /// rid of it already (R5).
-    fn acked(&mut self, write: Number, key: &[u8], (missed_by, delivered): (usize, bool), ack: Ack) {
+    /// A write was acknowledged, or refused, by the partner of one that has missed it, or has changed nothing there. One that returned
+    /// meanwhile is rid of it already (R5).
+    fn answered(&mut self, write: Number, key: &[u8], (missed_by, delivered): (usize, bool), ack: Option<Ack>) {
         let account = &mut self.servers[missed_by];
-        if write >= account.watermark {
-            account.missed.settle(key, write, delivered, ack);
+        if write < account.watermark {
+            return;
+        }
+        match ack {
+            Some(ack) => _ = account.missed.settle(key, write, delivered, ack),
+            None => account.misses -= u64::from(account.missed.take_back(key, delivered)).min(account.misses),
         }
     }
 

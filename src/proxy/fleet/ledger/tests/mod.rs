@@ -1,6 +1,7 @@
 //! The ledger is tried alone: by schedules, and against a model.
 
 mod model;
+mod nothing_changed;
 mod property;
 mod rules;
 
@@ -85,12 +86,23 @@ impl Pair {
 
     /// The partner of a server that missed a write answers that.
     pub fn ack(&mut self, write: Number, missed_by: usize, delivered: bool, ack: Ack) {
-        self.record(Event::Acked {
+        self.record(Event::Answered {
             write,
             key: KEY,
             missed_by,
             delivered,
-            ack,
+            ack: Some(ack),
+        });
+    }
+
+    /// It answers that it does not have the key, which the other may have.
+    pub fn finds_nothing(&mut self, write: Number, missed_by: usize) {
+        self.record(Event::Answered {
+            write,
+            key: KEY,
+            missed_by,
+            delivered: false,
+            ack: None,
         });
     }
 

@@ -101,6 +101,20 @@ impl Model {
         true
     }
 
+    /// A write that was in doubt was none.
+    pub fn take_back(&mut self, server: usize, key: usize, delivered: bool) {
+        let in_doubt = self.notes.iter_mut().find(|note| {
+            let same = note.server == server && note.key == key && !note.over;
+            same && note.delivered == delivered && note.ack.fate == Fate::InDoubt
+        });
+        if let Some(note) = in_doubt {
+            note.over = true;
+        }
+        if self.notes(server, key).next().is_none() {
+            self.verdicts[server][key] = Default::default();
+        }
+    }
+
     /// All that the partner was asked is acknowledged; what it was never asked, and this server has run, is not.
     pub fn settle_all(&mut self, server: usize, key: usize, number: Number) {
         let never_asked = |note: &Note| note.is_run_alike() && note.ack.fate == Fate::Unacked;

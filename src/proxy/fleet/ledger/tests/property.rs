@@ -222,21 +222,24 @@ impl Both {
         }
     }
 
-    /// What became of a write that one server has missed: the other answers, or is lost as well.
+    /// What became of a write that one server has missed: the other answers, does not have the key, or is lost as well.
     fn answer_event(&mut self, step: Step) {
         let (ledger, model) = (&mut self.ledger, &mut self.model);
         let (write, key, missed_by, delivered) = self.open.swap_remove(step.how % self.open.len());
         match step.kind {
             15 => {
-                ledger.record(Event::Acked {
+                let ack = (!step.delivered).then_some(step.ack);
+                ledger.record(Event::Answered {
                     write,
                     key: KEYS[key],
                     missed_by,
                     delivered,
-                    ack: step.ack,
+                    ack,
                 });
-                if write >= model.returned[missed_by] {
-                    model.settle(missed_by, key, write, delivered, step.ack);
+                match ack {
+                    _ if write < model.returned[missed_by] => {}
+                    Some(ack) => _ = model.settle(missed_by, key, write, delivered, ack),
+                    None => model.take_back(missed_by, key, delivered),
                 }
             }
             _ => {
@@ -244,11 +247,7 @@ impl Both {
                 let (server, partner) = (1 - missed_by, missed_by);
                 let needs = step.ack.alike;
                 let is = Partner::Missed { delivered, needs };
-                let nobody = needs
-                    && model.away[partner]
-                    && !model.gone[partner]
-                    && model.notes(partner, key).next().is_none()
-                    && model.lacks(server, key) > 0;
+                let nobody = needs && model.away[partner] && !model.gone[partner] && model.lacks(server, key) > 0;
                 ledger.record(Event::CutOff {
                     write,
                     key: KEYS[key],
@@ -259,6 +258,9 @@ impl Both {
                 });
                 let unacked = Ack::of(Fate::Unacked);
                 if nobody {
+                    if write >= model.returned[partner] {
+                        model.take_back(partner, key, delivered);
+                    }
                     return;
                 }
                 if !model.away[partner] {

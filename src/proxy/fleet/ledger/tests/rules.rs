@@ -428,35 +428,3 @@ fn r29_servers_that_each_got_keys_which_the_other_had_are_believed_key_by_key() 
     });
     assert_eq!(ledger.lacks(b"b1", P, B), Lacks::Perhaps);
 }
-
-#[test]
-fn r37_what_changes_nothing_where_the_key_is_not_the_one_that_has_it_has_not_missed() {
-    for needs in [false, true] {
-        let mut pair = Pair::new();
-        // P has taken the key's last write while B was away, and lacks what B has of the others.
-        pair.record(Event::Lacks {
-            server: P,
-            from: B,
-            what: Lacking::Everything,
-            of: Range::All,
-        });
-        pair.falls_silent(P);
-        pair.record(Event::LacksKey {
-            server: B,
-            from: P,
-            key: KEY,
-        });
-        let write = pair.0.begin();
-        pair.falls_silent(B);
-        pair.cut_off(
-            write,
-            B,
-            true,
-            Partner::Missed {
-                delivered: false,
-                needs,
-            },
-        );
-        assert_eq!(pair.keeps(P), needs, "a set has left something on B");
-    }
-}
