@@ -54,7 +54,9 @@ impl Replicate {
     /// Gives a pass back. Those that waited for that begin in their order, until one of them has the key alone. While there are legs
     /// that were cut off and have not failed over they wait on: one of those may be of what their own client asked before (R33).
     pub fn leave_gate<N: Net>(&mut self, servers: &mut Servers<N>, pass: Pass) {
-        let going = self.gate.leave(pass);
+        let Some(going) = self.gate.leave(pass) else {
+            return;
+        };
         match servers.upstream.has_lost() {
             true => self.put_off.push_back(going),
             false => self.let_go_on(servers, going),

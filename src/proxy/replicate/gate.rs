@@ -175,8 +175,9 @@ impl Gate {
         Entry::Go(Pass { slot, kind })
     }
 
-    /// Takes a pass back. Those that waited for that are to go on: [`Gate::next`] names them one by one.
-    pub fn leave(&mut self, mut pass: Pass) -> Going {
+    /// Takes a pass back. Those that waited for that are to go on: [`Gate::next`] names them one by one. None if nobody could wait for it.
+    #[inline]
+    pub fn leave(&mut self, mut pass: Pass) -> Option<Going> {
         let (slot, kind) = (pass.slot, std::mem::replace(&mut pass.kind, Kind::Touch));
         std::mem::forget(pass);
         match kind {
@@ -188,10 +189,10 @@ impl Gate {
             Kind::Alone { key, .. } => {
                 let waiting = self.alone.remove(&key).unwrap_or_default();
                 let key = Some(key);
-                return Going { key, slot, waiting };
+                return Some(Going { key, slot, waiting });
             }
         }
-        Going::default()
+        None
     }
 
     /// Who is to come in now. When one of them has the key alone again, the others wait on, before those that have come
@@ -271,8 +272,9 @@ impl Gate {
 
     /// Takes a pass back where everything ends, and nobody goes on.
     pub fn abandon(&mut self, pass: Pass) {
-        let mut going = self.leave(pass);
-        going.waiting.clear();
+        if let Some(mut going) = self.leave(pass) {
+            going.waiting.clear();
+        }
     }
 
     /// The same of those that are deferred.

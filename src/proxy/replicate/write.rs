@@ -134,15 +134,17 @@ impl Replicate {
     /// All servers have answered that will: it is told what came of it, and leaves the gate.
     fn end_write<N: Net>(&mut self, servers: &mut Servers<N>, id: usize) {
         let (write, told) = self.write_mut(id);
-        if is_overruled(servers, write) || !told && is_outdated(servers, write) {
-            write.turn();
-        }
         let pass = write.pass.take();
-        let outcome = match heals(servers, write, told) {
-            Some(outcome) => outcome,
-            None if told => Outcome::Told,
-            None => answers(servers, write),
-        };
+        if write.key.is_none() {
+            let reply = (!told).then(|| answer_of(servers, write, &write.first));
+            self.transactions[id].work = Work::Answered;
+            match reply {
+                Some(reply) => self.answer_with(servers, id, reply),
+                None => self.end_if_over(id),
+            }
+            return pass.into_iter().for_each(|pass| self.leave_gate(servers, pass));
+        }
+        let outcome = outcome(servers, write, told);
         self.transactions[id].work = Work::Answered;
         match outcome {
             Outcome::Told => self.end_if_over(id),
@@ -182,6 +184,27 @@ enum Outcome {
         instead: Option<Reply>,
         otherwise: Option<Reply>,
     },
+}
+
+/// What comes of a write whose key has two servers.
+fn outcome<N: Net>(servers: &mut Servers<N>, write: &mut Write, told: bool) -> Outcome {
+    if is_overruled(servers, write) || !told && is_outdated(servers, write) {
+        write.turn();
+    }
+    match heals(servers, write, told) {
+        Some(outcome) => outcome,
+        None if told => Outcome::Told,
+        None => answers(servers, write),
+    }
+}
+
+/// What the client is told where this is what counts.
+fn answer_of<N: Net>(servers: &mut Servers<N>, write: &Write, copy: &Copy) -> Reply {
+    let Some(reply) = copy.answer() else {
+        return NO_SERVER.clone();
+    };
+    write.count(&mut servers.cx.statistics, reply.status);
+    write.told(reply).clone()
 }
 
 /// Whether the first server only does not find the key because it was started anew, which was not known when it was
@@ -240,8 +263,7 @@ fn answers<N: Net>(servers: &mut Servers<N>, write: &Write) -> Outcome {
             };
         }
     }
-    write.count(&mut servers.cx.statistics, reply.status);
-    Outcome::Reply(write.told(reply).clone())
+    Outcome::Reply(answer_of(servers, write, copy))
 }
 
 /// Where the two servers answered differently, the second copy is to be made like the first, and the reply is left to that.
