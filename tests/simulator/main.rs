@@ -44,6 +44,7 @@ mod trace;
 use class::{CLASSES, Class, MORE_CLASSES};
 use schedule::Outcome;
 use simulation::Broken;
+use std::io::Write;
 use std::ops::Range;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Mutex;
@@ -204,6 +205,7 @@ fn run_all(seeds: Range<u64>, most: usize, class_of: impl Fn(u64) -> Class + Syn
                     tally.given_up += outcome.given_up;
                     tally.slowest_us = tally.slowest_us.max(outcome.slowest_us);
                     if let Some(broken) = outcome.broken {
+                        end_if_one_is_enough(seed, class_of(seed), &broken);
                         tally.failures.push((seed, broken));
                         stop.store(tally.failures.len() >= most, Ordering::Relaxed);
                     }
@@ -216,6 +218,15 @@ fn run_all(seeds: Range<u64>, most: usize, class_of: impl Fn(u64) -> Class + Syn
     tally.end = next.into_inner().min(seeds.end);
     tally.seconds = started.elapsed().as_secs_f64();
     tally
+}
+
+/// Ends all tests where it is enough to know that a schedule fails (`ONE_IS_ENOUGH=1`), as with a planted fault.
+fn end_if_one_is_enough(seed: u64, class: Class, broken: &Broken) {
+    if std::env::var_os("ONE_IS_ENOUGH").is_some() {
+        // Not by eprintln!, whose output the test harness would keep to itself.
+        let _ = writeln!(std::io::stderr(), "seed {seed}, class {}: {broken}", class.name());
+        std::process::exit(101);
+    }
 }
 
 #[test]
@@ -281,6 +292,7 @@ fn schedules_that_once_broke_a_promise_keep_it() {
     let in_chaos = ONCE_BROKEN_IN_CHAOS.map(|seed| (seed, Class::Chaos));
     for (seed, class) in as_drawn.into_iter().chain(in_chaos).chain(ONCE_BROKEN_IN_NEWER) {
         if let Some(broken) = run(seed, class, Verbosity::Silent).broken {
+            end_if_one_is_enough(seed, class, &broken);
             panic!("{}", report(seed, class, &broken));
         }
     }
@@ -290,6 +302,7 @@ fn schedules_that_once_broke_a_promise_keep_it() {
 fn schedules_that_come_to_what_is_rare_keep_every_promise() {
     for (seed, class) in REACHING {
         if let Some(broken) = run(seed, class, Verbosity::Silent).broken {
+            end_if_one_is_enough(seed, class, &broken);
             panic!("{}", report(seed, class, &broken));
         }
     }
