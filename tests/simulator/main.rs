@@ -224,7 +224,8 @@ fn run_all(seeds: Range<u64>, most: usize, class_of: impl Fn(u64) -> Class + Syn
 fn end_if_one_is_enough(seed: u64, class: Class, broken: &Broken) {
     if std::env::var_os("ONE_IS_ENOUGH").is_some() {
         // Not by eprintln!, whose output the test harness would keep to itself.
-        let _ = writeln!(std::io::stderr(), "seed {seed}, class {}: {broken}", class.name());
+        let said = format!("\nseed {seed}, class {}: {broken}\n", class.name());
+        let _ = std::io::stderr().write_all(said.as_bytes());
         std::process::exit(101);
     }
 }
@@ -234,6 +235,7 @@ fn schedules_keep_every_promise() {
     if let Some(seed) = number("SEED") {
         let outcome = run(seed, class_of(seed), Verbosity::Full);
         if let Some(broken) = outcome.broken {
+            end_if_one_is_enough(seed, class_of(seed), &broken);
             panic!("seed {seed}, class {}: {broken}", class_of(seed).name());
         }
         return;
