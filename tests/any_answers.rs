@@ -377,7 +377,7 @@ proptest! {
     fn no_client_sees_an_answer_to_another_question(requests in vec(request(), 1..12), replies in vec(reply(), 1..40),
         partner: bool, portion in select(vec![1_usize, 7, 1000])) {
         let arguments: &[&str] = match partner {
-            true => &["-D", "-s", "127.0.0.1:1", "-b", "127.0.0.1:2"],
+            true => &["-D", "-s", "127.0.0.1:1", "-b", "127.0.0.1:2", "--board=off"],
             false => &["-D", "-s", "127.0.0.1:1"],
         };
         let mut stage = Stage::new(arguments, replies, portion);

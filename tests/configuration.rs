@@ -97,6 +97,7 @@ fn line_for(option: &Spec, key: &str) -> String {
         "socket-mode" => "660",
         "ack" => "primary",
         "miss" => "cold",
+        "board" => "off",
         "max-item-size" | "max-memory" => "2m",
         "port" | "maxconns" | "maxidle" | "timeout" => "100",
         "verbose" => "2",
@@ -141,13 +142,14 @@ fn there_is_a_key_for_every_option() {
 fn keys_have_the_effect_of_their_options() {
     let magent = Configured::start_with(
         "server = 127.0.0.1:1\nbackup = 127.0.0.1:2\nmaxconns = 77\nmaxidle = 3\nmax-item-size = 2m\n\
-         max-memory = 3072k\nketama = yes\nack = primary\nmiss = cold\nverbose = 1\n",
+         max-memory = 3072k\nketama = yes\nack = primary\nmiss = cold\nboard = off\nverbose = 1\n",
         &[],
     );
     assert_eq!(
         magent.settings(),
         "STAT maxconns 77\r\nSTAT max_idle_links 3\r\nSTAT item_size_max 2097152\r\nSTAT max_memory 3145728\r\n\
-         STAT timeout_ms 8000\r\nSTAT distribution ketama\r\nSTAT ack primary\r\nSTAT miss cold\r\nEND\r\n"
+         STAT timeout_ms 8000\r\nSTAT distribution ketama\r\nSTAT ack primary\r\nSTAT miss cold\r\n\
+         STAT board off\r\nEND\r\n"
     );
     let servers = magent.magent.ask("stats servers\r\n");
     for server in ["127.0.0.1:1", "127.0.0.1:2"] {

@@ -495,6 +495,29 @@ fn writes_cut_off_in_flight_never_come_back() {
     client.check("get k\r\n", hit("k", 0, "new"));
 }
 
+/// With --ack=primary nobody waits for the touch that goes with a gat. If that is lost, and the gat was too, neither has been done (R41).
+#[test]
+fn a_gat_that_was_cut_off_leaves_the_last_copy() {
+    let mut two = Two::start(&["--timeout=500", "--ack=primary"]);
+    let mut client = two.client();
+    client.check("set k 0 0 1\r\nx\r\n", "STORED\r\n");
+    two.magent.settle();
+    two.primary.stop();
+    two.backup.stop();
+    let requests = two.magent.server_stat(&two.backup, "requests");
+    client.send("gat 0 k\r\n");
+    eventually("the touch is on its way", || {
+        two.magent.server_stat(&two.backup, "requests") != requests
+    });
+    two.primary.kill();
+    two.magent.wait_for(&two.primary, "down");
+    two.magent.wait_for(&two.backup, "down");
+    client.expect("SERVER_ERROR no server available\r\n");
+    two.backup.cont();
+    two.magent.wait_for(&two.backup, "up");
+    client.check("get k\r\n", hit("k", 0, "x"));
+}
+
 #[test]
 fn a_flush_that_a_server_missed_is_made_up_for() {
     for in_flight in [true, false] {

@@ -131,6 +131,13 @@ fn what_stays_of_a_write_that_cannot_be_repaired_is_what_its_client_is_told() {
 
 #[test]
 fn a_write_that_cannot_be_repaired_and_is_alone_leaves_nothing() {
+    let told = lose_who_decided("8\r\n", Some(5), None);
+    assert_eq!(told, ["8\r\n", MISS]);
+}
+
+/// That it is not on the one is no reason to take it away from the other.
+#[test]
+fn what_one_did_not_find_and_the_other_has_stays() {
     let told = lose_who_decided("NOT_FOUND\r\n", Some(5), None);
-    assert_eq!(told, ["NOT_FOUND\r\n", MISS]);
+    assert_eq!(told, ["6\r\n", &hit("n", 0, "6")]);
 }

@@ -358,7 +358,8 @@ fn every_server_has_its_lines() {
             assert!(all.contains_key(&full), "{full} in {all:?}");
         }
     }
-    assert_eq!(all.len(), 2 * names.len(), "{all:?}");
+    assert_eq!(all["other_magents"], "0");
+    assert_eq!(all.len(), 2 * names.len() + 1, "{all:?}");
     two.magent.wait_for(&two.primary, "up");
     assert_eq!(server_numbers(&two.magent, &two.primary.name)["links"], 1);
     assert_eq!(two.magent.stat("servers"), 2);

@@ -13,8 +13,17 @@ const NO_MEMORY: &str = "SERVER_ERROR out of memory storing object\r\n";
 
 /// A server that answers lines which begin with a word of `request` as it is told to, and of all others does not have a key.
 fn liar(request: &str, answer: &'static str) -> Fake {
+    Fake::start(lies(request, answer))
+}
+
+/// The same, which decides, for it is the senior of the two.
+fn senior_liar(junior: &Memcached, request: &str, answer: &'static str) -> Fake {
+    Fake::start_older(junior, lies(request, answer))
+}
+
+fn lies(request: &str, answer: &'static str) -> impl Fn(&str) -> Option<Vec<u8>> + Send + Sync + 'static {
     let verb = request.split(' ').next().expect("a word").trim_end().to_owned();
-    Fake::start(move |line| {
+    move |line| {
         let reply = match line.split(' ').next()? {
             word if word == verb => answer,
             "get" | "gets" | "gat" => MISS,
@@ -24,7 +33,7 @@ fn liar(request: &str, answer: &'static str) -> Fake {
             _ => "",
         };
         Some(reply.as_bytes().to_vec())
-    })
+    }
 }
 
 fn failures(client: &mut Client, server: &Fake) -> u64 {
@@ -161,7 +170,7 @@ fn an_answer_that_does_not_fit_gives_its_server_up_and_no_client_sees_it() {
     let backup = prepared();
     for (request, reply, answers) in UNFIT {
         for (count, &answer) in answers.iter().enumerate() {
-            let primary = liar(request, answer);
+            let primary = senior_liar(&backup, request, answer);
             let magent = Magent::start(&["-s", &primary.name, "-b", &backup.name, PATIENT]);
             let mut client = magent.client();
             let request = request.replace('#', &format!("new{count}"));
@@ -261,7 +270,7 @@ fn what_comes_behind_an_answer_is_nobody_elses() {
 #[test]
 fn a_value_without_unique_is_no_answer_to_gets() {
     let backup = prepared();
-    let primary = liar("gets k", "VALUE k 0 5\r\nwrong\r\nEND\r\n");
+    let primary = senior_liar(&backup, "gets k", "VALUE k 0 5\r\nwrong\r\nEND\r\n");
     let magent = Magent::start(&["-s", &primary.name, "-b", &backup.name, PATIENT]);
     let mut client = magent.client();
     let reply = client.ask("gets k\r\n");

@@ -61,6 +61,7 @@ pub fn config(values: &Values, directory: &Path) -> Result<Config, ConfigError> 
         limits: Limits::default(),
         // Tests of the unoptimized build may try the other way.
         verbatim: !cfg!(debug_assertions) || std::env::var_os(ANEW).is_none(),
+        board: values.choice("board", &[("on", true), ("off", false)])?,
     };
     let verbosity = verbosity(values)?;
     // -v is for somebody who watches; the key in the file is for the log of a daemon.

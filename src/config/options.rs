@@ -42,7 +42,7 @@ const fn spec(name: &'static str, short: &'static str, old_key: &'static str, ki
 }
 
 /// Every option.
-pub const OPTIONS: [Spec; 25] = [
+pub const OPTIONS: [Spec; 26] = [
     spec("server", "s", "masters", Kind::List),
     spec("backup", "b", "backups", Kind::List),
     spec("ketama", "k", "useketama", Kind::Flag),
@@ -56,6 +56,7 @@ pub const OPTIONS: [Spec; 25] = [
     spec("timeout", "", "", Kind::Value),
     spec("ack", "", "", Kind::Value),
     spec("miss", "", "", Kind::Value),
+    spec("board", "", "", Kind::Value),
     spec("max-item-size", "", "", Kind::Value),
     spec("max-memory", "", "", Kind::Value),
     spec("user", "u", "", Kind::Value),
@@ -108,6 +109,7 @@ usage: magent -s SERVER [-s SERVER]... [-b SERVER]... [options]
                           when the primary's is (all)
       --miss=partner|cold on a miss ask the backup always, or only while the
                           primary may have lost its items (partner)
+      --board=on|off      find other magents by a small item on each server (on)
       --max-item-size=N   largest value, in bytes or with k or m (1m)
       --max-memory=N      most memory for buffers, in bytes or with k or m (64m)
   -u, --user=USER         user to run as, name or number

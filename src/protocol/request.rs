@@ -108,6 +108,18 @@ impl<'a> Request<'a> {
         }
     }
 
+    /// The same storage command, to a server that is to tell the unique of what it stores.
+    pub fn telling_unique(self) -> Self {
+        Self {
+            options: Options {
+                unique: true,
+                ..self.options
+            },
+            verbatim: None,
+            ..self
+        }
+    }
+
     /// The keys of a retrieval, the one key of anything else.
     pub fn keys_concerned(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let (only, many) = match self.key_count {

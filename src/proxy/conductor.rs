@@ -26,6 +26,7 @@ impl<N: Net> Proxy<N> {
             self.copier.repairs_tick(&mut self.replicate, &mut self.servers);
             self.replicate.surveys_tick(&mut self.servers);
             self.servers.tick(silent);
+            self.servers.read_boards();
             self.hand_on();
         }
     }
@@ -184,6 +185,8 @@ impl<N: Net> Proxy<N> {
                     }
                 }
                 Handoff::Heal(heal) => self.copier.heal(replicate, servers, *heal),
+                Handoff::Written(written) => self.copier.compare(servers, *written),
+                Handoff::Moving { pair, key } => self.copier.watch(servers, pair, key.bytes()),
                 Handoff::FoundOnOne { from, to, key } => self.copier.found_on_one(servers, from, to, &key),
                 Handoff::RepairTurn(repair, pass) => self.copier.has_turn(replicate, servers, repair, pass),
                 Handoff::BreakOff(server, reason) => self.copier.break_off_resync(servers, server, reason),

@@ -1,5 +1,6 @@
 //! What an owner hands to another, by way of the conductor.
 
+use crate::buffer::Slice;
 use crate::protocol::reply::Reply;
 use crate::proxy::replicate::gate::Pass;
 use crate::proxy::replicate::merge::Merge;
@@ -21,6 +22,10 @@ pub enum Handoff {
     DecideElsewhere(usize),
     /// The copy on one server is to be made like the one on the other.
     Heal(Box<Heal>),
+    /// Both servers have acknowledged a write, which is to be looked at once more.
+    Written(Box<Written>),
+    /// These two servers have computed a key's item differently, or in another order.
+    Moving { pair: (usize, usize), key: Slice },
     /// A key was found on `from` and not on `to`.
     FoundOnOne { from: usize, to: usize, key: Box<[u8]> },
     /// A repair of this number, which has waited for its key, has it alone now.
@@ -41,6 +46,16 @@ pub struct Heal {
     pub urgency: Urgency,
 }
 
+/// What a write has left on its two servers.
+pub struct Written {
+    pub key: Slice,
+    pub pair: (usize, usize),
+    /// The unique of what was stored on each; None of a deletion.
+    pub uniques: [Option<u64>; 2],
+    /// Each server has computed it from what it had.
+    pub is_computed: bool,
+}
+
 /// Who cares whether a copy is healed.
 pub enum Urgency {
     /// A write waits for it.
@@ -59,4 +74,6 @@ pub struct Waiting {
     pub instead: Option<Reply>,
     /// What `to` answered at all, if the client has not been given any. It is the reply where nothing is left of what `from` had.
     pub otherwise: Option<Reply>,
+    /// It is `to` that decides, and it did not find the key.
+    pub is_turned: bool,
 }

@@ -1,5 +1,7 @@
 //! What comes out of links, and to whom it goes.
 
+use crate::protocol::LINE_END;
+use crate::protocol::reply;
 use crate::protocol::server::answer::{self, Garbage, Response, Status};
 use crate::proxy::Proxy;
 use crate::proxy::net::{Net, Readiness};
@@ -124,6 +126,10 @@ impl<N: Net> Proxy<N> {
                     false => self.front.value_waits(&servers.cx, id, bytes.len()),
                 }
             }
+            Purpose::Board => {
+                let text = &value.bytes[value.line_len..value.bytes.len() - LINE_END.len()];
+                servers.board_read(server, value.response, Some(text));
+            }
             Purpose::RepairFetch => {
                 let data = &value.bytes[value.line_len..];
                 self.copier.repair_value(replicate, servers, id, value.response, data);
@@ -179,6 +185,14 @@ impl<N: Net> Proxy<N> {
             Purpose::Probe | Purpose::Forget | Purpose::GivenUp { .. } => {
                 return servers.answered(server, leg, response);
             }
+            Purpose::Board if response.status == Status::MetaMiss => servers.board_read(server, response, None),
+            Purpose::Board if response.fault == reply::Fault::Unknown => servers.fleet.has_no_meta(server),
+            Purpose::Board => {}
+            Purpose::Post => servers.posted(server, response.status),
+            Purpose::Compare(side) => {
+                let whose = (leg.transaction, side);
+                self.copier.compared(replicate, servers, whose, Some(response));
+            }
             purpose if purpose.is_repair() => {
                 self.copier
                     .repair_answer(replicate, servers, leg.transaction, purpose, response);
@@ -193,6 +207,8 @@ impl<N: Net> Proxy<N> {
         let (replicate, servers) = (&mut self.replicate, &mut self.servers);
         match leg.purpose {
             Purpose::Probe | Purpose::Forget | Purpose::GivenUp { .. } => servers.lost(server, leg),
+            Purpose::Board | Purpose::Post => {}
+            Purpose::Compare(side) => self.copier.compared(replicate, servers, (leg.transaction, side), None),
             purpose if purpose.is_repair() => {
                 self.copier
                     .repair_lost(replicate, servers, leg.transaction, leg.delivered);

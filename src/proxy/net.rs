@@ -3,7 +3,9 @@
 //! The reactor implements [`Net`] with mio and the system's clock; a simulator implements it with pipes in memory and a
 //! clock of its own. Dispatch is static, so the trait costs nothing at run time.
 
+use std::collections::hash_map::RandomState;
 use std::fmt;
+use std::hash::{BuildHasher, Hasher};
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -100,6 +102,11 @@ pub trait Net {
     /// The number of this process.
     fn process_id(&self) -> u32 {
         std::process::id()
+    }
+
+    /// A number that no other magent has.
+    fn identity(&self) -> u64 {
+        RandomState::new().build_hasher().finish()
     }
 
     /// Processor time that this process has used, in its own code and in the system's.

@@ -9,6 +9,8 @@ pub enum PastGate {
     /// flush_all, and what else all servers are sent, concerns every key. It is sent to all in one turn, so every link has
     /// it at the same place among the writes; whoever is copying an item throws it away.
     AllKeys,
+    /// The board is no client's item.
+    Board,
 }
 
 /// What permits to send a server what changes it: a [`Pass`](crate::proxy::replicate::gate::Pass), or a reason to go past the gates.
@@ -19,6 +21,6 @@ pub trait Permit {
 
 impl Permit for PastGate {
     fn permits(&self, is_up: bool, _: &[u8]) -> bool {
-        *self == PastGate::AllKeys || !is_up
+        *self != PastGate::Returning || !is_up
     }
 }

@@ -1,6 +1,7 @@
 //! The servers as requests meet them: what is known of them, and the links that lead to them.
 
 use crate::protocol::request::Request;
+use crate::protocol::verb::Verb;
 use crate::proxy::context::Context;
 use crate::proxy::fleet::Fleet;
 use crate::proxy::net::Net;
@@ -9,6 +10,9 @@ use crate::proxy::timers::Timer;
 use crate::proxy::upstream::Upstream;
 use crate::proxy::upstream::link::{Leg, Purpose};
 use crate::proxy::upstream::message::Message;
+
+/// No memcached refuses an item for its size whose value is no longer: the least that `-I` takes is 1 KiB, its key and head included.
+const TAKEN_BYTES_MAX: usize = 512;
 
 /// The two owners that requests act on, and the means of all rooms.
 pub struct Servers<N: Net> {
@@ -20,9 +24,21 @@ pub struct Servers<N: Net> {
 
 impl<N: Net> Servers<N> {
     pub fn new(cx: Context<N>) -> Self {
-        let fleet = Fleet::new(&cx.settings);
+        let fleet = Fleet::new(&cx.settings, cx.net.identity());
         let upstream = Upstream::new(std::rc::Rc::clone(&cx.pool), fleet.servers.len());
         Self { fleet, upstream, cx }
+    }
+
+    /// Whether a storage command is sent to these two in the form that tells the unique of what it stores. Where memcached refuses that
+    /// for want of room, the item that is there goes, whatever was to be done with it (1.6.18 to 1.6.45); in the form without, only a
+    /// set takes it away.
+    pub fn tell_unique(&self, request: &Request<'_>, one: usize, other: Option<usize>) -> bool {
+        let refuses = |server: usize| self.fleet.servers[server].has_refused;
+        let has_room = || {
+            let fits = request.value.len() <= TAKEN_BYTES_MAX;
+            fits && !refuses(one) && other.is_none_or(|other| !refuses(other))
+        };
+        self.fleet.compares(one, other) && (request.verb == Verb::Set || has_room())
     }
 
     /// Sends a server what changes a key on it, or all keys: whoever does so shows that it may.

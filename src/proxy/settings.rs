@@ -81,6 +81,8 @@ pub struct Settings {
     pub item_bytes_max: usize,
     /// Bytes that clients have not sent in full or not taken, together; above it the client that holds the most is closed.
     pub memory_bytes_max: usize,
+    /// Magents find each other by an item on each server; see `fleet::board`.
+    pub board: bool,
     /// What no option sets.
     pub limits: Limits,
     /// Lines and values of the right form go on as they came; if not, they are written anew, which is the same to everybody.

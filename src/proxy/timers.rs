@@ -30,6 +30,8 @@ pub enum Timer {
     ReadRepair,
     /// A client's `stats` whose servers are waited for no longer.
     Survey,
+    /// The boards of all servers, which are to be read.
+    Board,
     /// A client that is read from though there is no memory (`Front::keep_within_memory`).
     Memory,
 }

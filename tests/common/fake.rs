@@ -1,8 +1,10 @@
 //! A server that says what the test tells it to, for what no real memcached does.
 
+use super::Memcached;
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
 /// Answers lines by a function of the line; data blocks are lines like any other. `None` closes the connection.
 pub struct Fake {
@@ -33,6 +35,19 @@ impl Fake {
     /// One that is asked for its `stats` like for anything else.
     pub fn start_with_stats(answer: impl Fn(&str) -> Option<Vec<u8>> + Send + Sync + 'static) -> Self {
         Self::start_as(Arc::new(answer), |_| false, None)
+    }
+
+    /// One that was started in the same second as that memcached, with a lower process number, so that it decides.
+    pub fn start_older(than: &Memcached, answer: impl Fn(&str) -> Option<Vec<u8>> + Send + Sync + 'static) -> Self {
+        let started_s = than.stat("time") - than.stat("uptime");
+        Self::start_with_stats(move |line| match line {
+            "stats" => {
+                let time_s = UNIX_EPOCH.elapsed().expect("a time").as_secs();
+                let uptime_s = time_s.saturating_sub(started_s);
+                Some(format!("STAT pid 1\r\nSTAT uptime {uptime_s}\r\nSTAT time {time_s}\r\nEND\r\n").into_bytes())
+            }
+            line => answer(line),
+        })
     }
 
     /// One that closes every connection at the first line.

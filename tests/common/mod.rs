@@ -95,6 +95,10 @@ impl Magent {
         if !arguments.iter().any(|argument| argument.starts_with("--timeout")) {
             command.arg(TIMEOUT_NOT_TESTED);
         }
+        // What servers are sent is what the test has asked for.
+        if !arguments.iter().any(|argument| argument.starts_with("--board")) {
+            command.arg("--board=off");
+        }
         command.args(arguments);
         Self::launch(command, name, port)
     }

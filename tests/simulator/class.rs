@@ -41,6 +41,8 @@ pub enum Class {
     Three,
     /// Two magents, in any weather; one fault at a time.
     Foul,
+    /// Two magents with crossed or equal lists, one fault at a time; and clients of both that change the same keys.
+    Duel,
     /// Two magents, one fault at a time. What a server is asked on one connection is done in between what it is asked on
     /// another.
     Threads,
@@ -68,7 +70,7 @@ pub const CLASSES: [Class; 6] = [
 
 /// Those that came later: drawn apart, so that a seed means the same class as before. Each with how many seeds it has for a
 /// thousand of the others.
-pub const MORE_CLASSES: [(Class, u64); 18] = [
+pub const MORE_CLASSES: [(Class, u64); 19] = [
     (Class::Refusing, 200),
     (Class::Keeping, 200),
     (Class::Orders, 50),
@@ -82,6 +84,7 @@ pub const MORE_CLASSES: [(Class, u64); 18] = [
     (Class::Three, 15),
     (Class::Foul, 15),
     (Class::Threads, 5),
+    (Class::Duel, 25),
     (Class::Odd, 25),
     (Class::Babbling, 25),
     (Class::Named, 25),
@@ -116,6 +119,7 @@ impl Class {
             Class::Three => "three",
             Class::Foul => "foul",
             Class::Threads => "threads",
+            Class::Duel => "duel",
             Class::Odd => "odd",
             Class::Babbling => "babbling",
             Class::Named => "named",
@@ -131,7 +135,10 @@ impl Class {
 
     /// Several magents share the servers, and each key is written through one of them.
     pub fn is_shared(self) -> bool {
-        matches!(self, Class::Crossed | Class::Three | Class::Foul | Class::Threads)
+        matches!(
+            self,
+            Class::Crossed | Class::Three | Class::Foul | Class::Threads | Class::Duel
+        )
     }
 
     /// Servers may not have what they stored.

@@ -15,8 +15,15 @@ impl Simulation {
         for client in &mut self.clients {
             client.rests = true;
         }
+        for duelist in &mut self.duelists {
+            duelist.rests = true;
+        }
         self.run_for(10_000)?;
         self.wait_until_answered()?;
+        let answered = |simulation: &mut Self| !simulation.duelists.iter().any(|duelist| duelist.is_waiting());
+        if !self.wait_for(5_000_000, 10_000, answered)? {
+            return Err("a duelist never got the reply that it waited for".to_owned());
+        }
         if self.plan.more.turns_away {
             self.let_all_leave();
         }
@@ -38,6 +45,9 @@ impl Simulation {
         }
         for key in keys {
             self.compare(key)?;
+        }
+        if self.plan.class == Class::Duel {
+            self.end_duel()?;
         }
         self.count_what_is_left()
     }

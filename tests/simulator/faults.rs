@@ -168,6 +168,7 @@ impl Simulation {
     pub fn begin_fault(&mut self, fault: &Fault) {
         let Fault { kind, victim, duration } = *fault;
         let whom = if fault.server().is_some() { "s" } else { "magent " };
+        self.duel.fault_us = Some(self.network.borrow().now);
         self.note(format_args!(
             "FAULT {kind:?} of {whom}{victim} for {} ms",
             duration / 1000

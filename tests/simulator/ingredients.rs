@@ -36,6 +36,8 @@ pub struct Ingredients {
     pub lists: Lists,
     /// Servers do a part of what has come on a connection, and the rest a little later.
     pub do_a_part: bool,
+    /// Clients who change the same keys through all magents.
+    pub duelists: usize,
     /// By server, where they are not all the same.
     pub versions: Vec<Version>,
     /// Servers' clocks are others after a restart, and dates are said.
@@ -95,6 +97,7 @@ impl Ingredients {
             }
             Class::Clocks => clocks(plan, random),
             Class::Reloaded => reloaded(plan, random),
+            Class::Duel => plan.more.duelists = random.between(2, 6) as usize,
             Class::Threads => threads(plan, farms, random),
             Class::Odd => odd(plan, random),
             Class::Babbling => babbling(plan),

@@ -13,7 +13,8 @@
 //! net pipe  connections, clock, events             checker model  is this a reply that one memcached could give?
 //! ```
 //! `make simulate SEEDS=n` runs so many seeds, and stops at the first that fails. In the environment, `SEED=n` runs one
-//! of them with its whole trace, `FIRST=n` begins there, `CLASS=name` takes only schedules of one class, `FAILURES=n`
+//! of them with its whole trace, `FIRST=n` begins there, `CLASS=name` takes only schedules of one class, `BOARDS=on` and `BOARDS=off` only magents
+//! that keep boards on their servers, or do not, `FAILURES=n`
 //! goes on up to so many failures, `WITHOUT=gat` leaves gat and gats out.
 //!
 //! What schedules changed of the design, and what the checker allows, is in `README.md` beside this.
@@ -21,6 +22,7 @@
 mod checker;
 mod class;
 mod client;
+mod duel;
 mod ending;
 mod faults;
 mod garble;
@@ -98,9 +100,28 @@ const ONCE_BROKEN_IN_NEWER: [(u64, Class); 21] = [
     (5_091, Class::Delayed),
     (5_153, Class::Delayed),
 ];
+/// The same of a single magent that keeps boards.
+const ONCE_BROKEN_WITH_BOARDS: [(u64, Class); 16] = [
+    (132, Class::Calm),
+    (231, Class::Evicting),
+    (698, Class::Chaos),
+    (47, Class::Refusing),
+    (1_115, Class::Refusing),
+    (39, Class::Full),
+    (703, Class::Full),
+    (838, Class::Full),
+    (1_058, Class::Full),
+    (2_363, Class::Full),
+    (2_485, Class::Full),
+    (4_256, Class::Full),
+    (4_832, Class::Full),
+    (3_363, Class::Evicting),
+    (4_329, Class::Evicting),
+    (5_092, Class::Evicting),
+];
 /// Seeds that come to lines of the proxy which no other of `make coverage` comes to: another one has to be found for what
 /// they do not come to any more.
-const REACHING: [(u64, Class); 27] = [
+const REACHING: [(u64, Class); 28] = [
     (55, Class::Chaos),
     (283, Class::Chaos),
     (521, Class::Chaos),
@@ -125,6 +146,7 @@ const REACHING: [(u64, Class); 27] = [
     (20, Class::Shrunk),
     (582, Class::Deep),
     (143, Class::Odd),
+    (207, Class::Aged),
     (113, Class::Babbling),
     (159, Class::Babbling),
     (213, Class::Babbling),
@@ -142,9 +164,18 @@ fn class_of(seed: u64) -> Class {
     wanted.unwrap_or(CLASSES[seed as usize % CLASSES.len()])
 }
 
+/// Whether a single magent keeps boards. Several always do.
+fn has_boards(seed: u64) -> bool {
+    match std::env::var("BOARDS").as_deref() {
+        Ok(wanted) => wanted == "on",
+        Err(_) => seed / CLASSES.len() as u64 % 2 == 1,
+    }
+}
+
 /// Runs a seed; a panic is a broken promise too.
-fn run(seed: u64, class: Class, verbosity: Verbosity) -> Outcome {
-    panic::catch_unwind(AssertUnwindSafe(|| schedule::run(seed, class, verbosity))).unwrap_or_else(|cause| {
+fn run(seed: u64, class: Class, boards: bool, verbosity: Verbosity) -> Outcome {
+    let schedule = AssertUnwindSafe(|| schedule::run(seed, class, boards, verbosity));
+    panic::catch_unwind(schedule).unwrap_or_else(|cause| {
         let text = cause.downcast_ref::<String>().cloned();
         let text = text.or_else(|| cause.downcast_ref::<&str>().map(|text| text.to_string()));
         Outcome {
@@ -158,9 +189,10 @@ fn run(seed: u64, class: Class, verbosity: Verbosity) -> Outcome {
     })
 }
 
-fn report(seed: u64, class: Class, broken: &str) -> String {
-    let again = run(seed, class, Verbosity::Tail);
-    let mut text = format!("seed {seed}, class {}: {broken}\n", class.name());
+fn report(seed: u64, class: Class, boards: bool, broken: &str) -> String {
+    let again = run(seed, class, boards, Verbosity::Tail);
+    let boards = if boards { "on" } else { "off" };
+    let mut text = format!("seed {seed}, class {}: {broken}\n(BOARDS={boards})\n", class.name());
     if again.broken.as_deref() != Some(broken) {
         text += &format!(
             "(run again, it says {:?}: something is not deterministic)\n",
@@ -199,7 +231,7 @@ fn run_all(seeds: Range<u64>, most: usize, class_of: impl Fn(u64) -> Class + Syn
                     if seed >= seeds.end || stop.load(Ordering::Relaxed) {
                         return;
                     }
-                    let outcome = run(seed, class_of(seed), Verbosity::Silent);
+                    let outcome = run(seed, class_of(seed), has_boards(seed), Verbosity::Silent);
                     let mut tally = tally.lock().expect("no panic");
                     tally.events += outcome.events;
                     tally.given_up += outcome.given_up;
@@ -233,7 +265,7 @@ fn end_if_one_is_enough(seed: u64, class: Class, broken: &Broken) {
 #[test]
 fn schedules_keep_every_promise() {
     if let Some(seed) = number("SEED") {
-        let outcome = run(seed, class_of(seed), Verbosity::Full);
+        let outcome = run(seed, class_of(seed), has_boards(seed), Verbosity::Full);
         if let Some(broken) = outcome.broken {
             end_if_one_is_enough(seed, class_of(seed), &broken);
             panic!("seed {seed}, class {}: {broken}", class_of(seed).name());
@@ -261,7 +293,12 @@ fn schedules_keep_every_promise() {
         failures.is_empty(),
         "{} seeds failed; {}",
         failures.len(),
-        report(failures[0].0, class_of(failures[0].0), &failures[0].1)
+        report(
+            failures[0].0,
+            class_of(failures[0].0),
+            has_boards(failures[0].0),
+            &failures[0].1
+        )
     );
 }
 
@@ -276,7 +313,7 @@ fn schedules_of_the_newer_classes_keep_every_promise() {
         let count = seeds * per_thousand / 1000;
         let tally = run_all(first..first + count, 1, |_| class);
         if let Some((seed, broken)) = tally.failures.first() {
-            panic!("{}", report(*seed, class, broken));
+            panic!("{}", report(*seed, class, has_boards(*seed), broken));
         }
         println!(
             "class {}: {count} seeds, {} events, {} keys given up, {:.1} s",
@@ -292,10 +329,13 @@ fn schedules_of_the_newer_classes_keep_every_promise() {
 fn schedules_that_once_broke_a_promise_keep_it() {
     let as_drawn = ONCE_BROKEN.map(|seed| (seed, class_of(seed)));
     let in_chaos = ONCE_BROKEN_IN_CHAOS.map(|seed| (seed, Class::Chaos));
-    for (seed, class) in as_drawn.into_iter().chain(in_chaos).chain(ONCE_BROKEN_IN_NEWER) {
-        if let Some(broken) = run(seed, class, Verbosity::Silent).broken {
+    let without_boards = as_drawn.into_iter().chain(in_chaos).chain(ONCE_BROKEN_IN_NEWER);
+    let without_boards = without_boards.map(|(seed, class)| (seed, class, false));
+    let with_boards = ONCE_BROKEN_WITH_BOARDS.map(|(seed, class)| (seed, class, true));
+    for (seed, class, boards) in without_boards.chain(with_boards) {
+        if let Some(broken) = run(seed, class, boards, Verbosity::Silent).broken {
             end_if_one_is_enough(seed, class, &broken);
-            panic!("{}", report(seed, class, &broken));
+            panic!("{}", report(seed, class, boards, &broken));
         }
     }
 }
@@ -303,9 +343,9 @@ fn schedules_that_once_broke_a_promise_keep_it() {
 #[test]
 fn schedules_that_come_to_what_is_rare_keep_every_promise() {
     for (seed, class) in REACHING {
-        if let Some(broken) = run(seed, class, Verbosity::Silent).broken {
+        if let Some(broken) = run(seed, class, false, Verbosity::Silent).broken {
             end_if_one_is_enough(seed, class, &broken);
-            panic!("{}", report(seed, class, &broken));
+            panic!("{}", report(seed, class, false, &broken));
         }
     }
 }
@@ -313,7 +353,7 @@ fn schedules_that_come_to_what_is_rare_keep_every_promise() {
 #[test]
 fn a_seed_replays() {
     for seed in 0..20 {
-        let hashes = [0, 1].map(|_| run(seed, class_of(seed), Verbosity::Silent).hash);
+        let hashes = [0, 1].map(|_| run(seed, class_of(seed), has_boards(seed), Verbosity::Silent).hash);
         assert_eq!(hashes[0], hashes[1], "seed {seed}");
     }
 }

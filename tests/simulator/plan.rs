@@ -86,6 +86,10 @@ pub type Farms = (Vec<usize>, Vec<usize>);
 fn farms(class: Class, random: &mut Random) -> Vec<Farms> {
     match class {
         Class::Crossed | Class::Foul | Class::Threads => vec![(vec![0], vec![1]), (vec![1], vec![0])],
+        Class::Duel => match random.one_in(2) {
+            true => vec![(vec![0], vec![1]), (vec![1], vec![0])],
+            false => vec![(vec![0, 1], vec![0, 1]); 2],
+        },
         Class::Three => vec![(vec![0], vec![1]), (vec![1], vec![0]), (vec![0], vec![1])],
         Class::Keeping => vec![(vec![0], vec![1])],
         Class::Alone => match random.one_in(2) {
@@ -171,7 +175,7 @@ impl Plan {
         };
         let keeps = class == Class::Keeping;
         let has_meta = one_of_all(if class.is_shared() || keeps { 0 } else { 16 }, random);
-        let can_list = one_of_all(if keeps { 0 } else { 16 }, random);
+        let can_list = one_of_all(if keeps || class == Class::Duel { 0 } else { 16 }, random);
         let (ack, miss) = (
             // Where one magent acknowledges early, the other may still read what was before.
             if random.one_in(6) && !class.is_shared() {
@@ -207,6 +211,7 @@ impl Plan {
                 memory_bytes_max: 64 << 20,
                 limits: if small_limits { small() } else { Limits::default() },
                 verbatim: true,
+                board: class.is_shared(),
             })
             .collect();
         let capacity = match class {

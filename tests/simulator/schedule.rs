@@ -49,11 +49,12 @@ const ANEW_ONE_IN: u64 = 7;
 const CHECKED_ALWAYS_ONE_IN: u64 = 11;
 const CHECKED_ONE_IN: u64 = 37;
 
-pub fn run(seed: u64, class: Class, verbosity: Verbosity) -> Outcome {
+pub fn run(seed: u64, class: Class, boards: bool, verbosity: Verbosity) -> Outcome {
     let mut random = Random::new(seed);
     let mut plan = Plan::new(class, matches!(seed % SMALL_LIMITS_ONE_IN, 0), &mut random);
     for settings in &mut plan.settings {
         settings.verbatim = !matches!(seed % ANEW_ONE_IN, 0);
+        settings.board |= boards;
     }
     let mut simulation = Simulation::new(plan, random, verbosity);
     if seed % CHECKED_ALWAYS_ONE_IN != 0 {
@@ -102,6 +103,10 @@ impl Simulation {
                 client.rests = false;
                 client.wake(scene, 0);
             });
+        }
+        if self.plan.class == Class::Duel {
+            self.lay_out_duel();
+            self.with_duelists(|duelist, scene| duelist.begin(scene));
         }
         match self.plan.class {
             Class::Calm => self.live(2_000_000)?,

@@ -52,9 +52,9 @@ pub struct Server {
     input: Vec<u8>,
     /// One in so many of its answers is none; 0 for none.
     pub babbles_one_in: u64,
-    /// Names of keys that were fetched to be copied, with the magent that did, since this was last emptied; where there are
-    /// several magents.
-    pub fetched: Vec<(usize, String)>,
+    /// Names of keys that were fetched to be copied, or whose copies have come, with the magent that copies, since this was last
+    /// emptied; where there are several magents.
+    pub copied: Vec<(usize, String)>,
 }
 
 impl Server {
@@ -78,7 +78,7 @@ impl Server {
             out: Vec::new(),
             input: Vec::new(),
             babbles_one_in: 0,
-            fetched: Vec::new(),
+            copied: Vec::new(),
         }
     }
 
@@ -276,8 +276,8 @@ impl Server {
             // Of one magent alone nobody asks.
             if network.ports.len() > 1 {
                 let magent = network.connection(name).map_or(0, |connection| connection.magent);
-                let fetched = fetched_keys(&self.input).map(|key| (magent, key));
-                self.fetched.extend(fetched);
+                let copied = copied_keys(&self.input).map(|key| (magent, key));
+                self.copied.extend(copied);
             }
             let now_ms = network.unix_ms().saturating_add_signed(1000 * self.ahead_s);
             stays &= memcached.input(number, &self.input, now_ms, &mut self.out);
@@ -354,9 +354,12 @@ fn break_off(one_in: u64, network: &mut Network, out: &mut Vec<u8>) -> bool {
     breaks
 }
 
-/// The keys that a magent is about to copy, by what it asks for.
-fn fetched_keys(input: &[u8]) -> impl Iterator<Item = String> {
-    let lines = input.split(|&byte| byte == b'\n');
-    let keys = lines.filter_map(|line| line.strip_prefix(b"mg ")?.strip_suffix(b" t f c k v\r"));
-    keys.map(|key| String::from_utf8_lossy(key).into_owned())
+/// The keys that a magent copies if it does not write them, by what it asks for: it fetches one, or adds it.
+fn copied_keys(input: &[u8]) -> impl Iterator<Item = String> {
+    input.split(|&byte| byte == b'\n').filter_map(|line| {
+        let fetched = || line.strip_prefix(b"mg ")?.strip_suffix(b" t f c k v\r");
+        let added = || line.strip_prefix(b"add ")?.split(|&byte| byte == b' ').next();
+        let key = fetched().or_else(added)?;
+        Some(String::from_utf8_lossy(key).into_owned())
+    })
 }

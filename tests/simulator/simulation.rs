@@ -2,6 +2,7 @@
 
 use super::checker::Checker;
 use super::client::{Client, Owed, Scene};
+use super::duel::{Duel, Duelist};
 use super::faults::Faulty;
 use super::net::{Event, Hosts, Name, Network, Peer, SimulatedNet};
 use super::pipe::Us;
@@ -26,6 +27,9 @@ pub struct Simulation {
     pub listening: Vec<bool>,
     pub clients: Vec<Client>,
     pub pollers: Vec<Poller>,
+    /// Those who change the same keys through all magents, and what they were told.
+    pub duelists: Vec<Duelist>,
+    pub duel: Duel,
     pub checker: Checker,
     pub impaired_ms: Vec<u64>,
     /// By server: when last something went wrong with it.
@@ -117,6 +121,8 @@ impl Simulation {
         let clients = (0..count).map(|index| Client::new(index, index % magents, names.len()));
         network.eyes_from = count;
         let pollers = (0..magents).map(|magent| Poller::new(count + magent, magent));
+        let first = count + magents;
+        let duelists = (0..plan.more.duelists).map(|number| Duelist::new(first + number, number, number % magents));
         Self {
             network: Rc::new(RefCell::new(network)),
             servers,
@@ -124,6 +130,8 @@ impl Simulation {
             listening: vec![false; magents],
             clients: clients.collect(),
             pollers: pollers.collect(),
+            duelists: duelists.collect(),
+            duel: Duel::default(),
             checker: Checker::new(&names),
             impaired_ms: vec![0; plan.servers.len()],
             struck_ms: vec![0; plan.servers.len()],
@@ -197,6 +205,9 @@ impl Simulation {
         }
         for poller in self.pollers.iter_mut().filter(|poller| poller.magent == magent) {
             poller.forget();
+        }
+        for duelist in self.duelists.iter_mut().filter(|duelist| duelist.magent == magent) {
+            duelist.lose(&mut scene, &mut self.duel);
         }
         for key in 0..self.plan.keys.len() {
             // It alone knew what a server that is away has missed.
@@ -330,7 +341,13 @@ impl Simulation {
                 let mut scene = scene!(self, network);
                 match self.clients.get_mut(index) {
                     Some(client) => client.act(&mut scene),
-                    None => self.pollers[index - self.clients.len()].act(&mut scene),
+                    None => match self.pollers.get_mut(index - self.clients.len()) {
+                        Some(poller) => poller.act(&mut scene),
+                        None => {
+                            let duelist = index - self.clients.len() - self.pollers.len();
+                            self.duelists[duelist].act(&mut scene, &mut self.duel);
+                        }
+                    },
                 }
             }
         }
@@ -345,7 +362,7 @@ impl Simulation {
         match connection.peer {
             Peer::Server(server) => {
                 self.servers[server].serve(network, name);
-                for (magent, key) in std::mem::take(&mut self.servers[server].fetched) {
+                for (magent, key) in std::mem::take(&mut self.servers[server].copied) {
                     let known = self.plan.keys.iter().position(|known| known.name == key);
                     if let Some(key) = known.filter(|&key| self.plan.keys[key].writer != magent) {
                         self.checker.copying(key);
@@ -356,7 +373,14 @@ impl Simulation {
                 let mut scene = scene!(self, network);
                 match self.clients.get_mut(index) {
                     Some(client) => client.hear(&mut scene, name)?,
-                    None => self.pollers[index - self.clients.len()].hear(&mut scene, name),
+                    None => match self.pollers.get_mut(index - self.clients.len()) {
+                        Some(poller) => poller.hear(&mut scene, name),
+                        None => {
+                            let duelist = index - self.clients.len() - self.pollers.len();
+                            self.duelists[duelist].hear(&mut scene, name, &mut self.duel);
+                            self.duel.verdict()?;
+                        }
+                    },
                 }
             }
         }
@@ -368,6 +392,14 @@ impl Simulation {
         let network = &mut *self.network.borrow_mut();
         let mut scene = scene!(self, network);
         act(&mut self.clients[index], &mut scene)
+    }
+
+    pub fn with_duelists(&mut self, mut act: impl FnMut(&mut Duelist, &mut Scene<'_>)) {
+        let network = &mut *self.network.borrow_mut();
+        let mut scene = scene!(self, network);
+        for duelist in &mut self.duelists {
+            act(duelist, &mut scene);
+        }
     }
 
     pub fn with_pollers(&mut self, mut act: impl FnMut(&mut Poller, &mut Scene<'_>)) {

@@ -86,6 +86,7 @@ fn parse_line(line: &[u8]) -> Result<Response<'_>, Garbage> {
         b"END" if alone => Status::End,
         b"STORED" if alone => Status::Stored,
         b"NOT_STORED" if alone => Status::NotStored,
+        b"NS" => Status::NotStored,
         b"EXISTS" if alone => Status::Exists,
         b"EX" => Status::Exists,
         b"NOT_FOUND" if alone => Status::NotFound,
@@ -216,6 +217,14 @@ impl<'a> Response<'a> {
     /// The same without an item, to be kept.
     pub fn reply(&self) -> Reply {
         Reply::new(self.status, self.fault, self.number, self.message)
+    }
+
+    /// The same of a write: an item whose unique is told has been stored.
+    pub fn reply_to_write(&self) -> Reply {
+        match (self.status, self.unique) {
+            (Status::MetaHit, Some(unique)) => Reply::new(Status::Stored, self.fault, unique, b""),
+            _ => self.reply(),
+        }
     }
 
     fn failed(&mut self, fault: Fault) -> Status {

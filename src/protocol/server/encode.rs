@@ -14,8 +14,8 @@ use crate::protocol::verb::Verb;
 const NOREPLY: &[u8] = b"noreply";
 /// Parts of a request: the line's five, its end, the value and its end.
 const PARTS_MAX: usize = 8;
-/// Where the words behind a key are written: ` <flags> <exptime> <bytes> <unique>` is the longest of all.
-const WORDS_BYTES_MAX: usize = " 4294967295 -9223372036854775808 18446744073709551615 18446744073709551615".len();
+/// Where the words behind a key are written: ` <bytes> F<flags> T<exptime> C<unique> c` is the longest of all.
+const WORDS_BYTES_MAX: usize = " 18446744073709551615 F4294967295 T-9223372036854775808 C18446744073709551615 c".len();
 
 /// Room for the words of a line that are written anew.
 pub struct Words {
@@ -170,7 +170,10 @@ fn anew<'a>(request: &Request<'a>, words: &'a mut Words) -> Encoded<'a> {
         true => b" ",
         false => b"",
     };
-    let name = request.verb.name().as_bytes();
+    let name: &[u8] = match request.verb.is_storage() && request.options.unique {
+        true => b"ms",
+        false => request.verb.name().as_bytes(),
+    };
     Encoded {
         parts: [name, before, space, key, behind, LINE_END, b"", b""],
         count: 6,
@@ -193,6 +196,7 @@ fn write_words(request: &Request<'_>, words: &mut Words) {
             words.word(b"C");
             words.add(Decimal::new(request.number).as_bytes());
         }
+        verb if verb.is_storage() && request.options.unique => write_item_options(request, words),
         verb if verb.is_storage() => {
             words.unsigned(request.flags.into());
             words.signed(request.exptime);
@@ -203,6 +207,32 @@ fn write_words(request: &Request<'_>, words: &mut Words) {
         }
         _ => {}
     }
+}
+
+/// How an item is stored by a meta command that tells its unique. Append and prepend leave flags and exptime as they are.
+fn write_item_options(request: &Request<'_>, words: &mut Words) {
+    words.unsigned(request.value.len() as u64);
+    let mode: &[u8] = match request.verb {
+        Verb::Add => b"ME",
+        Verb::Replace => b"MR",
+        Verb::Append => b"MA",
+        Verb::Prepend => b"MP",
+        _ => b"",
+    };
+    if !matches!(request.verb, Verb::Append | Verb::Prepend) {
+        words.word(b"F");
+        words.add(Decimal::new(request.flags.into()).as_bytes());
+        words.word(if request.exptime < 0 { b"T-" } else { b"T" });
+        words.add(Decimal::new(request.exptime.unsigned_abs()).as_bytes());
+    }
+    if !mode.is_empty() {
+        words.word(mode);
+    }
+    if request.verb == Verb::Cas {
+        words.word(b"C");
+        words.add(Decimal::new(request.number).as_bytes());
+    }
+    words.word(b"c");
 }
 
 /// What is to be told, and the key with it, so that it is seen what was looked at.
@@ -241,15 +271,33 @@ mod tests {
         bytes.escape_ascii().to_string()
     }
 
-    #[test]
-    fn requests_are_written_as_every_memcached_reads_them() {
-        let item = |verb| Request {
+    fn item(verb: Verb) -> Request<'static> {
+        Request {
             flags: u32::MAX,
             exptime: i64::from(i32::MIN),
             value: b"v\0",
             number: u64::MAX,
             ..Request::new(verb, b"k")
-        };
+        }
+    }
+
+    #[test]
+    fn what_is_stored_tells_its_unique_if_it_is_asked() {
+        for (verb, expected) in [
+            (Verb::Set, "ms k 2 F4294967295 T-2147483648 c"),
+            (Verb::Add, "ms k 2 F4294967295 T-2147483648 ME c"),
+            (Verb::Replace, "ms k 2 F4294967295 T-2147483648 MR c"),
+            (Verb::Append, "ms k 2 MA c"),
+            (Verb::Prepend, "ms k 2 MP c"),
+            (Verb::Cas, "ms k 2 F4294967295 T-2147483648 C18446744073709551615 c"),
+        ] {
+            let expected = format!("{expected}\\r\\nv\\x00\\r\\n");
+            assert_eq!(text(&item(verb).telling_unique()), expected);
+        }
+    }
+
+    #[test]
+    fn requests_are_written_as_every_memcached_reads_them() {
         let number = |verb, key, number| Request {
             number,
             ..Request::new(verb, key)

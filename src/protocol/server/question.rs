@@ -8,6 +8,7 @@
 //! | `set` | | `STORED` | `SERVER_ERROR` |
 //! | `add`, `replace`, `append`, `prepend` | | `STORED`, `NOT_STORED` | `SERVER_ERROR` |
 //! | `cas` | | `STORED`, `EXISTS`, `NOT_FOUND` | `SERVER_ERROR` |
+//! | `ms` with `c` | | `HD` with a unique, `NS`, `EX`, `NF` | `SERVER_ERROR` |
 //! | `incr`, `decr` | | a number, `NOT_FOUND` | any |
 //! | `touch` | | `TOUCHED`, `NOT_FOUND` | any |
 //! | `delete` | | `DELETED`, `NOT_FOUND` | any |
@@ -40,6 +41,8 @@ pub enum Question {
     /// add, replace, append, prepend.
     Store,
     Cas,
+    /// `ms` that tells the unique.
+    MetaStore,
     /// incr, decr.
     Count,
     Touch,
@@ -62,6 +65,7 @@ impl Question {
     /// The question that a request is.
     pub fn of(request: &Request<'_>) -> Self {
         match request.verb {
+            verb if verb.is_storage() && request.options.unique => Self::MetaStore,
             Verb::Get | Verb::Gat => Self::Get,
             Verb::Gets | Verb::Gats => Self::Gets,
             Verb::Set => Self::Set,
@@ -89,7 +93,7 @@ impl Question {
     pub fn is_answered_by(self, response: &Response<'_>) -> bool {
         use Status as S;
         match (self, response.status) {
-            (Self::Set | Self::Store | Self::Cas, S::Error) => response.fault == Fault::Server,
+            (Self::Set | Self::Store | Self::Cas | Self::MetaStore, S::Error) => response.fault == Fault::Server,
             (Self::Steer, S::Error) => true,
             (Self::Unasked, _) => false,
             (_, S::Error) => response.fault != Fault::Other,
@@ -98,6 +102,8 @@ impl Question {
             (Self::Get | Self::Gets, status) => status == S::End,
             (Self::Set, status) => status == S::Stored,
             (Self::Store, status) => matches!(status, S::Stored | S::NotStored),
+            (Self::MetaStore, S::MetaHit) => response.unique.is_some(),
+            (Self::MetaStore, status) => matches!(status, S::NotStored | S::Exists | S::NotFound),
             (Self::Cas, status) => matches!(status, S::Stored | S::Exists | S::NotFound),
             (Self::Count, status) => matches!(status, S::Number | S::NotFound),
             (Self::Touch, status) => matches!(status, S::Touched | S::NotFound),

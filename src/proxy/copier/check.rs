@@ -26,9 +26,9 @@ impl Copier {
         count
     }
 
-    /// Whether a key waits to be copied because it was read.
+    /// Whether something is to be done about a key a while later.
     pub fn has_due(&self) -> bool {
-        self.due.len() > 0
+        self.due.len() + self.left.len() + self.moving.len() > 0
     }
 
     /// Whether all is as it must be at the end of a turn: `legs` are those of each repair that are to be answered,
@@ -47,7 +47,7 @@ impl Copier {
                 running.legs > 0 || running.pass.is_none(),
             )?;
             match &running.repair.why {
-                Why::Read | Why::Heal(_) => single += 1,
+                Why::Read | Why::Left(_) | Why::Heal(_) | Why::Deleted(_) => single += 1,
                 Why::Fill(fill) if Some(fill.resync) == self.resync.as_ref().map(|resync| resync.number) => {
                     filling = (filling.0 + 1, filling.1 + fill.size);
                 }
@@ -64,9 +64,7 @@ impl Copier {
                 filling,
             )?;
         }
-        holds(
-            "too many repairs of what was read",
-            self.due.len() <= limits.read_repairs,
-        )
+        let most = self.due.len().max(self.left.len()).max(self.moving.len());
+        holds("too many keys for later", most <= limits.read_repairs)
     }
 }

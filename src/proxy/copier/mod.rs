@@ -6,6 +6,7 @@
 
 mod check;
 mod command;
+mod compare;
 mod due;
 mod filling;
 mod list_link;
@@ -25,7 +26,8 @@ use crate::proxy::limits::Limits;
 use crate::proxy::replicate::gate::Gate;
 use crate::proxy::replicate::gate::Pass;
 use crate::proxy::upstream::link::Purpose;
-use due::ReadRepairs;
+use compare::{Comparison, Left, Moving};
+use due::Later;
 use listing::Listing;
 use repair::{Action, Pair, Repair, Why};
 use resync::{Resync, Task};
@@ -36,12 +38,18 @@ use wish::Wish;
 const ROOM_KEPT: usize = 1024;
 
 /// What is being copied, and what is to be.
-#[derive(Default)]
 pub struct Copier {
     repairs: Slab<Running>,
     /// Repairs in progress, but for those of a resync.
     single: usize,
-    due: ReadRepairs,
+    /// Keys that were read on the first of these two servers, and not on the second.
+    due: Later<(usize, usize)>,
+    /// Keys that were found on one server only.
+    left: Later<Left>,
+    /// Keys whose two copies are, or were, computed differently.
+    moving: Later<Moving>,
+    /// Writes that are looked at once more.
+    comparisons: Slab<Comparison>,
     /// The server that is being filled, and from which.
     resync: Option<Resync>,
     /// How many there have been.
@@ -61,6 +69,22 @@ struct Running {
     pass: Option<Pass>,
 }
 
+impl Default for Copier {
+    fn default() -> Self {
+        Self {
+            repairs: Slab::new(),
+            single: 0,
+            due: Later::after(due::READ_DELAY_MS),
+            left: Later::after(due::WRITTEN_DELAY_MS),
+            moving: Later::after(due::MOVING_DELAY_MS),
+            comparisons: Slab::new(),
+            resync: None,
+            resyncs: 0,
+            wanted: false,
+        }
+    }
+}
+
 impl Copier {
     /// Whether there is room for a repair that may be left undone.
     pub fn has_room(&self, limits: &Limits) -> bool {
@@ -69,7 +93,7 @@ impl Copier {
 
     /// Whether nothing is being copied.
     pub fn is_idle(&self) -> bool {
-        self.repairs.is_empty()
+        self.repairs.is_empty() && self.comparisons.is_empty()
     }
 
     /// Takes a repair, which is to [begin](Self::begin) when it is [let in](Self::let_in); `found` is of the server that is copied
@@ -300,7 +324,7 @@ impl Copier {
         }
         self.single -= usize::from(!fills);
         match why {
-            Why::Read | Why::Heal(None) => {}
+            Why::Read | Why::Left(_) | Why::Heal(None) | Why::Deleted(_) => {}
             Why::Heal(Some(waiting)) => wishes.push(Wish::Healed(waiting)),
             Why::Fill(fill) => {
                 let resync = self.resync.as_mut();

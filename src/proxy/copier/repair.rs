@@ -20,15 +20,18 @@
 use crate::protocol::LINE_END;
 use crate::protocol::exptime::exptime_by_clock;
 use crate::protocol::exptime::exptime_of;
-use crate::protocol::reply::{Fault, Reply};
+use crate::protocol::reply::Fault;
 use crate::protocol::server::answer::{Response, Status};
 use crate::protocol::verb::Verb;
 use crate::proxy::copier::command::Command;
-use crate::proxy::handoff::Waiting;
 use crate::proxy::upstream::link::Purpose;
 
+mod kinds;
 #[cfg(test)]
 mod tests;
+
+pub use kinds::{Action, Fill, Manner, Pair, Party, Why};
+use kinds::{look_for_unique, send};
 
 pub struct Repair {
     pub key: Box<[u8]>,
@@ -40,55 +43,27 @@ pub struct Repair {
     /// Another write to the key was on its way when this was wanted, or had the key, so that it may have come after what
     /// is repaired.
     pub accompanied: bool,
-    /// What is on `to` by its unique, when the source was found to have another item.
-    differs: Option<u64>,
-    /// How often the source was found to have another item.
+    /// What is on `to`, when that was last asked.
+    there: There,
+    /// How often one of the two was found to have another item meanwhile.
     rounds: u32,
     stage: Stage,
+}
+
+/// What is known of the item on the server that is copied to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum There {
+    /// Nothing is.
+    Unknown,
+    /// There is none, or it is to stay.
+    Nothing,
+    /// The one with this unique: it, and no other, is to be replaced.
+    Item(u64),
 }
 
 /// How often a copy is made like its source again, where that has another item each time. Who writes so often through another
 /// magent writes again soon.
 const ROUNDS_MAX: u32 = 4;
-
-#[derive(Debug, PartialEq, Eq)]
-pub enum Why {
-    /// A read found it on `from` and not on `to`. What is newer there stays.
-    Read,
-    /// The two answered a write differently: `to` is to have what `from` has. The transaction may wait for that.
-    Heal(Option<Waiting>),
-    /// `to` is being filled.
-    Fill(Fill),
-}
-
-/// A key of a server that is being filled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fill {
-    /// The number of the resync.
-    pub resync: u64,
-    pub manner: Manner,
-    /// The unix second in the list of keys; 0 for never.
-    pub listed_exptime: Option<i64>,
-    /// What it was taken to weigh.
-    pub size: usize,
-    /// The unique that it had in the list.
-    pub unique: Option<u64>,
-}
-
-/// How a key is dealt with while a server is filled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Manner {
-    /// Copied, unless it is there.
-    Add,
-    /// The same, but it probably is there, so that is asked first.
-    AddIfLacking,
-    /// Made what it is on `from`.
-    Overwrite,
-    /// Looked for on `from`; if it is not there, that is noted.
-    Verify,
-    /// Removed if it is not on `from` either, unless it has changed since it was listed.
-    Remove,
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
@@ -115,52 +90,10 @@ enum Stage {
         copy: u64,
     },
     Removing,
+    /// What was there is gone; now whether the source has nothing still. Another magent may have just copied to it what was removed.
+    Removed,
     /// Answers that still come are of no interest.
     Over,
-}
-
-/// What is known of one of the two servers when something happens.
-#[derive(Clone, Copy, Debug)]
-pub struct Party {
-    pub is_up: bool,
-    /// It answers meta commands, as far as we know.
-    pub has_meta: bool,
-    /// Seconds by which its clock is ahead of magent's.
-    pub ahead_s: i64,
-}
-
-/// The two servers of a key.
-#[derive(Clone, Copy, Debug)]
-pub struct Pair {
-    pub from: Party,
-    pub to: Party,
-    /// `from` has been up, in one life, since it was found to be right (R17).
-    pub source_is_still: bool,
-    /// The proxy's count of flushes.
-    pub flushes: u64,
-    /// One with a delay may have come to one of the two, and not to the other: a copy would undo it.
-    pub flush_is_near: bool,
-}
-
-/// What a repair wants to be done, in this order.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Action<'a> {
-    /// To be asked of a server; the answer comes back to this repair.
-    Send {
-        server: usize,
-        purpose: Purpose,
-        command: Command<'a>,
-    },
-    /// `from` does not know meta commands.
-    HasNoMeta,
-    /// `to` refused the copy, with this answer.
-    Refused(Reply),
-    /// `to` has missed a change; whether it was delivered, so that it may still do it.
-    Missed { delivered: bool },
-    /// `from` does not have what `to` has.
-    Suspect,
-    /// It is over; these bytes were copied, None if none were.
-    Done { copied: Option<usize> },
 }
 
 type Actions<'a> = Vec<Action<'a>>;
@@ -175,7 +108,7 @@ impl Repair {
             why,
             flushes: 0,
             accompanied,
-            differs: None,
+            there: There::Unknown,
             rounds: 0,
             stage: Stage::Waiting,
         }
@@ -185,15 +118,19 @@ impl Repair {
     pub fn begin(&mut self, pair: &Pair, decides: bool) -> Actions<'static> {
         let mut actions = Vec::new();
         self.flushes = pair.flushes;
+        self.there = match self.overwrites() {
+            true => There::Unknown,
+            false => There::Nothing,
+        };
         let heals = matches!(self.why, Why::Heal(_));
         // Only where `from` is believed may something be taken away on its word: it may have missed the key itself.
         let fills = matches!(self.why, Why::Fill(_));
-        let takes_away = fills && matches!(self.manner(), Manner::Overwrite | Manner::Verify | Manner::Remove);
+        let takes_away = fills && matches!(self.why.manner(), Manner::Overwrite | Manner::Verify | Manner::Remove);
         let believed = !takes_away || decides;
         let abandoned = heals && !pair.source_is_still;
         let possible = pair.from.is_up && pair.to.is_up && believed && !abandoned;
-        let check_first = match self.manner() {
-            Manner::AddIfLacking => pair.to.has_meta,
+        let check_first = match self.why.manner() {
+            Manner::AddIfLacking | Manner::Overwrite => pair.to.has_meta,
             manner => matches!(manner, Manner::Verify | Manner::Remove),
         };
         match (possible, check_first) {
@@ -218,33 +155,39 @@ impl Repair {
             self.failed(pair, &mut actions);
             return actions;
         };
+        if matches!(self.why, Why::Left(unique) if response.unique != Some(unique)) {
+            self.over(&mut actions);
+            return actions;
+        }
         if self.flushes != pair.flushes || pair.flush_is_near {
-            self.give_up(pair, &mut actions);
+            match self.overwrites() {
+                true => self.over(&mut actions),
+                false => self.give_up(pair, &mut actions),
+            }
             return actions;
         }
         let bytes = data.len() - LINE_END.len();
-        let verifies = !self.overwrites() && pair.to.has_meta;
-        let unique = response.unique.filter(|_| verifies);
+        let unique = response.unique.filter(|_| pair.to.has_meta && self.rounds < ROUNDS_MAX);
         self.stage = Stage::Storing { bytes, unique };
         if !pair.to.is_up {
             self.failed(pair, &mut actions);
             return actions;
         }
         let copy = Command::Store {
-            verb: match self.differs {
-                Some(_) => Verb::Cas,
-                None if self.overwrites() => Verb::Set,
-                None => Verb::Add,
+            verb: match self.there {
+                There::Item(_) => Verb::Cas,
+                There::Nothing => Verb::Add,
+                There::Unknown => Verb::Set,
             },
-            unique: self.differs.unwrap_or_default(),
+            unique: match self.there {
+                There::Item(unique) => unique,
+                There::Nothing | There::Unknown => 0,
+            },
             flags,
             exptime: exptime_by_clock(exptime, pair.to.ahead_s),
             value: &data[..bytes],
         };
         actions.push(send(self.to, Purpose::RepairStore, copy));
-        if unique.is_some() {
-            actions.push(look_for_unique(self.to));
-        }
         actions
     }
 
@@ -278,12 +221,15 @@ impl Repair {
         let source_is_still = pair.source_is_still;
         match self.stage {
             Stage::Waiting | Stage::Over => {}
-            Stage::Checking => self.checked(status, pair, &mut actions),
+            Stage::Checking => self.checked(response, pair, &mut actions),
             Stage::Fetching { by_meta } => self.not_fetched(response, by_meta, pair, &mut actions),
             // The end behind a value that is on its way already.
             _ if purpose == Purpose::RepairFetch => {}
             Stage::Storing { bytes, unique } if status == Status::Stored => match unique {
-                Some(unique) => self.stage = Stage::Stored { bytes, unique },
+                Some(unique) => {
+                    self.stage = Stage::Stored { bytes, unique };
+                    actions.push(look_for_unique(self.to));
+                }
                 None => self.done(Some(bytes), &mut actions),
             },
             Stage::Storing { .. } => {
@@ -291,10 +237,7 @@ impl Repair {
                     actions.push(Action::Refused(response.reply()));
                 }
                 match status {
-                    // What has been put in its place meanwhile is newer.
-                    Status::NotStored | Status::Exists | Status::NotFound if !self.overwrites() => {
-                        self.over(&mut actions)
-                    }
+                    Status::NotStored | Status::Exists | Status::NotFound => self.contended(pair, &mut actions),
                     _ => self.failed(pair, &mut actions), // what was there before must not stay
                 }
             }
@@ -312,27 +255,68 @@ impl Repair {
                 self.done(Some(bytes), &mut actions);
             }
             Stage::Verifying { copy, .. } => {
-                self.differs = Some(copy);
+                self.there = There::Item(copy);
                 self.rounds += 1;
                 match response.unique.is_some() && self.rounds < ROUNDS_MAX {
                     true => self.fetch(pair, &mut actions),
                     false => self.give_up(pair, &mut actions),
                 }
             }
-            Stage::Removing => self.over(&mut actions),
+            Stage::Removing if status == Status::Exists => self.contended(pair, &mut actions),
+            Stage::Removing | Stage::Removed => self.removed(response, pair, &mut actions),
         }
         actions
     }
 
-    fn checked(&mut self, status: Status, pair: &Pair, actions: &mut Actions) {
-        match (self.manner(), status) {
+    /// What was there is gone. Where another magent may have copied it back to the source meanwhile, it is copied from there once more.
+    fn removed(&mut self, response: &Response<'_>, pair: &Pair, actions: &mut Actions) {
+        match self.stage {
+            Stage::Removed if response.unique.is_some() && self.rounds + 1 < ROUNDS_MAX => {
+                self.there = There::Nothing;
+                self.rounds += 1;
+                self.fetch(pair, actions);
+            }
+            Stage::Removing if pair.source_is_still && pair.from.has_meta && !self.why.looks_through() => {
+                self.stage = Stage::Removed;
+                actions.push(look_for_unique(self.from));
+            }
+            _ => self.over(actions),
+        }
+    }
+
+    /// Another magent has put something else there meanwhile, or removed it. That is looked at, or left alone where nothing had
+    /// to be replaced.
+    fn contended(&mut self, pair: &Pair, actions: &mut Actions) {
+        self.rounds += 1;
+        match self.rounds < ROUNDS_MAX {
+            _ if !self.overwrites() => self.over(actions),
+            _ if self.there == There::Unknown => self.failed(pair, actions),
+            true => self.check(actions),
+            false => {
+                self.there = There::Unknown;
+                self.fetch(pair, actions);
+            }
+        }
+    }
+
+    fn checked(&mut self, response: &Response<'_>, pair: &Pair, actions: &mut Actions) {
+        let status = response.status;
+        match (self.why.manner(), status) {
+            (Manner::Overwrite, _) => {
+                self.there = match (status, response.unique) {
+                    (Status::MetaMiss, _) => There::Nothing,
+                    (Status::MetaHit | Status::Ok, Some(unique)) => There::Item(unique),
+                    _ => There::Unknown,
+                };
+                self.fetch(pair, actions);
+            }
             // What is HD now was OK before 1.6.10.
             (_, Status::MetaHit | Status::Ok) => self.over(actions),
             (Manner::Verify, Status::MetaMiss) => {
                 actions.push(Action::Suspect);
                 self.over(actions);
             }
-            (Manner::Remove, Status::MetaMiss) => self.remove(self.listed_unique(), pair, actions),
+            (Manner::Remove, Status::MetaMiss) => self.remove(self.why.unique(), pair, actions),
             (Manner::Verify | Manner::Remove, _) => self.over(actions),
             _ => self.fetch(pair, actions),
         }
@@ -344,11 +328,23 @@ impl Repair {
             actions.push(Action::HasNoMeta);
             let mut pair = *pair;
             pair.from.has_meta = false;
+            if self.is_contradicted() {
+                // Nothing can be copied from it, so it is the other one's word that counts.
+                self.outdate_answer(self.from);
+                std::mem::swap(&mut self.from, &mut self.to);
+                std::mem::swap(&mut pair.from, &mut pair.to);
+                return self.remove(None, &pair, actions);
+            }
             return self.fetch(&pair, actions);
         }
         match matches!(self.why, Why::Heal(_)) && !pair.source_is_still {
             true => self.heal_abandoned(pair, actions),
-            false => self.failed(pair, actions),
+            false => {
+                if self.is_contradicted() {
+                    self.outdate_answer(self.from);
+                }
+                self.failed(pair, actions);
+            }
         }
     }
 
@@ -357,6 +353,7 @@ impl Repair {
         let mut actions = Vec::new();
         match self.stage {
             Stage::Over => {}
+            Stage::Removed => self.over(&mut actions),
             // The source ended after the copy was made.
             Stage::Stored { bytes, .. } | Stage::Verifying { bytes, .. } => self.done(Some(bytes), &mut actions),
             stage if self.changes_what_is_there() => {
@@ -381,17 +378,26 @@ impl Repair {
         }
     }
 
+    /// Whether `to` decides, and did not find what `from` has.
+    fn is_contradicted(&self) -> bool {
+        matches!(&self.why, Why::Heal(Some(waiting)) if waiting.is_turned)
+    }
+
     pub fn is_over(&self) -> bool {
         self.stage == Stage::Over
     }
 
     fn check(&mut self, actions: &mut Actions) {
         self.stage = Stage::Checking;
-        let server = match self.manner() {
+        let server = match self.why.manner() {
             Manner::Verify | Manner::Remove => self.from,
             _ => self.to,
         };
-        actions.push(send(server, Purpose::RepairCheck, Command::Look));
+        let look = match self.overwrites() {
+            true => Command::LookForUnique,
+            false => Command::Look,
+        };
+        actions.push(send(server, Purpose::RepairCheck, look));
     }
 
     fn fetch(&mut self, pair: &Pair, actions: &mut Actions) {
@@ -426,16 +432,16 @@ impl Repair {
     /// There is nothing to copy, or it cannot be copied. Where that is needed, a wrong copy is removed instead.
     fn failed(&mut self, pair: &Pair, actions: &mut Actions) {
         match self.overwrites() {
-            true => self.remove(None, pair, actions),
-            false => self.give_up(pair, actions),
+            true if self.there == There::Unknown => self.remove(None, pair, actions),
+            _ => self.give_up(pair, actions),
         }
     }
 
     /// Leaves what is there, but for a copy that is not what its source has.
     fn give_up(&mut self, pair: &Pair, actions: &mut Actions) {
-        match self.differs {
-            Some(copy) => self.remove(Some(copy), pair, actions),
-            None => self.over(actions),
+        match self.there {
+            There::Item(copy) => self.remove(Some(copy), pair, actions),
+            There::Nothing | There::Unknown => self.over(actions),
         }
     }
 
@@ -458,43 +464,18 @@ impl Repair {
         actions.push(Action::Done { copied });
     }
 
-    fn manner(&self) -> Manner {
-        match &self.why {
-            Why::Read => Manner::Add,
-            Why::Heal(_) => Manner::Overwrite,
-            Why::Fill(fill) => fill.manner,
-        }
-    }
-
-    fn listed_unique(&self) -> Option<u64> {
-        match &self.why {
-            Why::Fill(fill) => fill.unique,
-            _ => None,
-        }
-    }
-
     /// Whether the copy replaces what is there, and nothing there is to be left where there is nothing to copy.
     pub fn overwrites(&self) -> bool {
-        self.manner() == Manner::Overwrite
+        self.why.manner() == Manner::Overwrite
     }
 
     /// Whether something wrong may be left if this comes to nothing now.
     fn changes_what_is_there(&self) -> bool {
         match self.stage {
-            Stage::Storing { .. } => self.overwrites() || self.differs.is_some(),
+            Stage::Storing { .. } => self.overwrites() || matches!(self.there, There::Item(_)),
+            // Where what is there is to be replaced.
+            Stage::Checking => self.overwrites(),
             stage => stage == Stage::Removing,
         }
     }
-}
-
-fn send(server: usize, purpose: Purpose, command: Command<'_>) -> Action<'_> {
-    Action::Send {
-        server,
-        purpose,
-        command,
-    }
-}
-
-fn look_for_unique(server: usize) -> Action<'static> {
-    send(server, Purpose::RepairCheck, Command::LookForUnique)
 }

@@ -29,6 +29,7 @@ use crate::proxy::copier::listing::Listing;
 use crate::proxy::copier::pacing::{Pacing, Turn};
 use crate::proxy::copier::repair::{Fill, Manner};
 use crate::proxy::copier::shares::Shares;
+use crate::proxy::fleet::board::BOARD_KEY;
 use crate::proxy::limits::{Limits, Room};
 use std::collections::VecDeque;
 
@@ -220,7 +221,7 @@ impl Resync {
 
     /// Takes a key of the list that belongs to both servers, if it is in this share and there is room.
     pub fn take(&mut self, entry: Entry) {
-        if self.shares.takes(&entry.key, self.keys.len(), self.limits.listed_keys) {
+        if *entry.key != *BOARD_KEY && self.shares.takes(&entry.key, self.keys.len(), self.limits.listed_keys) {
             self.keys.push_back(entry);
         }
     }

@@ -2,7 +2,7 @@ use super::*;
 use crate::protocol::reply::Reply;
 use crate::protocol::server::answer;
 use crate::protocol::server::list::Entry;
-use crate::proxy::copier::repair::Party;
+use crate::proxy::copier::repair::{Fill, Manner, Party};
 use crate::proxy::copier::resync::Next;
 use crate::proxy::fleet::ledger::Ledger;
 use crate::proxy::handoff::Waiting;
@@ -62,6 +62,12 @@ impl World {
         self.copier.begin(id, pair, true)
     }
 
+    /// The server that is copied to has said what is there, where that is to be replaced.
+    fn looked(&mut self, id: usize) {
+        let fetch = self.answered(id, Purpose::RepairCheck, b"HD c6 kk\r\n");
+        assert!(matches!(fetch[..], [Wish::Send { server: 0, .. }]));
+    }
+
     fn answered(&mut self, id: usize, purpose: Purpose, line: &[u8]) -> Vec<Wish<'static>> {
         let (_, response) = answer::parse(line).expect("a line").expect("an answer");
         self.copier.answer(id, purpose, &response, &pair())
@@ -85,6 +91,7 @@ fn waiting() -> Waiting {
         reply: None,
         instead: None,
         otherwise: None,
+        is_turned: false,
     }
 }
 
@@ -92,11 +99,14 @@ fn waiting() -> Waiting {
 fn a_write_is_told_that_it_was_healed_and_then_its_key_is_free() {
     let mut world = World::new();
     let id = world.enter(Why::Heal(Some(waiting())));
-    assert!(matches!(world.begin(id, &pair())[..], [Wish::Send { repair, server: 0, .. }] if repair == id));
+    assert!(matches!(world.begin(id, &pair())[..], [Wish::Send { repair, server: 1, .. }] if repair == id));
+    world.looked(id);
     let removal = world.answered(id, Purpose::RepairFetch, b"EN\r\n");
     assert!(matches!(removal[..], [Wish::Send { server: 1, .. }]));
     assert!(!world.copier.is_idle() && world.gate.is_held(b"k"));
-    let end = world.answered(id, Purpose::RepairStore, b"NOT_FOUND\r\n");
+    let look = world.answered(id, Purpose::RepairStore, b"NF\r\n");
+    assert!(matches!(look[..], [Wish::Send { server: 0, .. }]));
+    let end = world.answered(id, Purpose::RepairCheck, b"EN\r\n");
     assert!(matches!(&world.until_left(end)[..], [Wish::Healed(healed)] if *healed == waiting()));
     assert!(world.copier.is_idle() && world.copier.single == 0);
 }
@@ -106,6 +116,7 @@ fn what_may_have_been_flushed_on_one_of_two_servers_is_not_copied_to_it() {
     let mut world = World::new();
     let id = world.enter(Why::Heal(Some(waiting())));
     world.begin(id, &pair());
+    world.looked(id);
     let (_, response) = answer::parse(b"VA 1 t9 f0 c5 kk\r\n")
         .expect("a line")
         .expect("an answer");
@@ -154,15 +165,18 @@ fn what_a_repair_has_taken_away_is_no_reply_to_a_write_behind_it() {
             reply: Some(Reply::plain(Status::NotFound)),
             instead: Some(number.clone()),
             otherwise: Some(number.clone()),
+            is_turned: false,
         })));
         world.copier.repairs[behind].repair.accompanied = true;
         let mut restarted = pair();
         restarted.source_is_still = false;
         world.begin(id, &pair());
+        world.looked(id);
         let wishes = match takes_away {
             true => {
                 world.answered(id, Purpose::RepairFetch, b"EN\r\n");
-                world.answered(id, Purpose::RepairStore, b"DELETED\r\n")
+                world.answered(id, Purpose::RepairStore, b"HD\r\n");
+                world.answered(id, Purpose::RepairCheck, b"EN\r\n")
             }
             false => {
                 world.copier.repairs[id].repair.accompanied = true;
@@ -192,16 +206,21 @@ fn what_a_repair_has_taken_away_is_no_reply_to_a_write_that_was_to_be_healed_fro
         reply: Some(Reply::plain(Status::Number)),
         instead: None,
         otherwise: Some(Reply::plain(Status::NotFound)),
+        is_turned: false,
     })));
     let repair = &mut world.copier.repairs[behind].repair;
     std::mem::swap(&mut repair.from, &mut repair.to);
-    world.begin(id, &pair());
-    world.answered(id, Purpose::RepairFetch, b"EN\r\n");
-    let wishes = world.answered(id, Purpose::RepairStore, b"DELETED\r\n");
+    let gone = |world: &mut World, id| {
+        let mut old = pair();
+        old.to.has_meta = false;
+        world.begin(id, &old);
+        world.answered(id, Purpose::RepairFetch, b"EN\r\n");
+        world.answered(id, Purpose::RepairStore, b"DELETED\r\n");
+        world.answered(id, Purpose::RepairCheck, b"EN\r\n")
+    };
+    let wishes = gone(&mut world, id);
     world.until_left(wishes);
-    world.begin(behind, &pair());
-    world.answered(behind, Purpose::RepairFetch, b"EN\r\n");
-    let wishes = world.answered(behind, Purpose::RepairStore, b"NOT_FOUND\r\n");
+    let wishes = gone(&mut world, behind);
     let [Wish::Healed(healed)] = &world.until_left(wishes)[..] else {
         panic!("nobody is told");
     };
@@ -211,13 +230,19 @@ fn what_a_repair_has_taken_away_is_no_reply_to_a_write_that_was_to_be_healed_fro
 #[test]
 fn a_repair_keeps_its_number_until_all_its_questions_are_answered() {
     let mut world = World::new();
-    let id = world.enter(Why::Read);
-    world.begin(id, &pair());
-    let (_, response) = answer::parse(b"VA 1 t9 f0 c5 kk\r\n")
-        .expect("a line")
-        .expect("an answer");
-    let stored = world.copier.value(id, &response, b"x\r\n", &pair(), 0);
-    assert_eq!(stored.len(), 2, "the copy, and a question for its unique");
+    // Behind the value of a plain get its end follows.
+    let mut old = pair();
+    old.from.has_meta = false;
+    let id = world.enter(Why::Fill(Fill {
+        resync: 1,
+        manner: Manner::Add,
+        listed_exptime: Some(0),
+        size: 1,
+        unique: None,
+    }));
+    world.begin(id, &old);
+    let (_, response) = answer::parse(b"VALUE k 0 1\r\n").expect("a line").expect("an answer");
+    world.copier.value(id, &response, b"x\r\n", &old, 0);
     let end = world.answered(id, Purpose::RepairStore, b"NOT_STORED\r\n");
     assert!(world.until_left(end).is_empty() && !world.copier.is_idle());
     let other = world.enter(Why::Read);
@@ -230,8 +255,12 @@ fn a_repair_keeps_its_number_until_all_its_questions_are_answered() {
 fn a_copy_counts_for_what_it_was_made_for() {
     for why in [Why::Read, Why::Heal(None)] {
         let mut world = World::new();
+        let looks = why != Why::Read;
         let id = world.enter(why);
         world.begin(id, &pair());
+        if looks {
+            world.looked(id);
+        }
         let (_, response) = answer::parse(b"VA 1 t9 f0 kk\r\n").expect("a line").expect("an answer");
         world.copier.value(id, &response, b"x\r\n", &pair(), 0);
         let end = world.answered(id, Purpose::RepairStore, b"STORED\r\n");

@@ -4,6 +4,7 @@ use crate::protocol::reply::Reply;
 use crate::protocol::server::answer::Response;
 use crate::proxy::copier::Copier;
 use crate::proxy::copier::command::Command;
+use crate::proxy::copier::compare::{How, Left, Of};
 use crate::proxy::copier::repair::{Pair, Party, Repair, Why};
 use crate::proxy::fleet::ledger::{Ack, Event, Lacks};
 use crate::proxy::handoff::{Heal, Urgency, Waiting};
@@ -124,18 +125,49 @@ impl Copier {
     /// Notes a key that was found on `from` and not on `to`, to be copied a while later.
     pub fn found_on_one<N: Net>(&mut self, servers: &mut Servers<N>, from: usize, to: usize, key: &[u8]) {
         let cx = &mut servers.cx;
-        if let Some(due_ms) = self.due.note(from, to, key, cx.now.ms(), &cx.settings.limits) {
+        if let Some(due_ms) = self.due.note(key, (from, to), cx.now.ms(), &cx.settings.limits) {
             cx.timers.set(Timer::ReadRepair, due_ms);
         }
     }
 
     /// Begins the copies that are due.
     pub fn repairs_tick<N: Net>(&mut self, replicate: &mut Replicate, servers: &mut Servers<N>) {
-        while let Some(due) = self.due.next(servers.cx.now.ms()) {
-            self.repair_read(replicate, servers, (due.from, due.to), &due.key);
+        let now_ms = servers.cx.now.ms();
+        while let Some((key, pair)) = self.due.next(now_ms) {
+            self.repair_read(replicate, servers, pair, &key);
         }
-        if let Some(due_ms) = self.due.deadline_ms() {
+        while let Some((key, left)) = self.left.next(now_ms) {
+            self.repair_left(replicate, servers, &key, left);
+        }
+        while let Some((key, moving)) = self.moving.next(now_ms) {
+            let key = servers.cx.pool.copy(&[&key]);
+            self.look(servers, key, moving.pair, Of::Moving(moving));
+        }
+        let deadlines = [
+            self.due.deadline_ms(),
+            self.left.deadline_ms(),
+            self.moving.deadline_ms(),
+        ];
+        for due_ms in deadlines.into_iter().flatten() {
             servers.cx.timers.set(Timer::ReadRepair, due_ms);
+        }
+    }
+
+    /// Begins to copy or remove what was found on one server only a while ago.
+    fn repair_left<N: Net>(&mut self, replicate: &mut Replicate, servers: &mut Servers<N>, key: &[u8], left: Left) {
+        let Left { from, to, unique, how } = left;
+        if !servers.fleet.are_owners(key, from, to) || servers.flush_forbids_copying() {
+            return;
+        }
+        let waits = how == How::CopiedLater || !self.has_room(&servers.cx.settings.limits);
+        match how {
+            How::Removed if !waits => self.start_repair(replicate, servers, (from, to), key, Why::Deleted(unique)),
+            How::Copied if !waits => self.start_repair(replicate, servers, (from, to), key, Why::Left(unique)),
+            How::Removed => self.leave(servers, key, left),
+            How::Copied | How::CopiedLater => {
+                let how = How::Copied;
+                self.leave(servers, key, Left { how, ..left });
+            }
         }
     }
 
@@ -159,6 +191,10 @@ impl Copier {
         }
         // While a write is on its way to both, what is on `from` may be what `to` is refusing.
         match replicate.gate().has_writes(servers.fleet.place(key).slot) {
+            false if servers.fleet.compares(from, Some(to)) => {
+                let key = servers.cx.pool.copy(&[key]);
+                self.look(servers, key, [from, to], Of::Read);
+            }
             false => self.start_repair(replicate, servers, (from, to), key, Why::Read),
             true => self.found_on_one(servers, from, to, key),
         }
@@ -191,7 +227,7 @@ impl Copier {
         key: &[u8],
         why: Why,
     ) {
-        let accompanied = replicate.gate().is_held(key);
+        let accompanied = replicate.gate().is_held(key) || servers.fleet.others.are_there();
         let found = servers.fleet.ledger.receipt(from);
         let repair = self.enter(Repair::new(from, to, key, why, accompanied), found);
         let slot = servers.fleet.place(key).slot;

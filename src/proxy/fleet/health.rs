@@ -145,6 +145,7 @@ impl<N: Net> Servers<N> {
         }
         let reborn = self.introduced(index, leg.sent_ms);
         self.end_start();
+        self.read_board(index);
         self.cx.hand_on(Handoff::Lacking);
         let until_ms = self.cx.now.ms() + DRAIN_MAX_MS;
         if reborn && self.fleet.is_up(index) {

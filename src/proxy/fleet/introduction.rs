@@ -21,6 +21,15 @@ pub struct Life {
     pub started_s: i64,
 }
 
+impl Life {
+    /// Less for the one that began earlier. Of two that began in one second the process numbers decide, which no magent sees
+    /// otherwise.
+    pub fn seniority(&self) -> u64 {
+        const PID_BITS: u32 = 22; // as many as Linux has
+        (self.started_s.max(0) as u64) << PID_BITS | (self.pid & ((1 << PID_BITS) - 1))
+    }
+}
+
 /// What a server has said in answer to `stats` so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Introduction {

@@ -46,6 +46,12 @@ impl<N: Net> Servers<N> {
         self.learn_dialect();
         let server = &mut self.fleet.servers[index];
         server.born_ms = said.uptime_s.map(|uptime_s| self.cx.now.ms() as i64 - uptime_s * 1000);
+        server.id = None;
+        server.has_refused = false;
+        server.seniority = match said.uptime_s {
+            Some(_) => (life.seniority(), 0),
+            None => (u64::MAX, 0),
+        };
         server.tag = self
             .fleet
             .tags
@@ -159,6 +165,9 @@ impl<N: Net> Servers<N> {
     pub fn end_start(&mut self) {
         let unknown = |server: usize| self.fleet.is_up(server) && !self.fleet.is_confirmed(server);
         if !self.fleet.is_starting || (0..self.fleet.servers.len()).any(unknown) {
+            return;
+        }
+        if !self.is_noticed() {
             return;
         }
         self.fleet.is_starting = false;

@@ -1,8 +1,10 @@
 //! The servers: their lives and health, which of them hold a key, what each of them missed or lacks.
 
+pub mod board;
 mod check;
 mod clock;
 mod delayed_flush;
+mod farms;
 mod flush;
 mod health;
 pub mod holdings;
@@ -11,8 +13,10 @@ mod layout;
 pub mod ledger;
 mod life;
 mod names;
+mod others;
 mod past;
 pub mod place;
+mod posting;
 mod report;
 pub mod server;
 pub mod unique;
@@ -23,12 +27,12 @@ use crate::protocol::request::Request;
 use crate::protocol::server::Dialect;
 use crate::protocol::server::list::ListBy;
 use crate::protocol::text::dialect::Dialect as ClientDialect;
-use crate::proxy::net::Address;
 use crate::proxy::settings::{ServerName, Settings};
-use crate::ring::{KeyHash, Ring};
+use crate::ring::KeyHash;
 use delayed_flush::DelayedFlush;
 use layout::Layout;
 use ledger::{Absence, Event, Keys, Ledger, Rid};
+use others::Others;
 use place::Place;
 use server::{Counters, Health, Server};
 use std::collections::BTreeSet;
@@ -77,6 +81,7 @@ pub struct Fleet {
     clock_started_s: Option<i64>,
     /// The tags of cas uniques that were given.
     tags: Tags,
+    pub others: Others,
     /// It is not known yet what the servers hold, so no request begins.
     is_starting: bool,
     /// How clients' lines are read: as the servers read them.
@@ -93,9 +98,10 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    pub fn new(settings: &Settings) -> Self {
+    /// `identity`: a number that no other magent has.
+    pub fn new(settings: &Settings, identity: u64) -> Self {
         let mut servers = Vec::new();
-        let layout = layout(&mut servers, settings);
+        let layout = farms::layout(&mut servers, settings);
         let mut fleet = Self {
             ledger: Ledger::new(&settings.limits),
             servers,
@@ -103,6 +109,7 @@ impl Fleet {
             partners: Vec::new(),
             clock_started_s: None,
             tags: Tags::default(),
+            others: Others::new(identity, settings),
             is_starting: !settings.backups.is_empty(),
             dialect: ClientDialect::default(),
             flushes: 0,
@@ -120,10 +127,11 @@ impl Fleet {
     /// not name are retired.
     pub fn reconfigure(&mut self, settings: &Settings) -> Changes {
         let known = self.servers.len();
-        let layout = layout(&mut self.servers, settings);
+        let layout = farms::layout(&mut self.servers, settings);
         let before = std::mem::replace(&mut self.layout, layout);
         self.find_partners();
         self.open_accounts();
+        self.others.reconfigure(settings);
         let used: BTreeSet<usize> = self.layout.servers().collect();
         let mut added = Vec::new();
         for (index, server) in self.servers.iter_mut().enumerate() {
@@ -186,6 +194,11 @@ impl Fleet {
     /// Whether all servers are being flushed.
     pub fn is_being_flushed(&self) -> bool {
         self.flushes_under_way > 0
+    }
+
+    /// Whether a server has a board that can be read now.
+    fn has_board(&self, server: usize) -> bool {
+        self.has_meta(server) && self.is_confirmed(server) && self.is_up(server)
     }
 
     /// Whether a server answers meta commands, as far as we know.
@@ -270,12 +283,43 @@ impl Fleet {
         (primary, backup, hash)
     }
 
-    /// Where a key is to be read and written now.
+    /// Whether what is written to these two is to be looked at once more: other magents write to them too, and both tell the
+    /// unique of what they store.
+    #[inline]
+    pub fn compares(&self, one: usize, other: Option<usize>) -> bool {
+        let tells = |server: usize| self.has_meta(server) && self.is_since(server, Version::TELLS_UNIQUE);
+        self.others.are_there() && other.is_some_and(|other| tells(one) && tells(other))
+    }
+
+    /// Where a key is to be read now: of the primary, unless that is down or lacks what the backup has.
     pub fn place(&self, key: &[u8]) -> Place {
         let (primary, backup, hash) = self.owners(key);
-        let (first, second) = match backup {
-            Some(backup) if self.ledger.asked_first(key, primary, backup) == backup => (backup, Some(primary)),
-            second => (primary, second),
+        self.in_order(key, (primary, backup), hash)
+    }
+
+    /// Where a key is written, and its unique told, now: the senior of its two servers decides, unless that is down or lacks what
+    /// the other has. Every magent finds the same one, whatever the roles are that its settings give them.
+    pub fn place_to_decide(&self, key: &[u8]) -> Place {
+        let (primary, backup, hash) = self.owners(key);
+        // From a server without meta commands nothing can be copied to the primary, which is read.
+        let seniority = |server: usize| self.servers[server].seniority;
+        match backup {
+            Some(backup) if seniority(backup) < seniority(primary) && self.has_meta(backup) => {
+                self.in_order(key, (backup, Some(primary)), hash)
+            }
+            backup => self.in_order(key, (primary, backup), hash),
+        }
+    }
+
+    /// Whether a key is read now where it is not written.
+    pub fn is_decided_elsewhere(&self, key: &[u8]) -> bool {
+        self.place(key).first != self.place_to_decide(key).first
+    }
+
+    fn in_order(&self, key: &[u8], (one, other): (usize, Option<usize>), hash: KeyHash) -> Place {
+        let (first, second) = match other {
+            Some(other) if self.ledger.asked_first(key, one, other) == other => (other, Some(one)),
+            other => (one, other),
         };
         Place {
             first,
@@ -392,33 +436,10 @@ impl Fleet {
     }
 }
 
-/// Both farms and their rings. A server that is in both, or known already, is one server: one set of links, one health.
-fn layout(servers: &mut Vec<Server>, settings: &Settings) -> Layout {
-    let mut ring = |names: &[ServerName]| {
-        let mut index = |name: &ServerName| {
-            let Some(known) = servers.iter().position(|server| server.name.is_same(name)) else {
-                servers.push(Server::new(name.clone()));
-                return servers.len() - 1;
-            };
-            if servers[known].name.address == Address::Unresolved {
-                servers[known].name.address = name.address.clone(); // it has been found meanwhile
-            }
-            known
-        };
-        let indices: Vec<usize> = names.iter().map(&mut index).collect();
-        let hashed: Vec<_> = names.iter().map(|name| (name.host.clone(), name.port)).collect();
-        (Ring::new(settings.distribution, &hashed), indices)
-    };
-    Layout {
-        distribution: settings.distribution,
-        primaries: ring(&settings.primaries),
-        backups: (!settings.backups.is_empty()).then(|| ring(&settings.backups)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proxy::net::Address;
     use crate::proxy::settings::{Ack, Miss};
     use crate::ring::Distribution;
 
@@ -444,8 +465,9 @@ mod tests {
             memory_bytes_max: 1,
             limits: Default::default(),
             verbatim: true,
+            board: false,
         };
-        Fleet::new(&settings)
+        Fleet::new(&settings, 1)
     }
 
     #[test]

@@ -107,6 +107,11 @@ pub struct Server {
     /// When that life began, in milliseconds on magent's clock and to the second, if it says; negative before magent's
     /// own start.
     pub born_ms: Option<i64>,
+    /// Less for the server whose life began earlier, by what it says itself, and where two say the same, by the numbers on their
+    /// boards: the same for every magent. `u64::MAX` if it says nothing.
+    pub seniority: (u64, u64),
+    /// Its number, by its board, in this life.
+    pub id: Option<u64>,
     /// Seconds by which its clock is ahead of magent's, as far as it is by more than a rounding; see `clock`.
     pub clock_ahead_s: i64,
     /// What it said of its items when this life of it was first seen.
@@ -125,6 +130,8 @@ pub struct Server {
     pub dialect: Dialect,
     /// How it can list its keys, as far as we know.
     pub lists: ListBy,
+    /// It has refused an item, as too large or for want of memory, in this life.
+    pub has_refused: bool,
     pub counters: Counters,
     /// When the log last told that it refuses copies.
     pub refusal_told_ms: Option<u64>,
@@ -158,6 +165,8 @@ impl Server {
             introduction: Introduction::default(),
             acquaintance: Acquaintance::default(),
             born_ms: None,
+            seniority: (u64::MAX, 0),
+            id: None,
             clock_ahead_s: 0,
             holdings: Holdings::default(),
             items_at_start: None,
@@ -167,6 +176,7 @@ impl Server {
             version: None,
             dialect: Dialect::Meta,
             lists: ListBy::Hash,
+            has_refused: false,
             counters: Counters::default(),
             refusal_told_ms: None,
         }

@@ -44,6 +44,11 @@ impl Tags {
             remembered,
         )
     }
+
+    /// The same of one whose number is known, by its board: the same for every magent, whatever address leads it there.
+    pub fn give_by_number(&mut self, id: u64, life: Life, remembered: usize) -> u32 {
+        self.add(&format!("{id:016x} {} {}", life.pid, life.started_s), remembered)
+    }
 }
 
 /// What clients see of a server's unique. One that is too great for its bits must not change the tag: then it is none that an

@@ -11,6 +11,8 @@ impl Version {
     pub const ENDS_LISTS: Version = Version(1, 5, 4);
     /// Since this it knows the meta commands; 1.5.19 to 1.5.22 have others of the same names.
     pub const HAS_META: Version = Version(1, 6, 0);
+    /// Since this, at the latest, `ms` tells the unique of what it stores.
+    pub const TELLS_UNIQUE: Version = Version(1, 6, 18);
     /// Since this it lists its keys as commands, too: `lru_crawler mgdump`.
     pub const HAS_MGDUMP: Version = Version(1, 6, 19);
     /// Since this it can list its keys by its hash table.

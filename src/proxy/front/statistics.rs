@@ -207,6 +207,7 @@ fn servers<N: Net>(own: &Servers<N>) -> Lines {
         add("resync_bytes", &counters.resync_bytes);
         add("refused", &counters.refused);
     }
+    lines.add("other_magents", own.fleet.others.count(own.cx.now.ms()));
     lines
 }
 
@@ -238,4 +239,5 @@ fn settings<N: Net>(cx: &Context<N>, lines: &mut Lines) {
             Miss::Cold => "cold",
         },
     );
+    lines.add("board", if s.board { "on" } else { "off" });
 }

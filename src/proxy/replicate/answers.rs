@@ -18,9 +18,10 @@ impl Replicate {
             Purpose::MirrorTouch | Purpose::MirrorTouchAlone => {
                 self.mirror_touch_done(servers, server, leg, Some(response.status));
             }
-            Purpose::Write(side) => self.write_answer(servers, id, side, response.reply()),
+            Purpose::Write(side) => self.write_answer(servers, id, side, response.reply_to_write()),
             Purpose::Size(side) => self.size_answered(servers, id, side, Some(response)),
-            Purpose::Decide => self.write_answer(servers, id, Side::First, response.reply()),
+            Purpose::Decide => self.write_answer(servers, id, Side::First, response.reply_to_write()),
+            Purpose::Confirm => self.confirmed(servers, id, Some(response)),
             Purpose::Broadcast(server) => self.broadcast_answer(servers, id, server, Some(response)),
             Purpose::Survey => self.survey_step(servers, id),
             _ => unreachable!("no transaction's"),
@@ -39,6 +40,7 @@ impl Replicate {
             Purpose::Write(side) => self.write_lost(servers, id, side, leg.delivered),
             Purpose::Size(side) => self.size_answered(servers, id, side, None),
             Purpose::Decide => self.write_lost(servers, id, Side::First, leg.delivered),
+            Purpose::Confirm => self.confirmed(servers, id, None),
             Purpose::Broadcast(server) => self.broadcast_answer(servers, id, server, None),
             Purpose::Survey => self.survey_step(servers, id),
             _ => unreachable!("no transaction's"),

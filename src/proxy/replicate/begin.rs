@@ -6,7 +6,7 @@ use crate::proxy::handoff::Handoff;
 use crate::proxy::net::Net;
 use crate::proxy::replicate::Replicate;
 use crate::proxy::replicate::gate::{Entry, Going, Pass, Turn, Who};
-use crate::proxy::replicate::plan::Plan;
+use crate::proxy::replicate::plan::{Copy, Plan};
 use crate::proxy::replicate::reading::Reads;
 use crate::proxy::replicate::transaction::Work;
 use crate::proxy::servers::Servers;
@@ -30,7 +30,7 @@ impl Replicate {
             // One of many keys goes through their gates as it is asked for.
             return self.start_read(servers, id, message, None);
         }
-        let place = servers.fleet.place(request.key);
+        let place = servers.fleet.place_to_decide(request.key);
         let pass = match self
             .gate
             .enter(request.key, place.slot, plan.access(), Who::Request(id))
@@ -41,7 +41,7 @@ impl Replicate {
         match plan {
             Plan::Both => self.write_both(servers, id, message, None, (place, pass)),
             Plan::Mirrored => return self.start_read(servers, id, message, Some(pass)),
-            Plan::FirstThenCopy => self.decide(servers, id, message, (place, pass), None, true),
+            Plan::FirstThenCopy => self.decide(servers, id, message, (place, pass), Copy::Absent, true),
         }
         servers.cx.statistics.count_write(request.verb);
     }
@@ -100,7 +100,8 @@ impl Replicate {
 
     /// Whether a request would change a key that the same client is still reading, or come before keys of a wide get of
     /// the same client that are not asked for yet. The earlier read may have to ask the backup yet, or at all, and would
-    /// see what is newer.
+    /// see what is newer. So would one that reads a key where that is not written, behind one that reads it where it is, or the other
+    /// way round, if the earlier one has to ask elsewhere yet.
     pub fn would_overtake_read<N: Net>(&self, servers: &Servers<N>, client: usize, request: &Request<'_>) -> bool {
         let reads = request.verb.only_reads();
         let changes = !request.key.is_empty() && !reads && request.verb != Verb::Stats;
@@ -108,9 +109,13 @@ impl Replicate {
             return false;
         }
         let is_reading = |what| self.gate.is_reading(client, what);
-        if is_reading(Reads::Unasked) || reads || !servers.fleet.has_backups() {
+        if is_reading(Reads::Unasked) || !servers.fleet.has_backups() {
             return is_reading(Reads::Unasked);
         }
-        is_reading(Reads::Many) || request.key_count > 1 || is_reading(Reads::Key(request.key))
+        if reads && request.key_count != 1 {
+            return false;
+        }
+        let may_have = is_reading(Reads::Many) || request.key_count > 1 || is_reading(Reads::Key(request.key));
+        may_have && (changes || servers.fleet.is_decided_elsewhere(request.key))
     }
 }

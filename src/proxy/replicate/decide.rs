@@ -1,7 +1,7 @@
 //! Writes that one server decides about first: add, replace and cas where there are backups (see [`Plan`](crate::proxy::replicate::plan::Plan)).
 //!
 //! They go to the server that decides ([`Place::first`](crate::proxy::fleet::place::Place)), and only if it stored does its partner get a
-//! plain set of the same item; where there was nothing to replace, what the partner may still have is removed. Between
+//! plain set of the same item; where there was nothing to replace, the partner is asked to decide. Between
 //! the two such a write has the key alone ([`Access::Alone`](crate::proxy::replicate::gate::Access)): later writes to it wait, so
 //! that both servers apply a key's writes in the same order. Other keys are not concerned. An add is deferred while it is not
 //! known which life its server is in: what an empty one stored would be seen.
@@ -9,12 +9,13 @@
 //! ```text
 //! Deciding --stored--> Copying --acknowledged----------------> over
 //!   |  |                  | refused
-//!   |  +--nothing there--> Removing --acknowledged-----------> over
+//!   |  +--nothing there--> Deciding, by the other server
 //!   +--lost, or its word does not count--> Deciding, by the other server
 //! ```
 
 use crate::protocol::reply::Status;
-use crate::protocol::request::Request;
+use crate::protocol::request::{Options, Request};
+use crate::protocol::server::answer::Response;
 use crate::protocol::verb::Verb;
 use crate::proxy::fleet::ledger::{Absence, Decision, Event};
 use crate::proxy::fleet::place::Place;
@@ -30,15 +31,15 @@ use crate::proxy::upstream::link::{Purpose, Side};
 use crate::proxy::upstream::message::Message;
 
 impl Replicate {
-    /// Sends a write that was let in to the server that decides about it now. `failed_over`: see [`Deferred`]. `may_wait`: it may be
-    /// deferred, for nothing that its client asked later is on its way yet.
+    /// Sends a write that was let in to the server that decides about it now. `before`: what became of it on the partner, if that was
+    /// to decide before. `may_wait`: it may be deferred, for nothing that its client asked later is on its way yet.
     pub fn decide<N: Net>(
         &mut self,
         servers: &mut Servers<N>,
         id: usize,
         message: Message<'_>,
         (place, pass): (Place, Pass),
-        failed_over: Option<bool>,
+        before: Copy,
         may_wait: bool,
     ) {
         let request = message.request;
@@ -54,19 +55,20 @@ impl Replicate {
         // (R18).
         if may_wait && adds && place.second.is_some() && !fleet.is_confirmed(place.first) {
             self.wait(servers, id, message);
-            let who = id;
+            let (who, failed_over) = (id, before.lost());
             return self.gate.defer(Deferred { who, pass, failed_over });
         }
         let to = (place.first, Purpose::Decide);
         let exptime = fleet.exptime_on(place.first, request.exptime);
-        let held = if request.verb == Verb::Cas || exptime != request.exptime {
-            let number = unique::untagged(fleet.tag(place.first), request.number);
+        let tells_unique = servers.tell_unique(request, place.first, place.second);
+        let held = if request.verb == Verb::Cas || exptime != request.exptime || tells_unique {
             let own = Request {
-                number,
+                number: unique::untagged(fleet.tag(place.first), request.number),
                 exptime,
                 verbatim: None,
                 ..*request
             };
+            let own = if tells_unique { own.telling_unique() } else { own };
             self.change(servers, &pass, to, id, message.with(&own));
             message.hold(&servers.cx.pool)
         } else {
@@ -78,7 +80,7 @@ impl Replicate {
             servers: (place.first, place.second),
             pass: Some(pass),
             first: Copy::Pending,
-            second: failed_over.map_or(Copy::Absent, |delivered| Copy::Lost { delivered }),
+            second: before,
             receipt: None,
             number: servers.fleet.ledger.begin(),
             elsewhere: false,
@@ -87,6 +89,7 @@ impl Replicate {
             stage: Stage::Deciding(Box::new(Undecided {
                 held,
                 flushes: servers.fleet.flushes(),
+                tells_unique,
             })),
         });
     }
@@ -102,13 +105,14 @@ impl Replicate {
             };
             let request = held.request();
             let message = Message::in_piece(&request, held.piece());
-            let way = (servers.fleet.place(request.key), pass);
-            self.decide(servers, who, message, way, failed_over, true);
+            let way = (servers.fleet.place_to_decide(request.key), pass);
+            let before = failed_over.map_or(Copy::Absent, |delivered| Copy::Lost { delivered });
+            self.decide(servers, who, message, way, before, true);
         }
         self.gate.deferred_count() < count
     }
 
-    /// The server that was asked is none that can decide any more; its partner is. `may_wait`: see
+    /// The server that was asked cannot decide any more, or has nothing to replace; its partner may. `may_wait`: see
     /// [`decide`](Self::decide). Returns whether it is deferred.
     pub fn decide_elsewhere<N: Net>(&mut self, servers: &mut Servers<N>, id: usize, may_wait: bool) -> bool {
         let write = self.take_write(id);
@@ -121,9 +125,22 @@ impl Replicate {
             ..undecided.held.request()
         };
         let message = Message::in_piece(&request, undecided.held.piece());
-        let failed_over = write.first.lost().or(write.second.lost());
-        let way = (servers.fleet.place(request.key), pass);
-        self.decide(servers, id, message, way, failed_over, may_wait);
+        let mut place = servers.fleet.place_to_decide(request.key);
+        let before = match write.first {
+            Copy::Answered(_) => {
+                // It is its partner's turn, whoever comes first by now.
+                if let Some(second) = place.second.filter(|_| place.first == write.servers.0) {
+                    (place.first, place.second) = (second, Some(place.first));
+                }
+                match request.verb {
+                    Verb::Add => Copy::Absent, // and what it stored is removed again
+                    _ => write.first,
+                }
+            }
+            Copy::Lost { .. } => write.first,
+            Copy::Absent | Copy::Pending => write.second,
+        };
+        self.decide(servers, id, message, (place, pass), before, may_wait);
         self.gate.is_deferred(id)
     }
 
@@ -148,7 +165,13 @@ impl Replicate {
                 let is_up = |second: usize| servers.fleet.is_up(second);
                 !write.elsewhere && second.is_some_and(is_up)
             }
-            (Stage::Copying, _, Copy::Answered(reply), Some(second)) if reply.status != Status::Stored => {
+            (Stage::Adding(_), _, Copy::Answered(reply), Some(_)) if reply.status == Status::NotStored => {
+                self.confirm(servers, id, &mut write);
+                false
+            }
+            (Stage::Adding(_) | Stage::Copying, _, Copy::Answered(reply), Some(second))
+                if reply.status != Status::Stored =>
+            {
                 if reply.status == Status::Error {
                     servers.note_refusal(second, reply);
                 }
@@ -170,15 +193,7 @@ impl Replicate {
             unreachable!("it has decided");
         };
         let adds = write.verb == Verb::Add;
-        let decision = match reply.status {
-            Status::Stored if undecided.flushes != servers.fleet.flushes() => Decision::Flushed,
-            Status::Stored => Decision::Stored,
-            // A refusal (too large, out of memory) leaves what is there: memcached takes away only what a set meant to
-            // replace.
-            Status::Error => Decision::Refused,
-            Status::NotStored | Status::NotFound if !adds => Decision::NothingThere,
-            _ => Decision::Unchanged,
-        };
+        let decision = decision(reply.status, adds, undecided.flushes != servers.fleet.flushes());
         let (key, first) = (undecided.held.key(), write.servers.0);
         write.receipt = Some(servers.fleet.ledger.receipt(first));
         let added = adds && decision.has_stored();
@@ -193,6 +208,7 @@ impl Replicate {
             servers.change(write.pass(), first, Purpose::Forget, 0, Message::from(&removal));
         }
         match (absence, write.servers.1) {
+            (Absence::AskPartner, _) if write.second.answer().is_some() => write.turn(), // that has been done
             (Absence::AskPartner, _) => return true,
             (Absence::PartnerAway, _) => {
                 write.first = Copy::Lost { delivered: false }; // its word does not count
@@ -210,29 +226,120 @@ impl Replicate {
             (Absence::Proof, Some(second)) => match decision {
                 Decision::Stored => self.copy_to_second(servers, id, second, write),
                 // What the flush has taken here, it need not have taken there: that may have been written since by its clock (R34).
-                Decision::NothingThere | Decision::Flushed => self.remove_from_second(servers, id, second, write),
+                Decision::Flushed => self.remove_from_second(servers, id, second, write),
+                Decision::NothingThere if servers.fleet.ledger.is_outdated(key, second, first) => {
+                    self.remove_from_second(servers, id, second, write);
+                }
+                // What its partner has, whoever reads finds there.
+                Decision::NothingThere => return write.second.answer().is_none(),
+                Decision::Refused if undecided.tells_unique && !self.refused.has_another(id, key, write.number) => {
+                    // That has taken away what was there.
+                    servers.fleet.ledger.record(Event::LacksKey {
+                        server: first,
+                        from: second,
+                        key,
+                    });
+                    servers.cx.hand_on(Handoff::Lacking);
+                }
                 Decision::Refused | Decision::Unchanged => {}
             },
         }
         false
     }
 
-    /// Sends the partner a plain set of the item that was stored.
+    /// The second does not add what the first has stored: asks the first whether it still has that.
+    fn confirm<N: Net>(&mut self, servers: &mut Servers<N>, id: usize, write: &mut Write) {
+        let first = write.servers.0;
+        if !write.receipt.is_some_and(|receipt| servers.fleet.ledger.holds(receipt)) {
+            write.first = Copy::Lost { delivered: false }; // and somebody else has been given the key on the second
+            return;
+        }
+        let Stage::Adding(undecided) = std::mem::replace(&mut write.stage, Stage::Copying) else {
+            unreachable!("it was to be added");
+        };
+        write.stage = Stage::Confirming(undecided);
+        let unique = Options {
+            unique: true,
+            ..Options::default()
+        };
+        self.ask(
+            servers,
+            (first, Purpose::Confirm),
+            id,
+            Request::look(write.key(), unique),
+        );
+    }
+
+    /// The first server has said what it has of what it stored, or nothing (`None`: it was cut off).
+    pub fn confirmed<N: Net>(&mut self, servers: &mut Servers<N>, id: usize, response: Option<&Response<'_>>) {
+        let mut write = self.take_write(id);
+        let (Stage::Confirming(undecided), (_, Some(second))) =
+            (std::mem::replace(&mut write.stage, Stage::Copying), write.servers)
+        else {
+            unreachable!("it is asked for what it has stored");
+        };
+        let stored = write.first.answer().map(|reply| reply.number);
+        let is_as_stored = response.is_some_and(|response| response.unique == stored);
+        match response {
+            None => write.first = Copy::Lost { delivered: false },
+            Some(_) if is_as_stored && servers.fleet.is_up(second) => {
+                // What the second has is what the first did not have any more.
+                self.copy_as(servers, id, (second, Verb::Set), &mut write, undecided);
+            }
+            Some(_) if is_as_stored => {
+                servers.fleet.ledger.record(Event::Decided {
+                    write: write.number,
+                    key: undecided.held.key(),
+                    missed_by: second,
+                    failed_over: None,
+                    decision: Decision::Stored,
+                });
+                write.second = Copy::Absent;
+            }
+            // Somebody has changed it since, and that on both.
+            Some(_) => write.second = Copy::Absent,
+        }
+        self.transactions[id].work = Work::Write(write);
+        self.write_step(servers, id);
+    }
+
+    /// Sends the partner a plain set of the item that was stored; or first an add, if it was one and other magents are there.
     fn copy_to_second<N: Net>(&mut self, servers: &mut Servers<N>, id: usize, second: usize, write: &mut Write) {
         let Stage::Deciding(undecided) = std::mem::replace(&mut write.stage, Stage::Copying) else {
             unreachable!("what was decided is copied");
         };
+        let adds = write.verb == Verb::Add && undecided.tells_unique;
+        let verb = if adds { Verb::Add } else { Verb::Set };
+        let undecided = self.copy_as(servers, id, (second, verb), write, undecided);
+        if adds {
+            write.stage = Stage::Adding(undecided);
+        }
+    }
+
+    fn copy_as<N: Net>(
+        &mut self,
+        servers: &mut Servers<N>,
+        id: usize,
+        (second, verb): (usize, Verb),
+        write: &mut Write,
+        undecided: Box<Undecided>,
+    ) -> Box<Undecided> {
         let request = undecided.held.request();
         let copy = Request {
-            verb: Verb::Set,
+            verb,
             exptime: servers.fleet.exptime_on(second, request.exptime),
             verbatim: None,
             ..request
+        };
+        let copy = match servers.tell_unique(&copy, write.servers.0, Some(second)) {
+            true => copy.telling_unique(),
+            false => copy,
         };
         let message = Message::in_piece(&copy, undecided.held.piece());
         let to = (second, Purpose::Write(Side::Second));
         self.change(servers, write.pass(), to, id, message);
         write.second = Copy::Pending;
+        undecided
     }
 
     fn remove_from_second<N: Net>(&mut self, servers: &mut Servers<N>, id: usize, second: usize, write: &mut Write) {
@@ -241,5 +348,18 @@ impl Replicate {
         let to = (second, Purpose::Write(Side::Second));
         self.change(servers, write.pass(), to, id, message);
         (write.second, write.stage) = (Copy::Pending, Stage::Removing);
+    }
+}
+
+/// What a server has made of an add, replace or cas by what it said. `is_flushed`: all servers have been told to flush since it was asked.
+fn decision(status: Status, adds: bool, is_flushed: bool) -> Decision {
+    match status {
+        Status::Stored if is_flushed => Decision::Flushed,
+        Status::Stored => Decision::Stored,
+        // A refusal (too large, out of memory) leaves what is there: memcached takes away only what a set meant to replace, or what
+        // was to tell its unique.
+        Status::Error => Decision::Refused,
+        Status::NotStored | Status::NotFound if !adds => Decision::NothingThere,
+        _ => Decision::Unchanged,
     }
 }

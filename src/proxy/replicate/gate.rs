@@ -77,6 +77,11 @@ enum Kind {
 }
 
 impl Pass {
+    /// The slot of the key.
+    pub fn slot(&self) -> u16 {
+        self.slot
+    }
+
     /// Whether other writes to the key may have been on their way when its holder, who has it alone, was let in.
     pub fn is_accompanied(&self) -> bool {
         matches!(self.kind, Kind::Alone { accompanied: true, .. })

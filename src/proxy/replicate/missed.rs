@@ -114,8 +114,8 @@ pub fn lost<N: Net>(servers: &mut Servers<N>, write: &mut Write, side: Side, del
 }
 
 /// One of the two servers that were sent a write has answered: what its acknowledgement is worth later, and what its partner
-/// has missed.
-pub fn answered<N: Net>(servers: &mut Servers<N>, write: &mut Write, side: Side, told: bool) {
+/// has missed. `is_settled`: the client has been told, or what the second server says of it does not count.
+pub fn answered<N: Net>(servers: &mut Servers<N>, write: &mut Write, side: Side, is_settled: bool) {
     let (first, Some(second)) = write.servers else {
         return;
     };
@@ -123,7 +123,7 @@ pub fn answered<N: Net>(servers: &mut Servers<N>, write: &mut Write, side: Side,
         Side::First => write.receipt = Some(servers.fleet.ledger.receipt(first)),
         Side::Second => {
             let before = write.receipt.replace(servers.fleet.ledger.receipt(second));
-            if !told && write.first.is_negative() {
+            if !is_settled && write.first.is_negative() {
                 doubt_absence(servers, write, before);
             }
         }

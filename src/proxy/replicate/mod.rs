@@ -14,6 +14,7 @@ pub mod portion;
 pub mod read;
 pub mod reading;
 pub mod refusal;
+mod refused;
 pub mod survey;
 pub mod topic;
 pub mod touch;
@@ -32,6 +33,7 @@ use crate::proxy::upstream::link::{Leg, Purpose};
 use crate::proxy::upstream::message::Message;
 use gate::{Gate, Going};
 use plan::Share;
+use refused::Refused;
 use std::collections::VecDeque;
 use transaction::{Allowance, Transaction, Work};
 use transactions::Transactions;
@@ -41,6 +43,8 @@ pub struct Replicate {
     transactions: Transactions,
     /// What may go on with each key, and what has to wait for what.
     gate: Gate,
+    /// The writes that one server of a key has refused, and that have not been undone on the other.
+    refused: Refused,
     /// Those that may go through a gate once all legs that were cut off have failed over.
     put_off: VecDeque<Going>,
     /// Room to split retrievals in.
@@ -58,6 +62,7 @@ impl Replicate {
         Self {
             transactions: Transactions::default(),
             gate: Gate::new(limits),
+            refused: Refused::default(),
             put_off: VecDeque::new(),
             shares: Vec::new(),
             reads_to_go_on: Vec::new(),
@@ -179,11 +184,19 @@ impl Replicate {
 
     /// A write that waited for its two copies to be made alike is over; its reply is this, if it has not been given.
     pub fn healed<N: Net>(&mut self, servers: &mut Servers<N>, id: usize, reply: Option<&Reply>) {
+        self.is_undone(servers, id);
         self.transactions[id].work = Work::Answered;
         match reply {
             Some(reply) => self.answer(servers, id, reply),
             None => self.end_if_over(id),
         }
+    }
+
+    /// A write has left its two servers alike; what one of them refused, the other does not have any more.
+    #[inline]
+    fn is_undone<N: Net>(&mut self, servers: &mut Servers<N>, id: usize) {
+        self.refused.over(id, servers.fleet.ledger.next_number());
+        self.refused.forget(|slot| self.gate.has_writes(slot));
     }
 
     /// Removes a transaction that nobody waits for any more, neither a client nor a leg.

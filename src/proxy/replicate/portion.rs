@@ -86,7 +86,7 @@ impl Replicate {
             let Some(key) = keys.next() else {
                 break;
             };
-            let place = servers.fleet.place(key);
+            let place = self.place_of(&servers.fleet, verb, key);
             if !servers.fleet.is_up(place.first) {
                 self.read_mut(id).failure = Some(NO_SERVER);
                 continue;

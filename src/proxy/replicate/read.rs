@@ -7,7 +7,10 @@ use crate::buffer::Slice;
 use crate::protocol::request::Request;
 use crate::protocol::server::answer::Status;
 use crate::protocol::text::refusal::TOO_LARGE;
+use crate::protocol::verb::Verb;
+use crate::proxy::fleet::Fleet;
 use crate::proxy::fleet::ledger::Absence;
+use crate::proxy::fleet::place::Place;
 use crate::proxy::handoff::Handoff;
 use crate::proxy::net::Net;
 use crate::proxy::replicate::Replicate;
@@ -71,7 +74,7 @@ impl Replicate {
         pass: Option<&Pass>,
     ) {
         let request = message.request;
-        let place = servers.fleet.place(request.key);
+        let place = self.place_of(&servers.fleet, request.verb, request.key);
         let foreseen_bytes = self.transactions[id].allowance.key_bytes;
         let limits = &servers.cx.settings.limits;
         if foreseen_bytes > 0 && servers.upstream.is_full(place.first, limits, foreseen_bytes) {
@@ -94,6 +97,23 @@ impl Replicate {
         if let Some(pass) = pass {
             self.mirror_touch(servers, pass, id, request.key, request.exptime, place);
         }
+    }
+
+    /// Where a key is asked for first. What changes it, and its unique, belong to the server that decides; and so does a get
+    /// while something that changes it is under way, which it may be behind.
+    #[inline]
+    pub fn place_of(&self, fleet: &Fleet, verb: Verb, key: &[u8]) -> Place {
+        let place = fleet.place(key);
+        match place.second {
+            Some(_) if verb != Verb::Get || !self.is_at_rest(key, place.slot) => fleet.place_to_decide(key),
+            _ => place,
+        }
+    }
+
+    /// Whether nothing is under way that changes a key, and nothing is left of what was refused. `slot` is the key's.
+    #[inline]
+    fn is_at_rest(&self, key: &[u8], slot: u16) -> bool {
+        !self.gate.is_held(key) && !self.gate.has_writes(slot) && !self.refused.has(key)
     }
 
     /// Counts a retrieval that begins, so that nothing of its client overtakes it; `only` is its key if it has but one.
@@ -151,9 +171,11 @@ impl Replicate {
         let unsure = !fleet.ledger.certainty(key, server, partner).is_full();
         let sound = fleet.ledger.certainty(key, partner, server).is_full();
         // What the partner has while a write is on its way may be what the server asked first refused (R19).
-        let at_rest = !self.gate.is_held(key) && !self.gate.has_writes(fleet.place(key).slot);
+        let at_rest = self.is_at_rest(key, fleet.place(key).slot);
         match (unsure, at_rest) {
             _ if fleet.ledger.is_outdated(key, partner, server) => Worth::Never,
+            // Nobody was told that the partner has it.
+            _ if fleet.is_up(server) && self.refused.has(key) => Worth::Never,
             (true, false) if fleet.is_up(server) => Worth::Later,
             (true, _) => Worth::Now,
             (false, true) if sound && servers.cx.settings.miss == Miss::Partner => Worth::Now,

@@ -17,7 +17,7 @@ use crate::proxy::upstream::message::Message;
 impl Replicate {
     /// Removes a key on both servers in its turn, and says `reply`.
     pub fn start_removal<N: Net>(&mut self, servers: &mut Servers<N>, id: usize, key: &[u8], reply: &'static Reply) {
-        let place = servers.fleet.place(key);
+        let place = servers.fleet.place_to_decide(key);
         match self.gate.enter(key, place.slot, Access::Both, Who::Request(id)) {
             Entry::Go(pass) => {
                 let removal = Request::new(Verb::Delete, key);

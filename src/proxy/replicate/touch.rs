@@ -7,6 +7,7 @@ use crate::protocol::server::answer::Status;
 use crate::protocol::verb::Verb;
 use crate::proxy::fleet::ledger::{Absence, Ack, Event, Partner};
 use crate::proxy::fleet::place::Place;
+use crate::proxy::handoff::Handoff;
 use crate::proxy::net::Net;
 use crate::proxy::replicate::Replicate;
 use crate::proxy::replicate::gate::Pass;
@@ -84,7 +85,7 @@ impl Replicate {
                 missed::cut_off(servers, number, key, (server, delivered), (partner, is));
             }
             // A reload may have given the key another partner meanwhile, which lacks it (R35).
-            (Some(Status::NotFound), Some(first)) if servers.fleet.place(key).first == first => {
+            (Some(Status::NotFound), Some(first)) if servers.fleet.place_to_decide(key).first == first => {
                 self.heal_if_room(servers, (first, server), key);
             }
             _ => {}
@@ -94,14 +95,14 @@ impl Replicate {
         }
     }
 
-    /// A gat did not find these keys on the server that decides: then they are gone, and the second copies go too. They
-    /// may be newer by now, so they are made what the first server has.
+    /// A gat did not find these keys on the server that decides. What its partner still has of them is copied to it.
     pub fn touch_missed<N: Net>(&mut self, servers: &mut Servers<N>, id: usize, server: usize, keys: Keys<'_>) {
         for key in keys {
             if servers.fleet.absence(key, server) != Absence::Proof {
                 self.read_mut(id).failure = Some(NO_SERVER);
-            } else if let Some(second) = servers.fleet.partner(key, server) {
-                self.heal_if_room(servers, (server, second), key);
+            } else if let Some(from) = servers.fleet.partner(key, server) {
+                let (to, key) = (server, key.into());
+                servers.cx.hand_on(Handoff::FoundOnOne { from, to, key });
             }
         }
     }

@@ -13,7 +13,7 @@ use crate::protocol::reply::{Fault, Reply, Status};
 use crate::protocol::verb::Verb;
 use crate::proxy::fleet::ledger::{Absence, Event, Fate, Lacks};
 use crate::proxy::fleet::place::Place;
-use crate::proxy::handoff::Waiting;
+use crate::proxy::handoff::{Handoff, Waiting, Written};
 use crate::proxy::net::Net;
 use crate::proxy::replicate::Replicate;
 use crate::proxy::replicate::gate::Pass;
@@ -36,6 +36,11 @@ impl Replicate {
         (place, pass): (Place, Pass),
     ) {
         let (verb, key) = (message.request.verb, message.request.key);
+        let telling = message.request.telling_unique();
+        let message = match verb.is_storage() && servers.tell_unique(message.request, place.first, place.second) {
+            true => message.with(&telling),
+            false => message,
+        };
         let up = |server: &usize| servers.fleet.is_up(*server);
         let first = Some(place.first).filter(up);
         let second = place.second.filter(up);
@@ -84,13 +89,46 @@ impl Replicate {
 
     /// A server has answered.
     pub fn write_answer<N: Net>(&mut self, servers: &mut Servers<N>, id: usize, side: Side, reply: Reply) {
+        if reply.fault == Fault::Server {
+            self.note_failure(servers, id, side);
+        }
+        let is_in_vain = self.is_in_vain(id);
         let (write, told) = self.write_mut(id);
         *write.copy_mut(side) = Copy::Answered(reply);
         if write.is_to_both() {
-            missed::answered(servers, write, side, told);
+            missed::answered(servers, write, side, told || is_in_vain);
             self.write_step(servers, id);
         } else {
             self.follow(servers, id);
+        }
+    }
+
+    /// Whether what the second server makes of a write may rest on what the first has refused.
+    #[inline]
+    fn is_in_vain(&self, id: usize) -> bool {
+        match &self.transactions[id].work {
+            Work::Write(write) if !self.refused.is_empty() && write.verb != Verb::Set => {
+                self.refused.has_another(id, write.key(), write.number)
+            }
+            _ => false,
+        }
+    }
+
+    /// A server has refused a write for a reason of its own.
+    #[cold]
+    fn note_failure<N: Net>(&mut self, servers: &mut Servers<N>, id: usize, side: Side) {
+        let (write, _) = self.write_mut(id);
+        let server = match side {
+            Side::First => Some(write.servers.0),
+            Side::Second => write.servers.1,
+        };
+        let slot = write.pass.as_ref().map(Pass::slot);
+        let key = write.key.clone().filter(|_| side == Side::First && write.is_to_both());
+        if let Some(server) = server {
+            servers.fleet.servers[server].has_refused = true;
+        }
+        if let (Some(key), Some(slot)) = (key, slot) {
+            self.refused.note(id, key.bytes(), slot);
         }
     }
 
@@ -120,7 +158,7 @@ impl Replicate {
         if !write.is_pending() {
             return self.end_write(servers, id);
         }
-        if told || servers.cx.settings.ack != settings::Ack::Primary || is_overruled(servers, write) {
+        if told || servers.cx.settings.ack != settings::Ack::Primary || may_be_overruled(servers, write) {
             return;
         }
         // The other answer is still to come, but is not waited for.
@@ -144,8 +182,13 @@ impl Replicate {
             }
             return pass.into_iter().for_each(|pass| self.leave_gate(servers, pass));
         }
-        let outcome = outcome(servers, write, told);
+        let is_in_vain = self.is_in_vain(id);
+        let (write, told) = self.write_mut(id);
+        let outcome = outcome(servers, write, told, is_in_vain);
         self.transactions[id].work = Work::Answered;
+        if !matches!(outcome, Outcome::Heal { .. }) {
+            self.is_undone(servers, id);
+        }
         match outcome {
             Outcome::Told => self.end_if_over(id),
             Outcome::Reply(reply) => self.answer_with(servers, id, reply),
@@ -155,12 +198,14 @@ impl Replicate {
                 reply,
                 instead,
                 otherwise,
+                is_turned,
             } => {
                 let waiting = Waiting {
                     write: id,
                     reply,
                     instead,
                     otherwise,
+                    is_turned,
                 };
                 self.wait_for_healing(servers, pair, key.bytes(), waiting);
             }
@@ -183,18 +228,23 @@ enum Outcome {
         reply: Option<Reply>,
         instead: Option<Reply>,
         otherwise: Option<Reply>,
+        is_turned: bool,
     },
 }
 
-/// What comes of a write whose key has two servers.
-fn outcome<N: Net>(servers: &mut Servers<N>, write: &mut Write, told: bool) -> Outcome {
-    if is_overruled(servers, write) || !told && is_outdated(servers, write) {
+/// What comes of a write whose key has two servers. `is_in_vain`: what the second has may be what the first refused.
+fn outcome<N: Net>(servers: &mut Servers<N>, write: &mut Write, told: bool, is_in_vain: bool) -> Outcome {
+    let turned = is_overruled(servers, write, told || is_in_vain);
+    if turned {
         write.turn();
     }
-    match heals(servers, write, told) {
-        Some(outcome) => outcome,
-        None if told => Outcome::Told,
-        None => answers(servers, write),
+    if let Some(outcome) = heals(servers, write, told, is_in_vain, turned) {
+        return outcome;
+    }
+    let _ = look_again(servers, write);
+    match told {
+        true => Outcome::Told,
+        false => answers(servers, write),
     }
 }
 
@@ -207,27 +257,71 @@ fn answer_of<N: Net>(servers: &mut Servers<N>, write: &Write, copy: &Copy) -> Re
     write.told(reply).clone()
 }
 
-/// Whether the first server only does not find the key because it was started anew, which was not known when it was
-/// asked. One that decides is asked for its word only once that counts.
-fn is_overruled<N: Net>(servers: &Servers<N>, write: &Write) -> bool {
+/// Whether the word of the first server, which does not find the key, does not count: it was started anew, which was not
+/// known when it was asked, or its partner has the key, as whoever reads it sees, unless that is settled: the client has been told
+/// already, or what the partner has is to be removed. One that decides is asked for its word only once that counts.
+fn is_overruled<N: Net>(servers: &Servers<N>, write: &Write, is_settled: bool) -> bool {
     let Some(key) = &write.key else {
         return false;
     };
-    write.first.is_negative()
-        && write.is_to_both()
-        && !matches!(write.second, Copy::Absent | Copy::Lost { .. })
-        && servers.fleet.absence(key.bytes(), write.servers.0) == Absence::AskPartner
+    if !write.first.is_negative() || !write.is_to_both() {
+        return false;
+    }
+    match &write.second {
+        Copy::Absent | Copy::Lost { .. } | Copy::Pending => false,
+        Copy::Answered(answer) => {
+            // What is deleted is gone from both, whoever had it.
+            let is_failure = answer.status == Status::Error && answer.fault != Fault::Client;
+            let finds = !is_settled && !is_failure && !is_negative(answer) && write.verb != Verb::Delete;
+            let (first, second) = write.servers;
+            let counts = |second| {
+                let is_good =
+                    servers.fleet.has_meta(second) && !servers.fleet.ledger.is_outdated(key.bytes(), second, first);
+                // Or it has come to decide meanwhile, and somebody may have read there what the write has left (R40).
+                is_good || servers.fleet.place_to_decide(key.bytes()).first == second
+            };
+            finds && second.is_some_and(counts)
+                || servers.fleet.absence(key.bytes(), write.servers.0) == Absence::AskPartner
+        }
+    }
 }
 
-/// Whether the other server, which has the key, has come to decide since the first said that it does not: somebody may have read
-/// there what the write has left (R40).
-fn is_outdated<N: Net>(servers: &Servers<N>, write: &Write) -> bool {
-    let (Some(key), Some(second)) = (&write.key, write.servers.1) else {
-        return false;
+/// Whether it may come to that: its partner has the key, or has not said anything yet. What is deleted is gone from both all the same, if the first
+/// was not started anew.
+fn may_be_overruled<N: Net>(servers: &Servers<N>, write: &Write) -> bool {
+    let anew = |key: &Slice| servers.fleet.absence(key.bytes(), write.servers.0) == Absence::AskPartner;
+    let counts = |key: &Slice| write.verb != Verb::Delete || anew(key);
+    match write.second.is_pending() {
+        true => write.first.is_negative() && write.key.as_ref().is_some_and(counts),
+        false => is_overruled(servers, write, false), // its size is still to come
+    }
+}
+
+/// Has what both servers have acknowledged looked at once more, where other magents may have written the key at the same moment.
+fn look_again<N: Net>(servers: &mut Servers<N>, write: &Write) -> Option<()> {
+    let (first, second, key) = (write.servers.0, write.servers.1?, write.key.as_ref()?);
+    if !servers.fleet.compares(first, Some(second)) {
+        return None;
+    }
+    let unique = |copy: &Copy| match copy.answer().map(|reply| (reply.status, reply.number)) {
+        Some((Status::Stored, unique)) if unique > 0 => Some(Some(unique)),
+        Some((Status::Deleted | Status::NotFound, _)) if write.verb == Verb::Delete => Some(None),
+        _ => None,
     };
-    let is_there = write.second.answer().is_some_and(|reply| !is_negative(reply));
-    let parts = write.is_to_both() && write.first.is_negative() && is_there;
-    parts && servers.fleet.place(key.bytes()).first == second
+    let stored = |copy: &Copy| copy.answer().is_some_and(|reply| reply.status == Status::Stored);
+    if let (Some(one), Some(other)) = (unique(&write.first), unique(&write.second)) {
+        servers.cx.hand_on(Handoff::Written(Box::new(Written {
+            key: key.clone(),
+            pair: (first, second),
+            uniques: [one, other],
+            is_computed: matches!(write.verb, Verb::Append | Verb::Prepend),
+        })));
+    } else if stored(&write.first) && stored(&write.second) {
+        // What they have stored they have not told.
+        let (pair, key) = ((first, second), key.clone());
+        servers.cx.hand_on(Handoff::Moving { pair, key });
+    }
+    Some(())
 }
 
 /// Answers by the server that decides, or by the only one that said anything.
@@ -260,6 +354,7 @@ fn answers<N: Net>(servers: &mut Servers<N>, write: &Write) -> Outcome {
                 reply: Some(write.told(reply).clone()),
                 instead: None,
                 otherwise: None,
+                is_turned: false,
             };
         }
     }
@@ -267,7 +362,13 @@ fn answers<N: Net>(servers: &mut Servers<N>, write: &Write) -> Outcome {
 }
 
 /// Where the two servers answered differently, the second copy is to be made like the first, and the reply is left to that.
-fn heals<N: Net>(servers: &mut Servers<N>, write: &Write, told: bool) -> Option<Outcome> {
+fn heals<N: Net>(
+    servers: &mut Servers<N>,
+    write: &Write,
+    told: bool,
+    is_in_vain: bool,
+    turned: bool,
+) -> Option<Outcome> {
     let (reply, piece) = (write.first.answer()?, write.key.as_ref()?);
     let (first, second) = (write.servers.0, write.servers.1?);
     let (mut instead, mut otherwise) = (None, None);
@@ -280,7 +381,15 @@ fn heals<N: Net>(servers: &mut Servers<N>, write: &Write, told: bool) -> Option<
         if cold && is_negative(answer) {
             return None; // it is not there yet, and will be copied
         }
-        let is_known = !told && answer.status != Status::Error;
+        let have_counted = reply.status == Status::Number && answer.status == Status::Number;
+        let have_padded = agree(write.verb, reply, answer);
+        if (have_counted || have_padded) && servers.fleet.compares(first, Some(second)) {
+            // What others have done may have come to one before this, and to the other after it.
+            let (pair, key) = ((first, second), piece.clone());
+            servers.cx.hand_on(Handoff::Moving { pair, key });
+            return None;
+        }
+        let is_known = !told && !is_in_vain && answer.status != Status::Error;
         otherwise = is_known.then(|| write.told(answer).clone());
         instead = otherwise.clone().filter(|_| !is_negative(answer));
     } else if reply.status != Status::Error || write.second.lost().is_none() || !servers.fleet.is_up(second) {
@@ -295,6 +404,7 @@ fn heals<N: Net>(servers: &mut Servers<N>, write: &Write, told: bool) -> Option<
         reply: (!told).then(|| write.told(reply).clone()),
         instead,
         otherwise,
+        is_turned: turned && !told,
     })
 }
 

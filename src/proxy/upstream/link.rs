@@ -26,6 +26,8 @@ pub enum Purpose {
     Write(Side),
     /// A write that its first server decides about.
     Decide,
+    /// Whether the first server still has the item that it has stored.
+    Confirm,
     /// How large the value is that an append or prepend left.
     Size(Side),
     /// A command that all servers get; the number is the server's.
@@ -38,6 +40,11 @@ pub enum Purpose {
     RepairCheck,
     /// The copy.
     RepairStore,
+    /// Whether a server still has what was written.
+    Compare(Side),
+    /// What is on the server's board; and what is written there.
+    Board,
+    Post,
     /// Is the server there, and in which life?
     Probe,
     /// The removal of what a server missed while it was away.
@@ -54,16 +61,21 @@ impl Purpose {
     pub fn changes(self) -> bool {
         match self {
             Purpose::MirrorTouch | Purpose::MirrorTouchAlone | Purpose::Write(_) | Purpose::Decide => true,
-            Purpose::RepairStore | Purpose::Forget | Purpose::Broadcast(_) => true,
-            Purpose::Read(_) | Purpose::Size(_) | Purpose::Survey => false,
-            Purpose::RepairFetch | Purpose::RepairCheck | Purpose::Probe | Purpose::GivenUp { .. } => false,
+            Purpose::RepairStore | Purpose::Forget | Purpose::Broadcast(_) | Purpose::Post => true,
+            Purpose::Read(_) | Purpose::Confirm | Purpose::Size(_) | Purpose::Survey => false,
+            Purpose::RepairFetch | Purpose::RepairCheck | Purpose::Compare(_) => false,
+            Purpose::Board | Purpose::Probe | Purpose::GivenUp { .. } => false,
         }
     }
 
     /// Whether a transaction waits for the answer.
     pub fn has_transaction(self) -> bool {
-        let is_fleets = matches!(self, Purpose::Probe | Purpose::Forget | Purpose::GivenUp { .. });
-        !is_fleets && !self.is_repair() && self != Purpose::MirrorTouchAlone
+        let is_fleets = matches!(
+            self,
+            Purpose::Probe | Purpose::Forget | Purpose::Board | Purpose::Post | Purpose::GivenUp { .. }
+        );
+        let is_copiers = self.is_repair() || matches!(self, Purpose::Compare(_));
+        !is_fleets && !is_copiers && self != Purpose::MirrorTouchAlone
     }
 
     /// Whether a repair of the copier's waits for the answer.

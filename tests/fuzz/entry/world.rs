@@ -81,6 +81,7 @@ impl World {
                 memory_bytes_max: MEMORY_BYTES_MAX,
                 limits: if how & 32 == 0 { Limits::default() } else { LITTLE },
                 verbatim: how & 64 == 0,
+                board: false,
             };
             Proxy::new(net, settings)
         });

@@ -24,7 +24,8 @@ use world::{World, Worlds};
 const LOST_MAX: usize = 7;
 /// With more operations in progress than this, what went unanswered is not settled now.
 const SETTLED_AMONG_MAX: usize = 3;
-/// How long copying one key takes at most, once it was fetched.
+/// How long copying one key takes at most, once it was fetched, but for the time that the copy spends on a slow connection; and how
+/// long it takes to look at it once more, and to remove it, once it has come.
 const COPYING_MS: u64 = 20;
 /// The connection of what no client asks for.
 const NOBODY: u32 = u32::MAX;

@@ -191,6 +191,10 @@ impl Net for SimulatedNet {
         1 + self.magent as u32
     }
 
+    fn identity(&self) -> u64 {
+        (1 + self.magent as u64) << 48 | self.now().us
+    }
+
     fn cpu_time(&self) -> (Duration, Duration) {
         Default::default()
     }

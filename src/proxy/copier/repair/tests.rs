@@ -1,9 +1,12 @@
 use super::*;
+use crate::protocol::reply::Reply;
 use crate::protocol::server::answer;
 use crate::protocol::server::encode::{Words, encode};
+use crate::proxy::handoff::Waiting;
 
 mod compare;
 mod explore;
+mod removal;
 
 const FROM: usize = 0;
 const TO: usize = 1;
@@ -41,6 +44,7 @@ fn heal() -> Why {
         reply: None,
         instead: None,
         otherwise: None,
+        is_turned: false,
     }))
 }
 
@@ -50,6 +54,9 @@ fn why(name: &str) -> Why {
         "read" => Why::Read,
         "heal" | "accompanied heal" => heal(),
         "heal for nobody" => Why::Heal(None),
+        "left" => Why::Left(5),
+        "left of another item" => Why::Left(6),
+        "deleted" => Why::Deleted(9),
         "add" => fill(Manner::Add),
         "add if lacking" => fill(Manner::AddIfLacking),
         "overwrite" => fill(Manner::Overwrite),
@@ -66,8 +73,11 @@ fn why(name: &str) -> Why {
     }
 }
 
-const WHYS: [&str; 10] = [
+const WHYS: [&str; 13] = [
     "read",
+    "left",
+    "left of another item",
+    "deleted",
     "heal",
     "accompanied heal",
     "heal for nobody",
@@ -211,7 +221,10 @@ fn check(before: &str, rows: &[(&str, &str, &str)]) {
 
 const FETCH: &str = "0: mg k t f c k v";
 const REMOVE: &str = "1: delete k";
-const ADD: &str = "1: add k 4 30 2|xy, 1: mg k c k";
+const ADD: &str = "1: add k 4 30 2|xy";
+/// What is to be replaced is looked at first.
+const LOOK: &str = "1: mg k c k";
+const REMOVE_6: &str = "1: md k C6";
 
 #[test]
 fn a_repair_begins_only_where_both_servers_are_there_and_the_source_is_believed() {
@@ -219,17 +232,19 @@ fn a_repair_begins_only_where_both_servers_are_there_and_the_source_is_believed(
         "",
         &[
             ("read", "begin", FETCH),
-            ("heal", "begin", FETCH),
-            ("heal for nobody", "begin", FETCH),
+            ("heal", "begin", LOOK),
+            ("heal for nobody", "begin", LOOK),
             ("add", "begin", FETCH),
-            ("overwrite", "begin", FETCH),
+            ("overwrite", "begin", LOOK),
             ("add if lacking", "begin", "1: mg k t k"),
             ("add if lacking", "target old, begin", FETCH),
             ("verify", "begin", "0: mg k t k"),
             ("remove", "begin", "0: mg k t k"),
             ("listed", "source old, begin", "0: get k"),
             ("add", "source old, begin", "done"),
-            ("heal", "source old, begin", REMOVE),
+            ("heal", "source old, begin", LOOK),
+            ("heal", "target old, begin", FETCH),
+            ("heal", "source old, target old, begin", REMOVE),
             // The source is gone.
             ("read", "source down, begin", "done"),
             ("add", "source down, begin", "done"),
@@ -294,64 +309,40 @@ fn a_value_that_was_fetched_is_stored_with_its_flags_and_remaining_time() {
         &[
             ("read", "value", ADD),
             ("add", "value", ADD),
-            ("read", "value for ever", "1: add k 4 0 2|xy, 1: mg k c k"),
+            ("read", "value for ever", "1: add k 4 0 2|xy"),
             ("read", "value without unique", "1: add k 4 30 2|xy"),
             ("read", "target old, value", "1: add k 4 30 2|xy"),
-            ("heal", "value", "1: set k 4 30 2|xy"),
-            ("overwrite", "value", "1: set k 4 30 2|xy"),
             ("read", "plain value", "done"),
             ("read", "dying value", "done"),
-            ("heal", "dying value", REMOVE),
             ("read", "too large", "done"),
-            ("overwrite", "too large", REMOVE),
             ("read", "flushed, value", "done"),
-            ("heal", "flushed, value", "done"),
             ("read", "target down, value", "done"),
-            ("heal", "target down, value", "missed, done"),
         ],
     );
+    let overwrites: [(&str, &str, [&str; 3]); 5] = [
+        (
+            "value",
+            "",
+            ["1: set k 4 30 2|xy", "1: cas k 4 30 2 6|xy", "1: add k 4 30 2|xy"],
+        ),
+        ("dying value", "", [REMOVE, REMOVE_6, "done"]),
+        ("too large", "", [REMOVE, REMOVE_6, "done"]),
+        ("value", "flushed, ", ["done"; 3]),
+        ("value", "target down, ", ["missed, done", "missed, done", "done"]),
+    ];
+    for (event, meanwhile, wanted) in overwrites {
+        let before = ["target old, begin", "begin, unique 6", "begin, miss"];
+        for (before, wanted) in before.into_iter().zip(wanted) {
+            let events = format!("{meanwhile}{event}");
+            check(before, &[("heal", &events, wanted), ("overwrite", &events, wanted)]);
+        }
+    }
     let mut stage = Stage::new("listed");
     let _ = ["source old", "source ahead", "target old", "begin"].map(|event| stage.happens(event));
     stage.pair.to.ahead_s = 60;
     let actions = stage.happens("plain value");
     let exptime = unix_s - 1000 + 60;
     assert_eq!(in_words(&actions), format!("1: add k 4 {exptime} 2|xy"));
-}
-
-#[test]
-fn what_cannot_be_fetched_is_removed_where_it_may_be_wrong() {
-    check(
-        "begin",
-        &[
-            ("read", "miss", "done"),
-            ("add", "miss", "done"),
-            ("heal", "miss", REMOVE),
-            ("heal for nobody", "miss", REMOVE),
-            ("overwrite", "miss", REMOVE),
-            ("overwrite", "target down, miss", "missed, done"),
-            // A server that does not know meta commands.
-            ("read", "unknown", "no meta, done"),
-            ("heal", "unknown", "no meta, 1: delete k"),
-            ("listed", "unknown", "no meta, 0: get k"),
-            ("listed", "unknown, end", "done"),
-            ("listed", "unknown, unknown", "done"),
-            ("listed", "source old, unknown", "no meta, 0: get k"),
-            ("read", "no memory", "done"),
-            ("overwrite", "no memory", REMOVE),
-            ("read", "lost", "done"),
-            ("add", "hung", "done"),
-            ("overwrite", "lost", "done"),
-            // What a copy was to be made like is gone with the source.
-            ("heal", "source restarted, miss", REMOVE),
-            ("accompanied heal", "source restarted, miss", "done"),
-            ("heal for nobody", "source restarted, miss", "done"),
-            ("heal", "source down, lost", REMOVE),
-            ("heal", "source down, hung", REMOVE),
-            ("accompanied heal", "source down, lost", "done"),
-            ("heal for nobody", "source down, lost", "done"),
-            ("heal", "source down, target down, lost", "missed, done"),
-        ],
-    );
 }
 
 /// What is there may be another write's then, so the client is told what the server that has it answered.
@@ -364,6 +355,7 @@ fn a_write_whose_copy_stays_is_told_what_is_true_of_that() {
             reply: Some(Reply::plain(Status::NotStored)),
             instead: instead.map(Reply::plain),
             otherwise: instead.map(Reply::plain),
+            is_turned: false,
         }));
         for event in events {
             stage.happens(event);
@@ -373,7 +365,7 @@ fn a_write_whose_copy_stays_is_told_what_is_true_of_that() {
             _ => None,
         }
     };
-    for events in [&["source restarted", "begin"][..], &["begin", "lost"]] {
+    for events in [&["source restarted", "begin"][..], &["begin", "unique 6", "lost"]] {
         let said = |name, instead| replies(name, instead, events);
         assert_eq!(said("accompanied heal", Some(Status::Stored)), Some(Status::Stored));
         assert_eq!(said("accompanied heal", None), Some(Status::NotStored));
@@ -386,20 +378,34 @@ fn a_copy_that_is_refused_leaves_nothing_old() {
     check(
         "begin, value",
         &[
-            ("read", "stored", ""),
-            ("add", "stored", ""),
+            ("read", "stored", LOOK),
+            ("add", "stored", LOOK),
             ("read", "not stored", "done"),
             ("add", "not stored", "done"),
             ("add", "no memory", "refused Server, done"),
-            ("heal", "stored", "2 copied"),
-            ("overwrite", "stored", "2 copied"),
-            ("overwrite", "not stored", REMOVE),
-            ("heal", "no memory", "refused Server, 1: delete k"),
-            ("overwrite", "target down, no memory", "refused Server, missed, done"),
             ("read", "lost", "done"),
             ("add", "hung", "done"),
+        ],
+    );
+    check(
+        "target old, begin, value",
+        &[
+            ("heal", "stored", "2 copied"),
+            ("overwrite", "stored", "2 copied"),
+            ("heal", "no memory", "refused Server, 1: delete k"),
+            ("overwrite", "target down, no memory", "refused Server, missed, done"),
             ("heal", "lost", "missed, done"),
             ("heal", "hung", "missed, delivered, done"),
+        ],
+    );
+    check(
+        "begin, unique 6, value",
+        &[
+            ("heal", "stored", LOOK),
+            // Somebody has put something else there.
+            ("heal", "exists", LOOK),
+            ("overwrite", "not found", LOOK),
+            ("heal", "no memory", "refused Server, 1: md k C6"),
             ("overwrite", "hung", "missed, delivered, done"),
         ],
     );
@@ -410,27 +416,6 @@ fn a_copy_that_is_refused_leaves_nothing_old() {
     assert_eq!(stage.happens("end"), [], "the end behind a value");
     stage.purpose = Purpose::RepairStore;
     assert_eq!(in_words(&stage.happens("stored")), "2 copied");
-}
-
-#[test]
-fn a_removal_is_over_when_it_is_answered_and_missed_when_it_is_not() {
-    for before in ["begin, miss", "begin, value, no memory"] {
-        check(
-            before,
-            &[
-                ("overwrite", "deleted", "done"),
-                ("overwrite", "not found", "done"),
-                ("heal", "exists", "done"),
-                ("heal", "no memory", "done"),
-                ("heal", "lost", "missed, done"),
-                ("overwrite", "hung", "missed, done"),
-            ],
-        );
-    }
-    check(
-        "begin, miss",
-        &[("remove", "exists", "done"), ("remove", "lost", "missed, done")],
-    );
 }
 
 #[test]

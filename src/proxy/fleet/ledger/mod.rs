@@ -96,6 +96,11 @@ impl Ledger {
         self.last
     }
 
+    /// The number that the next write will have.
+    pub fn next_number(&self) -> Number {
+        self.last.next()
+    }
+
     pub fn account(&self, server: usize) -> &Account {
         &self.servers[server]
     }

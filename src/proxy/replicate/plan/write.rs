@@ -52,6 +52,11 @@ pub enum Stage {
     Measuring(Box<Sizes>),
     /// The first is to decide.
     Deciding(Box<Undecided>),
+    /// It stored an add, and the second adds it too: another magent may have been given the key there, if the first is lost.
+    Adding(Box<Undecided>),
+    /// The second has something, and the first is asked whether it still has what it stored: if not, it was lost, and somebody else
+    /// may have been given the key.
+    Confirming(Box<Undecided>),
     /// It stored, and the second gets its copy.
     Copying,
     /// The second refused the copy, or the first had nothing to replace: what the second had before must go.
@@ -64,6 +69,8 @@ pub struct Undecided {
     pub held: Held,
     /// The count of flushes when it was sent: one that came since has flushed what was stored.
     pub flushes: u64,
+    /// It was sent in the form that tells the unique of what it stores.
+    pub tells_unique: bool,
 }
 
 /// One of the two legs.
@@ -183,7 +190,9 @@ impl Write {
 
     /// Whether an answer is still to come, or a size to be told.
     pub fn is_pending(&self) -> bool {
-        self.first.is_pending() || self.second.is_pending() || self.sizes().is_some_and(|sizes| sizes.pending > 0)
+        let is_asked =
+            self.first.is_pending() || self.second.is_pending() || matches!(self.stage, Stage::Confirming(_));
+        is_asked || self.sizes().is_some_and(|sizes| sizes.pending > 0)
     }
 
     /// Whether both copies have been found to be of different sizes.

@@ -39,6 +39,7 @@ struct Asked {
 /// Plays a schedule, and says what has been asked and is not answered.
 fn play(name: &str, schedule: &[Event]) -> Vec<Asked> {
     let mut stage = Stage::new(name);
+    stage.repair.rounds = ROUNDS_MAX - 1; // all of them would be some millions of schedules
     let mut asked: Vec<Asked> = Vec::new();
     let mut done = 0;
     for &(server, event) in schedule {
@@ -74,10 +75,7 @@ fn play(name: &str, schedule: &[Event]) -> Vec<Asked> {
 
 /// Plays all schedules that begin like this one. Returns how many there are.
 fn explore(name: &str, schedule: &mut Vec<Event>) -> usize {
-    assert!(
-        schedule.len() < 5 * ROUNDS_MAX as usize + 6,
-        "{name} never ends: {schedule:?}"
-    );
+    assert!(schedule.len() < 24, "{name} never ends: {schedule:?}");
     let asked = play(name, schedule);
     let mut count = 1;
     for server in [FROM, TO] {

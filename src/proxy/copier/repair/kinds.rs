@@ -1,0 +1,131 @@
+//! Why a key is copied, how, and what that takes.
+
+use crate::protocol::reply::Reply;
+use crate::proxy::copier::command::Command;
+use crate::proxy::handoff::Waiting;
+use crate::proxy::upstream::link::Purpose;
+
+#[derive(Debug, PartialEq, Eq)]
+pub enum Why {
+    /// A read found it on `from` and not on `to`. What is newer there stays.
+    Read,
+    /// The same, while other magents use the two: only the item with this unique, which has been there for a while.
+    Left(u64),
+    /// The two answered a write differently: `to` is to have what `from` has. The transaction may wait for that.
+    Heal(Option<Waiting>),
+    /// It was deleted from both, and then this unique was found on `to` and nothing on `from`, which decides: what was written meanwhile
+    /// by another magent and came to `from` before that, or a copy from before.
+    Deleted(u64),
+    /// `to` is being filled.
+    Fill(Fill),
+}
+
+impl Why {
+    pub fn manner(&self) -> Manner {
+        match self {
+            Why::Read | Why::Left(_) => Manner::Add,
+            Why::Heal(_) => Manner::Overwrite,
+            Why::Deleted(_) => Manner::Remove,
+            Why::Fill(fill) => fill.manner,
+        }
+    }
+
+    /// Whether what was filled is looked through.
+    pub fn looks_through(&self) -> bool {
+        matches!(self, Why::Fill(fill) if fill.manner == Manner::Remove)
+    }
+
+    /// The unique of the only item that is to be removed.
+    pub fn unique(&self) -> Option<u64> {
+        match self {
+            Why::Fill(fill) => fill.unique,
+            Why::Deleted(unique) => Some(*unique),
+            Why::Read | Why::Left(_) | Why::Heal(_) => None,
+        }
+    }
+}
+
+/// A key of a server that is being filled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fill {
+    /// The number of the resync.
+    pub resync: u64,
+    pub manner: Manner,
+    /// The unix second in the list of keys; 0 for never.
+    pub listed_exptime: Option<i64>,
+    /// What it was taken to weigh.
+    pub size: usize,
+    /// The unique that it had in the list.
+    pub unique: Option<u64>,
+}
+
+/// How a key is dealt with while a server is filled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    /// Copied, unless it is there.
+    Add,
+    /// The same, but it probably is there, so that is asked first.
+    AddIfLacking,
+    /// Made what it is on `from`.
+    Overwrite,
+    /// Looked for on `from`; if it is not there, that is noted.
+    Verify,
+    /// Removed if it is not on `from` either, unless it has changed since it was listed.
+    Remove,
+}
+
+/// What is known of one of the two servers when something happens.
+#[derive(Clone, Copy, Debug)]
+pub struct Party {
+    pub is_up: bool,
+    /// It answers meta commands, as far as we know.
+    pub has_meta: bool,
+    /// Seconds by which its clock is ahead of magent's.
+    pub ahead_s: i64,
+}
+
+/// The two servers of a key.
+#[derive(Clone, Copy, Debug)]
+pub struct Pair {
+    pub from: Party,
+    pub to: Party,
+    /// `from` has been up, in one life, since it was found to be right (R17).
+    pub source_is_still: bool,
+    /// The proxy's count of flushes.
+    pub flushes: u64,
+    /// One with a delay may have come to one of the two, and not to the other: a copy would undo it.
+    pub flush_is_near: bool,
+}
+
+/// What a repair wants to be done, in this order.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Action<'a> {
+    /// To be asked of a server; the answer comes back to this repair.
+    Send {
+        server: usize,
+        purpose: Purpose,
+        command: Command<'a>,
+    },
+    /// `from` does not know meta commands.
+    HasNoMeta,
+    /// `to` refused the copy, with this answer.
+    Refused(Reply),
+    /// `to` has missed a change; whether it was delivered, so that it may still do it.
+    Missed { delivered: bool },
+    /// `from` does not have what `to` has.
+    Suspect,
+    /// It is over; these bytes were copied, None if none were.
+    Done { copied: Option<usize> },
+}
+
+pub fn send(server: usize, purpose: Purpose, command: Command<'_>) -> Action<'_> {
+    Action::Send {
+        server,
+        purpose,
+        command,
+    }
+}
+
+pub fn look_for_unique(server: usize) -> Action<'static> {
+    send(server, Purpose::RepairCheck, Command::LookForUnique)
+}

@@ -1,0 +1,214 @@
+//! The board: one small item on every server, by which the magents that use it find each other.
+//!
+//! Each of them writes its line there some ten times a second, and reads the others'. So it knows within moments who else is there,
+//! and that is its look at the server's health as well, whether clients ask for anything or not. The item expires by itself, is
+//! written anew where it was evicted or flushed, and has room for a few magents; what is no line of a board in it is thrown away.
+//!
+//! ```text
+//!  id <the server's number, 16 hexadecimal digits>
+//!  <the magent's number, 16 hexadecimal digits> <a count that rises each time>
+//! ```
+//! The first line tells servers apart that say the same of themselves, being started in the same second and with the same process
+//! number, as by two machines that boot together. Whoever finds no board makes up a number, or writes the one that it knows.
+//! Whoever changes the item does so by a `cas`, so that nobody's line is lost; who comes too late tries again at its next turn.
+
+use crate::protocol::number::Decimal;
+use crate::protocol::server::answer::unsigned;
+
+/// The key of the item, on every server: no client's. It is not copied from one server to another.
+pub const BOARD_KEY: &[u8] = b"magent:board";
+/// How long the item stays when nobody writes it any more.
+pub const BOARD_EXPTIME_S: i64 = 60;
+/// How often a magent reads a board, and writes its line.
+pub const BOARD_PAUSE_MS: u64 = 100;
+/// Within this every magent has read what another has written.
+pub const NOTICED_MS: u64 = 150;
+/// A magent whose line has not changed for so long is not there any more.
+const GONE_MS: u64 = 3000;
+/// Magents that one board has room for.
+const LINES_MAX: usize = 16;
+
+/// Another magent, or what one has left behind.
+#[derive(Clone, Copy, Debug)]
+struct Other {
+    number: u64,
+    count: u64,
+    /// When its count rose.
+    heard_ms: u64,
+    /// When its line was on some board.
+    seen_ms: u64,
+}
+
+impl Other {
+    fn is_there(&self, now_ms: u64) -> bool {
+        self.heard_ms + GONE_MS > now_ms
+    }
+}
+
+/// What is known of the other magents, and this one's own line.
+#[derive(Debug)]
+pub struct Board {
+    number: u64,
+    count: u64,
+    others: Vec<Other>,
+    was_read: bool,
+}
+
+impl Board {
+    /// `number` is this magent's own.
+    pub fn new(number: u64) -> Self {
+        Self {
+            number,
+            count: 0,
+            others: Vec::new(),
+            was_read: false,
+        }
+    }
+
+    /// Takes what is written on a board.
+    pub fn read(&mut self, text: &[u8], now_ms: u64) {
+        self.was_read = true;
+        for (number, count) in lines(text).filter(|&(number, _)| number != self.number) {
+            let known = self.others.iter().position(|other| other.number == number);
+            match known {
+                Some(at) => {
+                    let other = &mut self.others[at];
+                    other.seen_ms = now_ms;
+                    if count > other.count {
+                        (other.count, other.heard_ms) = (count, now_ms);
+                    }
+                }
+                None if self.others.len() < LINES_MAX => self.others.push(Other {
+                    number,
+                    count,
+                    heard_ms: now_ms,
+                    seen_ms: now_ms,
+                }),
+                None => {}
+            }
+        }
+        self.others.retain(|other| other.seen_ms + GONE_MS > now_ms);
+    }
+
+    /// What is to be written there: the server's number, which is `known` or made up, this magent's line, and those of the others that
+    /// are on this board and still there.
+    pub fn written(&mut self, text: &[u8], known: Option<u64>, now_ms: u64) -> Vec<u8> {
+        self.count += 1;
+        let id = id(text).or(known).unwrap_or_else(|| self.made_up());
+        let there = |number| move |other: &Other| other.number == number && other.is_there(now_ms);
+        let is_there = |&(number, _): &(u64, u64)| self.others.iter().any(there(number));
+        let others = lines(text).filter(is_there).take(LINES_MAX - 1);
+        let mut written = format!("id {id:016x}\n").into_bytes();
+        for (number, count) in others.chain([(self.number, self.count)]) {
+            written.extend_from_slice(format!("{number:016x} ").as_bytes());
+            written.extend_from_slice(Decimal::new(count).as_bytes());
+            written.push(b'\n');
+        }
+        written
+    }
+
+    /// A number that no other magent makes up.
+    fn made_up(&self) -> u64 {
+        self.number.rotate_left(32) ^ self.count
+    }
+
+    /// Whether any board has been read.
+    pub fn was_read(&self) -> bool {
+        self.was_read
+    }
+
+    /// Other magents that are there.
+    pub fn others(&self, now_ms: u64) -> usize {
+        self.others.iter().filter(|other| other.is_there(now_ms)).count()
+    }
+}
+
+/// The server's number, if it is on its board.
+pub fn id(text: &[u8]) -> Option<u64> {
+    let line = text.split(|&byte| byte == b'\n').next()?;
+    hexadecimal(line.strip_prefix(b"id ")?)
+}
+
+fn hexadecimal(digits: &[u8]) -> Option<u64> {
+    let digits = std::str::from_utf8(digits).ok().filter(|digits| digits.len() == 16)?;
+    u64::from_str_radix(digits, 16).ok()
+}
+
+fn lines(text: &[u8]) -> impl Iterator<Item = (u64, u64)> {
+    let lines = text.split(|&byte| byte == b'\n').take(LINES_MAX + 1);
+    lines.filter_map(|line| {
+        let (number, count) = line.split_at_checked(16)?;
+        Some((hexadecimal(number)?, unsigned(count.strip_prefix(b" ")?)?))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_writes_is_there_and_who_stands_still_is_gone() {
+        let (mut one, mut other) = (Board::new(1), Board::new(2));
+        let mut text = one.written(b"", Some(7), 0);
+        assert_eq!(text, b"id 0000000000000007\n0000000000000001 1\n");
+        other.read(&text, 0);
+        text = other.written(&text, None, 0);
+        assert_eq!(text, b"id 0000000000000007\n0000000000000001 1\n0000000000000002 1\n");
+        one.read(&text, 0);
+        assert_eq!((one.others(0), other.others(0)), (1, 1));
+        let left_behind = text.clone();
+        for now_ms in (0..10_000).step_by(100) {
+            one.read(&text, now_ms);
+            one.read(&left_behind, now_ms); // on another server, say
+            text = one.written(&text, None, now_ms);
+            other.read(&text, now_ms);
+        }
+        assert_eq!((one.others(10_000), other.others(10_000)), (0, 1));
+        assert_eq!(
+            text, b"id 0000000000000007\n0000000000000001 101\n",
+            "its line is taken away"
+        );
+    }
+
+    #[test]
+    fn a_server_has_one_number_whoever_makes_it_up() {
+        let (mut one, mut other) = (Board::new(1), Board::new(2));
+        let [first, second] = [&mut one, &mut other].map(|board| board.written(b"", None, 0));
+        assert_ne!(id(&first), id(&second), "whose add comes first, that is it");
+        assert_eq!(id(&other.written(&first, id(&second), 0)), id(&first));
+        assert_eq!(id(&other.written(b"", id(&first), 0)), id(&first), "it was evicted");
+        for odd in [
+            "",
+            "id",
+            "id 1\n",
+            "id 000000000000000g\n",
+            "0000000000000002 1\nid 0000000000000001\n",
+        ] {
+            assert_eq!(id(odd.as_bytes()), None, "{odd:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_line_is_thrown_away_and_there_is_room_for_a_few() {
+        let mut board = Board::new(1);
+        for odd in [
+            "",
+            "x",
+            "000000000000000g 1\n",
+            "0000000000000002\n",
+            "0000000000000002 -1\n",
+            "\n\n\u{ff}",
+        ] {
+            board.read(odd.as_bytes(), 0);
+            assert_eq!(
+                (board.others(0), lines(&board.written(odd.as_bytes(), None, 0)).count()),
+                (0, 1),
+                "{odd:?}"
+            );
+        }
+        let many: String = (2..100).map(|number| format!("{number:016x} 1\n")).collect();
+        board.read(many.as_bytes(), 0);
+        assert_eq!(board.others(0), LINES_MAX);
+        assert_eq!(lines(&board.written(many.as_bytes(), None, 0)).count(), LINES_MAX);
+    }
+}

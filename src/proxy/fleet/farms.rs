@@ -1,0 +1,31 @@
+//! The servers that the settings name, and how keys are spread over them.
+
+use crate::proxy::fleet::layout::Layout;
+use crate::proxy::fleet::server::Server;
+use crate::proxy::net::Address;
+use crate::proxy::settings::{ServerName, Settings};
+use crate::ring::Ring;
+
+/// Both farms and their rings. A server that is in both, or known already, is one server: one set of links, one health.
+pub fn layout(servers: &mut Vec<Server>, settings: &Settings) -> Layout {
+    let mut ring = |names: &[ServerName]| {
+        let mut index = |name: &ServerName| {
+            let Some(known) = servers.iter().position(|server| server.name.is_same(name)) else {
+                servers.push(Server::new(name.clone()));
+                return servers.len() - 1;
+            };
+            if servers[known].name.address == Address::Unresolved {
+                servers[known].name.address = name.address.clone(); // it has been found meanwhile
+            }
+            known
+        };
+        let indices: Vec<usize> = names.iter().map(&mut index).collect();
+        let hashed: Vec<_> = names.iter().map(|name| (name.host.clone(), name.port)).collect();
+        (Ring::new(settings.distribution, &hashed), indices)
+    };
+    Layout {
+        distribution: settings.distribution,
+        primaries: ring(&settings.primaries),
+        backups: (!settings.backups.is_empty()).then(|| ring(&settings.backups)),
+    }
+}

@@ -1,0 +1,60 @@
+//! The other magents, as far as this one knows of them, and what it has told them of itself; see `board` and `posting`.
+
+use crate::proxy::fleet::board::Board;
+use crate::proxy::settings::Settings;
+use std::collections::BTreeSet;
+
+pub struct Others {
+    pub board: Board,
+    /// When the boards are to be read; None if nobody else is to be found.
+    pub due_ms: Option<u64>,
+    /// Servers on whose boards this magent has written its line since it was started.
+    pub on: BTreeSet<usize>,
+    /// Those of them whose boards have been read since then, or had a number before, so that it is known if it can be.
+    pub numbered: BTreeSet<usize>,
+    /// Others have read that by then.
+    pub noticed_ms: u64,
+    /// There are some, or it is not known yet whether there are any.
+    may_be_there: bool,
+}
+
+impl Others {
+    /// `identity`: a number that no other magent has.
+    pub fn new(identity: u64, settings: &Settings) -> Self {
+        let mut others = Self {
+            board: Board::new(identity),
+            due_ms: None,
+            on: BTreeSet::new(),
+            numbered: BTreeSet::new(),
+            noticed_ms: 0,
+            may_be_there: false,
+        };
+        others.reconfigure(settings);
+        others
+    }
+
+    /// By new settings they are to be found, or not.
+    pub fn reconfigure(&mut self, settings: &Settings) {
+        let finds = settings.board && !settings.backups.is_empty();
+        if finds != self.due_ms.is_some() {
+            self.due_ms = finds.then_some(0);
+            self.may_be_there = finds;
+        }
+    }
+
+    /// Notes whether there are others. As long as no board has been read there may be.
+    pub fn note(&mut self, now_ms: u64) {
+        self.may_be_there = self.due_ms.is_some() && (!self.board.was_read() || self.board.others(now_ms) > 0);
+    }
+
+    /// How many there are.
+    pub fn count(&self, now_ms: u64) -> usize {
+        self.board.others(now_ms)
+    }
+
+    /// Whether other magents use the same servers, or may.
+    #[inline]
+    pub fn are_there(&self) -> bool {
+        self.may_be_there
+    }
+}

@@ -1,0 +1,128 @@
+//! Reading and writing the boards of all servers; see [`board`](crate::proxy::fleet::board).
+
+use crate::protocol::reply::Status;
+use crate::protocol::request::{Options, Request};
+use crate::protocol::server::answer::Response;
+use crate::protocol::verb::Verb;
+use crate::proxy::fleet::board::{self, BOARD_EXPTIME_S, BOARD_KEY, BOARD_PAUSE_MS, NOTICED_MS};
+use crate::proxy::fleet::server::Known;
+use crate::proxy::net::Net;
+use crate::proxy::permit::PastGate;
+use crate::proxy::servers::Servers;
+use crate::proxy::timers::Timer;
+use crate::proxy::upstream::link::Purpose;
+use crate::proxy::upstream::message::Message;
+
+impl<N: Net> Servers<N> {
+    /// Reads the boards of all servers that can tell what is there, if it is time.
+    pub fn read_boards(&mut self) {
+        let Some(mut due_ms) = self.fleet.others.due_ms else {
+            return;
+        };
+        let now_ms = self.cx.now.ms();
+        if due_ms <= now_ms {
+            let servers = self.fleet.in_use();
+            servers.into_iter().for_each(|server| self.read_board(server));
+            due_ms = now_ms + BOARD_PAUSE_MS;
+            self.fleet.others.due_ms = Some(due_ms);
+            self.fleet.others.note(now_ms);
+        }
+        self.cx.timers.set(Timer::Board, due_ms);
+        self.end_start();
+    }
+
+    /// Whether this magent's line stands where it can, and those who were there before have had the time to read it: only then do they
+    /// look at what they write once more.
+    pub fn is_noticed(&mut self) -> bool {
+        let (fleet, now_ms) = (&self.fleet, self.cx.now.ms());
+        let others = &fleet.others;
+        let posted = |&server: &usize| !fleet.has_board(server) || others.numbered.contains(&server);
+        let is_noticed = fleet.in_use().iter().all(posted) && others.noticed_ms <= now_ms;
+        // A server that does not keep its board is not waited for.
+        let until_ms = self.cx.started_ms + self.cx.settings.timeout_ms + NOTICED_MS;
+        if others.due_ms.is_none() || is_noticed || until_ms <= now_ms {
+            return true;
+        }
+        // What is posted meanwhile is looked at when it is.
+        let look_ms = match others.noticed_ms > now_ms {
+            true => others.noticed_ms.min(until_ms),
+            false => until_ms,
+        };
+        self.cx.timers.set(Timer::Board, look_ms);
+        false
+    }
+
+    /// A board has this magent's line, or somebody else was faster, or the server refuses it.
+    pub fn posted(&mut self, server: usize, status: Status) {
+        match status {
+            Status::NotStored | Status::Exists | Status::NotFound if self.fleet.is_starting => self.read_board(server),
+            Status::NotStored | Status::Exists | Status::NotFound => {}
+            _ if self.fleet.others.on.insert(server) => {
+                let now_ms = self.cx.now.ms();
+                if self.fleet.others.count(now_ms) > 0 {
+                    self.fleet.others.noticed_ms = now_ms + NOTICED_MS;
+                }
+                match self.fleet.servers[server].id {
+                    Some(_) => _ = self.fleet.others.numbered.insert(server),
+                    None => self.read_board(server), // it is the one that was made up
+                }
+                self.end_start();
+            }
+            _ => {}
+        }
+    }
+
+    /// Reads the board of a server, if that is there and can tell what is on it.
+    pub fn read_board(&mut self, server: usize) {
+        if self.fleet.has_board(server) && self.fleet.others.due_ms.is_some() {
+            let item = Options {
+                ttl: true,
+                flags: true,
+                unique: true,
+                value: true,
+                ..Options::default()
+            };
+            self.ask(server, Purpose::Board, 0, Request::look(BOARD_KEY, item));
+        }
+    }
+
+    /// A server has this number, by its board: so it is told from others that say the same of themselves, and its uniques are marked alike by
+    /// every magent. It keeps the first one in each life.
+    fn is_numbered(&mut self, index: usize, id: u64) {
+        let server = &mut self.fleet.servers[index];
+        let Known::Life(life) = server.life else {
+            return;
+        };
+        if server.id.is_none() {
+            server.id = Some(id);
+            server.seniority.1 = id;
+            let remembered = self.cx.settings.limits.tags_remembered;
+            server.tag = self.fleet.tags.give_by_number(id, life, remembered);
+        }
+    }
+
+    /// A board was read: `text` is what is on it, None if there is none.
+    pub fn board_read(&mut self, server: usize, response: &Response<'_>, text: Option<&[u8]>) {
+        let now_ms = self.cx.now.ms();
+        let (text, is_new) = (text.unwrap_or_default(), text.is_none());
+        let others = &mut self.fleet.others;
+        others.board.read(text, now_ms);
+        others.note(now_ms);
+        let written = others.board.written(text, self.fleet.servers[server].id, now_ms);
+        if let Some(id) = board::id(text) {
+            self.is_numbered(server, id);
+        }
+        if self.fleet.others.on.contains(&server) && self.fleet.others.numbered.insert(server) {
+            self.end_start();
+        }
+        let post = Request {
+            exptime: BOARD_EXPTIME_S,
+            value: &written,
+            number: response.unique.unwrap_or_default(),
+            ..Request::new(if is_new { Verb::Add } else { Verb::Cas }, BOARD_KEY)
+        };
+        if self.fleet.is_up(server) {
+            self.change(&PastGate::Board, server, Purpose::Post, 0, Message::from(&post));
+        }
+    }
+}
