@@ -336,7 +336,7 @@ fn writes_in_flight_are_answered_by_the_primary_when_the_backup_is_killed() {
 #[test]
 fn only_what_was_in_flight_waits_for_a_server_that_hangs() {
     const TIMEOUT: Duration = Duration::from_millis(1000);
-    let two = Two::start(&["--timeout=1000"]);
+    let two = Two::start(&["--timeout=1000", "--hedge=0"]);
     let mut clients: Vec<Client> = (0..5).map(|_| two.client()).collect();
     clients[0].check("set k 0 0 1\r\nx\r\n", "STORED\r\n");
     two.primary.stop();

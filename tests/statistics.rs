@@ -346,6 +346,7 @@ fn every_server_has_its_lines() {
         "errors",
         "timeouts",
         "failures",
+        "hedges",
         "missed_writes",
         "repairs",
         "resync_items",

@@ -2,7 +2,7 @@
 
 use super::values::{Value, Values};
 use super::{Config, ConfigError, address};
-use crate::proxy::settings::{Ack, Limits, Miss, ServerName, Settings};
+use crate::proxy::settings::{Ack, Hedge, Limits, Miss, ServerName, Settings};
 use crate::reactor::{Listen, names};
 use crate::ring::Distribution;
 use crate::sys::{self, Account};
@@ -55,6 +55,13 @@ pub fn config(values: &Values, directory: &Path) -> Result<Config, ConfigError> 
         clients_max: values.number("maxconns", DEFAULT_CLIENTS, 1, 1_000_000)? as usize,
         timeout_ms: values.number("timeout", DEFAULT_TIMEOUT_MS, 10, 600_000)?,
         ack: values.choice("ack", &[("all", Ack::All), ("primary", Ack::Primary)])?,
+        hedge: match values.value("hedge") {
+            None => Hedge::Adaptive,
+            Some(_) => match values.number("hedge", 0, 0, 600_000)? {
+                0 => Hedge::Never,
+                ms => Hedge::After(ms),
+            },
+        },
         miss: values.choice("miss", &[("partner", Miss::Partner), ("cold", Miss::Cold)])?,
         item_bytes_max: values.size("max-item-size", DEFAULT_ITEM_BYTES, 1 << 10, 1 << 30)? as usize,
         memory_bytes_max: values.size("max-memory", DEFAULT_MEMORY_BYTES, 1 << 20, 1 << 40)? as usize,

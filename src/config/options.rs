@@ -42,7 +42,7 @@ const fn spec(name: &'static str, short: &'static str, old_key: &'static str, ki
 }
 
 /// Every option.
-pub const OPTIONS: [Spec; 26] = [
+pub const OPTIONS: [Spec; 27] = [
     spec("server", "s", "masters", Kind::List),
     spec("backup", "b", "backups", Kind::List),
     spec("ketama", "k", "useketama", Kind::Flag),
@@ -55,6 +55,7 @@ pub const OPTIONS: [Spec; 26] = [
     spec("maxidle", "i", "", Kind::Value),
     spec("timeout", "", "", Kind::Value),
     spec("ack", "", "", Kind::Value),
+    spec("hedge", "", "", Kind::Value),
     spec("miss", "", "", Kind::Value),
     spec("board", "", "", Kind::Value),
     spec("max-item-size", "", "", Kind::Value),
@@ -107,6 +108,8 @@ usage: magent -s SERVER [-s SERVER]... [-b SERVER]... [options]
       --timeout=MS        a server that is silent for so long is down (500)
       --ack=all|primary   acknowledge a write when both copies are stored, or
                           when the primary's is (all)
+      --hedge=MS          ask a server's partner too for what it does not answer
+                          for so long, 0 for never (by how long it mostly takes)
       --miss=partner|cold on a miss ask the backup always, or only while the
                           primary may have lost its items (partner)
       --board=on|off      find other magents by a small item on each server (on)

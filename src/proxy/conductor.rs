@@ -27,6 +27,9 @@ impl<N: Net> Proxy<N> {
             self.replicate.surveys_tick(&mut self.servers);
             self.servers.tick(silent);
             self.servers.read_boards();
+            let front = &self.front;
+            self.replicate
+                .hedge_late_reads(&mut self.servers, |client, id| front.is_first(client, id));
             self.hand_on();
         }
     }
@@ -177,6 +180,7 @@ impl<N: Net> Proxy<N> {
                     self.go_on(id);
                 }
                 Handoff::GoOn(id) => self.go_on(id),
+                Handoff::RaceOver(id) => replicate.race_over(servers, id),
                 Handoff::DecideElsewhere(id) => {
                     let client = replicate.client_of(id);
                     let may_wait = client.is_none_or(|client| front.is_last(client, id));

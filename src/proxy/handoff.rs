@@ -18,6 +18,8 @@ pub enum Handoff {
     Portion(usize, usize),
     /// There may be more keys to ask for now.
     GoOn(usize),
+    /// A value of each key that two servers were asked for has come.
+    RaceOver(usize),
     /// An add, replace or cas is to be decided by the other server.
     DecideElsewhere(usize),
     /// The copy on one server is to be made like the one on the other.

@@ -5,6 +5,7 @@ use crate::protocol::reply;
 use crate::protocol::server::answer::{self, Garbage, Response, Status};
 use crate::proxy::Proxy;
 use crate::proxy::net::{Net, Readiness};
+use crate::proxy::replicate::read::Goes;
 use crate::proxy::upstream::answers::{Fault, Pieces, Said, Value};
 use crate::proxy::upstream::link::{Leg, Part, Purpose, Use};
 
@@ -122,8 +123,9 @@ impl<N: Net> Proxy<N> {
                 };
                 let of = (value.part, value.response.key);
                 match replicate.read_value(servers, server, of, bytes, slice) {
-                    true => self.front.value(&servers.cx, id, bytes, slice),
-                    false => self.front.value_waits(&servers.cx, id, bytes.len()),
+                    Goes::Out => self.front.value(&servers.cx, id, bytes, slice),
+                    Goes::ToOthers => self.front.value_waits(&servers.cx, id, bytes.len()),
+                    Goes::Nowhere => {}
                 }
             }
             Purpose::Board => {

@@ -77,7 +77,9 @@ impl<N: Net> Servers<N> {
             self.upstream.open(&mut self.cx.net, server, &to.name.address);
         }
         let now_ms = self.cx.now.ms();
-        self.cx.timers.set(Timer::Silence, now_ms + self.cx.settings.timeout_ms);
+        self.cx
+            .timers
+            .set(Timer::Silence, now_ms + self.upstream.patience_ms(server));
         self.upstream.send(server, purpose, number, message, now_ms)
     }
 }

@@ -62,6 +62,16 @@ pub enum Miss {
     Cold,
 }
 
+/// After how long a read that its server has not answered is asked of the server's partner as well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hedge {
+    /// After some times as long as that server mostly takes.
+    Adaptive,
+    /// After so many milliseconds, at least 1.
+    After(u64),
+    Never,
+}
+
 /// The proxy's settings. All limits are upper bounds, inclusive.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -77,6 +87,7 @@ pub struct Settings {
     pub timeout_ms: u64,
     pub ack: Ack,
     pub miss: Miss,
+    pub hedge: Hedge,
     /// Bytes of a value.
     pub item_bytes_max: usize,
     /// Bytes that clients have not sent in full or not taken, together; above it the client that holds the most is closed.

@@ -6,8 +6,10 @@
 /// What a timer wakes. Each is set anew, as long as there is something to wait for, by the one that it wakes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Timer {
-    /// A link whose server has let somebody wait for too long (`Servers::wake`).
+    /// A link whose server has let somebody wait for too long, or for long enough to be looked at (`Servers::wake`).
     Silence,
+    /// A read that its server lets wait (`Replicate::hedge_late_reads`).
+    Hedge,
     /// A server that is down, to be looked for.
     Probe,
     /// A server that is there again, whose old link is waited for no longer.

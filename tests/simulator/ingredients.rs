@@ -50,6 +50,8 @@ pub struct Ingredients {
     pub farms: Farms,
     /// The longest timeout that there was, where that changes.
     pub timeout_most_ms: u64,
+    /// When a magent last read its configuration where names may lead elsewhere.
+    pub renamed_us: u64,
 }
 
 const NO_WAY: Kind = Kind::NoWay {

@@ -108,6 +108,7 @@ impl Simulation {
             unique_seen: Seen::default(),
             asked_ms: self.now_ms(),
             too_large: false,
+            repeats: false,
         }
     }
 }

@@ -100,6 +100,8 @@ pub struct Operation {
     pub asked_ms: u64,
     /// No server takes a value of this size.
     pub too_large: bool,
+    /// It may happen more than once until it is answered.
+    pub repeats: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -255,6 +255,9 @@ impl Simulation {
         let timeouts_ms = [self.plan.settings[magent].timeout_ms, settings.timeout_ms];
         let most_ms = &mut self.plan.more.timeout_most_ms;
         *most_ms = timeouts_ms.into_iter().fold(*most_ms, u64::max);
+        if self.plan.more.has_names {
+            self.plan.more.renamed_us = self.now();
+        }
         if !farms.0.is_empty() {
             self.move_keys(&settings, farms);
             self.plan.settings[magent] = settings;

@@ -5,7 +5,7 @@ use super::ingredients::Ingredients;
 use super::pipe::Weather;
 use super::random::Random;
 use magent::proxy::net::Address;
-use magent::proxy::settings::{Ack, Limits, Miss, ServerName, Settings};
+use magent::proxy::settings::{Ack, Hedge, Limits, Miss, ServerName, Settings};
 use magent::ring::{Distribution, KeyHash, Ring};
 
 pub struct KeyPlan {
@@ -207,6 +207,10 @@ impl Plan {
                 timeout_ms,
                 ack,
                 miss,
+                hedge: match miss {
+                    Miss::Partner => Hedge::Adaptive,
+                    Miss::Cold => Hedge::After(1),
+                },
                 item_bytes_max: magents_max,
                 memory_bytes_max: 64 << 20,
                 limits: if small_limits { small() } else { Limits::default() },

@@ -440,7 +440,7 @@ impl Fleet {
 mod tests {
     use super::*;
     use crate::proxy::net::Address;
-    use crate::proxy::settings::{Ack, Miss};
+    use crate::proxy::settings::{Ack, Hedge, Miss};
     use crate::ring::Distribution;
 
     fn fleet(primaries: &[&str], backups: &[&str], distribution: Distribution) -> Fleet {
@@ -461,6 +461,7 @@ mod tests {
             timeout_ms: 1,
             ack: Ack::All,
             miss: Miss::Partner,
+            hedge: Hedge::Never,
             item_bytes_max: 1,
             memory_bytes_max: 1,
             limits: Default::default(),

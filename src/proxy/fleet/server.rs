@@ -146,6 +146,8 @@ pub struct Counters {
     pub timeouts: u64,
     /// Times it went down.
     pub failures: u64,
+    /// Reads that its partner was asked for too, because it let them wait.
+    pub hedges: u64,
     /// Keys that were copied to it one by one: read from its partner, or answered differently.
     pub repairs: u64,
     /// Items, and bytes of their values, that it was filled with after it had lost them.

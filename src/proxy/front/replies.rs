@@ -103,6 +103,11 @@ impl<N: Net> Front<N> {
         its_turn.then(|| self.allowance(cx, client, usize::MAX, true))
     }
 
+    /// Whether all that a client asked before is answered.
+    pub fn is_first(&self, client: usize, id: usize) -> bool {
+        self.clients[client].queue.front() == Some(&id)
+    }
+
     /// Whether a client has asked for nothing since.
     pub fn is_last(&self, client: usize, id: usize) -> bool {
         self.clients[client].queue.back() == Some(&id)

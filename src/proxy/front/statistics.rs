@@ -15,7 +15,7 @@ use crate::proxy::replicate::Replicate;
 use crate::proxy::replicate::topic::{Survey, Topic};
 use crate::proxy::replicate::transaction::{Allowance, END};
 use crate::proxy::servers::Servers;
-use crate::proxy::settings::{Ack, Miss};
+use crate::proxy::settings::{Ack, Hedge, Miss};
 use crate::proxy::statistics::Statistics;
 use crate::ring::Distribution;
 use std::fmt::Display;
@@ -201,6 +201,7 @@ fn servers<N: Net>(own: &Servers<N>) -> Lines {
         add("errors", &counters.errors);
         add("timeouts", &counters.timeouts);
         add("failures", &counters.failures);
+        add("hedges", &counters.hedges);
         add("missed_writes", &own.fleet.ledger.account(index).misses());
         add("repairs", &counters.repairs);
         add("resync_items", &counters.resync_items);
@@ -218,6 +219,14 @@ fn settings<N: Net>(cx: &Context<N>, lines: &mut Lines) {
     lines.add("item_size_max", s.item_bytes_max);
     lines.add("max_memory", s.memory_bytes_max);
     lines.add("timeout_ms", s.timeout_ms);
+    lines.add(
+        "hedge",
+        match s.hedge {
+            Hedge::Adaptive => "auto".to_owned(),
+            Hedge::After(ms) => ms.to_string(),
+            Hedge::Never => "0".to_owned(),
+        },
+    );
     lines.add(
         "distribution",
         match s.distribution {

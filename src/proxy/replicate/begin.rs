@@ -100,8 +100,7 @@ impl Replicate {
 
     /// Whether a request would change a key that the same client is still reading, or come before keys of a wide get of
     /// the same client that are not asked for yet. The earlier read may have to ask the backup yet, or at all, and would
-    /// see what is newer. So would one that reads a key where that is not written, behind one that reads it where it is, or the other
-    /// way round, if the earlier one has to ask elsewhere yet.
+    /// see what is newer. So would one that reads a key on another server than the one behind it does, if it has to ask elsewhere yet.
     pub fn would_overtake_read<N: Net>(&self, servers: &Servers<N>, client: usize, request: &Request<'_>) -> bool {
         let reads = request.verb.only_reads();
         let changes = !request.key.is_empty() && !reads && request.verb != Verb::Stats;
@@ -112,10 +111,14 @@ impl Replicate {
         if is_reading(Reads::Unasked) || !servers.fleet.has_backups() {
             return is_reading(Reads::Unasked);
         }
-        if reads && request.key_count != 1 {
-            return false;
+        let has = |key| is_reading(Reads::Many) || is_reading(Reads::Key(key));
+        if changes {
+            return request.key_count > 1 || has(request.key);
         }
-        let may_have = is_reading(Reads::Many) || request.key_count > 1 || is_reading(Reads::Key(request.key));
-        may_have && (changes || servers.fleet.is_decided_elsewhere(request.key))
+        // Most are asked of the primary, like those before them.
+        let goes_elsewhere = |key| request.verb != Verb::Get || !self.is_at_rest(key, servers.fleet.place(key).slot);
+        let may_come_before = |key| is_reading(Reads::Elsewhere) || has(key) && goes_elsewhere(key);
+        let mut keys = request.keys_concerned().take(servers.cx.settings.limits.keys_looked_at);
+        keys.any(|key| may_come_before(key) && servers.fleet.is_decided_elsewhere(key))
     }
 }

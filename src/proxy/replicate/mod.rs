@@ -6,6 +6,7 @@ pub mod broadcast;
 mod check;
 pub mod decide;
 pub mod gate;
+mod hedge;
 pub mod merge;
 mod missed;
 pub mod padding;

@@ -86,7 +86,7 @@ impl Replicate {
             let Some(key) = keys.next() else {
                 break;
             };
-            let place = self.place_of(&servers.fleet, verb, key);
+            let place = self.place_of(&servers.fleet, id, verb, key);
             if !servers.fleet.is_up(place.first) {
                 self.read_mut(id).failure = Some(NO_SERVER);
                 continue;
@@ -146,6 +146,10 @@ impl Replicate {
             let leg = self.ask(servers, (share.server, purpose), id, request);
             leg.slots_start = slots_start;
             leg.foreseen_bytes = key_bytes * share.slots.len();
+            let end = leg.end;
+            if let Some(race) = &mut self.read_mut(id).race {
+                race.joins((share.server, end), &share.slots);
+            }
             servers.upstream.foresee(share.server, key_bytes * share.slots.len());
         }
         self.shares = shares;

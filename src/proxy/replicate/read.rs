@@ -23,6 +23,16 @@ use crate::proxy::settings::Miss;
 use crate::proxy::upstream::link::{Ask, Leg, Part, Purpose};
 use crate::proxy::upstream::message::Message;
 
+/// What becomes of a value.
+pub enum Goes {
+    /// It goes into the reply now.
+    Out,
+    /// It waits for others.
+    ToOthers,
+    /// Its key's came before, from another server.
+    Nowhere,
+}
+
 /// Whether the partner of a server that does not have a key is to be asked for it.
 enum Worth {
     Now,
@@ -74,7 +84,7 @@ impl Replicate {
         pass: Option<&Pass>,
     ) {
         let request = message.request;
-        let place = self.place_of(&servers.fleet, request.verb, request.key);
+        let place = self.place_of(&servers.fleet, id, request.verb, request.key);
         let foreseen_bytes = self.transactions[id].allowance.key_bytes;
         let limits = &servers.cx.settings.limits;
         if foreseen_bytes > 0 && servers.upstream.is_full(place.first, limits, foreseen_bytes) {
@@ -99,20 +109,32 @@ impl Replicate {
         }
     }
 
-    /// Where a key is asked for first. What changes it, and its unique, belong to the server that decides; and so does a get
+    /// Where a retrieval asks for a key first. What changes it, and its unique, belong to the server that decides; and so does a get
     /// while something that changes it is under way, which it may be behind.
     #[inline]
-    pub fn place_of(&self, fleet: &Fleet, verb: Verb, key: &[u8]) -> Place {
+    pub fn place_of(&mut self, fleet: &Fleet, id: usize, verb: Verb, key: &[u8]) -> Place {
         let place = fleet.place(key);
-        match place.second {
-            Some(_) if verb != Verb::Get || !self.is_at_rest(key, place.slot) => fleet.place_to_decide(key),
-            _ => place,
+        if place.second.is_none() || verb == Verb::Get && self.is_at_rest(key, place.slot) {
+            return place;
+        }
+        let decides = fleet.place_to_decide(key);
+        if decides.first != place.first {
+            self.count_elsewhere(id);
+        }
+        decides
+    }
+
+    /// Counts a retrieval that asks elsewhere than others of its client.
+    fn count_elsewhere(&mut self, id: usize) {
+        let client = self.transactions[id].client;
+        if let (Some(client), None) = (client, &self.read_mut(id).elsewhere) {
+            self.read_mut(id).elsewhere = Some(self.gate.reads(client, Reads::Elsewhere));
         }
     }
 
     /// Whether nothing is under way that changes a key, and nothing is left of what was refused. `slot` is the key's.
     #[inline]
-    fn is_at_rest(&self, key: &[u8], slot: u16) -> bool {
+    pub fn is_at_rest(&self, key: &[u8], slot: u16) -> bool {
         !self.gate.is_held(key) && !self.gate.has_writes(slot) && !self.refused.has(key)
     }
 
@@ -184,7 +206,7 @@ impl Replicate {
     }
 
     /// A value came, of a key that was asked for: what is there of it in `bytes`, which stand alone in a `slice` or not. Returns
-    /// whether it goes into the reply now; if not it waits for others.
+    /// where it goes.
     #[inline]
     pub fn read_value<N: Net>(
         &mut self,
@@ -193,10 +215,19 @@ impl Replicate {
         (part, key): (&Part, &[u8]),
         bytes: &[u8],
         slice: Option<&Slice>,
-    ) -> bool {
+    ) -> Goes {
         let id = part.transaction;
         let fallible = servers.fleet.has_backups();
         let has_client = self.transactions[id].client.is_some();
+        let read = self.read_mut(id);
+        let slot = read.slots.get(part.slot).copied();
+        let (counts, is_last) = read.take_value(slot.unwrap_or(0));
+        if is_last {
+            servers.cx.hand_on(Handoff::RaceOver(id));
+        }
+        if !counts {
+            return Goes::Nowhere;
+        }
         let read = self.read_mut(id);
         read.hits += 1;
         let is_first = part.purpose == Purpose::Read(Ask::First);
@@ -204,15 +235,14 @@ impl Replicate {
             // What the partner has of those comes first.
             read.merge.get_or_insert_default();
         }
-        let slot = read.slots.get(part.slot);
-        let waits = match (&mut read.merge, slot) {
-            (Some(merge), Some(&slot)) => {
+        let goes = match (&mut read.merge, slot) {
+            (Some(merge), Some(slot)) => {
                 if has_client {
                     merge.add(&servers.cx.pool, slot, bytes, slice);
                 }
-                true
+                Goes::ToOthers
             }
-            _ => false,
+            _ => Goes::Out,
         };
         if part.purpose == Purpose::Read(Ask::SecondAfterMiss) {
             if let Some(to) = servers.fleet.partner(key, server) {
@@ -220,7 +250,7 @@ impl Replicate {
                 servers.cx.hand_on(Handoff::FoundOnOne { from, to, key });
             }
         }
-        !waits
+        goes
     }
 
     /// A value above the item limit came and was thrown away.
@@ -284,7 +314,7 @@ impl Replicate {
                     self.read_mut(id).failure = Some(NO_SERVER);
                 }
             }
-            Ask::SecondAfterMiss => {}
+            Ask::SecondAfterMiss | Ask::Hedge => {}
         }
     }
 
@@ -308,6 +338,7 @@ impl Replicate {
                 }
             }
             Ask::AfterLoss => self.read_mut(id).failure = Some(NO_SERVER),
+            Ask::Hedge => {}
             Ask::SecondAfterMiss => {
                 let open = unanswered(leg, &self.read_mut(id).slots);
                 let elsewhere = open.keys.keys().any(|key| {
@@ -330,6 +361,7 @@ impl Replicate {
         let client = self.transactions[id].client;
         let read = self.read_mut(id);
         read.slots.clear();
+        read.race = None;
         if let Some(merge) = read.merge.take().filter(|_| client.is_some()) {
             servers.cx.hand_on(Handoff::Values(id, merge));
         }
@@ -366,6 +398,7 @@ impl Read {
             slots: Vec::new(),
             merge: None,
             missed: None,
+            race: None,
             failure: None,
             rest: None,
             portion: 0,
@@ -374,6 +407,7 @@ impl Read {
             at_gate: false,
             reading: None,
             unasked: None,
+            elsewhere: None,
         }
     }
 }

@@ -13,6 +13,8 @@ pub enum Reads<'a> {
     Many,
     /// One of which keys have not been asked for.
     Unasked,
+    /// One that has asked for keys where they are written and not read.
+    Elsewhere,
 }
 
 /// A retrieval in progress, to be ended with [`Readings::end`].
@@ -49,6 +51,7 @@ impl Readings {
             Reads::Key(key) => (1, key),
             Reads::Many => (2, b""),
             Reads::Unasked => (3, b""),
+            Reads::Elsewhere => (0, b""),
         };
         let mut hash = (client as u64 * 4 + class).wrapping_mul(FACTOR);
         for part in key.chunks(8) {

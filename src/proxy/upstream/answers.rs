@@ -10,7 +10,7 @@ use crate::protocol::server::shown;
 use crate::protocol::{LINE_END, find_newline};
 use crate::proxy::net::Net;
 use crate::proxy::upstream::Upstream;
-use crate::proxy::upstream::link::{Arriving, Leg, Link, Part, Purpose};
+use crate::proxy::upstream::link::{Arriving, Leg, Link, Part, Purpose, Use};
 use std::fmt;
 
 /// Bytes that were read from a link, as far as they have not become answers.
@@ -184,13 +184,19 @@ impl<N: Net> Upstream<N> {
 
     /// Takes the oldest leg, whose answer is complete, off its link.
     pub fn take_oldest(&mut self, index: usize) -> Option<Leg> {
-        self.links[index].pending.pop_front()
+        self.links[index].take_oldest()
     }
 
     /// Notes that all of it has been used. A server that answers is not silent, however long its queue. But lines of `stats`
     /// could come for ever: all of them have the time that an answer has.
     pub fn used(&mut self, arrived: &Arrived<'_>, now_ms: u64, legs_kept: usize) {
         let link = &mut self.links[arrived.link];
+        let counts = link.used_for == Use::Requests; // what is heard out says how long it hung
+        if let Some(sent_ms) = link.take_answered_sent_ms().filter(|_| counts) {
+            self.peers[link.server]
+                .answer_times
+                .note(now_ms.saturating_sub(sent_ms));
+        }
         link.give_back_room(legs_kept);
         let oldest = link.pending.front().map(|leg| (leg.end, leg.purpose));
         let goes_on = matches!(oldest, Some((end, Purpose::Probe | Purpose::Survey)) if end == arrived.oldest_end);

@@ -93,6 +93,8 @@ pub enum Ask {
     SecondAfterMiss,
     /// The one that was asked first was lost.
     AfterLoss,
+    /// The one that was asked first lets it wait; see `replicate::hedge`.
+    Hedge,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -283,6 +285,10 @@ pub struct Link<N: Net> {
     pub queued: u64,
     /// When something last came from the server, or more of the oldest leg's request could be written.
     progress_ms: u64,
+    /// When what was answered last had been asked, until that is counted; 0 then.
+    answered_sent_ms: u64,
+    /// All that was sent by then has been looked at for reads that are late; see `hedge`.
+    pub looked_at_ms: u64,
     /// Time since then in which magent itself did not run, and how often that was.
     excused_ms: u64,
     excuses: u32,
@@ -300,6 +306,8 @@ impl<N: Net> Link<N> {
             arriving: Arriving::Nothing,
             queued: 0,
             progress_ms: 0,
+            answered_sent_ms: 0,
+            looked_at_ms: 0,
             excused_ms: 0,
             excuses: 0,
         }
@@ -366,15 +374,38 @@ impl<N: Net> Link<N> {
             && (self.pending.front()).is_some_and(|leg| matches!(leg.purpose, Purpose::Read(_)))
     }
 
+    /// Since when its server has said nothing and somebody waits, magent's own delays taken off; None while nobody does.
+    fn waits_since_ms(&self) -> Option<u64> {
+        let oldest = self.pending.front().filter(|_| self.used_for != Use::Quarantine)?;
+        Some(oldest.sent_ms.max(self.progress_ms) + self.excused_ms)
+    }
+
     /// When the oldest leg's patience ends; None while nobody waits.
     pub fn deadline_ms(&self, timeout_ms: u64) -> Option<u64> {
-        let oldest = self.pending.front().filter(|_| self.used_for != Use::Quarantine)?;
-        Some(oldest.sent_ms.max(self.progress_ms) + timeout_ms + self.excused_ms)
+        Some(self.waits_since_ms()? + timeout_ms)
     }
 
     /// Whether something that was asked by then is unanswered.
     pub fn asked_before(&self, asked_ms: u64) -> bool {
         self.pending.front().is_some_and(|oldest| oldest.sent_ms <= asked_ms)
+    }
+
+    /// Takes the oldest leg, whose answer is complete.
+    pub fn take_oldest(&mut self) -> Option<Leg> {
+        let leg = self.pending.pop_front()?;
+        self.answered_sent_ms = leg.sent_ms;
+        Some(leg)
+    }
+
+    /// When what was answered since this was last asked had been sent; of several, the last.
+    pub fn take_answered_sent_ms(&mut self) -> Option<u64> {
+        Some(std::mem::take(&mut self.answered_sent_ms)).filter(|&sent_ms| sent_ms > 0)
+    }
+
+    /// Whether nothing has come for so long, and somebody waits.
+    pub fn is_silent(&self, now_ms: u64, for_ms: u64) -> bool {
+        self.waits_since_ms()
+            .is_some_and(|since_ms| since_ms + for_ms <= now_ms)
     }
 
     /// Gives room back that many at once have taken, but for that of so many legs.

@@ -5,10 +5,13 @@
 //! ([`Said`](answers::Said)), a link that broke ([`Broken`]), and, when it is asked for, a [`Failure`]. A leg that was cut off
 //! is not told of where its link died but waits for the conductor to ask.
 
+mod answer_times;
 pub mod answers;
+mod budget;
 pub mod bulk;
 mod check;
 pub mod exchange;
+mod hedge;
 pub mod link;
 pub mod lists;
 pub mod message;
@@ -19,6 +22,8 @@ use crate::buffer::Pool;
 use crate::protocol::server::encode::{Words, encode};
 use crate::proxy::net::{Address, Net, Token};
 use crate::words::Reason;
+use answer_times::AnswerTimes;
+use budget::Budget;
 use bulk::Bulk;
 use link::{Leg, Link, Outgoing, Purpose, Use, write_out};
 use message::{Message, Sent};
@@ -56,6 +61,10 @@ struct Peer {
     /// Something that it was sent on a link that is gone it may still run.
     may_still_run: bool,
     bulk: Bulk,
+    answer_times: AnswerTimes,
+    /// After so long somebody looks whether it has answered.
+    patience_ms: u64,
+    budget: Budget,
 }
 
 /// What a read brought.

@@ -6,7 +6,7 @@ use super::net::{EPOCH_S, End, FIRST_PORT, FuzzNet, Peer, Socket, Wires};
 use super::server::Server;
 use magent::proxy::Proxy;
 use magent::proxy::net::Address;
-use magent::proxy::settings::{Ack, Limits, Miss, ServerName, Settings};
+use magent::proxy::settings::{Ack, Hedge, Limits, Miss, ServerName, Settings};
 use magent::ring::Distribution;
 use std::cell::RefCell;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -77,6 +77,11 @@ impl World {
                 timeout_ms: 500,
                 ack: if how & 8 == 0 { Ack::All } else { Ack::Primary },
                 miss: if how & 16 == 0 { Miss::Partner } else { Miss::Cold },
+                hedge: if how & 16 == 0 {
+                    Hedge::Adaptive
+                } else {
+                    Hedge::After(1)
+                },
                 item_bytes_max: 64 << 10,
                 memory_bytes_max: MEMORY_BYTES_MAX,
                 limits: if how & 32 == 0 { Limits::default() } else { LITTLE },

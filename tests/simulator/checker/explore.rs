@@ -61,6 +61,9 @@ pub fn explore(
                 _ => {
                     // What a lost one would have said is of no interest.
                     let answer = if candidate.is_lost() { Answer::Any } else { answer };
+                    if candidate.operation.repeats {
+                        seen.insert(World { state, ..world.clone() });
+                    }
                     seen.insert(world.after(state, candidate.id, answer));
                 }
             });

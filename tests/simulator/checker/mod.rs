@@ -407,6 +407,7 @@ impl Checker {
             unique_seen: Default::default(),
             asked_ms: self.now_ms,
             too_large: false,
+            repeats: false,
         };
         let id = self.begin(key, u32::MAX, operation);
         self.lose(key, id);

@@ -18,6 +18,7 @@ fn operation(checker: &mut Checker, verb: Verb, value: &str) -> Operation {
         unique_seen: Seen::default(),
         asked_ms: 1,
         too_large: false,
+        repeats: false,
     }
 }
 
@@ -63,6 +64,27 @@ fn a_lost_write_is_found() {
     let mut checker = checker();
     done(&mut checker, 1, Verb::Set, "a", Answer::Stored).unwrap();
     assert!(done(&mut checker, 2, Verb::Get, "", Answer::Miss).is_err());
+}
+
+#[test]
+fn a_flush_may_happen_twice_where_it_is_repeated_and_not_once_it_is_answered() {
+    for repeats in [false, true] {
+        let mut checker = checker();
+        let flush = Operation {
+            repeats,
+            ..operation(&mut checker, Verb::FlushAll, "")
+        };
+        done(&mut checker, 1, Verb::Set, "a", Answer::Stored).unwrap();
+        let id = checker.begin(0, 2, flush);
+        done(&mut checker, 1, Verb::Add, "b", Answer::Stored).unwrap();
+        let again = done(&mut checker, 1, Verb::Add, "c", Answer::Stored);
+        assert_eq!(again.is_ok(), repeats);
+        if repeats {
+            checker.end(0, id, Reply::Answer(Answer::Done)).unwrap();
+            done(&mut checker, 1, Verb::Set, "d", Answer::Stored).unwrap();
+            assert!(done(&mut checker, 1, Verb::Add, "e", Answer::Stored).is_err());
+        }
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use super::owed::BESIDE_BYTES;
 use super::replies::PIPELINE_MAX;
 use super::{Ahead, Asked, Client, Expected, Kind, Part, Scene};
+use crate::memcached::Version;
 use crate::model::{Operation, Seen, Verb};
 use crate::plan::Class;
 
@@ -28,6 +29,7 @@ impl Client {
             unique_seen: Seen::default(),
             asked_ms: scene.network.now_ms(),
             too_large: false,
+            repeats: false,
         }
     }
 
@@ -284,7 +286,12 @@ impl Client {
         } else {
             b"flush_all\r\n"
         });
-        let operation = self.operation(scene, Verb::FlushAll);
+        // It is done once more when a list has been read to its end, which such a memcached passes over.
+        let passes_over = |version: &Version| *version >= Version::FLUSHES_IN_PASSING;
+        let operation = Operation {
+            repeats: scene.plan.more.versions.iter().any(passes_over),
+            ..self.operation(scene, Verb::FlushAll)
+        };
         let mut parts = Vec::new();
         for key in 0..scene.plan.keys.len() {
             let id = scene.checker.begin(key, self.lifetime, operation);

@@ -3,7 +3,7 @@
 mod read;
 mod write;
 
-pub use read::{Hindrance, Read, Share, Wanted, add_to_share, unanswered};
+pub use read::{Hindrance, Race, Read, Share, Wanted, add_to_share, unanswered};
 pub use write::{Copy, Plan, Sizes, Stage, Undecided, Write, is_negative};
 
 use crate::protocol::reply::Reply;

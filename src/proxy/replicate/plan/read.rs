@@ -27,6 +27,8 @@ pub struct Read {
     pub merge: Option<Box<Merge>>,
     /// Keys that the server asked first turned out not to have while its answer came, until that answer is complete.
     pub missed: Option<Box<Wanted>>,
+    /// Keys of this portion that two servers were asked for; see `hedge`.
+    pub race: Option<Box<Race>>,
     /// What the client is told in place of END.
     pub failure: Option<&'static Reply>,
     /// Keys that have not been asked for.
@@ -42,6 +44,7 @@ pub struct Read {
     /// What of its client's must not overtake it: what changes its keys, and while some are not asked for, anything.
     pub reading: Option<Reading>,
     pub unasked: Option<Reading>,
+    pub elsewhere: Option<Reading>,
 }
 
 /// Why no more keys can be asked for now.
@@ -57,6 +60,44 @@ pub enum Hindrance {
 pub struct Wanted {
     pub keys: KeyList,
     pub slots: Vec<u16>,
+}
+
+/// Keys that two servers were asked for, because the first let them wait. The value that comes first counts.
+pub struct Race {
+    /// What was asked since, and first, by server and where the request ends on its link.
+    pub legs: Vec<(usize, u64)>,
+    /// The slots of the keys that no value has come of, and of those that one has come of.
+    open: Vec<u16>,
+    won: Vec<u16>,
+}
+
+impl Race {
+    pub fn new(first: (usize, u64), slots: &[u16]) -> Self {
+        Self {
+            legs: vec![first],
+            open: slots.to_vec(),
+            won: Vec::new(),
+        }
+    }
+
+    /// A value came of the key of this slot. Returns whether it counts, and whether one has come of each key with it.
+    fn take_value(&mut self, slot: u16) -> (bool, bool) {
+        if let Some(at) = self.open.iter().position(|&open| open == slot) {
+            self.won.push(self.open.swap_remove(at));
+            return (true, self.open.is_empty());
+        }
+        (!self.won.contains(&slot), false)
+    }
+
+    /// What was asked for keys of these slots is a part of it, if all of them are.
+    pub fn joins(&mut self, leg: (usize, u64), slots: &[u16]) {
+        if slots
+            .iter()
+            .all(|slot| self.open.contains(slot) || self.won.contains(slot))
+        {
+            self.legs.push(leg);
+        }
+    }
 }
 
 /// The request to one server, while a retrieval is being split.
@@ -76,7 +117,8 @@ impl Read {
 
     /// Lets what its client asked later go on.
     pub fn discount(&mut self, gate: &mut Gate) {
-        for reading in [self.reading.take(), self.unasked.take()].into_iter().flatten() {
+        let readings = [self.reading.take(), self.unasked.take(), self.elsewhere.take()];
+        for reading in readings.into_iter().flatten() {
             gate.has_read(reading);
         }
     }
@@ -90,9 +132,19 @@ impl Read {
         }
     }
 
+    /// A value came of the key of this slot. Returns whether it counts, and whether it was the last one of a race.
+    #[inline]
+    pub fn take_value(&mut self, slot: u16) -> (bool, bool) {
+        match &mut self.race {
+            None => (true, false),
+            Some(race) => race.take_value(slot),
+        }
+    }
+
     /// How often it is counted as what must not be overtaken.
     pub fn readings(&self) -> usize {
-        usize::from(self.reading.is_some()) + usize::from(self.unasked.is_some())
+        let readings = [&self.reading, &self.unasked, &self.elsewhere];
+        readings.into_iter().flatten().count()
     }
 
     /// Bytes of values that wait for others.
@@ -161,4 +213,24 @@ pub fn add_to_share(
     let share = &mut shares[at];
     share.keys.push(key);
     share.slots.push(slot);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Race;
+
+    #[test]
+    fn a_race_is_over_once_and_what_other_keys_were_asked_with_is_no_part_of_it() {
+        let mut race = Race::new((0, 10), &[1, 2]);
+        race.joins((1, 20), &[1, 2]);
+        race.joins((2, 30), &[2, 3]);
+        assert_eq!(race.legs, [(0, 10), (1, 20)]);
+        assert_eq!(race.take_value(3), (true, false), "another key's");
+        assert_eq!(race.take_value(2), (true, false));
+        assert_eq!(race.take_value(2), (false, false), "the second value of a key");
+        assert_eq!(race.take_value(1), (true, true));
+        assert_eq!(race.take_value(4), (true, false), "what is over is not over again");
+        race.joins((3, 40), &[1]);
+        assert_eq!(race.legs.len(), 3);
+    }
 }
