@@ -29,6 +29,7 @@ fn main() -> ExitCode {
         Ok(Command::Help) => print(config::usage()),
         Ok(Command::Version) => print(concat!("magent ", env!("CARGO_PKG_VERSION"), "\n")),
         Ok(Command::Test(config)) => test(*config),
+        Ok(Command::Compare(config)) => compare(*config),
         Ok(Command::Run(config)) => run(*config, move || config::parse(&arguments, &directory)),
         Err(error) => Err(error.to_string()),
     };
@@ -59,6 +60,18 @@ fn test(mut config: Config) -> Result<(), String> {
         true => "the configuration is ok\n",
         false => "magent: the configuration is ok\n",
     })
+}
+
+/// Says what differs on the two servers of each key. It is an error if anything does.
+fn compare(mut config: Config) -> Result<(), String> {
+    let mut names = Names::new(|| ());
+    settle(&mut config, &mut names)?;
+    let (text, different) = reactor::compare(&config.settings)?;
+    print(&text)?;
+    match different {
+        0 => Ok(()),
+        _ => Err(format!("items that are not the same on both servers: {different}")),
+    }
 }
 
 /// Looks up the names of servers, no longer than the timeout, and checks what can only be checked then. Returns what is to

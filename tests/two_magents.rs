@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Client, Fake, MISS, Magent, Memcached, eventually};
+use common::{Client, Fake, MISS, Magent, Memcached, eventually, run};
 use std::thread;
 
 const KEYS: usize = 500;
@@ -69,6 +69,9 @@ impl Two {
             what = one;
             what == other
         });
+        let [one, other] = [0, 1].map(|at| &*self.servers[at].name);
+        let ended = run(&["--compare", "-l", "127.0.0.1", "-s", one, "-b", other]);
+        assert_eq!(ended.status, Some(0), "{}", ended.output);
         what
     }
 

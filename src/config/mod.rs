@@ -22,6 +22,8 @@ pub enum Command {
     Version,
     /// Say whether the configuration is right, and end.
     Test(Box<Config>),
+    /// Say what differs on the two servers of each key, and end.
+    Compare(Box<Config>),
     Run(Box<Config>),
 }
 

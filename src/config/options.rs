@@ -42,7 +42,7 @@ const fn spec(name: &'static str, short: &'static str, old_key: &'static str, ki
 }
 
 /// Every option.
-pub const OPTIONS: [Spec; 27] = [
+pub const OPTIONS: [Spec; 28] = [
     spec("server", "s", "masters", Kind::List),
     spec("backup", "b", "backups", Kind::List),
     spec("ketama", "k", "useketama", Kind::Flag),
@@ -68,6 +68,7 @@ pub const OPTIONS: [Spec; 27] = [
     spec("verbose", "v", "verbose_mode", Kind::Count),
     spec("config", "c", "", Kind::Action),
     spec("test", "t", "", Kind::Action),
+    spec("compare", "", "", Kind::Action),
     spec("version", "V", "", Kind::Action),
     spec("help", "h", "", Kind::Action),
 ];
@@ -123,6 +124,8 @@ usage: magent -s SERVER [-s SERVER]... [-b SERVER]... [options]
   -v, --verbose           tell more, repeatable; stays in the foreground
   -c, --config=FILE       configuration file, see magent.conf(5); options win
   -t, --test              test the configuration and exit
+      --compare           say what differs on the two servers of each key, and
+                          exit
   -V, --version           show the version and exit
   -h, --help              show this help and exit
 
@@ -183,9 +186,10 @@ pub fn parse(arguments: &[String], directory: &Path) -> Result<Command, ConfigEr
         file::read(path, directory, &mut values)?;
     }
     let config = Box::new(build::config(&values, directory)?);
-    Ok(match matches.opt_present("test") {
-        true => Command::Test(config),
-        false => Command::Run(config),
+    Ok(match (matches.opt_present("test"), matches.opt_present("compare")) {
+        (true, _) => Command::Test(config),
+        (false, true) => Command::Compare(config),
+        (false, false) => Command::Run(config),
     })
 }
 

@@ -8,7 +8,7 @@
 //! | --- | --- |
 //! | `front` | clients (`client`): reading requests (`reading` `dispatch`), replies in the order asked (`replies` `pending`), limits (`pace` `memory` `tight`), magent's own statistics (`statistics`) |
 //! | `copier` | one key to its partner (`repair` `command` `due`), or what other magents have left different (`compare`); all that a server lacks (`resync` `shares` `pacing`), from its partner's list of keys (`listing`); what that takes of others (`wish` `filling` `list_link`); its `tests` |
-//! | `replicate` | one request on its way (`transaction` `transactions` `begin` `answers`): through the `gate` of its key (`reading`: what its own client must not overtake), and then by its `plan`: `read` `portion` `merge` `hedge` `touch` `write` `decide` `missed` `broadcast` `survey` `topic`; what is refused (`refusal`); numbers with blanks behind them (`padding`) |
+//! | `replicate` | one request on its way (`transaction` `transactions` `begin` `answers`): through the `gate` of its key (`reading`: what its own client must not overtake), and then by its `plan`: `read` `portion` `merge` `hedge` `touch` `write` `decide` `missed` `broadcast` `survey` `topic`; what is refused (`refusal`), and what a server refuses (`refused`); numbers with blanks behind them (`padding`) |
 //! | `fleet` | servers: `server` `health`; what is believed of them and of keys (`ledger`); which of them hold a key (`farms` `layout` `place`); whether one was started anew, and what it may have from before (`life` `introduction` `version` `past` `holdings` `unique`); host names (`names`); other magents (`others` `board` `posting`); flushes, delayed ones too, and clocks (`flush` `delayed_flush` `clock`); what is told of them (`report`) |
 //! | `upstream` | links: a connection to a server (`link`), a request on its way (`message`), what comes back (`answers` `exchange`), links of a server that fell silent (`quarantine`), large portions (`bulk` `turns`), what a server lets wait for longer than it mostly takes (`hedge` `budget` `answer_times`), a link for a list of keys (`lists`) |
 //!
@@ -48,6 +48,7 @@ mod wrong;
 
 use context::Context;
 use copier::Copier;
+pub use fleet::farms::Holders;
 use front::Front;
 #[cfg(debug_assertions)]
 use handoff::Handoff;

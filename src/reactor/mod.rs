@@ -5,6 +5,7 @@
 //! asks of the system, `process` what the service around it does.
 
 mod check;
+mod compare;
 mod listener;
 pub mod names;
 mod process;
@@ -12,6 +13,7 @@ mod socket_file;
 mod world;
 
 pub use check::check;
+pub use compare::compare;
 pub use listener::{Listen, Listener};
 pub use names::Names;
 pub use process::{Answers, Process, Reload};

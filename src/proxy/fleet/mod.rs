@@ -4,7 +4,7 @@ pub mod board;
 mod check;
 mod clock;
 mod delayed_flush;
-mod farms;
+pub mod farms;
 mod flush;
 mod health;
 pub mod holdings;
