@@ -64,8 +64,7 @@ fn test(mut config: Config) -> Result<(), String> {
 
 /// Says what differs on the two servers of each key. It is an error if anything does.
 fn compare(mut config: Config) -> Result<(), String> {
-    let mut names = Names::new(|| ());
-    settle(&mut config, &mut names)?;
+    find_servers(&mut config, &mut Names::new(|| ()));
     let (text, different) = reactor::compare(&config.settings)?;
     print(&text)?;
     match different {
@@ -77,11 +76,16 @@ fn compare(mut config: Config) -> Result<(), String> {
 /// Looks up the names of servers, no longer than the timeout, and checks what can only be checked then. Returns what is to
 /// be warned of: a name that is not found yet is that of a server that is not there yet.
 fn settle(config: &mut Config, names: &mut Names) -> Result<Vec<String>, String> {
-    names.ask_for_servers(&config.settings);
-    names.wait(&config.settings, Duration::from_millis(config.settings.timeout_ms));
-    let mut warnings = names.fill_in(&mut config.settings);
+    let mut warnings = find_servers(config, names);
     warnings.extend(reactor::check(&config.settings, &config.listen)?);
     Ok(warnings)
+}
+
+/// Looks up the names alone.
+fn find_servers(config: &mut Config, names: &mut Names) -> Vec<String> {
+    names.ask_for_servers(&config.settings);
+    names.wait(&config.settings, Duration::from_millis(config.settings.timeout_ms));
+    names.fill_in(&mut config.settings)
 }
 
 /// Puts what was tried in front of why it failed.

@@ -2,10 +2,12 @@
 
 mod common;
 
-use common::{Ended, Memcached, Two, Version, run};
+use common::{Ended, Memcached, Two, Version, run, scratch};
 
 fn compared(primaries: &[&Memcached], backups: &[&Memcached]) -> Ended {
-    let mut arguments = vec!["--compare", "-l", "127.0.0.1"];
+    // Nobody listens, so it does not matter that a server may be where magent would.
+    let port = primaries[0].name.rsplit(':').next().expect("a port");
+    let mut arguments = vec!["--compare", "-p", port];
     for server in primaries {
         arguments.extend(["-s", &server.name]);
     }
@@ -93,5 +95,29 @@ fn what_cannot_be_compared_is_told() {
     assert_eq!(
         compared(&[&there], &[&absent]),
         Ended::refusing(&format!("--compare: server {name}: Connection refused"))
+    );
+}
+
+#[test]
+fn servers_are_found_wherever_they_are() {
+    let files = scratch();
+    let path = files.path("socket");
+    let (one, other) = (Memcached::start_unix(&path), Memcached::start());
+    for server in [&one, &other] {
+        server.ask("set k 1 0 1\r\nx\r\n");
+    }
+    let named = format!("localhost:{}", other.name.rsplit(':').next().expect("a port"));
+    let ended = run(&["--compare", "-s", &one.name, "-b", &named]);
+    let (primary, backup) = (&one.name, &named);
+    assert_eq!(
+        ended,
+        Ended::saying(&format!(
+            "{primary} and {backup}: 1 items are the same, 0 differ, 0 are missing on {primary}, 0 on {backup}\n"
+        ))
+    );
+    let ended = run(&["--compare", "-s", &one.name, "-b", "nowhere.invalid"]);
+    assert_eq!(
+        ended,
+        Ended::refusing("--compare: server nowhere.invalid:11211: its host name is not found")
     );
 }

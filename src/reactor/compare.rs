@@ -185,7 +185,7 @@ fn list(name: &ServerName, timeout_ms: u64) -> io::Result<Vec<Box<[u8]>>> {
         thread::sleep(LIST_PAUSE);
     }
     Err(io::Error::other(
-        "it does not list its keys (memcached 1.4.31 and later do)",
+        "it does not list its keys (memcached 1.4.34 and later do)",
     ))
 }
 

@@ -316,6 +316,7 @@ impl Fleet {
         self.place(key).first != self.place_to_decide(key).first
     }
 
+    #[inline]
     fn in_order(&self, key: &[u8], (one, other): (usize, Option<usize>), hash: KeyHash) -> Place {
         let (first, second) = match other {
             Some(other) if self.ledger.asked_first(key, one, other) == other => (other, Some(one)),

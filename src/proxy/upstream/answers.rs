@@ -191,11 +191,12 @@ impl<N: Net> Upstream<N> {
     /// could come for ever: all of them have the time that an answer has.
     pub fn used(&mut self, arrived: &Arrived<'_>, now_ms: u64, legs_kept: usize) {
         let link = &mut self.links[arrived.link];
-        let counts = link.used_for == Use::Requests; // what is heard out says how long it hung
-        if let Some(sent_ms) = link.take_answered_sent_ms().filter(|_| counts) {
-            self.peers[link.server]
-                .answer_times
-                .note(now_ms.saturating_sub(sent_ms));
+        let peer = &mut self.peers[link.server];
+        // What is heard out says how long it hung.
+        if peer.is_timed && link.used_for == Use::Requests {
+            if let Some(sent_ms) = link.take_answered_sent_ms() {
+                peer.answer_times.note(now_ms.saturating_sub(sent_ms));
+            }
         }
         link.give_back_room(legs_kept);
         let oldest = link.pending.front().map(|leg| (leg.end, leg.purpose));

@@ -21,6 +21,7 @@ impl<N: Net> Upstream<N> {
     /// After how many milliseconds a read is asked of a server's partner as well; that is its patience from now on. None: never.
     pub fn find_patience(&mut self, server: usize, hedge: Hedge, timeout_ms: u64) -> Option<u64> {
         let peer = &mut self.peers[server];
+        peer.is_timed = hedge == Hedge::Adaptive;
         let after_ms = match hedge {
             Hedge::Never => None,
             Hedge::After(ms) => Some(ms),

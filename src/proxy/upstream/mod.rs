@@ -61,6 +61,8 @@ struct Peer {
     /// Something that it was sent on a link that is gone it may still run.
     may_still_run: bool,
     bulk: Bulk,
+    /// How long it takes to answer is of use.
+    is_timed: bool,
     answer_times: AnswerTimes,
     /// After so long somebody looks whether it has answered.
     patience_ms: u64,
