@@ -13,9 +13,9 @@
 //! net pipe  connections, clock, events             checker model  is this a reply that one memcached could give?
 //! ```
 //! `make simulate SEEDS=n` runs so many seeds, and stops at the first that fails. In the environment, `SEED=n` runs one
-//! of them with its whole trace, `FIRST=n` begins there, `CLASS=name` takes only schedules of one class, `BOARDS=on` and `BOARDS=off` only magents
-//! that keep boards on their servers, or do not, `FAILURES=n`
-//! goes on up to so many failures, `WITHOUT=gat` leaves gat and gats out.
+//! of them with its whole trace, `FIRST=n` begins there, `CLASS=name` takes only schedules of one class, `BOARDS=on` and
+//! `BOARDS=off` only magents that keep boards on their servers and hedge reads, or do neither, `FAILURES=n` goes on up to so
+//! many failures, `WITHOUT=gat` leaves gat and gats out.
 //!
 //! What schedules changed of the design, and what the checker allows, is in `README.md` beside this.
 
@@ -164,7 +164,7 @@ fn class_of(seed: u64) -> Class {
     wanted.unwrap_or(CLASSES[seed as usize % CLASSES.len()])
 }
 
-/// Whether a single magent keeps boards. Several always do.
+/// Whether magents hedge reads, and a single one keeps boards. Several always do.
 fn has_boards(seed: u64) -> bool {
     match std::env::var("BOARDS").as_deref() {
         Ok(wanted) => wanted == "on",

@@ -8,6 +8,7 @@ use super::poller::Question;
 use super::random::Random;
 use super::simulation::{Broken, Simulation};
 use super::trace::Verbosity;
+use magent::proxy::settings::Hedge;
 
 /// How long redundancy may take to come back once nothing fails any more.
 const HEALING_MAX_US: Us = 30_000_000;
@@ -55,6 +56,9 @@ pub fn run(seed: u64, class: Class, boards: bool, verbosity: Verbosity) -> Outco
     for settings in &mut plan.settings {
         settings.verbatim = !matches!(seed % ANEW_ONE_IN, 0);
         settings.board |= boards;
+        if !boards {
+            settings.hedge = Hedge::Never; // as it was when those seeds were found that are run without boards
+        }
     }
     let mut simulation = Simulation::new(plan, random, verbosity);
     if seed % CHECKED_ALWAYS_ONE_IN != 0 {
