@@ -4,7 +4,15 @@
 //! and waiting for each answer, for nobody else is served meanwhile. What differs may just be on its way, as others go on writing:
 //! it is looked at again, and only what is never found the same counts.
 
+use crate::protocol::LINE_END;
+use crate::protocol::keys::KeyList;
+use crate::protocol::reply::Fault;
+use crate::protocol::request::{Options, Request};
+use crate::protocol::server::answer::{Response, Status, parse};
+use crate::protocol::server::encode::{Words, encode};
 use crate::protocol::server::list::{Line, ListBy, understand};
+use crate::protocol::server::shown;
+use crate::protocol::verb::Verb;
 use crate::proxy::Holders;
 use crate::proxy::net::Address;
 use crate::proxy::settings::{ServerName, Settings};
@@ -36,7 +44,7 @@ const NAMED_MAX: usize = 10;
 /// What a server has of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Item {
-    flags: u32,
+    flags: Option<u32>,
     bytes: usize,
     hash: u64,
     /// Seconds that it has left, -1 for ever; None where the server does not tell.
@@ -246,72 +254,73 @@ impl Asked {
             }
             self.has_meta = false; // before 1.6
         }
-        let mut request = b"get".to_vec();
-        for key in keys {
-            request.push(b' ');
-            request.extend_from_slice(key);
-        }
-        request.extend_from_slice(b"\r\n");
-        self.stream.get_mut().write_all(&request)?;
+        let mut list = KeyList::default();
+        keys.iter().for_each(|key| list.push(key));
+        let manner = Request::new(Verb::Get, b"").manner();
+        self.ask(&[Request::retrieval(manner, &list, keys.len())])?;
         let mut items = vec![None; keys.len()];
         loop {
             let line = self.line()?;
-            let words: Vec<&[u8]> = line.split(|&byte| byte == b' ').collect();
-            match words[..] {
-                [b"END"] => return Ok(items),
-                [b"VALUE", key, flags, bytes] => {
-                    let (flags, bytes) = (number(flags)? as u32, number(bytes)?);
-                    let item = self.item(flags, bytes as usize, None)?;
-                    if let Some(at) = keys.iter().position(|&asked| asked == key) {
-                        items[at] = Some(item);
-                    }
-                }
+            let response = answer(&line)?;
+            let item = match (response.status, response.value_len) {
+                (Status::End, _) => return Ok(items),
+                (Status::Value, Some(_)) => self.item(&response)?,
                 _ => return Err(strange(&line)),
+            };
+            if let Some(at) = keys.iter().position(|&asked| asked == response.key) {
+                items[at] = Some(item);
             }
         }
     }
 
     /// The same by meta commands, which tell the exptime. None if it does not know them.
     fn items_by_meta(&mut self, keys: &[&[u8]]) -> io::Result<Option<Vec<Option<Item>>>> {
-        let mut request = Vec::new();
-        for key in keys {
-            request.extend_from_slice(b"mg ");
-            request.extend_from_slice(key);
-            request.extend_from_slice(b" f t v\r\n");
-        }
-        self.stream.get_mut().write_all(&request)?;
+        let options = Options {
+            flags: true,
+            ttl: true,
+            value: true,
+            ..Options::default()
+        };
+        let requests: Vec<_> = keys.iter().map(|key| Request::look(key, options)).collect();
+        self.ask(&requests)?;
         let mut items = Vec::with_capacity(keys.len());
         let mut is_known = true;
         for _ in keys {
             let line = self.line()?;
-            let words: Vec<&[u8]> = line.split(|&byte| byte == b' ').collect();
-            match words[..] {
-                [b"EN"] => items.push(None),
-                [b"ERROR"] => is_known = false,
-                [b"VA", bytes, [b'f', flags @ ..], [b't', left_s @ ..]] => {
-                    let left_s = match left_s {
-                        b"-1" => -1,
-                        left_s => number(left_s)? as i64,
-                    };
-                    let (flags, bytes) = (number(flags)? as u32, number(bytes)? as usize);
-                    items.push(Some(self.item(flags, bytes, Some(left_s))?));
-                }
+            let response = answer(&line)?;
+            match (response.status, response.fault) {
+                (Status::MetaMiss, _) => items.push(None),
+                (Status::MetaValue, _) => items.push(Some(self.item(&response)?)),
+                (Status::Error, Fault::Unknown) => is_known = false,
                 _ => return Err(strange(&line)),
             }
         }
         Ok(is_known.then_some(items))
     }
 
-    fn item(&mut self, flags: u32, bytes: usize, left_s: Option<i64>) -> io::Result<Item> {
-        self.value.resize(bytes + 2, 0);
+    fn ask(&mut self, requests: &[Request<'_>]) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        for request in requests {
+            let mut words = Words::default();
+            for part in encode(request, &mut words).parts() {
+                bytes.extend_from_slice(part);
+            }
+        }
+        self.stream.get_mut().write_all(&bytes)
+    }
+
+    /// The item of which this is the line.
+    fn item(&mut self, response: &Response<'_>) -> io::Result<Item> {
+        let bytes = response.value_len.unwrap_or(0);
+        self.value.resize(bytes + LINE_END.len(), 0);
         self.stream.read_exact(&mut self.value)?;
         let mut hasher = DefaultHasher::new();
         hasher.write(&self.value);
         Ok(Item {
-            flags,
+            flags: response.flags,
             bytes,
             hash: hasher.finish(),
-            left_s,
+            left_s: response.ttl_s,
         })
     }
 
@@ -319,19 +328,20 @@ impl Asked {
         let mut line = Vec::new();
         match self.stream.read_until(b'\n', &mut line)? {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
-            _ => Ok(line.trim_ascii_end().to_vec()),
+            _ => Ok(line),
         }
     }
 }
 
-fn number(text: &[u8]) -> io::Result<u64> {
-    let number = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
-    number.ok_or_else(|| strange(text))
+fn answer(line: &[u8]) -> io::Result<Response<'_>> {
+    match parse(line) {
+        Some(Ok((_, response))) => Ok(response),
+        Some(Err(_)) | None => Err(strange(line)),
+    }
 }
 
 fn strange(line: &[u8]) -> io::Error {
-    let shown = &line[..line.len().min(60)];
-    io::Error::other(format!("it answers \"{}\"", shown.escape_ascii()))
+    io::Error::other(format!("it answers \"{}\"", shown(line)))
 }
 
 /// A connection of either kind.
