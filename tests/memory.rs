@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Client, Magent, Memcached, eventually, hit, open_many_files};
+use common::{Client, Magent, Memcached, eventually, hit, open_many_files, stay_on_one_processor};
 
 const MIB: usize = 1 << 20;
 const SHED: &str = "when --max-memory was reached";
@@ -131,6 +131,7 @@ fn clients_of_a_server_that_hangs_are_not_read_from_and_not_closed() {
 /// touches both.
 #[test]
 fn what_is_announced_and_not_sent_costs_nothing() {
+    stay_on_one_processor();
     open_many_files();
     const COUNT: usize = 3000;
     const TURNS: usize = 12;

@@ -23,7 +23,7 @@ pub use fake::Fake;
 pub use hosts::Hosts;
 pub use memcached::{Memcached, Version};
 pub use port::Port;
-pub use process::{Daemon, Process, Scratch, is_root, mode_of, open_many_files, scratch};
+pub use process::{Daemon, Process, Scratch, is_root, mode_of, open_many_files, scratch, stay_on_one_processor};
 
 use std::ops::Deref;
 use std::process::{Command, ExitStatus, Stdio};

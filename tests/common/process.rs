@@ -199,6 +199,22 @@ fn status_field(id: u32, field: &str) -> String {
     words.join(" ")
 }
 
+/// Keeps this thread, and what it starts from here on, on one processor: what a process costs depends on where those are that it
+/// wakes.
+pub fn stay_on_one_processor() {
+    // SAFETY: the set is plain data, valid as zeros, and both calls are given its size.
+    let result = unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        let size = std::mem::size_of::<libc::cpu_set_t>();
+        libc::sched_getaffinity(0, size, &mut set);
+        let allowed = (0..libc::CPU_SETSIZE as usize).find(|&processor| libc::CPU_ISSET(processor, &set));
+        libc::CPU_ZERO(&mut set);
+        libc::CPU_SET(allowed.expect("this runs somewhere"), &mut set);
+        libc::sched_setaffinity(0, size, &set)
+    };
+    assert_eq!(result, 0, "a thread may choose among its processors");
+}
+
 /// The permissions of a file, or of a link itself.
 pub fn mode_of(path: &str) -> u32 {
     let metadata = fs::symlink_metadata(path).expect("a file");

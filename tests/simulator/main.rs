@@ -15,7 +15,7 @@
 //! `make simulate SEEDS=n` runs so many seeds, and stops at the first that fails. In the environment, `SEED=n` runs one
 //! of them with its whole trace, `FIRST=n` begins there, `CLASS=name` takes only schedules of one class, `BOARDS=on` and
 //! `BOARDS=off` only magents that keep boards on their servers and hedge reads, or do neither, `FAILURES=n` goes on up to so
-//! many failures, `WITHOUT=gat` leaves gat and gats out.
+//! many failures, `THREADS=n` runs so many at a time, `WITHOUT=gat` leaves gat and gats out.
 //!
 //! What schedules changed of the design, and what the checker allows, is in `README.md` beside this.
 
@@ -218,13 +218,14 @@ struct Tally {
     seconds: f64,
 }
 
-/// Runs schedules on all cores, each of the class that its seed has, until so many have failed.
+/// Runs schedules, on all cores if nothing else is wanted, each of the class that its seed has, until so many have failed.
 fn run_all(seeds: Range<u64>, most: usize, class_of: impl Fn(u64) -> Class + Sync) -> Tally {
     let (next, stop) = (AtomicU64::new(seeds.start), AtomicBool::new(false));
     let tally = Mutex::new(Tally::default());
     let started = Instant::now();
+    let cores = std::thread::available_parallelism().map_or(1, |count| count.get() as u64);
     std::thread::scope(|scope| {
-        for _ in 0..std::thread::available_parallelism().map_or(1, |count| count.get()) {
+        for _ in 0..number("THREADS").unwrap_or(cores) {
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
