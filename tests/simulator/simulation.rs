@@ -13,7 +13,7 @@ use super::server::Server;
 use super::trace::{Trace, Verbosity};
 use magent::proxy::Proxy;
 use magent::proxy::service::Service;
-use magent::proxy::settings::Settings;
+use magent::proxy::settings::{Hedge, Settings};
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -120,6 +120,9 @@ impl Simulation {
         let count = plan.clients.max(magents);
         let clients = (0..count).map(|index| Client::new(index, index % magents, names.len()));
         network.eyes_from = count;
+        for (meter, settings) in network.meters.iter_mut().zip(&plan.settings) {
+            meter.hedges = settings.hedge != Hedge::Never;
+        }
         let pollers = (0..magents).map(|magent| Poller::new(count + magent, magent));
         let first = count + magents;
         let duelists = (0..plan.more.duelists).map(|number| Duelist::new(first + number, number, number % magents));
