@@ -85,6 +85,15 @@ fn what_differs_is_counted_and_named() {
 }
 
 #[test]
+fn where_nothing_is_there_that_is_told() {
+    let two = Two::start(&[]);
+    assert_eq!(
+        compared(&[&two.primary], &[&two.backup]),
+        Ended::saying("no server has an item of which there are to be two copies\n")
+    );
+}
+
+#[test]
 fn what_cannot_be_compared_is_told() {
     let (there, absent) = (Memcached::start(), Memcached::absent());
     assert_eq!(

@@ -32,12 +32,13 @@ const KEYS_AT_ONCE: usize = 100;
 /// How often what differs is looked at again, and after how long each time. Copying a key takes less.
 const AGAIN: usize = 4;
 const AGAIN_PAUSE: Duration = Duration::from_millis(250);
-/// A list is waited for so long, as a server makes but one at a time, and asked for as often.
-const LIST_PATIENCE: Duration = Duration::from_secs(10);
+/// A server is waited for so long, or for the timeout if that is longer.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// A server makes but one list at a time, so it is asked for one as often, and after such pauses.
 const LIST_PAUSE: Duration = Duration::from_millis(500);
 const LIST_TRIES: usize = 20;
 /// Two exptimes that differ by no more are the same: memcached counts whole seconds, each by its own clock.
-const SECONDS_APART: i64 = 2;
+const SECONDS_APART: u64 = 2;
 /// Differences that are named, of each kind and pair; all are counted.
 const NAMED_MAX: usize = 10;
 
@@ -89,6 +90,12 @@ pub fn compare(settings: &Settings) -> Result<(String, u64), String> {
                 look(&mut servers, &names, pair, (server == pair.0, keys), found)?;
             }
         }
+    }
+    if pairs.is_empty() {
+        return Ok((
+            "no server has an item of which there are to be two copies\n".to_owned(),
+            0,
+        ));
     }
     let mut text = String::new();
     let mut different = 0;
@@ -144,7 +151,7 @@ fn look(
 fn is_same(one: Item, other: Item) -> bool {
     let expires_alike = match (one.left_s, other.left_s) {
         (Some(-1), left_s) | (left_s, Some(-1)) => left_s.is_none_or(|left_s| left_s == -1),
-        (Some(one_s), Some(other_s)) => one_s.abs_diff(other_s) <= SECONDS_APART as u64,
+        (Some(one_s), Some(other_s)) => one_s.abs_diff(other_s) <= SECONDS_APART,
         _ => true,
     };
     (one.flags, one.bytes, one.hash) == (other.flags, other.bytes, other.hash) && expires_alike
@@ -205,15 +212,11 @@ enum Listed {
 }
 
 fn list_by(name: &ServerName, timeout_ms: u64, by: ListBy) -> io::Result<Listed> {
-    let mut stream = Asked::connect(name, timeout_ms)?.stream;
-    stream.get_mut().patience(LIST_PATIENCE)?;
-    stream.get_mut().write_all(by.command())?;
+    let mut server = Asked::connect(name, timeout_ms)?;
+    server.stream.get_mut().write_all(by.command())?;
     let mut keys = Vec::new();
-    let mut line = Vec::new();
     loop {
-        line.clear();
-        stream.read_until(b'\n', &mut line)?;
-        match understand(line.trim_ascii_end()) {
+        match understand(server.line()?.trim_ascii_end()) {
             Some(Line::Key(entry)) => keys.extend(entry.map(|entry| entry.key)),
             Some(Line::End) => return Ok(Listed::Keys(keys)),
             Some(Line::Later) => return Ok(Listed::Later),
@@ -238,7 +241,7 @@ impl Asked {
             Address::Unix(path) => Stream::Unix(UnixStream::connect(path)?),
             Address::Unresolved => return Err(io::Error::new(io::ErrorKind::NotFound, "its host name is not found")),
         };
-        stream.patience(patience.max(LIST_PATIENCE))?;
+        stream.patience(patience.max(PATIENCE))?;
         Ok(Self {
             stream: BufReader::new(stream),
             has_meta: true,
