@@ -7,6 +7,7 @@
 mod check;
 mod compare;
 mod listener;
+mod mailbox;
 pub mod names;
 mod process;
 mod socket_file;
@@ -15,6 +16,7 @@ mod world;
 pub use check::check;
 pub use compare::compare;
 pub use listener::{Listen, Listener};
+use mailbox::Mailbox;
 pub use names::Names;
 pub use process::{Answers, Process, Reload};
 pub use world::{Socket, World};

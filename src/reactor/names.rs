@@ -1,6 +1,7 @@
 //! Host names: looked up by a thread of their own, because the C library blocks, for many seconds where a name server is
 //! silent. The answers are events of the loop.
 
+use super::Mailbox;
 use crate::proxy::net::Address;
 use crate::proxy::settings::{ServerName, Settings};
 use crate::words::Reason;
@@ -8,7 +9,6 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -35,36 +35,32 @@ pub struct Names {
     wake: Arc<dyn Fn() + Send + Sync>,
     /// Where the thread takes its questions from; None before the first one. Without names there is no thread: beside one
     /// the C library guards every call of a system that may wait, and costs each request a hundred instructions.
-    questions: Option<Sender<String>>,
-    answered: Sender<(String, Answer)>,
-    answers: Receiver<(String, Answer)>,
+    questions: Option<Mailbox<String>>,
+    answers: Mailbox<(String, Answer)>,
     hosts: HashMap<String, Host>,
 }
 
 impl Names {
     /// Looks nothing up yet; `wake` is called after each answer.
     pub fn new(wake: impl Fn() + Send + Sync + 'static) -> Self {
-        let (answered, answers) = mpsc::channel();
         Self {
             wake: Arc::new(wake),
             questions: None,
-            answered,
-            answers,
+            answers: Mailbox::new(),
             hosts: HashMap::new(),
         }
     }
 
     /// Begins the thread. Signals that are blocked now stay so there, and the thread is not there in a process that is
     /// forked later: the background comes first.
-    fn begin(&self) -> io::Result<Sender<String>> {
-        let (questions, asked) = mpsc::channel::<String>();
-        let (answered, wake) = (self.answered.clone(), Arc::clone(&self.wake));
+    fn begin(&self) -> io::Result<Mailbox<String>> {
+        let questions = Mailbox::<String>::new();
+        let (asked, answers, wake) = (questions.clone(), self.answers.clone(), Arc::clone(&self.wake));
         thread::Builder::new().name("names".to_owned()).spawn(move || {
-            for host in asked {
+            loop {
+                let host = asked.take();
                 let answer = look_up(&host);
-                if answered.send((host, answer)).is_err() {
-                    return; // nobody wants to know any more
-                }
+                answers.put((host, answer));
                 wake();
             }
         })?;
@@ -79,12 +75,13 @@ impl Names {
         if self.questions.is_none() {
             self.questions = self.begin().ok();
         }
-        let questions = self.questions.as_ref();
-        let asked = questions.is_some_and(|questions| questions.send(host.to_owned()).is_ok());
-        if !asked {
-            // No thread to be had: that is an answer, too, and it is tried again like a name that is not known.
-            let answer = Err("no thread can be begun".to_owned());
-            let _ = self.answered.send((host.to_owned(), answer));
+        match &self.questions {
+            Some(questions) => questions.put(host.to_owned()),
+            None => {
+                // No thread to be had: that is an answer, too, and it is tried again like a name that is not known.
+                let answer = Err("no thread can be begun".to_owned());
+                self.answers.put((host.to_owned(), answer));
+            }
         }
         self.hosts.entry(host.to_owned()).or_default().asked = true;
     }
@@ -106,19 +103,17 @@ impl Names {
     pub fn wait(&mut self, settings: &Settings, patience: Duration) {
         let until = Instant::now() + patience;
         while !self.are_answered(settings) {
-            match self
-                .answers
-                .recv_timeout(until.saturating_duration_since(Instant::now()))
-            {
-                Ok((host, answer)) => drop(self.note(&host, &answer)),
-                Err(_) => return,
-            }
+            let left = until.saturating_duration_since(Instant::now());
+            let Some((host, answer)) = self.answers.take_within(left) else {
+                return;
+            };
+            self.note(&host, &answer);
         }
     }
 
     /// The next answer, if there is one: the host, its addresses, and what is to be said about it.
     pub fn take(&mut self) -> Option<(String, Vec<IpAddr>, Option<String>)> {
-        let (host, answer) = self.answers.try_recv().ok()?;
+        let (host, answer) = self.answers.try_take()?;
         let warning = self.note(&host, &answer);
         Some((host, answer.unwrap_or_default(), warning))
     }
@@ -165,14 +160,12 @@ impl Names {
 
 /// A host's address, for a place to listen on: the answer is waited for, but no longer than this.
 pub fn find_within(host: &str, patience: Duration) -> Result<IpAddr, String> {
-    let (answered, answer) = mpsc::channel();
-    let name = host.to_owned();
-    let thread = thread::Builder::new().spawn(move || answered.send(look_up(&name)));
+    let answer = Mailbox::new();
+    let (answered, name) = (answer.clone(), host.to_owned());
+    let thread = thread::Builder::new().spawn(move || answered.put(look_up(&name)));
     let thread = thread.map_err(|error| format!("cannot find host '{host}': {}", Reason(&error)))?;
-    let found = match answer.recv_timeout(patience) {
-        Ok(found) => found,
-        Err(_) => Err("no answer in time".to_owned()),
-    };
+    let found = answer.take_within(patience);
+    let found = found.unwrap_or_else(|| Err("no answer in time".to_owned()));
     let found = found.map_err(|why| format!("cannot find host '{host}': {why}"))?;
     // It is done; a process that is forked must not have it in the middle of anything.
     let _ = thread.join();
@@ -201,11 +194,11 @@ pub fn preferred(found: &[IpAddr]) -> Option<IpAddr> {
 mod tests {
     use super::*;
 
-    fn names() -> (Names, Sender<(String, Answer)>, Receiver<String>) {
-        let (questions, asked) = mpsc::channel();
+    fn names() -> (Names, Mailbox<(String, Answer)>, Mailbox<String>) {
+        let asked = Mailbox::new();
         let mut names = Names::new(|| ());
-        names.questions = Some(questions);
-        let answered = names.answered.clone();
+        names.questions = Some(asked.clone());
+        let answered = names.answers.clone();
         (names, answered, asked)
     }
 
@@ -215,17 +208,18 @@ mod tests {
         for _ in 0..3 {
             names.ask("one");
         }
-        assert_eq!(asked.try_iter().collect::<Vec<_>>(), ["one"]);
-        answered.send(("one".to_owned(), Err("why".to_owned()))).unwrap();
+        assert_eq!(asked.try_take().as_deref(), Some("one"));
+        assert_eq!(asked.try_take(), None);
+        answered.put(("one".to_owned(), Err("why".to_owned())));
         assert!(
             names
                 .take()
                 .is_some_and(|(_, found, warning)| found.is_empty() && warning.is_some())
         );
         names.ask("one");
-        assert_eq!(asked.try_iter().count(), 1);
+        assert!(asked.try_take().is_some());
         // The same error is not told again.
-        answered.send(("one".to_owned(), Err("why".to_owned()))).unwrap();
+        answered.put(("one".to_owned(), Err("why".to_owned())));
         assert!(names.take().is_some_and(|(_, _, warning)| warning.is_none()));
     }
 
@@ -238,11 +232,11 @@ mod tests {
             (&["10.0.0.2", "10.0.0.1"], "10.0.0.1"),
             (&["10.0.0.2"], "10.0.0.2"),
         ] {
-            answered.send(("host".to_owned(), Ok(ips(found)))).unwrap();
+            answered.put(("host".to_owned(), Ok(ips(found))));
             names.take();
             assert_eq!(names.hosts["host"].ip, Some(used.parse().unwrap()));
         }
-        answered.send(("host".to_owned(), Err("silence".to_owned()))).unwrap();
+        answered.put(("host".to_owned(), Err("silence".to_owned())));
         names.take();
         assert_eq!(
             names.hosts["host"].ip,

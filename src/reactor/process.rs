@@ -3,7 +3,7 @@
 //! What may block has a thread of its own, whose answer is an event: looking names up (`names`), and reading the
 //! configuration again, which may wait for the file, for the users that it names, for the address to listen on.
 
-use super::{LISTENERS, Listen, Listener, Names, Socket, World, check};
+use super::{LISTENERS, Listen, Listener, Mailbox, Names, Socket, World, check};
 use crate::proxy::control::{Accepted, Control, Found, Reloaded, State};
 use crate::proxy::settings::Settings;
 use crate::sys::{self, PidFile};
@@ -13,7 +13,6 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, TryRecvError};
 use std::thread;
 
 /// A new reading of the configuration; the error is one line.
@@ -45,7 +44,7 @@ pub struct Process {
     accepted: VecDeque<(Socket, Option<SocketAddr>)>,
     answers: Answers,
     reload: Reload,
-    reading: Option<Receiver<Reading>>,
+    reading: Mailbox<Reading>,
     /// A thread may have answered.
     answered: bool,
     /// Its time is that of the last reload that was taken over.
@@ -60,7 +59,7 @@ impl Process {
             accepted: VecDeque::new(),
             answers,
             reload,
-            reading: None,
+            reading: Mailbox::new(),
             answered: false,
             pid_file,
         }
@@ -216,24 +215,17 @@ impl Control for World {
             Arc::clone(&self.process.reload),
             Arc::clone(&self.process.answers.waker),
         );
-        let (read, reading) = mpsc::channel();
+        let read = self.process.reading.clone();
         thread::Builder::new().name("reload".to_owned()).spawn(move || {
             // Nobody takes it where magent ends meanwhile, and if it cannot be woken it takes it at its next event.
-            let _ = read.send(reload());
+            read.put(reload());
             let _ = waker.wake();
         })?;
-        self.process.reading = Some(reading);
         Ok(())
     }
 
     fn take_configuration(&mut self) -> Option<Reading> {
-        let read = match self.process.reading.as_ref()?.try_recv() {
-            Err(TryRecvError::Empty) => return None,
-            Err(TryRecvError::Disconnected) => Err("the thread that reads it has ended".to_owned()),
-            Ok(read) => read,
-        };
-        self.process.reading = None;
-        Some(read)
+        self.process.reading.try_take()
     }
 
     fn check(&mut self, settings: &Settings, listen: &[Listen]) -> Result<Vec<String>, String> {
