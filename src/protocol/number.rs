@@ -102,6 +102,8 @@ pub struct Decimal {
 }
 
 impl Decimal {
+    /// Not inlined: the compiler unrolls the loop, to 1 KB at each place.
+    #[inline(never)]
     pub fn new(mut value: u64) -> Self {
         let mut digits = [0; 20];
         let mut start = digits.len();
