@@ -83,7 +83,7 @@ impl<N: Net> Proxy<N> {
                     self.answer_came(server, &leg, &response)?;
                 }
                 Said::Oversized(part) => {
-                    self.oversized_came(index, &part, &response);
+                    self.oversized_came(index, server, &part, &response);
                     self.whole_came(index, server, &part, &response)?;
                 }
                 Said::Nothing => {}
@@ -155,12 +155,13 @@ impl<N: Net> Proxy<N> {
     }
 
     /// A value above the item limit has begun to come.
-    fn oversized_came(&mut self, index: usize, part: &Part, response: &Response<'_>) {
+    fn oversized_came(&mut self, index: usize, server: usize, part: &Part, response: &Response<'_>) {
         self.note_skipped(index, part);
         let id = part.transaction;
         let (replicate, servers) = (&mut self.replicate, &mut self.servers);
         match part.purpose {
             Purpose::Read(_) => replicate.read_oversized(id),
+            Purpose::Board => servers.board_unread(server),
             Purpose::RepairFetch => self.copier.repair_too_large(replicate, servers, id, response),
             _ => {}
         }
@@ -188,8 +189,12 @@ impl<N: Net> Proxy<N> {
                 return servers.answered(server, leg, response);
             }
             Purpose::Board if response.status == Status::MetaMiss => servers.board_read(server, response, None),
-            Purpose::Board if response.fault == reply::Fault::Unknown => servers.fleet.has_no_meta(server),
-            Purpose::Board => {}
+            Purpose::Board => {
+                if response.fault == reply::Fault::Unknown {
+                    servers.fleet.has_no_meta(server);
+                }
+                servers.board_unread(server);
+            }
             Purpose::Post => servers.posted(server, response.status),
             Purpose::Compare(side) => {
                 let whose = (leg.transaction, side);

@@ -214,9 +214,11 @@ impl Copier {
     /// Does what is to be done about a key that both its servers have told of.
     fn even_out<N: Net>(&mut self, replicate: &mut Replicate, servers: &mut Servers<N>, comparison: &Comparison) {
         let (key, pair, seen) = (comparison.key.bytes(), comparison.servers, comparison.seen);
-        let senior = servers.fleet.place_to_decide(key).first;
+        let senior = servers.fleet.senior(key, pair[0], pair[1]);
         match comparison.verdict() {
             Verdict::Open | Verdict::Alike => {}
+            // They were parted, and which of them is right is still to be seen.
+            Verdict::Differ if servers.fleet.are_to_be_evened_out(key, pair) => {}
             Verdict::Differ => {
                 let junior = if senior == pair[1] { pair[0] } else { pair[1] };
                 self.start_repair(replicate, servers, (senior, junior), key, Why::Heal(None));

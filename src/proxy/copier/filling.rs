@@ -81,6 +81,9 @@ impl Copier {
     fn lack_to_take_up<N: Net>(servers: &Servers<N>) -> Option<(usize, usize, Task)> {
         let (to, from, what) = servers.fleet.ledger.to_be_copied()?;
         let task = match what {
+            Lacking::Keys(keys) if servers.fleet.servers[to].contact.was_parted_from(from) => {
+                Task::Parted(keys.iter().map(Entry::of).collect())
+            }
             Lacking::Keys(keys) if servers.fleet.has_meta(from) => Task::Keys(keys.iter().map(Entry::of).collect()),
             Lacking::Suspect => Task::Suspect,
             Lacking::Unverified { complete } => Task::Unverified { completes: !complete },

@@ -29,7 +29,7 @@ use crate::proxy::upstream::link::Purpose;
 use compare::{Comparison, Left, Moving};
 use due::Later;
 use listing::Listing;
-use repair::{Action, Pair, Repair, Why};
+use repair::{Action, Manner, Pair, Repair, Why};
 use resync::{Resync, Task};
 use slab::Slab;
 use wish::Wish;
@@ -285,6 +285,10 @@ impl Copier {
                         resync.suspect(fill, &repair.key);
                     }
                 }
+                Action::Differs => wishes.push(Wish::Watch {
+                    pair: (repair.from, repair.to),
+                    key: repair.key.clone(),
+                }),
                 Action::Done { copied } => self.done(id, copied, &mut wishes),
             }
         }
@@ -328,6 +332,10 @@ impl Copier {
             Why::Heal(Some(waiting)) => wishes.push(Wish::Healed(waiting)),
             Why::Fill(fill) => {
                 let resync = self.resync.as_mut();
+                if fill.manner == Manner::EvenOut {
+                    let (pair, key) = ((repair.from, repair.to), key.clone());
+                    wishes.push(Wish::Watch { pair, key });
+                }
                 if let Some(resync) = resync.and_then(|resync| resync.key_done(&fill, copied).then_some(resync)) {
                     wishes.push(Wish::Filled {
                         server: resync.to,

@@ -26,6 +26,7 @@ use crate::protocol::verb::Verb;
 use crate::proxy::copier::command::Command;
 use crate::proxy::upstream::link::Purpose;
 
+mod even;
 mod kinds;
 #[cfg(test)]
 mod tests;
@@ -70,6 +71,8 @@ enum Stage {
     /// Nothing has been sent: the key may be held by somebody else.
     Waiting,
     Checking,
+    /// What is on `to` is known; now for the unique of what is on `from`, to see which of them is right.
+    Weighing,
     /// `by_meta`: with a command that a memcached before 1.6 does not know.
     Fetching {
         by_meta: bool,
@@ -130,7 +133,7 @@ impl Repair {
         let abandoned = heals && !pair.source_is_still;
         let possible = pair.from.is_up && pair.to.is_up && believed && !abandoned;
         let check_first = match self.why.manner() {
-            Manner::AddIfLacking | Manner::Overwrite => pair.to.has_meta,
+            Manner::AddIfLacking | Manner::Overwrite | Manner::EvenOut => pair.to.has_meta,
             manner => matches!(manner, Manner::Verify | Manner::Remove),
         };
         match (possible, check_first) {
@@ -222,6 +225,7 @@ impl Repair {
         match self.stage {
             Stage::Waiting | Stage::Over => {}
             Stage::Checking => self.checked(response, pair, &mut actions),
+            Stage::Weighing => self.weighed(response, pair, &mut actions),
             Stage::Fetching { by_meta } => self.not_fetched(response, by_meta, pair, &mut actions),
             // The end behind a value that is on its way already.
             _ if purpose == Purpose::RepairFetch => {}
@@ -254,11 +258,17 @@ impl Repair {
             Stage::Verifying { bytes, unique, .. } if response.unique == Some(unique) => {
                 self.done(Some(bytes), &mut actions);
             }
-            Stage::Verifying { copy, .. } => {
+            // Another magent may be making the two alike the other way round: if both took their copy away, nothing would be left.
+            Stage::Verifying { bytes, .. } if self.evens_out() && self.there != There::Nothing => {
+                self.leave_different(bytes, &mut actions);
+            }
+            Stage::Verifying { bytes, copy, .. } => {
                 self.there = There::Item(copy);
                 self.rounds += 1;
-                match response.unique.is_some() && self.rounds < ROUNDS_MAX {
+                let has_another = response.unique.is_some();
+                match has_another && self.rounds < ROUNDS_MAX {
                     true => self.fetch(pair, &mut actions),
+                    false if has_another && !pair.from_is_senior => self.leave_different(bytes, &mut actions),
                     false => self.give_up(pair, &mut actions),
                 }
             }
@@ -299,16 +309,22 @@ impl Repair {
         }
     }
 
+    /// The copy is made, and its source has something else by now: both are looked at later.
+    fn leave_different(&mut self, bytes: usize, actions: &mut Actions) {
+        actions.push(Action::Differs);
+        self.done(Some(bytes), actions);
+    }
+
     fn checked(&mut self, response: &Response<'_>, pair: &Pair, actions: &mut Actions) {
         let status = response.status;
         match (self.why.manner(), status) {
             (Manner::Overwrite, _) => {
-                self.there = match (status, response.unique) {
-                    (Status::MetaMiss, _) => There::Nothing,
-                    (Status::MetaHit | Status::Ok, Some(unique)) => There::Item(unique),
-                    _ => There::Unknown,
-                };
+                self.there = There::said(response);
                 self.fetch(pair, actions);
+            }
+            (Manner::EvenOut, _) => {
+                self.there = There::said(response);
+                self.weigh(actions);
             }
             // What is HD now was OK before 1.6.10.
             (_, Status::MetaHit | Status::Ok) => self.over(actions),
@@ -393,7 +409,7 @@ impl Repair {
             Manner::Verify | Manner::Remove => self.from,
             _ => self.to,
         };
-        let look = match self.overwrites() {
+        let look = match self.overwrites() || self.evens_out() {
             true => Command::LookForUnique,
             false => Command::Look,
         };

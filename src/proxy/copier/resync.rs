@@ -70,6 +70,8 @@ pub struct Resync {
 pub enum Task {
     /// These keys.
     Keys(VecDeque<Entry>),
+    /// The same, after the two were parted: each is made alike on both.
+    Parted(VecDeque<Entry>),
     /// What the partner has.
     Everything,
     /// The same, and what it has itself may be old.
@@ -86,6 +88,8 @@ enum Phase {
     Purging,
     /// Those of the partner, for this time: they are copied.
     Filling { pass: u32 },
+    /// Keys of both, after they were parted: they are made alike.
+    EveningOut,
     /// Those of the partner, after a while: what was left out of its list before is copied.
     Completing,
     /// Those of the server that was filled: what the partner does not have is noted.
@@ -157,10 +161,11 @@ impl Resync {
             Task::Suspect => Phase::Purging,
             Task::Unverified { completes: false } => Phase::Verifying,
             Task::Unverified { completes: true } => Phase::Completing,
+            Task::Parted(_) => Phase::EveningOut,
             Task::Keys(_) | Task::Everything => Phase::Filling { pass: 1 },
         };
         let (keys, listing) = match task {
-            Task::Keys(keys) => (keys, None),
+            Task::Keys(keys) | Task::Parted(keys) => (keys, None),
             _ => (VecDeque::new(), Some(Listing::default())),
         };
         Self {
@@ -190,13 +195,13 @@ impl Resync {
 
     /// Whether the server may lack what its partner has, as long as this is not over.
     pub fn fills(&self) -> bool {
-        matches!(self.phase, Phase::Purging | Phase::Filling { .. })
+        matches!(self.phase, Phase::Purging | Phase::Filling { .. } | Phase::EveningOut)
     }
 
     /// The server whose keys are listed.
     pub fn listed(&self) -> usize {
         match self.phase {
-            Phase::Filling { .. } | Phase::Completing => self.from,
+            Phase::Filling { .. } | Phase::EveningOut | Phase::Completing => self.from,
             Phase::Purging | Phase::Verifying | Phase::Removing => self.to,
         }
     }
@@ -272,6 +277,7 @@ impl Resync {
         let few_copied = self.seen >= self.limits.listed_keys_telling && 2 * self.copied < self.seen;
         match self.phase {
             Phase::Purging => Manner::Overwrite,
+            Phase::EveningOut => Manner::EvenOut,
             Phase::Verifying => Manner::Verify,
             Phase::Removing => Manner::Remove,
             // The first time, unless another magent has filled the server, or nothing was lost.
@@ -328,6 +334,7 @@ impl Resync {
                     false => Left::Nothing,
                 });
             }
+            Phase::EveningOut => return Follows::Filled(Left::Nothing),
             Phase::Completing => Phase::Verifying,
             Phase::Verifying if !self.suspects.is_empty() => {
                 self.keys = std::mem::take(&mut self.suspects);

@@ -26,6 +26,8 @@ fn pair() -> Pair {
         source_is_still: true,
         flushes: 0,
         flush_is_near: false,
+        from_is_senior: true,
+        marks: None,
     }
 }
 

@@ -41,6 +41,8 @@ pub enum Wish<'a> {
     Copied { server: usize, bytes: usize, fills: bool },
     /// The server, which is filled, does not lack the key of `from` any more.
     Filled { server: usize, from: usize, key: Box<[u8]> },
+    /// The two servers, which were parted, are to be looked at until they have the same of the key.
+    Watch { pair: (usize, usize), key: Box<[u8]> },
     /// The servers of the write are alike as far as they can be made so.
     Healed(Waiting),
     /// Others may have the key.
@@ -82,6 +84,7 @@ impl Copier {
                     let key = &*key;
                     servers.fleet.ledger.record(Event::Copied { server, from, key });
                 }
+                Wish::Watch { pair, key } => self.watch(servers, pair, &key),
                 Wish::Healed(Waiting { write, reply, .. }) => replicate.healed(servers, write, reply.as_ref()),
                 Wish::Leave(pass) => replicate.leave_gate(servers, pass),
             }
@@ -119,6 +122,8 @@ impl Copier {
             source_is_still: fleet.ledger.holds(self.found(repair)),
             flushes: fleet.flushes(),
             flush_is_near: servers.flush_is_near(),
+            from_is_senior: fleet.is_senior(from, to),
+            marks: fleet.marks(self.key(repair), from, to),
         }
     }
 

@@ -6,10 +6,12 @@
 //!
 //! ```text
 //!  id <the server's number, 16 hexadecimal digits>
-//!  <the magent's number, 16 hexadecimal digits> <a count that rises each time>
+//!  <the magent's number, 16 hexadecimal digits> <a count that rises each time> <the number of each server that it is without> ...
 //! ```
 //! The first line tells servers apart that say the same of themselves, being started in the same second and with the same process
 //! number, as by two machines that boot together. Whoever finds no board makes up a number, or writes the one that it knows.
+//! Whose line names servers cannot reach them, or could not a moment ago: what it wrote meanwhile is on their partners alone (`parted`).
+//! 0 stands for those whose number it does not know, or that the line has no room for.
 //! Whoever changes the item does so by a `cas`, so that nobody's line is lost; who comes too late tries again at its next turn.
 
 use crate::protocol::number::Decimal;
@@ -27,6 +29,10 @@ pub const NOTICED_MS: u64 = 150;
 const GONE_MS: u64 = 3000;
 /// Magents that one board has room for.
 const LINES_MAX: usize = 16;
+/// Servers that a line names.
+const WITHOUT_MAX: usize = 8;
+/// Stands for any server.
+const ANY: u64 = 0;
 
 /// Another magent, or what one has left behind.
 #[derive(Clone, Copy, Debug)]
@@ -68,7 +74,7 @@ impl Board {
     /// Takes what is written on a board.
     pub fn read(&mut self, text: &[u8], now_ms: u64) {
         self.was_read = true;
-        for (number, count) in lines(text).filter(|&(number, _)| number != self.number) {
+        for Line { number, count, .. } in lines(text).filter(|line| line.number != self.number) {
             let known = self.others.iter().position(|other| other.number == number);
             match known {
                 Some(at) => {
@@ -91,20 +97,41 @@ impl Board {
     }
 
     /// What is to be written there: the server's number, which is `known` or made up, this magent's line, and those of the others that
-    /// are on this board and still there.
-    pub fn written(&mut self, text: &[u8], known: Option<u64>, now_ms: u64) -> Vec<u8> {
+    /// are on this board and still there. `without`: the servers that this magent cannot reach, or could not a moment ago, None for each
+    /// whose number it does not know.
+    pub fn written(&mut self, text: &[u8], known: Option<u64>, without: &[Option<u64>], now_ms: u64) -> Vec<u8> {
         self.count += 1;
         let id = id(text).or(known).unwrap_or_else(|| self.made_up());
-        let there = |number| move |other: &Other| other.number == number && other.is_there(now_ms);
-        let is_there = |&(number, _): &(u64, u64)| self.others.iter().any(there(number));
-        let others = lines(text).filter(is_there).take(LINES_MAX - 1);
+        let is_there = |line: &Line| {
+            let other = self.others.iter().find(|other| other.number == line.number);
+            other.is_some_and(|other| other.is_there(now_ms))
+        };
         let mut written = format!("id {id:016x}\n").into_bytes();
-        for (number, count) in others.chain([(self.number, self.count)]) {
-            written.extend_from_slice(format!("{number:016x} ").as_bytes());
-            written.extend_from_slice(Decimal::new(count).as_bytes());
+        for line in lines(text).filter(is_there).take(LINES_MAX - 1) {
+            written.extend_from_slice(line.text);
             written.push(b'\n');
         }
+        written.extend_from_slice(format!("{:016x} ", self.number).as_bytes());
+        written.extend_from_slice(Decimal::new(self.count).as_bytes());
+        let names = match without.len() <= WITHOUT_MAX {
+            true => without,
+            false => &[None],
+        };
+        for name in names {
+            written.extend_from_slice(format!(" {:016x}", name.unwrap_or(ANY)).as_bytes());
+        }
+        written.push(b'\n');
         written
+    }
+
+    /// Whether another magent has a line there, and whether one of them is, or was a moment ago, without this server.
+    pub fn tells_of_others(&self, text: &[u8]) -> bool {
+        lines(text).any(|line| line.number != self.number)
+    }
+
+    pub fn tells_of_others_without(&self, text: &[u8], id: Option<u64>) -> bool {
+        let mut others = lines(text).filter(|line| line.number != self.number);
+        others.any(|line| line.without().any(|name| name == ANY || id.is_none_or(|id| name == id)))
     }
 
     /// A number that no other magent makes up.
@@ -134,12 +161,31 @@ fn hexadecimal(digits: &[u8]) -> Option<u64> {
     u64::from_str_radix(digits, 16).ok()
 }
 
-fn lines(text: &[u8]) -> impl Iterator<Item = (u64, u64)> {
+/// A magent's line.
+struct Line<'a> {
+    number: u64,
+    count: u64,
+    text: &'a [u8],
+}
+
+impl<'a> Line<'a> {
+    /// None if it is no line of a board.
+    fn parse(text: &'a [u8]) -> Option<Self> {
+        let mut words = text.split(|&byte| byte == b' ');
+        let (number, count) = (hexadecimal(words.next()?)?, unsigned(words.next()?)?);
+        let is_possible = words.clone().count() <= WITHOUT_MAX && words.all(|word| hexadecimal(word).is_some());
+        is_possible.then_some(Self { number, count, text })
+    }
+
+    /// The servers that it names.
+    fn without(&self) -> impl Iterator<Item = u64> + 'a {
+        self.text.split(|&byte| byte == b' ').skip(2).filter_map(hexadecimal)
+    }
+}
+
+fn lines(text: &[u8]) -> impl Iterator<Item = Line<'_>> {
     let lines = text.split(|&byte| byte == b'\n').take(LINES_MAX + 1);
-    lines.filter_map(|line| {
-        let (number, count) = line.split_at_checked(16)?;
-        Some((hexadecimal(number)?, unsigned(count.strip_prefix(b" ")?)?))
-    })
+    lines.filter_map(Line::parse)
 }
 
 #[cfg(test)]
@@ -149,10 +195,10 @@ mod tests {
     #[test]
     fn who_writes_is_there_and_who_stands_still_is_gone() {
         let (mut one, mut other) = (Board::new(1), Board::new(2));
-        let mut text = one.written(b"", Some(7), 0);
+        let mut text = one.written(b"", Some(7), &[], 0);
         assert_eq!(text, b"id 0000000000000007\n0000000000000001 1\n");
         other.read(&text, 0);
-        text = other.written(&text, None, 0);
+        text = other.written(&text, None, &[], 0);
         assert_eq!(text, b"id 0000000000000007\n0000000000000001 1\n0000000000000002 1\n");
         one.read(&text, 0);
         assert_eq!((one.others(0), other.others(0)), (1, 1));
@@ -160,7 +206,7 @@ mod tests {
         for now_ms in (0..10_000).step_by(100) {
             one.read(&text, now_ms);
             one.read(&left_behind, now_ms); // on another server, say
-            text = one.written(&text, None, now_ms);
+            text = one.written(&text, None, &[], now_ms);
             other.read(&text, now_ms);
         }
         assert_eq!((one.others(10_000), other.others(10_000)), (0, 1));
@@ -173,10 +219,14 @@ mod tests {
     #[test]
     fn a_server_has_one_number_whoever_makes_it_up() {
         let (mut one, mut other) = (Board::new(1), Board::new(2));
-        let [first, second] = [&mut one, &mut other].map(|board| board.written(b"", None, 0));
+        let [first, second] = [&mut one, &mut other].map(|board| board.written(b"", None, &[], 0));
         assert_ne!(id(&first), id(&second), "whose add comes first, that is it");
-        assert_eq!(id(&other.written(&first, id(&second), 0)), id(&first));
-        assert_eq!(id(&other.written(b"", id(&first), 0)), id(&first), "it was evicted");
+        assert_eq!(id(&other.written(&first, id(&second), &[], 0)), id(&first));
+        assert_eq!(
+            id(&other.written(b"", id(&first), &[], 0)),
+            id(&first),
+            "it was evicted"
+        );
         for odd in [
             "",
             "id",
@@ -189,6 +239,35 @@ mod tests {
     }
 
     #[test]
+    fn who_cannot_reach_a_server_says_so_on_the_other_boards() {
+        let (mut one, mut other) = (Board::new(1), Board::new(2));
+        let text = one.written(b"", Some(7), &[Some(8), None], 0);
+        assert_eq!(
+            text,
+            b"id 0000000000000007\n0000000000000001 1 0000000000000008 0000000000000000\n"
+        );
+        assert!(other.tells_of_others(&text) && !one.tells_of_others(&text));
+        for id in [Some(8), Some(9), None] {
+            assert!(other.tells_of_others_without(&text, id), "one of them it does not know");
+            assert!(!one.tells_of_others_without(&text, id), "it is its own line");
+        }
+        other.read(&text, 0);
+        let text = other.written(&text, None, &[], 0);
+        assert!(
+            text.ends_with(b"1 1 0000000000000008 0000000000000000\n0000000000000002 1\n"),
+            "others' lines stay"
+        );
+        let text = one.written(&text, None, &[Some(8)], 0);
+        assert!(other.tells_of_others_without(&text, Some(8)) && other.tells_of_others_without(&text, None));
+        assert!(!other.tells_of_others_without(&text, Some(9)));
+        let text = one.written(&text, None, &[Some(8); WITHOUT_MAX + 1], 0);
+        assert!(
+            other.tells_of_others_without(&text, Some(9)),
+            "there is no room for all"
+        );
+    }
+
+    #[test]
     fn what_is_no_line_is_thrown_away_and_there_is_room_for_a_few() {
         let mut board = Board::new(1);
         for odd in [
@@ -197,11 +276,16 @@ mod tests {
             "000000000000000g 1\n",
             "0000000000000002\n",
             "0000000000000002 -1\n",
+            "0000000000000002 1 \n",
+            "0000000000000002 1 2\n",
             "\n\n\u{ff}",
         ] {
             board.read(odd.as_bytes(), 0);
             assert_eq!(
-                (board.others(0), lines(&board.written(odd.as_bytes(), None, 0)).count()),
+                (
+                    board.others(0),
+                    lines(&board.written(odd.as_bytes(), None, &[], 0)).count()
+                ),
                 (0, 1),
                 "{odd:?}"
             );
@@ -209,6 +293,6 @@ mod tests {
         let many: String = (2..100).map(|number| format!("{number:016x} 1\n")).collect();
         board.read(many.as_bytes(), 0);
         assert_eq!(board.others(0), LINES_MAX);
-        assert_eq!(lines(&board.written(many.as_bytes(), None, 0)).count(), LINES_MAX);
+        assert_eq!(lines(&board.written(many.as_bytes(), None, &[], 0)).count(), LINES_MAX);
     }
 }

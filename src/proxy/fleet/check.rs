@@ -1,6 +1,6 @@
 //! Whether whoever waits for a time has a timer; see [`Proxy::check`](crate::proxy::Proxy::check).
 
-use crate::proxy::fleet::server::{Health, Rejoining};
+use crate::proxy::fleet::server::{Board, Health, Rejoining};
 use crate::proxy::net::Net;
 use crate::proxy::servers::Servers;
 use crate::proxy::timers::Timer;
@@ -22,8 +22,9 @@ impl<N: Net> Servers<N> {
                 Health::Down { .. } => set(Timer::Probe),
                 Health::Rejoining { step, .. } => match step {
                     Rejoining::Draining { .. } => set(Timer::Drain),
-                    Rejoining::Comparing { .. } => set(Timer::Compare),
-                    Rejoining::Probing => set(Timer::Silence),
+                    Rejoining::Reading(Board::Noticed { .. }) | Rejoining::Comparing { .. } => set(Timer::Compare),
+                    Rejoining::Probing | Rejoining::Reading(Board::Asked | Board::AskedAgain) => set(Timer::Silence),
+                    Rejoining::Reading(Board::Read) => false,
                 },
                 Health::Retired => !self.upstream.is_linked(index) || set(Timer::Retire),
                 Health::Up => true,

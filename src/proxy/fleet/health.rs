@@ -103,6 +103,7 @@ impl<N: Net> Servers<N> {
                     Level::Warning,
                     format_args!("server {name} is down: {reason}; requests failed over: {cut_off}"),
                 );
+                server.contact.is_lost();
                 Away {
                     since_ms: self.cx.now.ms(),
                     pause_ms: PROBE_PAUSE_MIN_MS,
@@ -125,6 +126,7 @@ impl<N: Net> Servers<N> {
         };
         self.cx.timers.set(Timer::Probe, probe_at_ms);
         self.cx.hand_on(Handoff::BreakOff(index, "server is down"));
+        self.post_soon();
         self.end_start();
     }
 
@@ -188,11 +190,13 @@ impl<N: Net> Servers<N> {
     }
 
     /// A server is there again. What it missed is deleted on it before anybody reads from it: the deletions go out on
-    /// the link that clients' commands use, so order does the rest.
+    /// the link that clients' commands use, so order does the rest. Where it was parted from the partner, nothing is: each key is made
+    /// what was written last (`parted`), and is read from the partner until then.
     pub fn rejoin(&mut self, index: usize) {
-        if self.waits_for_partners(index) {
+        if self.waits_for_board(index) || self.waits_for_partners(index) {
             return;
         }
+        self.watch_what_was_delivered(index);
         let removed = match self.fleet.rid(index) {
             Rid::Everything => {
                 self.emptied(index, "server is flushed");
@@ -207,11 +211,14 @@ impl<N: Net> Servers<N> {
                 0
             }
             Rid::Keys(keys) => {
-                for key in &keys {
+                let (evened_out, removed): (Vec<_>, Vec<_>) =
+                    keys.iter().partition(|key| self.fleet.was_parted(index, key));
+                for key in &removed {
                     let removal = Request::new(Verb::Delete, key);
                     self.change(&PastGate::Returning, index, Purpose::Forget, 0, Message::from(&removal));
                 }
-                keys.len()
+                self.tell_parted(index, evened_out.len());
+                removed.len()
             }
         };
         self.settle_later(index);
@@ -231,7 +238,8 @@ impl<N: Net> Servers<N> {
                     "server {name} is up again after {s}.{ms:03} s and {kept}; keys written without it and removed from it: {removed}"
                 ),
             );
-            self.fleet.returned(index);
+            self.fleet.returned(index, self.cx.now.ms());
+            self.post_soon();
         }
     }
 
@@ -391,7 +399,7 @@ impl<N: Net> Servers<N> {
                 ..
             } => self.cx.timers.set(Timer::Drain, until_ms),
             Health::Rejoining {
-                step: Rejoining::Comparing { .. },
+                step: Rejoining::Reading(_) | Rejoining::Comparing { .. },
                 ..
             } => self.rejoin(index),
             Health::Up | Health::Rejoining { .. } => {}

@@ -47,6 +47,7 @@ impl<N: Net> Servers<N> {
         let server = &mut self.fleet.servers[index];
         server.born_ms = said.uptime_s.map(|uptime_s| self.cx.now.ms() as i64 - uptime_s * 1000);
         server.id = None;
+        server.contact.is_reborn();
         server.has_refused = false;
         server.seniority = match said.uptime_s {
             Some(_) => (life.seniority(), 0),
@@ -147,6 +148,9 @@ impl<N: Net> Servers<N> {
             .iter()
             .all(|&partner| self.fleet.is_up(partner));
         self.fleet.ledger.record(Event::Settled(index));
+        if self.fleet.ledger.account(index).is_whole() {
+            self.fleet.servers[index].contact.is_settled();
+        }
         let is_sound = self.fleet.ledger.account(index).is_sound();
         let server = &mut self.fleet.servers[index];
         if is_sound && partners_are_up && server.announcement == Announcement::Due {

@@ -14,6 +14,7 @@ pub mod ledger;
 mod life;
 mod names;
 mod others;
+pub mod parted;
 mod past;
 pub mod place;
 mod posting;
@@ -28,12 +29,10 @@ use crate::protocol::server::Dialect;
 use crate::protocol::server::list::ListBy;
 use crate::protocol::text::dialect::Dialect as ClientDialect;
 use crate::proxy::settings::{ServerName, Settings};
-use crate::ring::KeyHash;
 use delayed_flush::DelayedFlush;
 use layout::Layout;
 use ledger::{Absence, Event, Keys, Ledger, Rid};
 use others::Others;
-use place::Place;
 use server::{Counters, Health, Server};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -277,56 +276,12 @@ impl Fleet {
         self.layout.backups.is_some()
     }
 
-    fn owners(&self, key: &[u8]) -> (usize, Option<usize>, KeyHash) {
-        let hash = KeyHash::of(self.layout.distribution, key);
-        let (primary, backup) = self.layout.owners(hash);
-        (primary, backup, hash)
-    }
-
     /// Whether what is written to these two is to be looked at once more: other magents write to them too, and both tell the
     /// unique of what they store.
     #[inline]
     pub fn compares(&self, one: usize, other: Option<usize>) -> bool {
         let tells = |server: usize| self.has_meta(server) && self.is_since(server, Version::TELLS_UNIQUE);
         self.others.are_there() && other.is_some_and(|other| tells(one) && tells(other))
-    }
-
-    /// Where a key is to be read now: of the primary, unless that is down or lacks what the backup has.
-    pub fn place(&self, key: &[u8]) -> Place {
-        let (primary, backup, hash) = self.owners(key);
-        self.in_order(key, (primary, backup), hash)
-    }
-
-    /// Where a key is written, and its unique told, now: the senior of its two servers decides, unless that is down or lacks what
-    /// the other has. Every magent finds the same one, whatever the roles are that its settings give them.
-    pub fn place_to_decide(&self, key: &[u8]) -> Place {
-        let (primary, backup, hash) = self.owners(key);
-        // From a server without meta commands nothing can be copied to the primary, which is read.
-        let seniority = |server: usize| self.servers[server].seniority;
-        match backup {
-            Some(backup) if seniority(backup) < seniority(primary) && self.has_meta(backup) => {
-                self.in_order(key, (backup, Some(primary)), hash)
-            }
-            backup => self.in_order(key, (primary, backup), hash),
-        }
-    }
-
-    /// Whether a key is read now where it is not written.
-    pub fn is_decided_elsewhere(&self, key: &[u8]) -> bool {
-        self.place(key).first != self.place_to_decide(key).first
-    }
-
-    #[inline]
-    fn in_order(&self, key: &[u8], (one, other): (usize, Option<usize>), hash: KeyHash) -> Place {
-        let (first, second) = match other {
-            Some(other) if self.ledger.asked_first(key, one, other) == other => (other, Some(one)),
-            other => (one, other),
-        };
-        Place {
-            first,
-            second,
-            slot: hash.slot(),
-        }
     }
 
     /// Whether a server and its partner are the two that hold a key.
@@ -416,12 +371,13 @@ impl Fleet {
     }
 
     /// A server is up again.
-    pub fn returned(&mut self, server: usize) {
+    pub fn returned(&mut self, server: usize, now_ms: u64) {
         let layout = &self.layout;
         let partners = self.partners.get(server).map_or(&[][..], Vec::as_slice);
         self.ledger
             .returned(server, partners, |key, partner| layout.partner(key, partner));
         self.servers[server].health = Health::Up;
+        self.servers[server].contact.is_back(now_ms);
     }
 
     /// Which servers hold keys together.

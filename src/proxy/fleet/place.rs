@@ -1,5 +1,10 @@
 //! Where a key is.
 
+use crate::proxy::fleet::Fleet;
+use crate::proxy::fleet::ledger::Lacks;
+use crate::ring::KeyHash;
+use std::cmp::Ordering;
+
 /// The servers that hold a key, in the order in which they are asked now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -10,4 +15,66 @@ pub struct Place {
     pub second: Option<usize>,
     /// Keys in one slot are counted together.
     pub slot: u16,
+}
+
+impl Fleet {
+    pub(super) fn owners(&self, key: &[u8]) -> (usize, Option<usize>, KeyHash) {
+        let hash = KeyHash::of(self.layout.distribution, key);
+        let (primary, backup) = self.layout.owners(hash);
+        (primary, backup, hash)
+    }
+
+    /// Where a key is to be read now: of the primary, unless that is down or lacks what the backup has.
+    pub fn place(&self, key: &[u8]) -> Place {
+        let (primary, backup, hash) = self.owners(key);
+        self.in_order(key, (primary, backup), hash)
+    }
+
+    /// Where a key is written, and its unique told, now: the senior of its two servers decides, unless that is down or lacks what
+    /// the other has. Every magent finds the same one, whatever the roles are that its settings give them.
+    pub fn place_to_decide(&self, key: &[u8]) -> Place {
+        let (primary, backup, hash) = self.owners(key);
+        // From a server without meta commands nothing can be copied to the primary, which is read.
+        let seniority = |server: usize| self.servers[server].seniority;
+        match backup {
+            Some(backup) if seniority(backup) < seniority(primary) && self.has_meta(backup) => {
+                self.in_order(key, (backup, Some(primary)), hash)
+            }
+            backup => self.in_order(key, (primary, backup), hash),
+        }
+    }
+
+    /// Whether of two servers this one is taken to be right where they differ, by every magent.
+    pub fn is_senior(&self, one: usize, other: usize) -> bool {
+        self.servers[one].seniority < self.servers[other].seniority
+    }
+
+    /// Which of the two servers of a key is right where they differ, though neither lacks it: the senior, whatever this magent believes of
+    /// one that has returned a moment ago, for the others may believe something else.
+    pub fn senior(&self, key: &[u8], one: usize, other: usize) -> usize {
+        let lacks = |server, of| self.ledger.lacks(key, server, of) != Lacks::Nothing;
+        match self.servers[one].seniority.cmp(&self.servers[other].seniority) {
+            Ordering::Less if !lacks(one, other) && !lacks(other, one) => one,
+            Ordering::Greater if !lacks(one, other) && !lacks(other, one) => other,
+            _ => self.place_to_decide(key).first,
+        }
+    }
+
+    /// Whether a key is read now where it is not written.
+    pub fn is_decided_elsewhere(&self, key: &[u8]) -> bool {
+        self.place(key).first != self.place_to_decide(key).first
+    }
+
+    #[inline]
+    fn in_order(&self, key: &[u8], (one, other): (usize, Option<usize>), hash: KeyHash) -> Place {
+        let (first, second) = match other {
+            Some(other) if self.ledger.asked_first(key, one, other) == other => (other, Some(one)),
+            other => (one, other),
+        };
+        Place {
+            first,
+            second,
+            slot: hash.slot(),
+        }
+    }
 }

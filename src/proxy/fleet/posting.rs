@@ -5,7 +5,7 @@ use crate::protocol::request::{Options, Request};
 use crate::protocol::server::answer::Response;
 use crate::protocol::verb::Verb;
 use crate::proxy::fleet::board::{self, BOARD_EXPTIME_S, BOARD_KEY, BOARD_PAUSE_MS, NOTICED_MS};
-use crate::proxy::fleet::server::Known;
+use crate::proxy::fleet::server::{Board, Health, Known, Rejoining};
 use crate::proxy::net::Net;
 use crate::proxy::permit::PastGate;
 use crate::proxy::servers::Servers;
@@ -75,15 +75,79 @@ impl<N: Net> Servers<N> {
     /// Reads the board of a server, if that is there and can tell what is on it.
     pub fn read_board(&mut self, server: usize) {
         if self.fleet.has_board(server) && self.fleet.others.due_ms.is_some() {
-            let item = Options {
-                ttl: true,
-                flags: true,
-                unique: true,
-                value: true,
-                ..Options::default()
-            };
-            self.ask(server, Purpose::Board, 0, Request::look(BOARD_KEY, item));
+            self.ask_for_board(server);
         }
+    }
+
+    fn ask_for_board(&mut self, server: usize) {
+        let item = Options {
+            ttl: true,
+            flags: true,
+            unique: true,
+            value: true,
+            ..Options::default()
+        };
+        self.fleet.is_asked(server);
+        self.ask(server, Purpose::Board, 0, Request::look(BOARD_KEY, item));
+    }
+
+    /// Has this magent's line written on all boards at once: there is news.
+    pub fn post_soon(&mut self) {
+        if let Some(due_ms) = &mut self.fleet.others.due_ms {
+            *due_ms = self.cx.now.ms();
+            self.cx.timers.set(Timer::Board, *due_ms);
+        }
+    }
+
+    /// Whether a server that returns has still to tell what is on its board.
+    pub fn waits_for_board(&mut self, index: usize) -> bool {
+        let reads = self.fleet.others.due_ms.is_some() && self.fleet.has_meta(index) && self.fleet.is_confirmed(index);
+        let now_ms = self.cx.now.ms();
+        let Health::Rejoining { step, .. } = &mut self.fleet.servers[index].health else {
+            return false;
+        };
+        let next = match *step {
+            Rejoining::Reading(Board::Noticed { until_ms }) if until_ms <= now_ms => Board::AskedAgain,
+            Rejoining::Reading(Board::Noticed { until_ms }) => {
+                self.cx.timers.set(Timer::Compare, until_ms);
+                return true;
+            }
+            Rejoining::Reading(Board::Asked | Board::AskedAgain) => return true,
+            Rejoining::Reading(Board::Read) | Rejoining::Comparing { .. } => return false,
+            _ if reads => Board::Asked,
+            _ => return false,
+        };
+        *step = Rejoining::Reading(next);
+        self.ask_for_board(index);
+        true
+    }
+
+    /// The board of a server that returns was read, or cannot be (None). Others that have a line there may just have found out that they are
+    /// without a partner.
+    fn returning_board_read(&mut self, index: usize, text: Option<&[u8]>) {
+        let now_ms = self.cx.now.ms();
+        let tells_of_others = text.is_some_and(|text| self.fleet.others.board.tells_of_others(text));
+        let Health::Rejoining { step, .. } = &mut self.fleet.servers[index].health else {
+            return;
+        };
+        match (*step, text) {
+            (Rejoining::Reading(Board::Asked), _) if tells_of_others => {
+                let until_ms = now_ms + NOTICED_MS;
+                *step = Rejoining::Reading(Board::Noticed { until_ms });
+                self.cx.timers.set(Timer::Compare, until_ms);
+            }
+            (Rejoining::Reading(Board::Asked | Board::AskedAgain), text) => {
+                *step = Rejoining::Reading(Board::Read);
+                self.fleet.note_parted(index, text.unwrap_or_default());
+                self.rejoin(index);
+            }
+            _ => {}
+        }
+    }
+
+    /// A server does not tell what is on its board.
+    pub fn board_unread(&mut self, server: usize) {
+        self.returning_board_read(server, None);
     }
 
     /// A server has this number, by its board: so it is told from others that say the same of themselves, and its uniques are marked alike by
@@ -105,10 +169,16 @@ impl<N: Net> Servers<N> {
     pub fn board_read(&mut self, server: usize, response: &Response<'_>, text: Option<&[u8]>) {
         let now_ms = self.cx.now.ms();
         let (text, is_new) = (text.unwrap_or_default(), text.is_none());
+        let contact = &mut self.fleet.servers[server].contact;
+        contact.is_heard();
+        contact.saw(response.unique.unwrap_or_default());
+        let without = self.fleet.missed(now_ms);
         let others = &mut self.fleet.others;
         others.board.read(text, now_ms);
         others.note(now_ms);
-        let written = others.board.written(text, self.fleet.servers[server].id, now_ms);
+        let written = others
+            .board
+            .written(text, self.fleet.servers[server].id, &without, now_ms);
         if let Some(id) = board::id(text) {
             self.is_numbered(server, id);
         }
@@ -124,5 +194,6 @@ impl<N: Net> Servers<N> {
         if self.fleet.is_up(server) {
             self.change(&PastGate::Board, server, Purpose::Post, 0, Message::from(&post));
         }
+        self.returning_board_read(server, Some(text));
     }
 }

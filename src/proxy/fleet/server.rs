@@ -6,7 +6,7 @@
 //!    ^                                                      |  probe due: connect, say "stats"
 //!    |  deletions of the missed keys, or its flush_all,     v
 //!    |  are on their way                                Rejoining --> Down again, with a longer pause
-//!    +------------------------------------- Probing -> Draining -> Comparing
+//!    +--------------------------- Probing -> Draining -> Reading -> Comparing
 //! ```
 //! At start a server is taken to be up, so that a request that comes first waits for the connection rather than being
 //! refused; a server that is not there says so at once.
@@ -17,6 +17,7 @@ use crate::protocol::server::Dialect;
 use crate::protocol::server::list::ListBy;
 use crate::proxy::fleet::holdings::Holdings;
 use crate::proxy::fleet::introduction::{Acquaintance, Introduction, Life};
+use crate::proxy::fleet::parted::Contact;
 use crate::proxy::fleet::version::Version;
 use crate::proxy::settings::ServerName;
 use std::net::SocketAddr;
@@ -69,9 +70,24 @@ pub enum Rejoining {
     Probing,
     /// It answered; now for the end of what it was sent before it fell silent, until the time given at the latest.
     Draining { until_ms: u64 },
-    /// It has nothing left to say; now for its partners to answer what they had been asked by the time given, lest they
+    /// It has nothing left to say; now for its board, which tells whether others were without its partners meanwhile.
+    Reading(Board),
+    /// Now for its partners to answer what they had been asked by the time given, lest they
     /// are believed about writes that it missed when they are gone too, and not yet found out.
     Comparing { asked_ms: u64 },
+}
+
+/// How far the board of a server that returns is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Board {
+    /// It was asked for.
+    Asked,
+    /// There are others: they are given until then to write there what they have found out just now.
+    Noticed { until_ms: u64 },
+    /// It was asked for once more.
+    AskedAgain,
+    /// It was read, or cannot be.
+    Read,
 }
 
 /// What is known of a server's life.
@@ -112,6 +128,8 @@ pub struct Server {
     pub seniority: (u64, u64),
     /// Its number, by its board, in this life.
     pub id: Option<u64>,
+    /// What tells what was written to it while others were without its partners, or this magent without it.
+    pub contact: Contact,
     /// Seconds by which its clock is ahead of magent's, as far as it is by more than a rounding; see `clock`.
     pub clock_ahead_s: i64,
     /// What it said of its items when this life of it was first seen.
@@ -169,6 +187,7 @@ impl Server {
             born_ms: None,
             seniority: (u64::MAX, 0),
             id: None,
+            contact: Contact::default(),
             clock_ahead_s: 0,
             holdings: Holdings::default(),
             items_at_start: None,

@@ -94,6 +94,11 @@ impl Replicate {
         }
         let is_in_vain = self.is_in_vain(id);
         let (write, told) = self.write_mut(id);
+        if servers.fleet.others.are_there() {
+            if let Some(server) = write.server(side) {
+                servers.fleet.wrote(server, write.key(), &reply);
+            }
+        }
         *write.copy_mut(side) = Copy::Answered(reply);
         if write.is_to_both() {
             missed::answered(servers, write, side, told || is_in_vain);
@@ -118,10 +123,7 @@ impl Replicate {
     #[cold]
     fn note_failure<N: Net>(&mut self, servers: &mut Servers<N>, id: usize, side: Side) {
         let (write, _) = self.write_mut(id);
-        let server = match side {
-            Side::First => Some(write.servers.0),
-            Side::Second => write.servers.1,
-        };
+        let server = write.server(side);
         let slot = write.pass.as_ref().map(Pass::slot);
         let key = write.key.clone().filter(|_| side == Side::First && write.is_to_both());
         if let Some(server) = server {

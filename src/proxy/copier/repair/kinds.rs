@@ -2,6 +2,7 @@
 
 use crate::protocol::reply::Reply;
 use crate::proxy::copier::command::Command;
+use crate::proxy::fleet::parted::Marks;
 use crate::proxy::handoff::Waiting;
 use crate::proxy::upstream::link::Purpose;
 
@@ -70,6 +71,8 @@ pub enum Manner {
     Overwrite,
     /// Looked for on `from`; if it is not there, that is noted.
     Verify,
+    /// The two were parted: one is made like the other, whichever was written meanwhile.
+    EvenOut,
     /// Removed if it is not on `from` either, unless it has changed since it was listed.
     Remove,
 }
@@ -95,6 +98,10 @@ pub struct Pair {
     pub flushes: u64,
     /// One with a delay may have come to one of the two, and not to the other: a copy would undo it.
     pub flush_is_near: bool,
+    /// Of two that differ it is `from` that every magent takes to be right.
+    pub from_is_senior: bool,
+    /// How the key is to be judged, if they were parted.
+    pub marks: Option<Marks>,
 }
 
 /// What a repair wants to be done, in this order.
@@ -114,6 +121,8 @@ pub enum Action<'a> {
     Missed { delivered: bool },
     /// `from` does not have what `to` has.
     Suspect,
+    /// What the two have may not be the same.
+    Differs,
     /// It is over; these bytes were copied, None if none were.
     Done { copied: Option<usize> },
 }

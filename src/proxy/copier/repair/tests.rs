@@ -2,9 +2,11 @@ use super::*;
 use crate::protocol::reply::Reply;
 use crate::protocol::server::answer;
 use crate::protocol::server::encode::{Words, encode};
+use crate::proxy::fleet::parted::Marks;
 use crate::proxy::handoff::Waiting;
 
 mod compare;
+mod even;
 mod explore;
 mod removal;
 
@@ -12,6 +14,14 @@ const FROM: usize = 0;
 const TO: usize = 1;
 const NOW_S: i64 = 1_800_000_000;
 const KEY: &[u8] = b"k";
+
+/// Unique 5 is of before they were parted on both servers, and 6 of meanwhile.
+const PARTED: Marks = Marks {
+    from_above: 5,
+    to_above: 5,
+    to_is_own: false,
+    from_is_senior: true,
+};
 
 fn both_up() -> Pair {
     let party = Party {
@@ -25,6 +35,8 @@ fn both_up() -> Pair {
         source_is_still: true,
         flushes: 0,
         flush_is_near: false,
+        from_is_senior: true,
+        marks: None,
     }
 }
 
@@ -60,6 +72,7 @@ fn why(name: &str) -> Why {
         "add" => fill(Manner::Add),
         "add if lacking" => fill(Manner::AddIfLacking),
         "overwrite" => fill(Manner::Overwrite),
+        "even out" => fill(Manner::EvenOut),
         "verify" => fill(Manner::Verify),
         "remove" => fill(Manner::Remove),
         "listed" => Why::Fill(Fill {
@@ -73,7 +86,7 @@ fn why(name: &str) -> Why {
     }
 }
 
-const WHYS: [&str; 13] = [
+const WHYS: [&str; 14] = [
     "read",
     "left",
     "left of another item",
@@ -84,6 +97,7 @@ const WHYS: [&str; 13] = [
     "add",
     "add if lacking",
     "overwrite",
+    "even out",
     "verify",
     "remove",
     "listed",
@@ -146,6 +160,14 @@ impl Stage {
             "target old" => pair.to.has_meta = false,
             "target decides" => self.decides = false,
             "flushed" => pair.flushes += 1,
+            "parted" => pair.marks = Some(PARTED),
+            "source junior" => {
+                pair.from_is_senior = false;
+                pair.marks = pair.marks.map(|marks| Marks {
+                    from_is_senior: false,
+                    ..marks
+                });
+            }
             _ => {
                 // But for a heal, it is found to be right when the copy begins.
                 if event == "begin" && !matches!(self.repair.why, Why::Heal(_)) {
@@ -193,6 +215,7 @@ fn in_words(actions: &[Action]) -> String {
         Action::Missed { delivered: true } => "missed, delivered".to_owned(),
         Action::Suspect => "suspect".to_owned(),
         Action::Done { copied: None } => "done".to_owned(),
+        Action::Differs => "they differ".to_owned(),
         Action::Done { copied: Some(bytes) } => format!("{bytes} copied"),
     });
     words.collect::<Vec<_>>().join(", ")

@@ -218,6 +218,15 @@ impl Missed {
         matches!(self, Missed::Keys { keys, .. } if keys.values().any(Writes::has_delivered))
     }
 
+    /// The keys of those.
+    pub fn delivered(&self) -> Vec<Box<[u8]>> {
+        let Missed::Keys { keys, .. } = self else {
+            return Vec::new();
+        };
+        let delivered = keys.iter().filter(|(_, writes)| writes.has_delivered());
+        delivered.map(|(key, _)| key.clone()).collect()
+    }
+
     /// Whether there is a write that the partner has still to answer.
     pub fn is_in_doubt(&self) -> bool {
         matches!(self, Missed::Keys { keys, .. } if keys.values().any(Writes::is_in_doubt))

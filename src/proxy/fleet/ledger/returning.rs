@@ -11,6 +11,11 @@ impl Ledger {
         server.missed.is_in_doubt() || server.is_drained() && server.missed.has_delivered()
     }
 
+    /// The keys of what was delivered to a server that is away, which it may have done.
+    pub fn delivered(&self, server: usize) -> Vec<Box<[u8]>> {
+        self.servers[server].missed.delivered()
+    }
+
     /// What a server that is about to return must be rid of before anybody reads from it, and lacks from then on. The keys
     /// that it keeps although its partner is not there, that has missed (R1, R12, R14).
     pub fn rid(&mut self, server: usize, partner_of: impl Fn(&[u8]) -> Option<usize>) -> Rid {

@@ -167,6 +167,13 @@ impl Write {
         }
     }
 
+    pub fn server(&self, side: Side) -> Option<usize> {
+        match side {
+            Side::First => Some(self.servers.0),
+            Side::Second => self.servers.1,
+        }
+    }
+
     /// The key, where that is kept.
     pub fn key(&self) -> &[u8] {
         self.key.as_ref().map_or(b"", |key| key.bytes())

@@ -1,0 +1,61 @@
+//! Two copies that were written while their servers were parted: which of them is right, and what follows.
+
+use super::{Actions, Manner, Pair, Repair, Stage, There, look_for_unique};
+use crate::protocol::server::answer::{Response, Status};
+use crate::proxy::fleet::parted::Right;
+
+impl There {
+    /// What a server has, that was asked for the unique of its item.
+    pub(super) fn said(response: &Response<'_>) -> Self {
+        match (response.status, response.unique) {
+            (Status::MetaMiss, _) => There::Nothing,
+            (Status::MetaHit | Status::Ok, Some(unique)) => There::Item(unique),
+            _ => There::Unknown,
+        }
+    }
+
+    fn unique(self) -> Option<u64> {
+        match self {
+            There::Item(unique) => Some(unique),
+            There::Nothing | There::Unknown => None,
+        }
+    }
+}
+
+impl Repair {
+    /// Whether either of the two may be made like the other.
+    pub(super) fn evens_out(&self) -> bool {
+        self.why.manner() == Manner::EvenOut
+    }
+
+    /// What is on `to` is known.
+    pub(super) fn weigh(&mut self, actions: &mut Actions) {
+        if self.there == There::Unknown {
+            return self.over(actions);
+        }
+        self.stage = Stage::Weighing;
+        actions.push(look_for_unique(self.from));
+    }
+
+    /// What is on both is known: the wrong one is made like the right one, and removed where that is nothing.
+    pub(super) fn weighed(&mut self, response: &Response<'_>, pair: &Pair, actions: &mut Actions) {
+        let source = There::said(response);
+        let (Some(marks), true) = (pair.marks, source != There::Unknown) else {
+            return self.over(actions);
+        };
+        match (marks.right(source.unique(), self.there.unique()), source) {
+            (Right::From, There::Nothing) => self.give_up(pair, actions),
+            (Right::From, _) => self.fetch(pair, actions),
+            (Right::To, _) => {
+                let turned = Pair {
+                    from: pair.to,
+                    to: pair.from,
+                    ..*pair
+                };
+                std::mem::swap(&mut self.from, &mut self.to);
+                self.there = source;
+                self.fetch(&turned, actions);
+            }
+        }
+    }
+}

@@ -1,0 +1,417 @@
+//! Servers that a cut between machines has parted: each was written to by a magent that could not reach the other.
+//!
+//! What a server missed while it was away is otherwise removed from it when it returns, for its partner has what there is. But if
+//! another magent, which was there, could not reach the partner meanwhile, then what was written to this server by that one is
+//! nowhere else. The boards tell: on each, every magent writes which servers it is, or was a moment ago, without. So a server that
+//! returns is asked for its board first, and where that says that somebody was without its partner, nothing is removed from it: both
+//! copies of each key are looked at, and one is made like the other.
+//!
+//! Which of them was written while they were parted, their uniques tell, for memcached counts them up: what is above all that had been
+//! seen of a server when the other was last heard. Where only one was, it is that one; where both were, it is the senior's, as every
+//! magent finds. What magent itself had under way to the server that fell silent may have got a unique there that nobody has seen: it
+//! is taken for old, since what it wrote afterwards is on the partner.
+
+use crate::protocol::reply::{Reply, Status};
+use crate::proxy::fleet::Fleet;
+use crate::proxy::fleet::ledger::Lacks;
+use crate::proxy::handoff::Handoff;
+use crate::proxy::net::{Level, Net};
+use crate::proxy::servers::Servers;
+use std::hash::{DefaultHasher, Hasher};
+
+/// How long after a server has returned others are told that this magent was without it: the longest pause between two probes, in which
+/// they may find out that they can reach this side again, and some more.
+pub const WITHOUT_MS: u64 = 10_000;
+
+/// What is known of a server for the case that it is parted from a partner.
+#[derive(Debug, Default)]
+pub struct Contact {
+    /// The greatest unique that it has told, in this life.
+    seen: u64,
+    /// What its partners had told when it was last asked for its board, and is yet to answer; and when it last answered.
+    asked: Option<Vec<(usize, u64)>>,
+    heard: Vec<(usize, u64)>,
+    /// What magent wrote there without seeing the unique: since it was last asked for its board, before that, and before the time before.
+    /// Its board was written after those of the last kind, and so its unique is above theirs.
+    own: [Own; 3],
+    /// What was known when it was lost, as long as it is away.
+    lost: Option<Lost>,
+    /// The partners that it was parted from, until it has been made like them.
+    parted: Vec<Parted>,
+    /// Others are told until then that this magent was without it.
+    without_until_ms: u64,
+}
+
+/// Keys, by a bit for each: another that shares it is taken for one of them.
+#[derive(Clone, Debug, Default)]
+struct Own(Vec<u64>);
+
+impl Own {
+    /// Words of 64 bits: of 1,000 keys and 100, 3 in 100 and in 1,000 others are taken for one of them.
+    const WORDS: usize = 512;
+
+    /// The word that has a key's bit, and the bit in it.
+    fn place(key: &[u8]) -> (usize, u64) {
+        let mut hasher = DefaultHasher::new();
+        hasher.write(key);
+        let hash = hasher.finish();
+        ((hash >> 6) as usize % Self::WORDS, 1 << (hash % 64))
+    }
+
+    fn add(&mut self, key: &[u8]) {
+        let (word, bit) = Self::place(key);
+        self.0.resize(Self::WORDS, 0);
+        self.0[word] |= bit;
+    }
+
+    fn append(&mut self, more: &Own) {
+        self.0.resize(self.0.len().max(more.0.len()), 0);
+        self.0.iter_mut().zip(&more.0).for_each(|(bits, more)| *bits |= more);
+    }
+
+    fn has(&self, key: &[u8]) -> bool {
+        let (word, bit) = Self::place(key);
+        self.0.get(word).is_some_and(|bits| bits & bit != 0)
+    }
+}
+
+/// What was known of a server when it was lost.
+#[derive(Debug)]
+struct Lost {
+    seen: u64,
+    /// What its partners had told when it was last heard.
+    heard: Vec<(usize, u64)>,
+    own: Own,
+}
+
+#[derive(Debug)]
+struct Parted {
+    partner: usize,
+    /// What has a unique above this was written meanwhile: on the server, on its partner.
+    above: [u64; 2],
+    own: Own,
+}
+
+/// How a key of two parted servers is to be judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Marks {
+    /// What has a unique above this was written meanwhile: on the server that is copied from, and to.
+    pub from_above: u64,
+    pub to_above: u64,
+    /// What is on the server that is copied to may be this magent's own, from before.
+    pub to_is_own: bool,
+    /// The server that is copied from is the senior.
+    pub from_is_senior: bool,
+}
+
+/// Which of two copies is right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Right {
+    /// What is on the server that is copied from, or that nothing is.
+    From,
+    To,
+}
+
+impl Marks {
+    /// Which copy of a key is right, of which two servers have the items with these uniques, or none.
+    pub fn right(&self, from: Option<u64>, to: Option<u64>) -> Right {
+        let is_written_to = to.is_some_and(|unique| unique > self.to_above && !self.to_is_own);
+        let is_written_from = from.is_some_and(|unique| unique > self.from_above);
+        match (is_written_from, is_written_to) {
+            (true, true) if self.from_is_senior => Right::From,
+            (_, true) => Right::To,
+            (_, false) => Right::From,
+        }
+    }
+}
+
+impl Contact {
+    /// It has told this unique.
+    #[inline]
+    pub fn saw(&mut self, unique: u64) {
+        self.seen = self.seen.max(unique);
+    }
+
+    pub fn seen(&self) -> u64 {
+        self.seen
+    }
+
+    /// It is asked for its board; `partners`: what they have told so far. What counts is what they had told when the first question
+    /// was asked that it has not answered.
+    pub fn is_asked(&mut self, partners: impl Iterator<Item = (usize, u64)>) {
+        if self.asked.is_none() {
+            self.asked = Some(partners.collect());
+            let since = std::mem::take(&mut self.own[0]);
+            self.own[1].append(&since);
+        }
+    }
+
+    /// It has answered.
+    pub fn is_heard(&mut self) {
+        if let Some(asked) = self.asked.take() {
+            self.heard = asked;
+            self.own[2] = std::mem::take(&mut self.own[1]);
+        }
+    }
+
+    /// It has stored this key, and not told under which unique.
+    pub fn wrote_unseen(&mut self, key: &[u8]) {
+        self.own[0].add(key);
+    }
+
+    /// It is away from now on.
+    pub fn is_lost(&mut self) {
+        self.asked = None;
+        self.parted.clear();
+        self.without_until_ms = u64::MAX;
+        let mut own = Own::default();
+        std::mem::take(&mut self.own)
+            .into_iter()
+            .for_each(|keys| own.append(&keys));
+        self.lost = Some(Lost {
+            seen: self.seen,
+            heard: std::mem::take(&mut self.heard),
+            own,
+        });
+    }
+
+    /// It is in another life: what was known of its uniques says nothing any more.
+    pub fn is_reborn(&mut self) {
+        *self = Self {
+            without_until_ms: self.without_until_ms,
+            ..Self::default()
+        };
+    }
+
+    /// It returns, and somebody was without this partner meanwhile. `delivered`: keys of what lay in its socket when it was lost.
+    pub fn is_parted_from(&mut self, partner: usize, delivered: &[Box<[u8]>]) {
+        let Some(lost) = &self.lost else {
+            return;
+        };
+        let of_partner = lost.heard.iter().find(|&&(of, _)| of == partner);
+        let mut own = lost.own.clone();
+        delivered.iter().for_each(|key| own.add(key));
+        self.parted.push(Parted {
+            partner,
+            above: [lost.seen, of_partner.map_or(0, |&(_, seen)| seen)],
+            own,
+        });
+    }
+
+    /// It has returned.
+    pub fn is_back(&mut self, now_ms: u64) {
+        self.lost = None;
+        self.without_until_ms = now_ms + WITHOUT_MS;
+    }
+
+    /// It has been made like its partners.
+    pub fn is_settled(&mut self) {
+        self.parted.clear();
+    }
+
+    /// Whether others are told that this magent is, or was, without it.
+    pub fn is_missed(&self, now_ms: u64) -> bool {
+        self.without_until_ms > now_ms
+    }
+
+    pub fn was_parted_from(&self, partner: usize) -> bool {
+        self.parted.iter().any(|parted| parted.partner == partner)
+    }
+
+    /// How a key is to be judged that is copied to this server from a partner; None where they were not parted.
+    pub fn marks(&self, key: &[u8], partner: usize, from_is_senior: bool) -> Option<Marks> {
+        let parted = self.parted.iter().find(|parted| parted.partner == partner)?;
+        let [to_above, from_above] = parted.above;
+        Some(Marks {
+            from_above,
+            to_above,
+            to_is_own: parted.own.has(key),
+            from_is_senior,
+        })
+    }
+}
+
+impl Fleet {
+    /// A server is asked for its board.
+    pub fn is_asked(&mut self, server: usize) {
+        let partners: Vec<_> = self
+            .partners(server)
+            .into_iter()
+            .map(|partner| (partner, self.servers[partner].contact.seen()))
+            .collect();
+        self.servers[server].contact.is_asked(partners.into_iter());
+    }
+
+    /// The numbers of the servers that this magent is, or was a moment ago, without, None for each that it does not know.
+    pub fn missed(&self, now_ms: u64) -> Vec<Option<u64>> {
+        let in_use = self.in_use().into_iter().map(|index| &self.servers[index]);
+        let missed = in_use.filter(|server| server.contact.is_missed(now_ms));
+        missed.map(|server| server.id).collect()
+    }
+
+    /// A server returns, with this on its board: notes which partners somebody else was without meanwhile.
+    pub fn note_parted(&mut self, index: usize, text: &[u8]) {
+        for partner in self.partners(index) {
+            let lacks = self.ledger.account(partner).lack(index).is_some();
+            let was_missed = self
+                .others
+                .board
+                .tells_of_others_without(text, self.servers[partner].id);
+            if was_missed && self.has_board(partner) && !lacks {
+                let delivered = self.ledger.delivered(index);
+                self.servers[index].contact.is_parted_from(partner, &delivered);
+            }
+        }
+    }
+
+    /// Whether a server that returns was parted from the partner that has this key.
+    pub fn was_parted(&self, server: usize, key: &[u8]) -> bool {
+        let partner = self.partner(key, server);
+        partner.is_some_and(|partner| self.servers[server].contact.was_parted_from(partner))
+    }
+
+    /// Whether a key of two servers that were parted has still to be made alike.
+    pub fn are_to_be_evened_out(&self, key: &[u8], [one, other]: [usize; 2]) -> bool {
+        let is_one = |server: usize, of: usize| {
+            let was_parted = self.servers[server].contact.was_parted_from(of);
+            was_parted && self.ledger.lacks(key, server, of) != Lacks::Nothing
+        };
+        is_one(one, other) || is_one(other, one)
+    }
+
+    /// A server has answered a write of this key.
+    pub fn wrote(&mut self, server: usize, key: &[u8], reply: &Reply) {
+        let contact = &mut self.servers[server].contact;
+        match reply.status {
+            Status::Stored if reply.number > 0 => contact.saw(reply.number),
+            Status::Stored | Status::Number => contact.wrote_unseen(key),
+            _ => {}
+        }
+    }
+
+    /// How a key is to be judged that is copied from one server to another; None where those were not parted.
+    pub fn marks(&self, key: &[u8], from: usize, to: usize) -> Option<Marks> {
+        self.servers[to].contact.marks(key, from, self.is_senior(from, to))
+    }
+}
+
+impl<N: Net> Servers<N> {
+    /// A server that returns may have done what magent had sent it before, after or before what another magent did there meanwhile: that
+    /// is looked at, too, if it was parted from the key's other server.
+    pub fn watch_what_was_delivered(&mut self, index: usize) {
+        if self.fleet.servers[index].contact.parted.is_empty() {
+            return;
+        }
+        for key in self.fleet.ledger.delivered(index) {
+            if let Some(partner) = self
+                .fleet
+                .partner(&key, index)
+                .filter(|_| self.fleet.was_parted(index, &key))
+            {
+                let (pair, key) = ((partner, index), self.cx.pool.copy(&[&key]));
+                self.cx.hand_on(Handoff::Moving { pair, key });
+            }
+        }
+    }
+
+    /// A server returns that was parted from a partner, and so many of the keys that it missed are to be made alike.
+    pub fn tell_parted(&mut self, index: usize, keys: usize) {
+        let mut parted = self.fleet.partners(index);
+        parted.retain(|&partner| self.fleet.servers[index].contact.was_parted_from(partner));
+        for partner in parted.into_iter().filter(|_| keys > 0) {
+            let [name, other] = [index, partner].map(|server| &self.fleet.servers[server].name);
+            self.cx.log.say(
+                Level::Warning,
+                format_args!("server {name} was written to by another magent without {other}; keys to be made alike on both: {keys}"),
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_written_while_they_were_parted_is_right() {
+        let marks = |to_is_own, from_is_senior| Marks {
+            from_above: 10,
+            to_above: 20,
+            to_is_own,
+            from_is_senior,
+        };
+        let (old_from, new_from, old_to, new_to) = (Some(10), Some(11), Some(20), Some(21));
+        for senior in [true, false] {
+            let right = |from, to| marks(false, senior).right(from, to);
+            assert_eq!(right(new_from, old_to), Right::From);
+            assert_eq!(right(new_from, None), Right::From);
+            assert_eq!(right(old_from, new_to), Right::To);
+            assert_eq!(
+                right(None, new_to),
+                Right::To,
+                "nothing is deleted because it is absent"
+            );
+            assert_eq!(right(None, old_to), Right::From, "it was deleted there");
+            assert_eq!(right(old_from, old_to), Right::From, "it was touched there");
+            let both = if senior { Right::From } else { Right::To };
+            assert_eq!(right(new_from, new_to), both);
+            // What this magent had under way itself is not somebody else's.
+            for from in [old_from, new_from, None] {
+                assert_eq!(marks(true, senior).right(from, new_to), Right::From);
+            }
+        }
+    }
+
+    #[test]
+    fn what_counts_is_what_was_seen_when_the_other_was_last_heard() {
+        let mut contact = Contact::default();
+        contact.saw(20);
+        contact.is_asked([(1, 10)].into_iter());
+        contact.is_heard();
+        contact.is_asked([(1, 11)].into_iter());
+        contact.is_asked([(1, 12)].into_iter()); // it has not answered the first one
+        contact.is_lost();
+        assert!(contact.is_missed(5000));
+        contact.is_asked([(1, 90)].into_iter());
+        contact.is_heard();
+        contact.saw(100); // its board, which others have written meanwhile
+        contact.is_parted_from(1, &[(*b"delivered").into()]);
+        contact.is_back(6000);
+        assert!(contact.is_missed(6000) && !contact.is_missed(6000 + WITHOUT_MS));
+        let marks = contact.marks(b"key", 1, true).unwrap();
+        assert_eq!((marks.from_above, marks.to_above, marks.to_is_own), (10, 20, false));
+        assert!(contact.marks(b"delivered", 1, true).unwrap().to_is_own);
+        assert_eq!(contact.marks(b"key", 2, true), None);
+        contact.is_settled();
+        assert!(!contact.was_parted_from(1));
+    }
+
+    #[test]
+    fn what_was_stored_before_the_board_was_written_is_below_its_unique() {
+        let is_own = |boards_read: usize| {
+            let mut contact = Contact::default();
+            contact.wrote_unseen(b"key");
+            for _ in 0..boards_read {
+                contact.is_asked([].into_iter());
+                contact.is_heard();
+            }
+            contact.is_lost();
+            contact.is_parted_from(1, &[]);
+            contact.marks(b"key", 1, true).unwrap().to_is_own
+        };
+        assert_eq!([0, 1, 2].map(is_own), [true, true, false]);
+    }
+
+    #[test]
+    fn few_others_are_taken_for_its_own() {
+        let (mut own, mut more) = (Own::default(), Own::default());
+        let key = |n: usize| n.to_string().into_bytes();
+        (0..500).for_each(|n| own.add(&key(n)));
+        (500..1000).for_each(|n| more.add(&key(n)));
+        assert!(!Own::default().has(&key(0)) && !own.has(&key(999)));
+        own.append(&more);
+        assert!((0..1000).all(|n| own.has(&key(n))));
+        let taken = (1000..11_000).filter(|&n| own.has(&key(n))).count();
+        assert!((200..400).contains(&taken), "{taken}");
+    }
+}
