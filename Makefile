@@ -15,7 +15,7 @@ SOURCES = Cargo.toml Cargo.lock $(shell find src -name '*.rs')
 
 # What the tests need beside a Rust toolchain, as Debian packages; and what the benchmark needs beside that.
 PACKAGES = memcached libmemcached-tools mandoc netcat-openbsd \
-	python3 python3-venv python3-pylibmc
+	python3 python3-venv python3-pylibmc iproute2 nftables
 BENCH_PACKAGES = nutcracker
 # Where the tests find their Python clients; pylibmc is Debian's, the others come from pip: module=package.
 VENV = $(TARGET)/venv

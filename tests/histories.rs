@@ -3,6 +3,7 @@
 //! nobody waits longer than the timeout plus 0.1 s.
 
 mod common;
+#[allow(dead_code)] // each test file uses its part
 mod histories {
     pub mod checker;
     pub mod connection;

@@ -1,6 +1,6 @@
 //! Real memcacheds, of the one version that this run of the tests is about.
 
-use super::{Bytes, Client, Port, Process, eventually};
+use super::{Bytes, Client, Host, Port, Process, eventually};
 use std::fmt;
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -84,6 +84,14 @@ impl Memcached {
         let arguments = ["-l", "::1", "-U", "0", "-p", &port.to_string()];
         let mut server = Self::of(format!("[::1]:{port}"), &arguments, Some(port));
         server.restart();
+        server
+    }
+
+    /// One on a machine of its own.
+    pub fn on(host: &Host) -> Self {
+        let name = format!("{}:11311", host.ip);
+        let mut server = Self::of(name, &["-l", host.ip, "-U", "0", "-p", "11311"], None);
+        host.inside(|| server.restart());
         server
     }
 

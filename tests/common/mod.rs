@@ -13,6 +13,7 @@ mod ended;
 mod fake;
 mod hosts;
 mod memcached;
+mod network;
 mod port;
 mod process;
 
@@ -22,6 +23,7 @@ pub use ended::{Ended, run, run_command};
 pub use fake::Fake;
 pub use hosts::Hosts;
 pub use memcached::{Memcached, Version};
+pub use network::{Host, Network};
 pub use port::Port;
 pub use process::{Daemon, Process, Scratch, is_root, mode_of, open_many_files, scratch, stay_on_one_processor};
 
@@ -85,6 +87,14 @@ impl Magent {
         let backups = backups.iter().flat_map(|name| ["-b", name.as_str()]);
         let all: Vec<&str> = primaries.chain(backups).chain(arguments.iter().copied()).collect();
         Self::start(&all)
+    }
+
+    /// One on a machine of its own, with its own defaults.
+    pub fn on(host: &Host, arguments: &[&str]) -> Self {
+        let name = format!("{}:11211", host.ip);
+        let own = ["-D", "-l", host.ip, "-p", "11211"];
+        let arguments: Vec<&str> = own.iter().chain(arguments).copied().collect();
+        host.inside(|| Self::start_exactly(&arguments, &name, Port::free()))
     }
 
     /// Starts it by a command that has been prepared for that.

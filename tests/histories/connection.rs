@@ -1,13 +1,17 @@
 //! A client's connection that lives through what the tests' usual client would not: magent's death.
 
-use crate::common::PATIENCE;
+use crate::common::{Host, PATIENCE};
 use std::io::{BufRead, BufReader, Error, ErrorKind, Read, Result, Write};
 use std::net::TcpStream;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 /// Where a magent is to be found. It may die and listen somewhere else in its next life.
-pub struct Entrance(Mutex<Life>);
+pub struct Entrance {
+    life: Mutex<Life>,
+    /// The machine that its clients are on, if that is another than this.
+    host: Option<Arc<Host>>,
+}
 
 struct Life {
     number: u64,
@@ -17,35 +21,50 @@ struct Life {
 
 impl Entrance {
     pub fn new(name: &str) -> Self {
-        Self(Mutex::new(Life {
-            number: 0,
-            name: Some(name.to_owned()),
-        }))
+        Self {
+            life: Mutex::new(Life {
+                number: 0,
+                name: Some(name.to_owned()),
+            }),
+            host: None,
+        }
+    }
+
+    /// For clients on this machine.
+    pub fn on(host: &Arc<Host>, name: &str) -> Self {
+        Self {
+            host: Some(Arc::clone(host)),
+            ..Self::new(name)
+        }
     }
 
     /// It is about to die: from now on the connections that there are may end.
     pub fn close(&self) {
-        let mut life = self.0.lock().unwrap();
+        let mut life = self.life.lock().unwrap();
         life.number += 1;
         life.name = None;
     }
 
     pub fn open(&self, name: &str) {
-        self.0.lock().unwrap().name = Some(name.to_owned());
+        self.life.lock().unwrap().name = Some(name.to_owned());
     }
 
     /// The address, while it lives.
     pub fn name(&self) -> String {
-        self.0.lock().unwrap().name.clone().expect("a magent that runs")
+        self.life.lock().unwrap().name.clone().expect("a magent that runs")
     }
 
     /// A connection to it, as soon as it lives.
     pub fn connect(&self) -> Connection {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let life = self.0.lock().unwrap();
+            let life = self.life.lock().unwrap();
             if let Some(name) = &life.name {
-                let connection = Connection::to(name, life.number);
+                let connect = || Connection::to(name, life.number);
+                let connection = match &self.host {
+                    Some(host) => host.inside(connect),
+                    None => connect(),
+                };
                 return connection.unwrap_or_else(|error| panic!("cannot connect to {name}: {error}"));
             }
             drop(life);
@@ -56,7 +75,7 @@ impl Entrance {
 
     /// Whether this connection is one to a magent that was killed.
     pub fn has_died(&self, connection: &Connection) -> bool {
-        self.0.lock().unwrap().number > connection.life
+        self.life.lock().unwrap().number > connection.life
     }
 }
 

@@ -3,7 +3,7 @@
 use super::checker::{History, Verdict};
 use super::connection::{Connection, Entrance};
 use super::load::{Client, Held, KEYS, WRITERS, key, record};
-use crate::common::{Magent, Memcached};
+use crate::common::{Host, Magent, Memcached};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -55,6 +55,15 @@ impl Stage {
             is_over: AtomicBool::new(false),
             timeline: Mutex::default(),
         }
+    }
+
+    /// The clients of each magent are on the same machine as that.
+    pub fn on(mut self, hosts: &[Arc<Host>]) -> Self {
+        let entrances = self.entrances.iter().zip(hosts);
+        self.entrances = entrances
+            .map(|(entrance, host)| Entrance::on(host, &entrance.name()))
+            .collect();
+        self
     }
 
     /// Plays a scenario under load, reads everything once more, and checks the history.
@@ -241,13 +250,19 @@ impl Played {
     /// Fails unless no client could have told that anything happened, except that it waited once in a while.
     #[track_caller]
     pub fn assert_flawless(&self, magents: &[&Magent]) {
+        self.assert_flawless_within(WAIT_MAX, magents);
+    }
+
+    /// The same, where each wait may be this long.
+    #[track_caller]
+    pub fn assert_flawless_within(&self, wait_max: Duration, magents: &[&Magent]) {
         let logs: String = magents.iter().map(|magent| magent.log()).collect();
         let context = format!(
             "  the machine stood still for {:?}\n{}{logs}",
             self.machine_stall, self.timeline
         );
         let verdict = &self.verdict;
-        verdict.assert_flawless(WAIT_MAX + self.machine_stall, &context);
+        verdict.assert_flawless(wait_max + self.machine_stall, &context);
         println!("{verdict}\n{context}");
     }
 }

@@ -6,12 +6,12 @@
 //!
 //! ```text
 //!  id <the server's number, 16 hexadecimal digits>
-//!  <the magent's number, 16 hexadecimal digits> <a count that rises each time> <the number of each server that it is without> ...
+//!  <the magent's number, 16 hexadecimal digits> <a count that rises each time> <a server's number>:<milliseconds> ...
 //! ```
 //! The first line tells servers apart that say the same of themselves, being started in the same second and with the same process
 //! number, as by two machines that boot together. Whoever finds no board makes up a number, or writes the one that it knows.
-//! Whose line names servers cannot reach them, or could not a moment ago: what it wrote meanwhile is on their partners alone (`parted`).
-//! 0 stands for those whose number it does not know, or that the line has no room for.
+//! Whose line names servers cannot reach them, or could not until so many milliseconds before it was written: what it wrote meanwhile is on
+//! their partners alone (`parted`). The number 0 stands for any: one that it does not know, or that the line has no room for.
 //! Whoever changes the item does so by a `cas`, so that nobody's line is lost; who comes too late tries again at its next turn.
 
 use crate::protocol::number::Decimal;
@@ -97,9 +97,8 @@ impl Board {
     }
 
     /// What is to be written there: the server's number, which is `known` or made up, this magent's line, and those of the others that
-    /// are on this board and still there. `without`: the servers that this magent cannot reach, or could not a moment ago, None for each
-    /// whose number it does not know.
-    pub fn written(&mut self, text: &[u8], known: Option<u64>, without: &[Option<u64>], now_ms: u64) -> Vec<u8> {
+    /// are on this board and still there.
+    pub fn written(&mut self, text: &[u8], known: Option<u64>, without: &[Without], now_ms: u64) -> Vec<u8> {
         self.count += 1;
         let id = id(text).or(known).unwrap_or_else(|| self.made_up());
         let is_there = |line: &Line| {
@@ -115,23 +114,29 @@ impl Board {
         written.extend_from_slice(Decimal::new(self.count).as_bytes());
         let names = match without.len() <= WITHOUT_MAX {
             true => without,
-            false => &[None],
+            false => &[Without { id: None, ago_ms: 0 }],
         };
-        for name in names {
-            written.extend_from_slice(format!(" {:016x}", name.unwrap_or(ANY)).as_bytes());
+        for Without { id, ago_ms } in names {
+            written.extend_from_slice(format!(" {:016x}:{ago_ms}", id.unwrap_or(ANY)).as_bytes());
         }
         written.push(b'\n');
         written
     }
 
-    /// Whether another magent has a line there, and whether one of them is, or was a moment ago, without this server.
+    /// Whether another magent has a line there.
     pub fn tells_of_others(&self, text: &[u8]) -> bool {
         lines(text).any(|line| line.number != self.number)
     }
 
-    pub fn tells_of_others_without(&self, text: &[u8], id: Option<u64>) -> bool {
+    /// Whether one of them was without the server of this number, or may have been, at any time in so many milliseconds. Its line may have
+    /// been written just now.
+    pub fn tells_of_others_without(&self, text: &[u8], id: Option<u64>, within_ms: u64) -> bool {
         let mut others = lines(text).filter(|line| line.number != self.number);
-        others.any(|line| line.without().any(|name| name == ANY || id.is_none_or(|id| name == id)))
+        let is_named = |without: Without| id.is_none() || without.id.is_none() || without.id == id;
+        others.any(|line| {
+            line.without()
+                .any(|without| without.ago_ms <= within_ms && is_named(without))
+        })
     }
 
     /// A number that no other magent makes up.
@@ -161,6 +166,24 @@ fn hexadecimal(digits: &[u8]) -> Option<u64> {
     u64::from_str_radix(digits, 16).ok()
 }
 
+/// A server that a magent cannot reach, or could not until so many milliseconds ago.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Without {
+    /// None if its number is not known.
+    pub id: Option<u64>,
+    /// 0 as long as it cannot.
+    pub ago_ms: u64,
+}
+
+impl Without {
+    fn parse(word: &[u8]) -> Option<Self> {
+        let (id, ago_ms) = word.split_at_checked(16)?;
+        let (id, ago_ms) = (hexadecimal(id)?, unsigned(ago_ms.strip_prefix(b":")?)?);
+        let id = Some(id).filter(|&id| id != ANY);
+        Some(Self { id, ago_ms })
+    }
+}
+
 /// A magent's line.
 struct Line<'a> {
     number: u64,
@@ -173,13 +196,13 @@ impl<'a> Line<'a> {
     fn parse(text: &'a [u8]) -> Option<Self> {
         let mut words = text.split(|&byte| byte == b' ');
         let (number, count) = (hexadecimal(words.next()?)?, unsigned(words.next()?)?);
-        let is_possible = words.clone().count() <= WITHOUT_MAX && words.all(|word| hexadecimal(word).is_some());
+        let is_possible = words.clone().count() <= WITHOUT_MAX && words.all(|word| Without::parse(word).is_some());
         is_possible.then_some(Self { number, count, text })
     }
 
     /// The servers that it names.
-    fn without(&self) -> impl Iterator<Item = u64> + 'a {
-        self.text.split(|&byte| byte == b' ').skip(2).filter_map(hexadecimal)
+    fn without(&self) -> impl Iterator<Item = Without> + 'a {
+        self.text.split(|&byte| byte == b' ').skip(2).filter_map(Without::parse)
     }
 }
 
@@ -241,28 +264,35 @@ mod tests {
     #[test]
     fn who_cannot_reach_a_server_says_so_on_the_other_boards() {
         let (mut one, mut other) = (Board::new(1), Board::new(2));
-        let text = one.written(b"", Some(7), &[Some(8), None], 0);
+        let without = |id, ago_ms| Without { id, ago_ms };
+        let text = one.written(b"", Some(7), &[without(Some(8), 0), without(None, 900)], 0);
         assert_eq!(
             text,
-            b"id 0000000000000007\n0000000000000001 1 0000000000000008 0000000000000000\n"
+            b"id 0000000000000007\n0000000000000001 1 0000000000000008:0 0000000000000000:900\n"
         );
         assert!(other.tells_of_others(&text) && !one.tells_of_others(&text));
-        for id in [Some(8), Some(9), None] {
-            assert!(other.tells_of_others_without(&text, id), "one of them it does not know");
-            assert!(!one.tells_of_others_without(&text, id), "it is its own line");
+        for (id, within_ms, tells) in [
+            (Some(8), 0, true),
+            (Some(9), 899, false),
+            (Some(9), 900, true), // that may be the one that it does not know
+            (None, 0, true),
+        ] {
+            assert_eq!(
+                other.tells_of_others_without(&text, id, within_ms),
+                tells,
+                "{id:?} {within_ms}"
+            );
+            assert!(!one.tells_of_others_without(&text, id, within_ms), "it is its own line");
         }
         other.read(&text, 0);
         let text = other.written(&text, None, &[], 0);
+        let expected = b"1 1 0000000000000008:0 0000000000000000:900\n0000000000000002 1\n";
+        assert!(text.ends_with(expected), "others' lines stay");
+        let text = one.written(&text, None, &[without(Some(8), 0)], 0);
+        assert!(other.tells_of_others_without(&text, Some(8), 0) && !other.tells_of_others_without(&text, Some(9), 0));
+        let text = one.written(&text, None, &[without(Some(8), 900); WITHOUT_MAX + 1], 0);
         assert!(
-            text.ends_with(b"1 1 0000000000000008 0000000000000000\n0000000000000002 1\n"),
-            "others' lines stay"
-        );
-        let text = one.written(&text, None, &[Some(8)], 0);
-        assert!(other.tells_of_others_without(&text, Some(8)) && other.tells_of_others_without(&text, None));
-        assert!(!other.tells_of_others_without(&text, Some(9)));
-        let text = one.written(&text, None, &[Some(8); WITHOUT_MAX + 1], 0);
-        assert!(
-            other.tells_of_others_without(&text, Some(9)),
+            other.tells_of_others_without(&text, Some(9), 0),
             "there is no room for all"
         );
     }
@@ -278,6 +308,8 @@ mod tests {
             "0000000000000002 -1\n",
             "0000000000000002 1 \n",
             "0000000000000002 1 2\n",
+            "0000000000000002 1 0000000000000008\n",
+            "0000000000000002 1 0000000000000008:x\n",
             "\n\n\u{ff}",
         ] {
             board.read(odd.as_bytes(), 0);

@@ -14,7 +14,9 @@ pub struct Others {
     pub numbered: BTreeSet<usize>,
     /// Others have read that by then.
     pub noticed_ms: u64,
-    /// There are some, or it is not known yet whether there are any.
+    /// Some have been found. Behind a cut they are there, though they are not heard.
+    were_found: bool,
+    /// There are some, or it is not known whether there are any.
     may_be_there: bool,
 }
 
@@ -27,6 +29,7 @@ impl Others {
             on: BTreeSet::new(),
             numbered: BTreeSet::new(),
             noticed_ms: 0,
+            were_found: false,
             may_be_there: false,
         };
         others.reconfigure(settings);
@@ -42,9 +45,12 @@ impl Others {
         }
     }
 
-    /// Notes whether there are others. As long as no board has been read there may be.
-    pub fn note(&mut self, now_ms: u64) {
-        self.may_be_there = self.due_ms.is_some() && (!self.board.was_read() || self.board.others(now_ms) > 0);
+    /// Notes whether there are others. As long as no board has been read there may be; and those that were found are there as long as a
+    /// server is away, for it may be that they can only be reached by way of that.
+    pub fn note(&mut self, now_ms: u64, is_any_away: bool) {
+        let are_heard = self.board.others(now_ms) > 0;
+        self.were_found = are_heard || self.were_found && is_any_away;
+        self.may_be_there = self.due_ms.is_some() && (!self.board.was_read() || self.were_found);
     }
 
     /// How many there are.

@@ -13,15 +13,20 @@
 
 use crate::protocol::reply::{Reply, Status};
 use crate::proxy::fleet::Fleet;
+use crate::proxy::fleet::board::Without;
 use crate::proxy::fleet::ledger::Lacks;
 use crate::proxy::handoff::Handoff;
 use crate::proxy::net::{Level, Net};
 use crate::proxy::servers::Servers;
+use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hasher};
 
 /// How long after a server has returned others are told that this magent was without it: the longest pause between two probes, in which
 /// they may find out that they can reach this side again, and some more.
 pub const WITHOUT_MS: u64 = 10_000;
+
+/// Keys of which it is known under which unique the partner of a server that is away has stored them: 2 MiB at most.
+const STORED_MAX: usize = 1 << 16;
 
 /// What is known of a server for the case that it is parted from a partner.
 #[derive(Debug, Default)]
@@ -29,7 +34,7 @@ pub struct Contact {
     /// The greatest unique that it has told, in this life.
     seen: u64,
     /// What its partners had told when it was last asked for its board, and is yet to answer; and when it last answered.
-    asked: Option<Vec<(usize, u64)>>,
+    asked: Option<(u64, Vec<(usize, u64)>)>,
     heard: Vec<(usize, u64)>,
     /// What magent wrote there without seeing the unique: since it was last asked for its board, before that, and before the time before.
     /// Its board was written after those of the last kind, and so its unique is above theirs.
@@ -38,8 +43,25 @@ pub struct Contact {
     lost: Option<Lost>,
     /// The partners that it was parted from, until it has been made like them.
     parted: Vec<Parted>,
-    /// Others are told until then that this magent was without it.
-    without_until_ms: u64,
+    /// When it was last asked for its board, and has answered.
+    heard_ms: u64,
+    /// Whether, and until when, this magent was without it.
+    without: Absence,
+}
+
+/// Whether this magent is, or was, without a server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Absence {
+    #[default]
+    Never,
+    Now,
+    Until(u64),
+}
+
+fn hash(key: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(key);
+    hasher.finish()
 }
 
 /// Keys, by a bit for each: another that shares it is taken for one of them.
@@ -52,9 +74,7 @@ impl Own {
 
     /// The word that has a key's bit, and the bit in it.
     fn place(key: &[u8]) -> (usize, u64) {
-        let mut hasher = DefaultHasher::new();
-        hasher.write(key);
-        let hash = hasher.finish();
+        let hash = hash(key);
         ((hash >> 6) as usize % Self::WORDS, 1 << (hash % 64))
     }
 
@@ -79,9 +99,12 @@ impl Own {
 #[derive(Debug)]
 struct Lost {
     seen: u64,
+    heard_ms: u64,
     /// What its partners had told when it was last heard.
     heard: Vec<(usize, u64)>,
     own: Own,
+    /// Under which uniques its partners have stored since what this magent wrote last, by a hash of the key; 0 where they have not told.
+    stored: HashMap<u64, u64>,
 }
 
 #[derive(Debug)]
@@ -90,12 +113,16 @@ struct Parted {
     /// What has a unique above this was written meanwhile: on the server, on its partner.
     above: [u64; 2],
     own: Own,
+    stored: HashMap<u64, u64>,
 }
 
 /// How a key of two parted servers is to be judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Marks {
-    /// What has a unique above this was written meanwhile: on the server that is copied from, and to.
+    /// The unique of what this magent wrote last to the server that is copied from, meanwhile. If something else is there, another wrote that,
+    /// or what it had under way came late.
+    pub stored: Option<u64>,
+    /// What has a unique above this was written meanwhile: on the server that is copied from, if the former is not known; and to.
     pub from_above: u64,
     pub to_above: u64,
     /// What is on the server that is copied to may be this magent's own, from before.
@@ -116,7 +143,10 @@ impl Marks {
     /// Which copy of a key is right, of which two servers have the items with these uniques, or none.
     pub fn right(&self, from: Option<u64>, to: Option<u64>) -> Right {
         let is_written_to = to.is_some_and(|unique| unique > self.to_above && !self.to_is_own);
-        let is_written_from = from.is_some_and(|unique| unique > self.from_above);
+        let is_written_from = from.is_some_and(|unique| match self.stored {
+            Some(stored) => unique == stored,
+            None => unique > self.from_above,
+        });
         match (is_written_from, is_written_to) {
             (true, true) if self.from_is_senior => Right::From,
             (_, true) => Right::To,
@@ -138,9 +168,9 @@ impl Contact {
 
     /// It is asked for its board; `partners`: what they have told so far. What counts is what they had told when the first question
     /// was asked that it has not answered.
-    pub fn is_asked(&mut self, partners: impl Iterator<Item = (usize, u64)>) {
+    pub fn is_asked(&mut self, partners: impl Iterator<Item = (usize, u64)>, now_ms: u64) {
         if self.asked.is_none() {
-            self.asked = Some(partners.collect());
+            self.asked = Some((now_ms, partners.collect()));
             let since = std::mem::take(&mut self.own[0]);
             self.own[1].append(&since);
         }
@@ -149,7 +179,7 @@ impl Contact {
     /// It has answered.
     pub fn is_heard(&mut self) {
         if let Some(asked) = self.asked.take() {
-            self.heard = asked;
+            (self.heard_ms, self.heard) = asked;
             self.own[2] = std::mem::take(&mut self.own[1]);
         }
     }
@@ -163,13 +193,15 @@ impl Contact {
     pub fn is_lost(&mut self) {
         self.asked = None;
         self.parted.clear();
-        self.without_until_ms = u64::MAX;
+        self.without = Absence::Now;
         let mut own = Own::default();
         std::mem::take(&mut self.own)
             .into_iter()
             .for_each(|keys| own.append(&keys));
         self.lost = Some(Lost {
             seen: self.seen,
+            heard_ms: self.heard_ms,
+            stored: HashMap::new(),
             heard: std::mem::take(&mut self.heard),
             own,
         });
@@ -178,7 +210,7 @@ impl Contact {
     /// It is in another life: what was known of its uniques says nothing any more.
     pub fn is_reborn(&mut self) {
         *self = Self {
-            without_until_ms: self.without_until_ms,
+            without: self.without,
             ..Self::default()
         };
     }
@@ -191,8 +223,10 @@ impl Contact {
         let of_partner = lost.heard.iter().find(|&&(of, _)| of == partner);
         let mut own = lost.own.clone();
         delivered.iter().for_each(|key| own.add(key));
+        let stored = lost.stored.clone();
         self.parted.push(Parted {
             partner,
+            stored,
             above: [lost.seen, of_partner.map_or(0, |&(_, seen)| seen)],
             own,
         });
@@ -201,7 +235,9 @@ impl Contact {
     /// It has returned.
     pub fn is_back(&mut self, now_ms: u64) {
         self.lost = None;
-        self.without_until_ms = now_ms + WITHOUT_MS;
+        if self.without == Absence::Now {
+            self.without = Absence::Until(now_ms);
+        }
     }
 
     /// It has been made like its partners.
@@ -209,9 +245,27 @@ impl Contact {
         self.parted.clear();
     }
 
-    /// Whether others are told that this magent is, or was, without it.
-    pub fn is_missed(&self, now_ms: u64) -> bool {
-        self.without_until_ms > now_ms
+    /// Since when others are told that this magent is, or was, without it, as long as they are.
+    fn missed_ago_ms(&self, now_ms: u64) -> Option<u64> {
+        match self.without {
+            Absence::Never => None,
+            Absence::Now => Some(0),
+            Absence::Until(back_ms) => Some((now_ms - back_ms).max(1)).filter(|&ago_ms| ago_ms < WITHOUT_MS),
+        }
+    }
+
+    /// How long ago it was last heard before it was lost; 0 if it was not.
+    fn away_ms(&self, now_ms: u64) -> u64 {
+        self.lost.as_ref().map_or(0, |lost| now_ms - lost.heard_ms)
+    }
+
+    /// A partner has stored a key, under this unique, 0 if it has not told, while this server is away.
+    fn partner_stored(&mut self, key: &[u8], unique: u64) {
+        if let Some(lost) = &mut self.lost {
+            if lost.stored.len() < STORED_MAX {
+                lost.stored.insert(hash(key), unique);
+            }
+        }
     }
 
     pub fn was_parted_from(&self, partner: usize) -> bool {
@@ -223,6 +277,7 @@ impl Contact {
         let parted = self.parted.iter().find(|parted| parted.partner == partner)?;
         let [to_above, from_above] = parted.above;
         Some(Marks {
+            stored: parted.stored.get(&hash(key)).copied().filter(|&unique| unique > 0),
             from_above,
             to_above,
             to_is_own: parted.own.has(key),
@@ -233,30 +288,37 @@ impl Contact {
 
 impl Fleet {
     /// A server is asked for its board.
-    pub fn is_asked(&mut self, server: usize) {
+    pub fn is_asked(&mut self, server: usize, now_ms: u64) {
         let partners: Vec<_> = self
             .partners(server)
             .into_iter()
             .map(|partner| (partner, self.servers[partner].contact.seen()))
             .collect();
-        self.servers[server].contact.is_asked(partners.into_iter());
+        self.servers[server].contact.is_asked(partners.into_iter(), now_ms);
     }
 
-    /// The numbers of the servers that this magent is, or was a moment ago, without, None for each that it does not know.
-    pub fn missed(&self, now_ms: u64) -> Vec<Option<u64>> {
+    /// Notes whether there are other magents.
+    pub fn note_others(&mut self, now_ms: u64) {
+        let is_any_away = self.in_use().into_iter().any(|server| !self.is_up(server));
+        self.others.note(now_ms, is_any_away);
+    }
+
+    /// The servers that this magent is, or was a moment ago, without.
+    pub fn missed(&self, now_ms: u64) -> Vec<Without> {
         let in_use = self.in_use().into_iter().map(|index| &self.servers[index]);
-        let missed = in_use.filter(|server| server.contact.is_missed(now_ms));
-        missed.map(|server| server.id).collect()
+        let missed = in_use.filter_map(|server| Some((server.id, server.contact.missed_ago_ms(now_ms)?)));
+        missed.map(|(id, ago_ms)| Without { id, ago_ms }).collect()
     }
 
     /// A server returns, with this on its board: notes which partners somebody else was without meanwhile.
-    pub fn note_parted(&mut self, index: usize, text: &[u8]) {
+    pub fn note_parted(&mut self, index: usize, text: &[u8], now_ms: u64) {
+        let away_ms = self.servers[index].contact.away_ms(now_ms);
         for partner in self.partners(index) {
             let lacks = self.ledger.account(partner).lack(index).is_some();
             let was_missed = self
                 .others
                 .board
-                .tells_of_others_without(text, self.servers[partner].id);
+                .tells_of_others_without(text, self.servers[partner].id, away_ms);
             if was_missed && self.has_board(partner) && !lacks {
                 let delivered = self.ledger.delivered(index);
                 self.servers[index].contact.is_parted_from(partner, &delivered);
@@ -281,11 +343,18 @@ impl Fleet {
 
     /// A server has answered a write of this key.
     pub fn wrote(&mut self, server: usize, key: &[u8], reply: &Reply) {
+        let unique = match reply.status {
+            Status::Stored => reply.number, // 0 if it does not tell
+            Status::Number => 0,
+            _ => return,
+        };
         let contact = &mut self.servers[server].contact;
-        match reply.status {
-            Status::Stored if reply.number > 0 => contact.saw(reply.number),
-            Status::Stored | Status::Number => contact.wrote_unseen(key),
-            _ => {}
+        match unique {
+            0 => contact.wrote_unseen(key),
+            unique => contact.saw(unique),
+        }
+        if let Some(partner) = self.partner(key, server) {
+            self.servers[partner].contact.partner_stored(key, unique);
         }
     }
 
@@ -335,6 +404,7 @@ mod tests {
     #[test]
     fn what_was_written_while_they_were_parted_is_right() {
         let marks = |to_is_own, from_is_senior| Marks {
+            stored: None,
             from_above: 10,
             to_above: 20,
             to_is_own,
@@ -363,24 +433,51 @@ mod tests {
     }
 
     #[test]
+    fn what_is_there_in_place_of_what_was_stored_is_not_this_magents() {
+        let marks = Marks {
+            stored: Some(15),
+            from_above: 10,
+            to_above: 20,
+            to_is_own: false,
+            from_is_senior: true,
+        };
+        assert_eq!(marks.right(Some(15), Some(21)), Right::From);
+        for from in [Some(16), Some(14), None] {
+            assert_eq!(marks.right(from, Some(21)), Right::To);
+            assert_eq!(marks.right(from, Some(20)), Right::From);
+        }
+    }
+
+    #[test]
     fn what_counts_is_what_was_seen_when_the_other_was_last_heard() {
         let mut contact = Contact::default();
         contact.saw(20);
-        contact.is_asked([(1, 10)].into_iter());
+        contact.is_asked([(1, 10)].into_iter(), 100);
         contact.is_heard();
-        contact.is_asked([(1, 11)].into_iter());
-        contact.is_asked([(1, 12)].into_iter()); // it has not answered the first one
+        contact.is_asked([(1, 11)].into_iter(), 200);
+        contact.is_asked([(1, 12)].into_iter(), 300); // it has not answered the first one
         contact.is_lost();
-        assert!(contact.is_missed(5000));
-        contact.is_asked([(1, 90)].into_iter());
+        assert_eq!((contact.missed_ago_ms(5000), contact.away_ms(5000)), (Some(0), 4900));
+        contact.partner_stored(b"stored", 15);
+        contact.partner_stored(b"untold", 15);
+        contact.partner_stored(b"untold", 0);
+        contact.is_asked([(1, 90)].into_iter(), 5000);
         contact.is_heard();
         contact.saw(100); // its board, which others have written meanwhile
         contact.is_parted_from(1, &[(*b"delivered").into()]);
         contact.is_back(6000);
-        assert!(contact.is_missed(6000) && !contact.is_missed(6000 + WITHOUT_MS));
+        assert_eq!(
+            [6000, 7000, 6000 + WITHOUT_MS].map(|now_ms| contact.missed_ago_ms(now_ms)),
+            [Some(1), Some(1000), None]
+        );
         let marks = contact.marks(b"key", 1, true).unwrap();
         assert_eq!((marks.from_above, marks.to_above, marks.to_is_own), (10, 20, false));
         assert!(contact.marks(b"delivered", 1, true).unwrap().to_is_own);
+        let stored = |key: &[u8]| contact.marks(key, 1, true).unwrap().stored;
+        assert_eq!(
+            [stored(b"key"), stored(b"stored"), stored(b"untold")],
+            [None, Some(15), None]
+        );
         assert_eq!(contact.marks(b"key", 2, true), None);
         contact.is_settled();
         assert!(!contact.was_parted_from(1));
@@ -392,7 +489,7 @@ mod tests {
             let mut contact = Contact::default();
             contact.wrote_unseen(b"key");
             for _ in 0..boards_read {
-                contact.is_asked([].into_iter());
+                contact.is_asked([].into_iter(), 0);
                 contact.is_heard();
             }
             contact.is_lost();

@@ -25,7 +25,7 @@ impl<N: Net> Servers<N> {
             servers.into_iter().for_each(|server| self.read_board(server));
             due_ms = now_ms + BOARD_PAUSE_MS;
             self.fleet.others.due_ms = Some(due_ms);
-            self.fleet.others.note(now_ms);
+            self.fleet.note_others(now_ms);
         }
         self.cx.timers.set(Timer::Board, due_ms);
         self.end_start();
@@ -87,7 +87,7 @@ impl<N: Net> Servers<N> {
             value: true,
             ..Options::default()
         };
-        self.fleet.is_asked(server);
+        self.fleet.is_asked(server, self.cx.now.ms());
         self.ask(server, Purpose::Board, 0, Request::look(BOARD_KEY, item));
     }
 
@@ -138,7 +138,7 @@ impl<N: Net> Servers<N> {
             }
             (Rejoining::Reading(Board::Asked | Board::AskedAgain), text) => {
                 *step = Rejoining::Reading(Board::Read);
-                self.fleet.note_parted(index, text.unwrap_or_default());
+                self.fleet.note_parted(index, text.unwrap_or_default(), now_ms);
                 self.rejoin(index);
             }
             _ => {}
@@ -173,12 +173,10 @@ impl<N: Net> Servers<N> {
         contact.is_heard();
         contact.saw(response.unique.unwrap_or_default());
         let without = self.fleet.missed(now_ms);
-        let others = &mut self.fleet.others;
-        others.board.read(text, now_ms);
-        others.note(now_ms);
-        let written = others
-            .board
-            .written(text, self.fleet.servers[server].id, &without, now_ms);
+        self.fleet.others.board.read(text, now_ms);
+        self.fleet.note_others(now_ms);
+        let board = &mut self.fleet.others.board;
+        let written = board.written(text, self.fleet.servers[server].id, &without, now_ms);
         if let Some(id) = board::id(text) {
             self.is_numbered(server, id);
         }

@@ -17,6 +17,7 @@ const KEY: &[u8] = b"k";
 
 /// Unique 5 is of before they were parted on both servers, and 6 of meanwhile.
 const PARTED: Marks = Marks {
+    stored: None,
     from_above: 5,
     to_above: 5,
     to_is_own: false,
