@@ -85,6 +85,12 @@ pub trait Net {
     /// Where a connection comes from; None for a unix socket, and where the system does not say.
     fn peer(&self, socket: &Self::Socket) -> Option<SocketAddr>;
 
+    /// Whether what was written last has not come to the other end's machine, as far as is known there: then it never will if the connection
+    /// is closed.
+    fn is_unheard(&self, _socket: &Self::Socket) -> bool {
+        false
+    }
+
     /// Ends the connection. Events that are already on their way may still name its token.
     fn close(&mut self, socket: Self::Socket);
 

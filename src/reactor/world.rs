@@ -147,6 +147,13 @@ impl Net for World {
         }
     }
 
+    fn is_unheard(&self, socket: &Socket) -> bool {
+        match socket {
+            Socket::Tcp(stream) | Socket::Link(stream, _) => sys::is_unacknowledged(stream),
+            Socket::Unix(_) => false,
+        }
+    }
+
     fn close(&mut self, socket: Socket) {
         self.freed = true;
         if let Socket::Link(_, ends) = &socket {

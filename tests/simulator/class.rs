@@ -43,6 +43,8 @@ pub enum Class {
     Foul,
     /// Two magents with crossed or equal lists, one fault at a time; and clients of both that change the same keys.
     Duel,
+    /// Two magents with crossed or equal lists, and a cut between the two machines that they and their servers are on.
+    Parted,
     /// Two magents, one fault at a time. What a server is asked on one connection is done in between what it is asked on
     /// another.
     Threads,
@@ -70,7 +72,7 @@ pub const CLASSES: [Class; 6] = [
 
 /// Those that came later: drawn apart, so that a seed means the same class as before. Each with how many seeds it has for a
 /// thousand of the others.
-pub const MORE_CLASSES: [(Class, u64); 19] = [
+pub const MORE_CLASSES: [(Class, u64); 20] = [
     (Class::Refusing, 200),
     (Class::Keeping, 200),
     (Class::Orders, 50),
@@ -90,6 +92,7 @@ pub const MORE_CLASSES: [(Class, u64); 19] = [
     (Class::Named, 25),
     (Class::Remapped, 25),
     (Class::Delayed, 25),
+    (Class::Parted, 50),
 ];
 
 impl Class {
@@ -125,6 +128,7 @@ impl Class {
             Class::Named => "named",
             Class::Remapped => "remapped",
             Class::Delayed => "delayed",
+            Class::Parted => "parted",
         }
     }
 
@@ -137,7 +141,7 @@ impl Class {
     pub fn is_shared(self) -> bool {
         matches!(
             self,
-            Class::Crossed | Class::Three | Class::Foul | Class::Threads | Class::Duel
+            Class::Crossed | Class::Three | Class::Foul | Class::Threads | Class::Duel | Class::Parted
         )
     }
 

@@ -4,21 +4,24 @@
 
 use super::client::Scene;
 use super::net::{Event, Name};
+use super::parted::Sides;
 use super::pipe::{End, Us};
+use super::random::Random;
 use super::simulation::{Broken, Simulation};
 use std::collections::{HashMap, HashSet};
 
 /// Keys of each kind.
-const KEYS: usize = 3;
+pub const KEYS: usize = 3;
 
 /// What a duelist has asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ask {
+pub enum Ask {
     Lock(usize),
     Unlock(usize),
     Count(usize),
     Set(usize, u64),
     Delete(usize),
+    Touch(usize),
     Look(usize),
     Swap(usize, u64, u64),
 }
@@ -31,6 +34,7 @@ impl Ask {
             Ask::Count(key) => format!("incr count{key} 1\r\n"),
             Ask::Set(key, value) => format!("set register{key} 0 0 {}\r\n{value}\r\n", value.to_string().len()),
             Ask::Delete(key) => format!("delete register{key}\r\n"),
+            Ask::Touch(key) => format!("touch register{key} 0\r\n"),
             Ask::Look(key) => format!("gets swap{key}\r\n"),
             Ask::Swap(key, unique, value) => {
                 format!("cas swap{key} 0 0 {} {unique}\r\n{value}\r\n", value.to_string().len())
@@ -63,6 +67,8 @@ pub struct Duel {
     values: u64,
     /// When the last fault began.
     pub fault_us: Option<Us>,
+    /// What the two sides of a cut did, where that is what it is about.
+    pub sides: Option<Sides>,
     /// The first promise that was broken.
     broken: Option<Broken>,
 }
@@ -130,6 +136,9 @@ impl Duelist {
 
     fn choose(&mut self, scene: &mut Scene<'_>, duel: &mut Duel) -> Ask {
         let random = &mut scene.network.random;
+        if duel.sides.is_some() {
+            return duel.choose_register(random);
+        }
         if let Some(key) = self.held.take() {
             duel.holders[key] = None;
             return Ask::Unlock(key);
@@ -190,6 +199,12 @@ impl Duelist {
     }
 
     fn learn(&mut self, ask: Ask, asked_us: Us, said: &str, now: Us, duel: &mut Duel) {
+        if let Some(sides) = &mut duel.sides {
+            if let Err(broken) = sides.learn(self.magent, ask, said, (asked_us, now)) {
+                duel.fail(broken);
+            }
+            return;
+        }
         let failed = said.starts_with("SERVER_ERROR");
         match ask {
             Ask::Lock(key) | Ask::Unlock(key) if failed => duel.unknown[key] = true,
@@ -229,12 +244,24 @@ impl Duelist {
                     duel.fail(format!("swap{key}: two have stored by the unique {unique}"));
                 }
             }
-            Ask::Swap(..) => {}
+            Ask::Swap(..) | Ask::Touch(_) => {}
         }
     }
 }
 
 impl Duel {
+    fn choose_register(&mut self, random: &mut Random) -> Ask {
+        let key = random.below(KEYS as u64) as usize;
+        match random.below(8) {
+            0 => Ask::Delete(key),
+            1 => Ask::Touch(key),
+            _ => {
+                self.values += 1;
+                Ask::Set(key, self.values)
+            }
+        }
+    }
+
     fn fail(&mut self, broken: Broken) {
         self.broken.get_or_insert(broken);
     }
@@ -303,7 +330,7 @@ impl Simulation {
     }
 
     /// The value of an item in a server's memory.
-    fn item_on(&self, server: usize, name: &str) -> Option<String> {
+    pub fn item_on(&self, server: usize, name: &str) -> Option<String> {
         let server = &self.servers[server];
         let now_ms = server.clock_ms(&self.network.borrow());
         let item = server.memcached.as_ref()?.peek(name.as_bytes(), now_ms)?;

@@ -99,7 +99,7 @@ impl Ingredients {
             }
             Class::Clocks => clocks(plan, random),
             Class::Reloaded => reloaded(plan, random),
-            Class::Duel => plan.more.duelists = random.between(2, 6) as usize,
+            Class::Duel | Class::Parted => plan.more.duelists = random.between(2, 6) as usize,
             Class::Threads => threads(plan, farms, random),
             Class::Odd => odd(plan, random),
             Class::Babbling => babbling(plan),

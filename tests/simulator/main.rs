@@ -34,6 +34,7 @@ mod net;
 mod newer_faults;
 mod newest_faults;
 mod orders;
+mod parted;
 mod pipe;
 mod plan;
 mod poller;

@@ -18,6 +18,9 @@ pub enum End {
 /// No network takes longer, but for what it loses.
 const HELD_UP_US: Us = 50_000;
 
+/// Within this the other end's kernel acknowledges what comes.
+pub const ACKNOWLEDGED_US: Us = 150_000;
+
 #[derive(Clone, Copy)]
 enum Flight {
     Bytes(usize),
@@ -44,6 +47,9 @@ pub struct Pipe {
     arrived: usize,
     flights: VecDeque<(Us, Flight)>,
     last_arrival: Us,
+    last_sent: Us,
+    /// What arrives by then was lost on its way, and is sent again.
+    delayed_until: Us,
     /// The end has arrived; bytes before it may still be read, unless it is a reset.
     end: Option<End>,
     ending: bool,
@@ -59,6 +65,8 @@ impl Pipe {
             arrived: 0,
             flights: VecDeque::new(),
             last_arrival: 0,
+            last_sent: 0,
+            delayed_until: 0,
             end: None,
             ending: false,
             capacity,
@@ -125,7 +133,7 @@ impl Pipe {
             latency += random.between(1_000, HICCUP_MAX_US);
         }
         let time = (now + latency).max(self.last_arrival);
-        self.last_arrival = time;
+        (self.last_arrival, self.last_sent) = (time, now);
         self.flights.push_back((time, flight));
         time
     }
@@ -150,11 +158,22 @@ impl Pipe {
             flight.0 = flight.0.max(time);
         }
         self.last_arrival = self.last_arrival.max(time);
+        self.delayed_until = time;
     }
 
     /// Whether something was lost on its way and is to be sent again.
     pub fn is_held_up(&self, now: Us) -> bool {
         self.flights.back().is_some_and(|&(time, _)| time > now + HELD_UP_US)
+    }
+
+    pub fn last_sent_us(&self) -> Us {
+        self.last_sent
+    }
+
+    /// Whether something that was sent should have come by now.
+    pub fn is_unheard(&self, now: Us) -> bool {
+        let is_late = |time: Us| time + ACKNOWLEDGED_US <= now || time <= self.delayed_until;
+        self.flights.front().is_some_and(|&(time, _)| is_late(time))
     }
 
     /// Loses what is on its way.

@@ -86,7 +86,7 @@ pub type Farms = (Vec<usize>, Vec<usize>);
 fn farms(class: Class, random: &mut Random) -> Vec<Farms> {
     match class {
         Class::Crossed | Class::Foul | Class::Threads => vec![(vec![0], vec![1]), (vec![1], vec![0])],
-        Class::Duel => match random.one_in(2) {
+        Class::Duel | Class::Parted => match random.one_in(2) {
             true => vec![(vec![0], vec![1]), (vec![1], vec![0])],
             false => vec![(vec![0, 1], vec![0, 1]); 2],
         },
@@ -175,7 +175,14 @@ impl Plan {
         };
         let keeps = class == Class::Keeping;
         let has_meta = one_of_all(if class.is_shared() || keeps { 0 } else { 16 }, random);
-        let can_list = one_of_all(if keeps || class == Class::Duel { 0 } else { 16 }, random);
+        let can_list = one_of_all(
+            if keeps || matches!(class, Class::Duel | Class::Parted) {
+                0
+            } else {
+                16
+            },
+            random,
+        );
         let (ack, miss) = (
             // Where one magent acknowledges early, the other may still read what was before.
             if random.one_in(6) && !class.is_shared() {

@@ -204,8 +204,11 @@ impl Copier {
         }
         let comparison = self.comparisons.remove(id);
         let (key, [one, other]) = (comparison.key.bytes(), comparison.servers);
+        if servers.fleet.looks_when_back(key, [one, other]) {
+            return;
+        }
         let fleet = &servers.fleet;
-        let are_owners = fleet.is_up(one) && fleet.is_up(other) && fleet.are_owners(key, one, other);
+        let are_owners = fleet.are_owners(key, one, other);
         if are_owners && !servers.flush_forbids_copying() {
             self.even_out(replicate, servers, &comparison);
         }

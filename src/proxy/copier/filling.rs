@@ -79,7 +79,11 @@ impl Copier {
 
     /// Something that a server lacks of a partner's, where both are there: the partner, the server, and what it is.
     fn lack_to_take_up<N: Net>(servers: &Servers<N>) -> Option<(usize, usize, Task)> {
-        let (to, from, what) = servers.fleet.ledger.to_be_copied()?;
+        let fleet = &servers.fleet;
+        let now_ms = servers.cx.now.ms();
+        // What others still write to one of the two alone is not to be taken for older than its copy.
+        let waits = |to: usize, from: usize| fleet.servers[to].contact.waits_for_others(from, now_ms);
+        let (to, from, what) = fleet.ledger.to_be_copied(waits)?;
         let task = match what {
             Lacking::Keys(keys) if servers.fleet.servers[to].contact.was_parted_from(from) => {
                 Task::Parted(keys.iter().map(Entry::of).collect())
@@ -149,7 +153,10 @@ impl Copier {
                 },
             });
         }
-        if !servers.fleet.ledger.account(resync.to).is_settling() {
+        // Of two that were parted and have been made alike nobody has anything to remove: others decide by the senior, and so does this magent.
+        let was_parted = servers.fleet.servers[resync.to].contact.was_parted_from(resync.from);
+        let is_done = was_parted && servers.fleet.ledger.account(resync.to).lacks_nothing_more();
+        if is_done || !servers.fleet.ledger.account(resync.to).is_settling() {
             servers.settled(resync.to);
         }
         self.leave_listing(servers, resync);

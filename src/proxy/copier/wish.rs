@@ -164,6 +164,9 @@ impl Copier {
         if !servers.fleet.are_owners(key, from, to) || servers.flush_forbids_copying() {
             return;
         }
+        if servers.fleet.looks_when_back(key, [from, to]) {
+            return;
+        }
         let waits = how == How::CopiedLater || !self.has_room(&servers.cx.settings.limits);
         match how {
             How::Removed if !waits => self.start_repair(replicate, servers, (from, to), key, Why::Deleted(unique)),
@@ -302,6 +305,10 @@ impl Copier {
         repair: usize,
         delivered: bool,
     ) {
+        let (from, to) = self.servers(repair);
+        if servers.fleet.others.are_there() {
+            servers.fleet.looks_when_back(self.key(repair), [from, to]);
+        }
         let pair = self.pair_of(servers, repair);
         let wishes = self.lost(repair, delivered, &pair);
         self.carry_out(replicate, servers, wishes);

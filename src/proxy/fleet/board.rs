@@ -27,6 +27,8 @@ pub const BOARD_PAUSE_MS: u64 = 100;
 pub const NOTICED_MS: u64 = 150;
 /// A magent whose line has not changed for so long is not there any more.
 const GONE_MS: u64 = 3000;
+/// Who is heard again after this was kept from it.
+const UNHEARD_MS: u64 = 400;
 /// Magents that one board has room for.
 const LINES_MAX: usize = 16;
 /// Servers that a line names.
@@ -71,9 +73,10 @@ impl Board {
         }
     }
 
-    /// Takes what is written on a board.
-    pub fn read(&mut self, text: &[u8], now_ms: u64) {
+    /// Takes what is written on a board. Returns whether somebody is heard there who was not heard for a while, or never.
+    pub fn read(&mut self, text: &[u8], now_ms: u64) -> bool {
         self.was_read = true;
+        let mut is_news = false;
         for Line { number, count, .. } in lines(text).filter(|line| line.number != self.number) {
             let known = self.others.iter().position(|other| other.number == number);
             match known {
@@ -81,19 +84,24 @@ impl Board {
                     let other = &mut self.others[at];
                     other.seen_ms = now_ms;
                     if count > other.count {
+                        is_news |= other.heard_ms + UNHEARD_MS < now_ms;
                         (other.count, other.heard_ms) = (count, now_ms);
                     }
                 }
-                None if self.others.len() < LINES_MAX => self.others.push(Other {
-                    number,
-                    count,
-                    heard_ms: now_ms,
-                    seen_ms: now_ms,
-                }),
+                None if self.others.len() < LINES_MAX => {
+                    is_news = true;
+                    self.others.push(Other {
+                        number,
+                        count,
+                        heard_ms: now_ms,
+                        seen_ms: now_ms,
+                    });
+                }
                 None => {}
             }
         }
         self.others.retain(|other| other.seen_ms + GONE_MS > now_ms);
+        is_news
     }
 
     /// What is to be written there: the server's number, which is `known` or made up, this magent's line, and those of the others that

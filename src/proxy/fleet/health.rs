@@ -78,11 +78,8 @@ impl<N: Net> Servers<N> {
         if self.fleet.is_up(index) {
             self.fleet.servers[index].counters.timeouts += 1;
         }
-        let cut_off = self.upstream.quarantine(&mut self.cx.net, index);
-        self.fleet.ledger.record(Event::Down {
-            server: index,
-            drains: true,
-        });
+        let (cut_off, drains) = self.upstream.quarantine(&mut self.cx.net, index);
+        self.fleet.ledger.record(Event::Down { server: index, drains });
         let timeout_ms = self.cx.settings.timeout_ms;
         self.mark_down(
             index,
@@ -196,7 +193,7 @@ impl<N: Net> Servers<N> {
         if self.waits_for_board(index) || self.waits_for_partners(index) {
             return;
         }
-        self.watch_what_was_delivered(index);
+        self.watch_what_was_under_way(index);
         let removed = match self.fleet.rid(index) {
             Rid::Everything => {
                 self.emptied(index, "server is flushed");
@@ -304,6 +301,8 @@ impl<N: Net> Servers<N> {
                 if response.fault == Fault::Server {
                     self.fleet.ledger.record(Event::NotDrained(index));
                 }
+                let contact = &mut self.fleet.servers[index].contact;
+                contact.answered_late(leg.sent.key(), response.status, response.unique);
                 if fails_over {
                     self.fleet.ledger.record(Event::Ran {
                         server: index,

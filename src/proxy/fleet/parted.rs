@@ -15,6 +15,7 @@ use crate::protocol::reply::{Reply, Status};
 use crate::proxy::fleet::Fleet;
 use crate::proxy::fleet::board::Without;
 use crate::proxy::fleet::ledger::Lacks;
+use crate::proxy::fleet::server::{Health, PROBE_PAUSE_MIN_MS};
 use crate::proxy::handoff::Handoff;
 use crate::proxy::net::{Level, Net};
 use crate::proxy::servers::Servers;
@@ -24,6 +25,13 @@ use std::hash::{DefaultHasher, Hasher};
 /// How long after a server has returned others are told that this magent was without it: the longest pause between two probes, in which
 /// they may find out that they can reach this side again, and some more.
 pub const WITHOUT_MS: u64 = 10_000;
+
+/// So long it is waited at most until others have found a server again: they probe it every two seconds, and those that are not there any more
+/// are known by then.
+const OTHERS_MAX_MS: u64 = 4000;
+
+/// Keys that are to be looked at when a server returns.
+const UNLOOKED_MAX: usize = 1024;
 
 /// Keys of which it is known under which unique the partner of a server that is away has stored them: 2 MiB at most.
 const STORED_MAX: usize = 1 << 16;
@@ -41,6 +49,8 @@ pub struct Contact {
     own: [Own; 3],
     /// What was known when it was lost, as long as it is away.
     lost: Option<Lost>,
+    /// Keys that were to be looked at here and on a partner, when it was lost.
+    unlooked: Vec<Box<[u8]>>,
     /// The partners that it was parted from, until it has been made like them.
     parted: Vec<Parted>,
     /// When it was last asked for its board, and has answered.
@@ -105,15 +115,20 @@ struct Lost {
     own: Own,
     /// Under which uniques its partners have stored since what this magent wrote last, by a hash of the key; 0 where they have not told.
     stored: HashMap<u64, u64>,
+    /// By a hash of the key: under which unique it has stored what it was sent before, as it has told since; 0 if that stored nothing.
+    late: HashMap<u64, u64>,
 }
 
 #[derive(Debug)]
 struct Parted {
     partner: usize,
+    /// Until then at most it is waited for others to find the partner again; None once they have.
+    waits_until_ms: Option<u64>,
     /// What has a unique above this was written meanwhile: on the server, on its partner.
     above: [u64; 2],
     own: Own,
     stored: HashMap<u64, u64>,
+    late: HashMap<u64, u64>,
 }
 
 /// How a key of two parted servers is to be judged.
@@ -125,8 +140,9 @@ pub struct Marks {
     /// What has a unique above this was written meanwhile: on the server that is copied from, if the former is not known; and to.
     pub from_above: u64,
     pub to_above: u64,
-    /// What is on the server that is copied to may be this magent's own, from before.
+    /// What is on the server that is copied to may be this magent's own, from before; it is, if it has this unique.
     pub to_is_own: bool,
+    pub late: Option<u64>,
     /// The server that is copied from is the senior.
     pub from_is_senior: bool,
 }
@@ -142,7 +158,8 @@ pub enum Right {
 impl Marks {
     /// Which copy of a key is right, of which two servers have the items with these uniques, or none.
     pub fn right(&self, from: Option<u64>, to: Option<u64>) -> Right {
-        let is_written_to = to.is_some_and(|unique| unique > self.to_above && !self.to_is_own);
+        let is_late = to.is_some() && to == self.late;
+        let is_written_to = to.is_some_and(|unique| unique > self.to_above) && !self.to_is_own && !is_late;
         let is_written_from = from.is_some_and(|unique| match self.stored {
             Some(stored) => unique == stored,
             None => unique > self.from_above,
@@ -202,9 +219,29 @@ impl Contact {
             seen: self.seen,
             heard_ms: self.heard_ms,
             stored: HashMap::new(),
+            late: HashMap::new(),
             heard: std::mem::take(&mut self.heard),
             own,
         });
+    }
+
+    /// It has answered what it was sent before it was lost.
+    pub fn answered_late(&mut self, key: &[u8], status: Status, unique: Option<u64>) {
+        let Some(lost) = &mut self.lost else {
+            return;
+        };
+        let late = lost.late.entry(hash(key)).or_default();
+        *late = (*late).max(unique.unwrap_or_default());
+        if unique.is_none() && matches!(status, Status::Stored | Status::Number) {
+            lost.own.add(key);
+        }
+    }
+
+    /// It was lost before it said what it has of a key that other magents may have written at the same moment.
+    pub fn was_not_looked_at(&mut self, key: &[u8]) {
+        if self.unlooked.len() < UNLOOKED_MAX {
+            self.unlooked.push(key.into());
+        }
     }
 
     /// It is in another life: what was known of its uniques says nothing any more.
@@ -222,11 +259,16 @@ impl Contact {
         };
         let of_partner = lost.heard.iter().find(|&&(of, _)| of == partner);
         let mut own = lost.own.clone();
-        delivered.iter().for_each(|key| own.add(key));
-        let stored = lost.stored.clone();
+        let is_told = |key: &[u8]| lost.late.contains_key(&hash(key));
+        delivered
+            .iter()
+            .filter(|key| !is_told(key))
+            .for_each(|key| own.add(key));
         self.parted.push(Parted {
             partner,
-            stored,
+            waits_until_ms: Some(u64::MAX),
+            stored: lost.stored.clone(),
+            late: lost.late.clone(),
             above: [lost.seen, of_partner.map_or(0, |&(_, seen)| seen)],
             own,
         });
@@ -237,6 +279,9 @@ impl Contact {
         self.lost = None;
         if self.without == Absence::Now {
             self.without = Absence::Until(now_ms);
+        }
+        for parted in &mut self.parted {
+            parted.waits_until_ms = Some(now_ms + OTHERS_MAX_MS);
         }
     }
 
@@ -268,6 +313,13 @@ impl Contact {
         }
     }
 
+    /// Whether a partner that it was parted from is not found again by others yet.
+    pub fn waits_for_others(&self, partner: usize, now_ms: u64) -> bool {
+        let of_it = |parted: &&Parted| parted.partner == partner;
+        let parted = self.parted.iter().find(of_it);
+        parted.is_some_and(|parted| parted.waits_until_ms > Some(now_ms))
+    }
+
     pub fn was_parted_from(&self, partner: usize) -> bool {
         self.parted.iter().any(|parted| parted.partner == partner)
     }
@@ -281,6 +333,7 @@ impl Contact {
             from_above,
             to_above,
             to_is_own: parted.own.has(key),
+            late: parted.late.get(&hash(key)).copied().filter(|&unique| unique > 0),
             from_is_senior,
         })
     }
@@ -326,10 +379,48 @@ impl Fleet {
         }
     }
 
+    /// The board of a server was read: whether others have found the partners again that it was parted from. Returns whether they have, just
+    /// now.
+    pub fn note_found_again(&mut self, index: usize, text: &[u8], now_ms: u64) -> bool {
+        let (mut any, servers, board) = (false, &mut self.servers, &self.others.board);
+        for at in 0..servers[index].contact.parted.len() {
+            let parted = &servers[index].contact.parted[at];
+            let id = servers[parted.partner].id;
+            let waits = parted.waits_until_ms.is_some_and(|until_ms| until_ms > now_ms)
+                && board.tells_of_others_without(text, id, 0);
+            let parted = &mut servers[index].contact.parted[at];
+            any |= !waits && parted.waits_until_ms.take().is_some();
+        }
+        any
+    }
+
+    /// Another magent is heard again, which was not: what lies between may be whole again, and servers that are away are looked for at once.
+    /// Returns whether there are any.
+    pub fn look_soon(&mut self, now_ms: u64) -> bool {
+        let mut any = false;
+        for server in &mut self.servers {
+            if let Health::Down { probe_at_ms, away, .. } = &mut server.health {
+                *probe_at_ms = now_ms.min(*probe_at_ms);
+                away.pause_ms = PROBE_PAUSE_MIN_MS;
+                any = true;
+            }
+        }
+        any
+    }
+
     /// Whether a server that returns was parted from the partner that has this key.
     pub fn was_parted(&self, server: usize, key: &[u8]) -> bool {
         let partner = self.partner(key, server);
         partner.is_some_and(|partner| self.servers[server].contact.was_parted_from(partner))
+    }
+
+    /// Whether one of a key's servers is away, so that both are looked at when it returns.
+    pub fn looks_when_back(&mut self, key: &[u8], pair: [usize; 2]) -> bool {
+        let away = pair.into_iter().find(|&server| !self.is_up(server));
+        if let Some(server) = away {
+            self.servers[server].contact.was_not_looked_at(key);
+        }
+        away.is_some()
     }
 
     /// Whether a key of two servers that were parted has still to be made alike.
@@ -366,17 +457,16 @@ impl Fleet {
 
 impl<N: Net> Servers<N> {
     /// A server that returns may have done what magent had sent it before, after or before what another magent did there meanwhile: that
-    /// is looked at, too, if it was parted from the key's other server.
-    pub fn watch_what_was_delivered(&mut self, index: usize) {
-        if self.fleet.servers[index].contact.parted.is_empty() {
-            return;
+    /// is looked at, too, if it was parted from the key's other server; and what was to be looked at when it was lost.
+    pub fn watch_what_was_under_way(&mut self, index: usize) {
+        let mut keys = std::mem::take(&mut self.fleet.servers[index].contact.unlooked);
+        if !self.fleet.servers[index].contact.parted.is_empty() {
+            let mut delivered = self.fleet.ledger.delivered(index);
+            delivered.retain(|key| self.fleet.was_parted(index, key));
+            keys.append(&mut delivered);
         }
-        for key in self.fleet.ledger.delivered(index) {
-            if let Some(partner) = self
-                .fleet
-                .partner(&key, index)
-                .filter(|_| self.fleet.was_parted(index, &key))
-            {
+        for key in keys {
+            if let Some(partner) = self.fleet.partner(&key, index) {
                 let (pair, key) = ((partner, index), self.cx.pool.copy(&[&key]));
                 self.cx.hand_on(Handoff::Moving { pair, key });
             }
@@ -408,6 +498,7 @@ mod tests {
             from_above: 10,
             to_above: 20,
             to_is_own,
+            late: Some(22),
             from_is_senior,
         };
         let (old_from, new_from, old_to, new_to) = (Some(10), Some(11), Some(20), Some(21));
@@ -428,6 +519,7 @@ mod tests {
             // What this magent had under way itself is not somebody else's.
             for from in [old_from, new_from, None] {
                 assert_eq!(marks(true, senior).right(from, new_to), Right::From);
+                assert_eq!(marks(false, senior).right(from, Some(22)), Right::From);
             }
         }
     }
@@ -439,6 +531,7 @@ mod tests {
             from_above: 10,
             to_above: 20,
             to_is_own: false,
+            late: None,
             from_is_senior: true,
         };
         assert_eq!(marks.right(Some(15), Some(21)), Right::From);
@@ -464,7 +557,12 @@ mod tests {
         contact.is_asked([(1, 90)].into_iter(), 5000);
         contact.is_heard();
         contact.saw(100); // its board, which others have written meanwhile
-        contact.is_parted_from(1, &[(*b"delivered").into()]);
+        contact.answered_late(b"late", Status::Stored, Some(25));
+        contact.answered_late(b"late", Status::Deleted, None);
+        contact.answered_late(b"deleted", Status::Deleted, None);
+        contact.answered_late(b"counted", Status::Number, None);
+        let delivered = [&b"delivered"[..], b"late", b"deleted", b"counted"].map(Into::into);
+        contact.is_parted_from(1, &delivered);
         contact.is_back(6000);
         assert_eq!(
             [6000, 7000, 6000 + WITHOUT_MS].map(|now_ms| contact.missed_ago_ms(now_ms)),
@@ -473,6 +571,12 @@ mod tests {
         let marks = contact.marks(b"key", 1, true).unwrap();
         assert_eq!((marks.from_above, marks.to_above, marks.to_is_own), (10, 20, false));
         assert!(contact.marks(b"delivered", 1, true).unwrap().to_is_own);
+        let late = |key: &[u8]| {
+            let marks = contact.marks(key, 1, true).unwrap();
+            (marks.to_is_own, marks.late)
+        };
+        assert_eq!(late(b"late"), (false, Some(25)));
+        assert_eq!([late(b"deleted"), late(b"counted")], [(false, None), (true, None)]);
         let stored = |key: &[u8]| contact.marks(key, 1, true).unwrap().stored;
         assert_eq!(
             [stored(b"key"), stored(b"stored"), stored(b"untold")],

@@ -6,6 +6,7 @@ use crate::protocol::server::answer::Response;
 use crate::protocol::verb::Verb;
 use crate::proxy::fleet::board::{self, BOARD_EXPTIME_S, BOARD_KEY, BOARD_PAUSE_MS, NOTICED_MS};
 use crate::proxy::fleet::server::{Board, Health, Known, Rejoining};
+use crate::proxy::handoff::Handoff;
 use crate::proxy::net::Net;
 use crate::proxy::permit::PastGate;
 use crate::proxy::servers::Servers;
@@ -173,7 +174,9 @@ impl<N: Net> Servers<N> {
         contact.is_heard();
         contact.saw(response.unique.unwrap_or_default());
         let without = self.fleet.missed(now_ms);
-        self.fleet.others.board.read(text, now_ms);
+        if self.fleet.others.board.read(text, now_ms) && self.fleet.look_soon(now_ms) {
+            self.cx.timers.set(Timer::Probe, now_ms);
+        }
         self.fleet.note_others(now_ms);
         let board = &mut self.fleet.others.board;
         let written = board.written(text, self.fleet.servers[server].id, &without, now_ms);
@@ -191,6 +194,9 @@ impl<N: Net> Servers<N> {
         };
         if self.fleet.is_up(server) {
             self.change(&PastGate::Board, server, Purpose::Post, 0, Message::from(&post));
+        }
+        if self.fleet.note_found_again(server, text, now_ms) {
+            self.cx.hand_on(Handoff::Lacking);
         }
         self.returning_board_read(server, Some(text));
     }

@@ -7,6 +7,10 @@
 //! ended the connection. A server that answers on a new connection, and for a while nothing on the old one, has been
 //! started anew, and the old connection leads nowhere.
 //!
+//! Where the silence is the network's, what was written last has not come to its machine. That would come there when it can be reached
+//! again, behind what others have written meanwhile, and be taken for newer. So that link is closed, which throws away what was not
+//! delivered; what was, of which the server could not tell, it does at once.
+//!
 //! What it has answered there it has done. If its partner, which had acknowledged it all, is lost meanwhile, that makes its
 //! copy the last one, and it stays; so what a server missed is told by whether it was delivered before, or never sent (R12).
 
@@ -24,11 +28,11 @@ pub struct QuarantineEnd {
 
 impl<N: Net> Upstream<N> {
     /// Puts the link of a server that fell silent in quarantine; all that waited on it is cut off. Returns how many parts of
-    /// clients' requests those were.
-    pub fn quarantine(&mut self, net: &mut N, server: usize) -> usize {
+    /// clients' requests those were, and whether the link stays, to hear what the server does.
+    pub fn quarantine(&mut self, net: &mut N, server: usize) -> (usize, bool) {
         let peer = &mut self.peers[server];
         let Some(index) = peer.link.take() else {
-            return 0;
+            return (0, true);
         };
         let link = &mut self.links[index];
         let cut_off = link.clients_waiting();
@@ -47,13 +51,15 @@ impl<N: Net> Upstream<N> {
         let mut lost = std::mem::replace(&mut link.pending, kept);
         lost.iter_mut().take(awaited).for_each(|leg| leg.delivered = true);
         self.lost.extend(lost.into_iter().map(|leg| (server, leg)));
-        if link.pending.is_empty() {
+        let is_unheard = net.is_unheard(&link.socket);
+        if link.pending.is_empty() || is_unheard {
             let link = self.links.remove(index);
             net.close(link.socket);
+            peer.may_still_run |= is_unheard;
         } else {
             peer.quarantined.push(index);
         }
-        cut_off
+        (cut_off, !is_unheard)
     }
 
     /// Whether a link is in quarantine and has told all that it had to tell.

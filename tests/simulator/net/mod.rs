@@ -14,7 +14,7 @@ pub use control::{Failure, Process, Written};
 pub use hosts::Hosts;
 pub use window::SimulatedNet;
 
-use super::pipe::{End, Pipe, Us, Weather};
+use super::pipe::{ACKNOWLEDGED_US, End, Pipe, Us, Weather};
 use super::random::Random;
 use super::trace::Trace;
 use magent::proxy::net::{Address, Readiness, Token};
@@ -102,6 +102,14 @@ pub struct Port {
     pub process: Process,
 }
 
+/// Which packets between a magent and a server stay away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    All,
+    /// Those of the server.
+    Replies,
+}
+
 /// Why no connection to a server can be had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoWay {
@@ -122,8 +130,8 @@ pub struct Network {
     vacant: Vec<usize>,
     generation: u32,
     pub ports: Vec<Port>,
-    /// By magent, then server: whether packets between the two stay away.
-    cut: Vec<Vec<bool>>,
+    /// By magent, then server: which packets between the two stay away, and since when.
+    cut: Vec<Vec<Option<(Cut, Us)>>>,
     /// By server: what its answers take longer.
     pub slowness: Vec<(Us, Us)>,
     pub addresses: Vec<Address>,
@@ -171,7 +179,7 @@ impl Network {
     }
 
     pub fn add_servers(&mut self, addresses: Vec<Address>) {
-        self.cut = vec![vec![false; addresses.len()]; self.ports.len()];
+        self.cut = vec![vec![None; addresses.len()]; self.ports.len()];
         self.slowness = vec![(0, 0); addresses.len()];
         self.listening = vec![true; addresses.len()];
         self.no_way = vec![None; addresses.len()];
@@ -296,21 +304,35 @@ impl Network {
         weather
     }
 
+    /// Whether some packets between the two stay away, so that no connection comes about.
     pub fn is_cut(&self, magent: usize, peer: Peer) -> bool {
         match peer {
-            Peer::Server(server) => self.cut[magent][server],
+            Peer::Server(server) => self.cut[magent][server].is_some(),
             Peer::Client(_) => false,
         }
     }
 
+    /// Whether what a magent has sent last, at this time, has come to the server and the magent's kernel does not know.
+    fn hears_no_replies(&self, magent: usize, peer: Peer, sent_us: Us) -> bool {
+        let Peer::Server(server) = peer else {
+            return false;
+        };
+        let cut = self.cut[magent][server].filter(|&(cut, _)| cut == Cut::Replies);
+        cut.is_some_and(|(_, since_us)| sent_us >= since_us && since_us + ACKNOWLEDGED_US <= self.now)
+    }
+
     pub fn cut(&mut self, magent: usize, server: usize) {
-        self.cut[magent][server] = true;
+        self.cut_so(magent, server, Cut::All);
+    }
+
+    pub fn cut_so(&mut self, magent: usize, server: usize, cut: Cut) {
+        self.cut[magent][server] = Some((cut, self.now));
     }
 
     /// Packets between the two go through again. What was under way meanwhile is sent again, each connection in its own
     /// time, `patience_us` at the latest.
     pub fn heal(&mut self, magent: usize, server: usize, patience_us: Us) {
-        if !std::mem::take(&mut self.cut[magent][server]) {
+        if self.cut[magent][server].take().is_none() {
             return;
         }
         for name in self.names(|connection| connection.magent == magent && connection.peer == Peer::Server(server)) {
@@ -341,7 +363,11 @@ impl Network {
             return false;
         };
         let (magent, peer) = (connection.magent, connection.peer);
-        if self.is_cut(magent, peer) {
+        let cut = match peer {
+            Peer::Server(server) => self.cut[magent][server].map(|(cut, _)| cut),
+            Peer::Client(_) => None,
+        };
+        if cut == Some(Cut::All) || inward && cut == Some(Cut::Replies) {
             return false;
         }
         let Some(connection) = self.connection(name) else {

@@ -159,6 +159,20 @@ impl Net for SimulatedNet {
         Ok(count)
     }
 
+    fn is_unheard(&self, socket: &Socket) -> bool {
+        let network = &mut *self.network.borrow_mut();
+        let now = network.now;
+        let Some(connection) = network.connection(socket.0) else {
+            return false;
+        };
+        let (peer, sent_us, waits) = (
+            connection.peer,
+            connection.outward.last_sent_us(),
+            connection.outward.is_unheard(now),
+        );
+        waits || network.hears_no_replies(self.magent, peer, sent_us)
+    }
+
     fn close(&mut self, socket: Socket) {
         let network = &mut *self.network.borrow_mut();
         network.ports[self.magent].process.freed = true;

@@ -21,6 +21,7 @@ const PARTED: Marks = Marks {
     from_above: 5,
     to_above: 5,
     to_is_own: false,
+    late: None,
     from_is_senior: true,
 };
 

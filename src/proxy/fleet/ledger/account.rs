@@ -78,6 +78,11 @@ impl Account {
         self.lacks.is_empty() && !self.is_settling
     }
 
+    /// Whether all that it lacked has been copied.
+    pub fn lacks_nothing_more(&self) -> bool {
+        self.lacks.iter().all(|lack| lack.what.is_over())
+    }
+
     /// Whether its word is the truth, whatever the key and its partner.
     pub fn is_sound(&self) -> bool {
         self.is_up() && self.is_confirmed && self.is_whole()

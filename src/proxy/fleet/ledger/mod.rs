@@ -209,8 +209,8 @@ impl Ledger {
     }
 
     /// What is to be copied next: to which server, from which, and what. Servers that are not up and confirmed wait, and what
-    /// is only to be looked through once more waits until its server has settled (R10).
-    pub fn to_be_copied(&self) -> Option<(usize, usize, &Lacking)> {
+    /// is only to be looked through once more waits until its server has settled (R10); `waits`: a server, and of which partner's.
+    pub fn to_be_copied(&self, waits: impl Fn(usize, usize) -> bool) -> Option<(usize, usize, &Lacking)> {
         let is_ready = |server: usize| self.servers[server].is_up() && self.servers[server].is_confirmed;
         (0..self.servers.len()).filter(|&to| is_ready(to)).find_map(|to| {
             let account = &self.servers[to];
@@ -221,7 +221,7 @@ impl Ledger {
             };
             let mut lacks = account.lacks.iter();
             lacks
-                .find(|lack| possible(&lack.what) && is_ready(lack.from))
+                .find(|lack| possible(&lack.what) && is_ready(lack.from) && !waits(to, lack.from))
                 .map(|lack| (to, lack.from, &lack.what))
         })
     }

@@ -146,7 +146,7 @@ fn what_the_partner_acknowledged_is_gone_when_the_server_returns_and_is_copied()
     assert_eq!(pair.returns(B), [KEY.into()]);
     assert_eq!(pair.0.lacks(KEY, B, P), Lacks::Surely);
     assert_eq!(pair.believe(), Belief::One(P));
-    let (to, from, _) = pair.0.to_be_copied().expect("the key is to be copied");
+    let (to, from, _) = pair.0.to_be_copied(|_, _| false).expect("the key is to be copied");
     assert_eq!((to, from), (B, P));
     pair.record(Event::Copied {
         server: B,

@@ -145,13 +145,13 @@ fn r10_a_server_that_was_filled_is_looked_through_once_it_has_settled_and_speaks
         from: P,
         left,
     });
-    assert_eq!(pair.0.to_be_copied(), None);
+    assert_eq!(pair.0.to_be_copied(|_, _| false), None);
     pair.breaks(P);
     assert_eq!(pair.believe(), Belief::One(B), "it has what there was");
     pair.returns(P);
     pair.record(Event::Settled(B));
     let unverified = Lacking::Unverified { complete: true };
-    assert_eq!(pair.0.to_be_copied(), Some((B, P, &unverified)));
+    assert_eq!(pair.0.to_be_copied(|_, _| false), Some((B, P, &unverified)));
 }
 
 #[test]
@@ -352,7 +352,7 @@ fn r25_a_suspect_server_is_asked_after_its_partner_and_is_made_like_that() {
         of: Range::All,
     });
     assert_eq!(
-        pair.0.to_be_copied(),
+        pair.0.to_be_copied(|_, _| false),
         Some((P, B, &Lacking::Suspect)),
         "it is still old"
     );
