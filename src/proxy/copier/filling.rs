@@ -84,12 +84,11 @@ impl Copier {
         // What others still write to one of the two alone is not to be taken for older than its copy.
         let waits = |to: usize, from: usize| fleet.servers[to].contact.waits_for_others(from, now_ms);
         let (to, from, what) = fleet.ledger.to_be_copied(waits)?;
+        let parted = fleet.servers[to].contact.was_parted_from(from);
         let task = match what {
-            Lacking::Keys(keys) if servers.fleet.servers[to].contact.was_parted_from(from) => {
-                Task::Parted(keys.iter().map(Entry::of).collect())
-            }
+            Lacking::Keys(keys) if parted => Task::Parted(keys.iter().map(Entry::of).collect()),
             Lacking::Keys(keys) if servers.fleet.has_meta(from) => Task::Keys(keys.iter().map(Entry::of).collect()),
-            Lacking::Suspect => Task::Suspect,
+            Lacking::Suspect => Task::Suspect { parted },
             Lacking::Unverified { complete } => Task::Unverified { completes: !complete },
             Lacking::Keys(_) | Lacking::Everything | Lacking::Unlistable => Task::Everything,
         };

@@ -260,7 +260,7 @@ impl Repair {
             }
             // Another magent may be making the two alike the other way round: if both took their copy away, nothing would be left.
             Stage::Verifying { bytes, .. } if self.evens_out() && self.there != There::Nothing => {
-                self.leave_different(bytes, &mut actions);
+                self.leave_different(Some(bytes), &mut actions);
             }
             Stage::Verifying { bytes, copy, .. } => {
                 self.there = There::Item(copy);
@@ -268,7 +268,7 @@ impl Repair {
                 let has_another = response.unique.is_some();
                 match has_another && self.rounds < ROUNDS_MAX {
                     true => self.fetch(pair, &mut actions),
-                    false if has_another && !pair.from_is_senior => self.leave_different(bytes, &mut actions),
+                    false if has_another && !pair.from_is_senior => self.leave_different(Some(bytes), &mut actions),
                     false => self.give_up(pair, &mut actions),
                 }
             }
@@ -286,6 +286,7 @@ impl Repair {
                 self.rounds += 1;
                 self.fetch(pair, actions);
             }
+            Stage::Removed if response.unique.is_some() => self.leave_different(None, actions),
             Stage::Removing if pair.source_is_still && pair.from.has_meta && !self.why.looks_through() => {
                 self.stage = Stage::Removed;
                 actions.push(look_for_unique(self.from));
@@ -309,10 +310,10 @@ impl Repair {
         }
     }
 
-    /// The copy is made, and its source has something else by now: both are looked at later.
-    fn leave_different(&mut self, bytes: usize, actions: &mut Actions) {
+    /// The two do not have the same yet: they are looked at later.
+    fn leave_different(&mut self, copied: Option<usize>, actions: &mut Actions) {
         actions.push(Action::Differs);
-        self.done(Some(bytes), actions);
+        self.done(copied, actions);
     }
 
     fn checked(&mut self, response: &Response<'_>, pair: &Pair, actions: &mut Actions) {

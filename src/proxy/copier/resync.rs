@@ -74,8 +74,8 @@ pub enum Task {
     Parted(VecDeque<Entry>),
     /// What the partner has.
     Everything,
-    /// The same, and what it has itself may be old.
-    Suspect,
+    /// The same, and what it has itself may be old; or, if they were parted, newer.
+    Suspect { parted: bool },
     /// Next to nothing: what was filled is looked through; `completes`: once the partner has been listed again, whose list
     /// may have left something out.
     Unverified { completes: bool },
@@ -84,8 +84,8 @@ pub enum Task {
 /// Whose keys are gone through, and what for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// Those of the server to be filled, which may be old: they are made what they are on the partner.
-    Purging,
+    /// Those of the server to be filled, which may be old: they are made what they are on the partner, or, if they were parted, alike.
+    Purging { parted: bool },
     /// Those of the partner, for this time: they are copied.
     Filling { pass: u32 },
     /// Keys of both, after they were parted: they are made alike.
@@ -158,7 +158,7 @@ pub struct Report {
 impl Resync {
     pub fn new(number: u64, from: usize, to: usize, task: Task, now_ms: u64, limits: &Limits) -> Self {
         let phase = match task {
-            Task::Suspect => Phase::Purging,
+            Task::Suspect { parted } => Phase::Purging { parted },
             Task::Unverified { completes: false } => Phase::Verifying,
             Task::Unverified { completes: true } => Phase::Completing,
             Task::Parted(_) => Phase::EveningOut,
@@ -195,14 +195,17 @@ impl Resync {
 
     /// Whether the server may lack what its partner has, as long as this is not over.
     pub fn fills(&self) -> bool {
-        matches!(self.phase, Phase::Purging | Phase::Filling { .. } | Phase::EveningOut)
+        matches!(
+            self.phase,
+            Phase::Purging { .. } | Phase::Filling { .. } | Phase::EveningOut
+        )
     }
 
     /// The server whose keys are listed.
     pub fn listed(&self) -> usize {
         match self.phase {
             Phase::Filling { .. } | Phase::EveningOut | Phase::Completing => self.from,
-            Phase::Purging | Phase::Verifying | Phase::Removing => self.to,
+            Phase::Purging { .. } | Phase::Verifying | Phase::Removing => self.to,
         }
     }
 
@@ -259,7 +262,7 @@ impl Resync {
                 resync: self.number,
                 manner: self.manner(),
                 // What its own list says of its keys says nothing of the partner's.
-                listed_exptime: entry.exptime.filter(|_| self.phase != Phase::Purging),
+                listed_exptime: entry.exptime.filter(|_| !matches!(self.phase, Phase::Purging { .. })),
                 size: entry.size,
                 unique: entry.unique,
             };
@@ -276,8 +279,8 @@ impl Resync {
     fn manner(&self) -> Manner {
         let few_copied = self.seen >= self.limits.listed_keys_telling && 2 * self.copied < self.seen;
         match self.phase {
-            Phase::Purging => Manner::Overwrite,
-            Phase::EveningOut => Manner::EvenOut,
+            Phase::Purging { parted: false } => Manner::Overwrite,
+            Phase::Purging { parted: true } | Phase::EveningOut => Manner::EvenOut,
             Phase::Verifying => Manner::Verify,
             Phase::Removing => Manner::Remove,
             // The first time, unless another magent has filled the server, or nothing was lost.
@@ -324,7 +327,7 @@ impl Resync {
         }
         let again = lists && self.found_some && !able.from_lists_hash && able.to_has_meta;
         self.phase = match self.phase {
-            Phase::Purging => Phase::Filling { pass: 1 },
+            Phase::Purging { .. } => Phase::Filling { pass: 1 },
             Phase::Filling { pass } if again && pass < self.limits.list_passes => Phase::Filling { pass: pass + 1 },
             Phase::Filling { .. } => {
                 return Follows::Filled(match lists && able.from_has_meta {

@@ -330,7 +330,7 @@ fn a_key_that_is_filled_is_struck_off_while_its_resync_goes_on() {
 fn a_list_is_read_where_it_comes() {
     let mut copier = Copier::default();
     assert_eq!((copier.listed_server(), copier.list_begins(5, 0)), (None, None));
-    copier.take_up(0, 1, Task::Suspect, 0, &Limits::DEFAULT);
+    copier.take_up(0, 1, Task::Suspect { parted: false }, 0, &Limits::DEFAULT);
     assert_eq!((copier.listed_server(), copier.list_link()), (Some(1), None));
     assert!(copier.list_begins(5, 0).is_some());
     assert_eq!(copier.list_link(), Some(5));

@@ -195,7 +195,11 @@ impl<N: Net> Servers<N> {
         }
         self.watch_what_was_under_way(index);
         let removed = match self.fleet.rid(index) {
-            Rid::Everything => {
+            Rid::TooMany if self.fleet.was_parted_from_all(index) => {
+                self.suspect_what_is_parted(index);
+                0
+            }
+            Rid::TooMany | Rid::Everything => {
                 self.emptied(index, "server is flushed");
                 self.delayed_flush_forgotten(index);
                 let flush = Request::flush();
@@ -214,7 +218,7 @@ impl<N: Net> Servers<N> {
                     let removal = Request::new(Verb::Delete, key);
                     self.change(&PastGate::Returning, index, Purpose::Forget, 0, Message::from(&removal));
                 }
-                self.tell_parted(index, evened_out.len());
+                self.tell_parted(index, Some(evened_out.len()));
                 removed.len()
             }
         };

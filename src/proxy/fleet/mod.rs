@@ -3,6 +3,7 @@
 pub mod board;
 mod check;
 mod clock;
+pub mod contact;
 mod delayed_flush;
 pub mod farms;
 mod flush;
@@ -14,7 +15,7 @@ pub mod ledger;
 mod life;
 mod names;
 mod others;
-pub mod parted;
+mod parted;
 mod past;
 pub mod place;
 mod posting;

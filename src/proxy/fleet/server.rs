@@ -15,9 +15,9 @@
 
 use crate::protocol::server::Dialect;
 use crate::protocol::server::list::ListBy;
+use crate::proxy::fleet::contact::Contact;
 use crate::proxy::fleet::holdings::Holdings;
 use crate::proxy::fleet::introduction::{Acquaintance, Introduction, Life};
-use crate::proxy::fleet::parted::Contact;
 use crate::proxy::fleet::version::Version;
 use crate::proxy::settings::ServerName;
 use std::net::SocketAddr;

@@ -230,7 +230,9 @@ impl Replicate {
                 Decision::NothingThere if servers.fleet.ledger.is_outdated(key, second, first) => {
                     self.remove_from_second(servers, id, second, write);
                 }
-                // What its partner has, whoever reads finds there.
+                // What its partner has may be what this one has refused (R42).
+                Decision::NothingThere if self.refused.has_another(id, key, write.number) => {}
+                // Otherwise whoever reads finds it there.
                 Decision::NothingThere => return write.second.answer().is_none(),
                 Decision::Refused if undecided.tells_unique && !self.refused.has_another(id, key, write.number) => {
                     // That has taken away what was there.

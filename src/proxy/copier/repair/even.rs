@@ -2,7 +2,7 @@
 
 use super::{Actions, Manner, Pair, Repair, Stage, There, look_for_unique};
 use crate::protocol::server::answer::{Response, Status};
-use crate::proxy::fleet::parted::Right;
+use crate::proxy::fleet::contact::Right;
 
 impl There {
     /// What a server has, that was asked for the unique of its item.

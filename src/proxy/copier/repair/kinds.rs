@@ -2,7 +2,7 @@
 
 use crate::protocol::reply::Reply;
 use crate::proxy::copier::command::Command;
-use crate::proxy::fleet::parted::Marks;
+use crate::proxy::fleet::contact::Marks;
 use crate::proxy::handoff::Waiting;
 use crate::proxy::upstream::link::Purpose;
 

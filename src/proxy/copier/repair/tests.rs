@@ -2,7 +2,7 @@ use super::*;
 use crate::protocol::reply::Reply;
 use crate::protocol::server::answer;
 use crate::protocol::server::encode::{Words, encode};
-use crate::proxy::fleet::parted::Marks;
+use crate::proxy::fleet::contact::Marks;
 use crate::proxy::handoff::Waiting;
 
 mod compare;

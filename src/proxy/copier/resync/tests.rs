@@ -122,7 +122,7 @@ fn servers_without_meta_commands_are_filled_once_and_not_looked_through() {
 
 #[test]
 fn a_server_with_old_items_is_rid_of_them_before_it_is_filled() {
-    let mut resync = resync(Task::Suspect);
+    let mut resync = resync(Task::Suspect { parted: false });
     assert!(resync.is_told());
     assert_eq!(resync.listed(), TO);
     resync.list_begins();
@@ -208,7 +208,11 @@ fn more_keys_than_there_is_room_for_are_taken_in_shares_in_every_phase() {
         listed_keys: 10,
         ..Limits::DEFAULT
     };
-    for task in [Task::Everything, Task::Suspect, Task::Unverified { completes: true }] {
+    for task in [
+        Task::Everything,
+        Task::Suspect { parted: false },
+        Task::Unverified { completes: true },
+    ] {
         let mut resync = Resync::new(1, FROM, TO, task, 0, &limits);
         let phase = resync.phase;
         let mut dealt = std::collections::BTreeSet::new();
@@ -280,7 +284,7 @@ fn what_comes_next_depends_on_the_list_and_on_what_is_in_flight() {
 fn who_cannot_list_leaves_unfilled_who_lacks_something() {
     for (task, left) in [
         (Task::Everything, Left::Unlistable),
-        (Task::Suspect, Left::Unlistable),
+        (Task::Suspect { parted: false }, Left::Unlistable),
         (Task::Unverified { completes: true }, Left::Nothing),
         (Task::Unverified { completes: false }, Left::Nothing),
     ] {

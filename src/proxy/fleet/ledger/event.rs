@@ -182,5 +182,7 @@ pub enum Absence {
 pub enum Rid {
     /// In the order of the keys.
     Keys(Vec<Box<[u8]>>),
+    /// Keys that are not known any more.
+    TooMany,
     Everything,
 }

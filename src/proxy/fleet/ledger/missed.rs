@@ -138,7 +138,9 @@ pub enum Missed {
         keys: BTreeMap<Box<[u8]>, Writes>,
         bytes: usize,
     },
-    /// Too many to remember, or a flush_all.
+    /// Too many to remember.
+    TooMany,
+    /// A flush_all, or all that was written.
     Everything,
 }
 
@@ -164,7 +166,7 @@ impl Missed {
             }
         }
         if *bytes > bytes_max {
-            *self = Missed::Everything;
+            *self = Missed::TooMany;
         }
     }
 
@@ -200,7 +202,7 @@ impl Missed {
     pub fn of(&mut self, key: &[u8]) -> Option<&mut Writes> {
         match self {
             Missed::Keys { keys, .. } => keys.get_mut(key),
-            Missed::Nothing | Missed::Everything => None,
+            Missed::Nothing | Missed::TooMany | Missed::Everything => None,
         }
     }
 
@@ -209,7 +211,7 @@ impl Missed {
         match self {
             Missed::Keys { keys, .. } => keys.contains_key(key),
             Missed::Nothing => false,
-            Missed::Everything => true,
+            Missed::TooMany | Missed::Everything => true,
         }
     }
 

@@ -3,7 +3,7 @@
 //! It is told what happens ([`Event`], by [`Ledger::record`]), and answers whose word counts ([`Ledger::believe`]). Nothing
 //! here sends, waits or looks at a clock. While nothing differs there is nothing to be told: a write that both servers
 //! acknowledge costs a number ([`Ledger::begin`]). What grows is bounded: where more keys differ than there is room for,
-//! everything does ([`Missed::Everything`], [`Lacking::Everything`]), which is a state like any other.
+//! everything does ([`Missed::TooMany`], [`Lacking::Everything`]), which is a state like any other.
 //!
 //! # States
 //!

@@ -21,6 +21,7 @@ impl Ledger {
     pub fn rid(&mut self, server: usize, partner_of: impl Fn(&[u8]) -> Option<usize>) -> Rid {
         let keys = match std::mem::take(&mut self.servers[server].missed) {
             Missed::Nothing => return Rid::Keys(Vec::new()),
+            Missed::TooMany => return Rid::TooMany,
             Missed::Everything => return Rid::Everything,
             Missed::Keys { keys, .. } => keys,
         };

@@ -1,0 +1,473 @@
+//! What is known of a server for the case that it is parted from a partner; see `parted`.
+
+use crate::protocol::reply::Status;
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hasher};
+
+/// How long after a server has returned others are told that this magent was without it: the longest pause between two probes, in which
+/// they may find out that they can reach this side again, and some more.
+pub const WITHOUT_MS: u64 = 10_000;
+
+/// So long it is waited at most until others have found a server again: they probe it every two seconds, and those that are not there any more
+/// are known by then.
+const OTHERS_MAX_MS: u64 = 4000;
+
+/// Keys that are to be looked at when a server returns.
+const UNLOOKED_MAX: usize = 1024;
+
+/// Keys of which it is known under which unique the partner of a server that is away has stored them: 2 MiB at most.
+const STORED_MAX: usize = 1 << 16;
+
+/// What is known of a server for the case that it is parted from a partner.
+#[derive(Debug, Default)]
+pub struct Contact {
+    /// The greatest unique that it has told, in this life.
+    seen: u64,
+    /// What its partners had told when it was last asked for its board, and is yet to answer; and when it last answered.
+    asked: Option<(u64, Vec<(usize, u64)>)>,
+    heard: Vec<(usize, u64)>,
+    /// What magent wrote there without seeing the unique: since it was last asked for its board, before that, and before the time before.
+    /// Its board was written after those of the last kind, and so its unique is above theirs.
+    own: [Own; 3],
+    /// What was known when it was lost, as long as it is away.
+    lost: Option<Lost>,
+    /// Keys that were to be looked at here and on a partner, when it was lost.
+    unlooked: Vec<Box<[u8]>>,
+    /// The partners that it was parted from, until it has been made like them.
+    parted: Vec<Parted>,
+    /// When it was last asked for its board, and has answered.
+    heard_ms: u64,
+    /// Whether, and until when, this magent was without it.
+    without: Absence,
+}
+
+/// Whether this magent is, or was, without a server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Absence {
+    #[default]
+    Never,
+    Now,
+    Until(u64),
+}
+
+fn hash(key: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(key);
+    hasher.finish()
+}
+
+/// Keys, by a bit for each: another that shares it is taken for one of them.
+#[derive(Clone, Debug, Default)]
+struct Own(Vec<u64>);
+
+impl Own {
+    /// Words of 64 bits: of 1,000 keys and 100, 3 in 100 and in 1,000 others are taken for one of them.
+    const WORDS: usize = 512;
+
+    /// The word that has a key's bit, and the bit in it.
+    fn place(key: &[u8]) -> (usize, u64) {
+        let hash = hash(key);
+        ((hash >> 6) as usize % Self::WORDS, 1 << (hash % 64))
+    }
+
+    fn add(&mut self, key: &[u8]) {
+        let (word, bit) = Self::place(key);
+        self.0.resize(Self::WORDS, 0);
+        self.0[word] |= bit;
+    }
+
+    fn append(&mut self, more: &Own) {
+        self.0.resize(self.0.len().max(more.0.len()), 0);
+        self.0.iter_mut().zip(&more.0).for_each(|(bits, more)| *bits |= more);
+    }
+
+    fn has(&self, key: &[u8]) -> bool {
+        let (word, bit) = Self::place(key);
+        self.0.get(word).is_some_and(|bits| bits & bit != 0)
+    }
+}
+
+/// What was known of a server when it was lost.
+#[derive(Debug)]
+struct Lost {
+    seen: u64,
+    heard_ms: u64,
+    /// What its partners had told when it was last heard.
+    heard: Vec<(usize, u64)>,
+    own: Own,
+    /// Under which uniques its partners have stored since what this magent wrote last, by a hash of the key; 0 where they have not told.
+    stored: HashMap<u64, u64>,
+    /// By a hash of the key: under which unique it has stored what it was sent before, as it has told since; 0 if that stored nothing.
+    late: HashMap<u64, u64>,
+}
+
+#[derive(Debug)]
+struct Parted {
+    partner: usize,
+    /// Until then at most it is waited for others to find the partner again; None once they have.
+    waits_until_ms: Option<u64>,
+    /// What has a unique above this was written meanwhile: on the server, on its partner.
+    above: [u64; 2],
+    own: Own,
+    stored: HashMap<u64, u64>,
+    late: HashMap<u64, u64>,
+}
+
+/// How a key of two parted servers is to be judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Marks {
+    /// The unique of what this magent wrote last to the server that is copied from, meanwhile. If something else is there, another wrote that,
+    /// or what it had under way came late.
+    pub stored: Option<u64>,
+    /// What has a unique above this was written meanwhile: on the server that is copied from, if the former is not known; and to.
+    pub from_above: u64,
+    pub to_above: u64,
+    /// What is on the server that is copied to may be this magent's own, from before; it is, if it has this unique.
+    pub to_is_own: bool,
+    pub late: Option<u64>,
+    /// The server that is copied from is the senior.
+    pub from_is_senior: bool,
+}
+
+/// Which of two copies is right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Right {
+    /// What is on the server that is copied from, or that nothing is.
+    From,
+    To,
+}
+
+impl Marks {
+    /// Which copy of a key is right, of which two servers have the items with these uniques, or none.
+    pub fn right(&self, from: Option<u64>, to: Option<u64>) -> Right {
+        let is_late = to.is_some() && to == self.late;
+        let is_written_to = to.is_some_and(|unique| unique > self.to_above) && !self.to_is_own && !is_late;
+        let is_written_from = from.is_some_and(|unique| match self.stored {
+            Some(stored) => unique == stored,
+            None => unique > self.from_above,
+        });
+        match (is_written_from, is_written_to) {
+            (true, true) if self.from_is_senior => Right::From,
+            (_, true) => Right::To,
+            (_, false) => Right::From,
+        }
+    }
+}
+
+impl Contact {
+    /// It has told this unique.
+    #[inline]
+    pub fn saw(&mut self, unique: u64) {
+        self.seen = self.seen.max(unique);
+    }
+
+    pub fn seen(&self) -> u64 {
+        self.seen
+    }
+
+    /// It is asked for its board; `partners`: what they have told so far. What counts is what they had told when the first question
+    /// was asked that it has not answered.
+    pub fn is_asked(&mut self, partners: impl Iterator<Item = (usize, u64)>, now_ms: u64) {
+        if self.asked.is_none() {
+            self.asked = Some((now_ms, partners.collect()));
+            let since = std::mem::take(&mut self.own[0]);
+            self.own[1].append(&since);
+        }
+    }
+
+    /// It has answered.
+    pub fn is_heard(&mut self) {
+        if let Some(asked) = self.asked.take() {
+            (self.heard_ms, self.heard) = asked;
+            self.own[2] = std::mem::take(&mut self.own[1]);
+        }
+    }
+
+    /// It has stored this key, and not told under which unique.
+    pub fn wrote_unseen(&mut self, key: &[u8]) {
+        self.own[0].add(key);
+    }
+
+    /// It is away from now on.
+    pub fn is_lost(&mut self) {
+        self.asked = None;
+        self.parted.clear();
+        self.without = Absence::Now;
+        let mut own = Own::default();
+        std::mem::take(&mut self.own)
+            .into_iter()
+            .for_each(|keys| own.append(&keys));
+        self.lost = Some(Lost {
+            seen: self.seen,
+            heard_ms: self.heard_ms,
+            stored: HashMap::new(),
+            late: HashMap::new(),
+            heard: std::mem::take(&mut self.heard),
+            own,
+        });
+    }
+
+    /// It has answered what it was sent before it was lost.
+    pub fn answered_late(&mut self, key: &[u8], status: Status, unique: Option<u64>) {
+        let Some(lost) = &mut self.lost else {
+            return;
+        };
+        let late = lost.late.entry(hash(key)).or_default();
+        *late = (*late).max(unique.unwrap_or_default());
+        if unique.is_none() && matches!(status, Status::Stored | Status::Number) {
+            lost.own.add(key);
+        }
+    }
+
+    /// It was lost before it said what it has of a key that other magents may have written at the same moment.
+    pub fn was_not_looked_at(&mut self, key: &[u8]) {
+        if self.unlooked.len() < UNLOOKED_MAX {
+            self.unlooked.push(key.into());
+        }
+    }
+
+    /// It is in another life: what was known of its uniques says nothing any more.
+    pub fn is_reborn(&mut self) {
+        *self = Self {
+            without: self.without,
+            ..Self::default()
+        };
+    }
+
+    /// It returns, and somebody was without this partner meanwhile. `delivered`: keys of what lay in its socket when it was lost.
+    pub fn is_parted_from(&mut self, partner: usize, delivered: &[Box<[u8]>]) {
+        let Some(lost) = &self.lost else {
+            return;
+        };
+        let of_partner = lost.heard.iter().find(|&&(of, _)| of == partner);
+        let mut own = lost.own.clone();
+        let is_told = |key: &[u8]| lost.late.contains_key(&hash(key));
+        delivered
+            .iter()
+            .filter(|key| !is_told(key))
+            .for_each(|key| own.add(key));
+        self.parted.push(Parted {
+            partner,
+            waits_until_ms: Some(u64::MAX),
+            stored: lost.stored.clone(),
+            late: lost.late.clone(),
+            above: [lost.seen, of_partner.map_or(0, |&(_, seen)| seen)],
+            own,
+        });
+    }
+
+    /// It has returned.
+    pub fn is_back(&mut self, now_ms: u64) {
+        self.lost = None;
+        if self.without == Absence::Now {
+            self.without = Absence::Until(now_ms);
+        }
+        for parted in &mut self.parted {
+            parted.waits_until_ms = Some(now_ms + OTHERS_MAX_MS);
+        }
+    }
+
+    /// It has been made like its partners.
+    pub fn is_settled(&mut self) {
+        self.parted.clear();
+    }
+
+    /// Since when others are told that this magent is, or was, without it, as long as they are.
+    pub fn missed_ago_ms(&self, now_ms: u64) -> Option<u64> {
+        match self.without {
+            Absence::Never => None,
+            Absence::Now => Some(0),
+            Absence::Until(back_ms) => Some((now_ms - back_ms).max(1)).filter(|&ago_ms| ago_ms < WITHOUT_MS),
+        }
+    }
+
+    /// How long ago it was last heard before it was lost; 0 if it was not.
+    pub fn away_ms(&self, now_ms: u64) -> u64 {
+        self.lost.as_ref().map_or(0, |lost| now_ms - lost.heard_ms)
+    }
+
+    /// A partner has stored a key, under this unique, 0 if it has not told, while this server is away.
+    pub fn partner_stored(&mut self, key: &[u8], unique: u64) {
+        if let Some(lost) = &mut self.lost {
+            if lost.stored.len() < STORED_MAX {
+                lost.stored.insert(hash(key), unique);
+            }
+        }
+    }
+
+    /// What was to be looked at when it was lost. It is told once.
+    pub fn take_unlooked(&mut self) -> Vec<Box<[u8]>> {
+        std::mem::take(&mut self.unlooked)
+    }
+
+    /// Whether it was parted from any partner.
+    pub fn was_parted(&self) -> bool {
+        !self.parted.is_empty()
+    }
+
+    /// Its board says which partners others are still without. Returns whether there is one that it was parted from and they have found
+    /// again, just now.
+    pub fn is_told(&mut self, are_without: &[usize], now_ms: u64) -> bool {
+        let mut any = false;
+        for parted in &mut self.parted {
+            let waits = parted.waits_until_ms > Some(now_ms) && are_without.contains(&parted.partner);
+            any |= !waits && parted.waits_until_ms.take().is_some();
+        }
+        any
+    }
+
+    /// Whether a partner that it was parted from is not found again by others yet.
+    pub fn waits_for_others(&self, partner: usize, now_ms: u64) -> bool {
+        let of_it = |parted: &&Parted| parted.partner == partner;
+        let parted = self.parted.iter().find(of_it);
+        parted.is_some_and(|parted| parted.waits_until_ms > Some(now_ms))
+    }
+
+    pub fn was_parted_from(&self, partner: usize) -> bool {
+        self.parted.iter().any(|parted| parted.partner == partner)
+    }
+
+    /// How a key is to be judged that is copied to this server from a partner; None where they were not parted.
+    pub fn marks(&self, key: &[u8], partner: usize, from_is_senior: bool) -> Option<Marks> {
+        let parted = self.parted.iter().find(|parted| parted.partner == partner)?;
+        let [to_above, from_above] = parted.above;
+        Some(Marks {
+            stored: parted.stored.get(&hash(key)).copied().filter(|&unique| unique > 0),
+            from_above,
+            to_above,
+            to_is_own: parted.own.has(key),
+            late: parted.late.get(&hash(key)).copied().filter(|&unique| unique > 0),
+            from_is_senior,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_written_while_they_were_parted_is_right() {
+        let marks = |to_is_own, from_is_senior| Marks {
+            stored: None,
+            from_above: 10,
+            to_above: 20,
+            to_is_own,
+            late: Some(22),
+            from_is_senior,
+        };
+        let (old_from, new_from, old_to, new_to) = (Some(10), Some(11), Some(20), Some(21));
+        for senior in [true, false] {
+            let right = |from, to| marks(false, senior).right(from, to);
+            assert_eq!(right(new_from, old_to), Right::From);
+            assert_eq!(right(new_from, None), Right::From);
+            assert_eq!(right(old_from, new_to), Right::To);
+            assert_eq!(
+                right(None, new_to),
+                Right::To,
+                "nothing is deleted because it is absent"
+            );
+            assert_eq!(right(None, old_to), Right::From, "it was deleted there");
+            assert_eq!(right(old_from, old_to), Right::From, "it was touched there");
+            let both = if senior { Right::From } else { Right::To };
+            assert_eq!(right(new_from, new_to), both);
+            // What this magent had under way itself is not somebody else's.
+            for from in [old_from, new_from, None] {
+                assert_eq!(marks(true, senior).right(from, new_to), Right::From);
+                assert_eq!(marks(false, senior).right(from, Some(22)), Right::From);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_there_in_place_of_what_was_stored_is_not_this_magents() {
+        let marks = Marks {
+            stored: Some(15),
+            from_above: 10,
+            to_above: 20,
+            to_is_own: false,
+            late: None,
+            from_is_senior: true,
+        };
+        assert_eq!(marks.right(Some(15), Some(21)), Right::From);
+        for from in [Some(16), Some(14), None] {
+            assert_eq!(marks.right(from, Some(21)), Right::To);
+            assert_eq!(marks.right(from, Some(20)), Right::From);
+        }
+    }
+
+    #[test]
+    fn what_counts_is_what_was_seen_when_the_other_was_last_heard() {
+        let mut contact = Contact::default();
+        contact.saw(20);
+        contact.is_asked([(1, 10)].into_iter(), 100);
+        contact.is_heard();
+        contact.is_asked([(1, 11)].into_iter(), 200);
+        contact.is_asked([(1, 12)].into_iter(), 300); // it has not answered the first one
+        contact.is_lost();
+        assert_eq!((contact.missed_ago_ms(5000), contact.away_ms(5000)), (Some(0), 4900));
+        contact.partner_stored(b"stored", 15);
+        contact.partner_stored(b"untold", 15);
+        contact.partner_stored(b"untold", 0);
+        contact.is_asked([(1, 90)].into_iter(), 5000);
+        contact.is_heard();
+        contact.saw(100); // its board, which others have written meanwhile
+        contact.answered_late(b"late", Status::Stored, Some(25));
+        contact.answered_late(b"late", Status::Deleted, None);
+        contact.answered_late(b"deleted", Status::Deleted, None);
+        contact.answered_late(b"counted", Status::Number, None);
+        let delivered = [&b"delivered"[..], b"late", b"deleted", b"counted"].map(Into::into);
+        contact.is_parted_from(1, &delivered);
+        contact.is_back(6000);
+        assert_eq!(
+            [6000, 7000, 6000 + WITHOUT_MS].map(|now_ms| contact.missed_ago_ms(now_ms)),
+            [Some(1), Some(1000), None]
+        );
+        let marks = contact.marks(b"key", 1, true).unwrap();
+        assert_eq!((marks.from_above, marks.to_above, marks.to_is_own), (10, 20, false));
+        assert!(contact.marks(b"delivered", 1, true).unwrap().to_is_own);
+        let late = |key: &[u8]| {
+            let marks = contact.marks(key, 1, true).unwrap();
+            (marks.to_is_own, marks.late)
+        };
+        assert_eq!(late(b"late"), (false, Some(25)));
+        assert_eq!([late(b"deleted"), late(b"counted")], [(false, None), (true, None)]);
+        let stored = |key: &[u8]| contact.marks(key, 1, true).unwrap().stored;
+        assert_eq!(
+            [stored(b"key"), stored(b"stored"), stored(b"untold")],
+            [None, Some(15), None]
+        );
+        assert_eq!(contact.marks(b"key", 2, true), None);
+        contact.is_settled();
+        assert!(!contact.was_parted_from(1));
+    }
+
+    #[test]
+    fn what_was_stored_before_the_board_was_written_is_below_its_unique() {
+        let is_own = |boards_read: usize| {
+            let mut contact = Contact::default();
+            contact.wrote_unseen(b"key");
+            for _ in 0..boards_read {
+                contact.is_asked([].into_iter(), 0);
+                contact.is_heard();
+            }
+            contact.is_lost();
+            contact.is_parted_from(1, &[]);
+            contact.marks(b"key", 1, true).unwrap().to_is_own
+        };
+        assert_eq!([0, 1, 2].map(is_own), [true, true, false]);
+    }
+
+    #[test]
+    fn few_others_are_taken_for_its_own() {
+        let (mut own, mut more) = (Own::default(), Own::default());
+        let key = |n: usize| n.to_string().into_bytes();
+        (0..500).for_each(|n| own.add(&key(n)));
+        (500..1000).for_each(|n| more.add(&key(n)));
+        assert!(!Own::default().has(&key(0)) && !own.has(&key(999)));
+        own.append(&more);
+        assert!((0..1000).all(|n| own.has(&key(n))));
+        let taken = (1000..11_000).filter(|&n| own.has(&key(n))).count();
+        assert!((200..400).contains(&taken), "{taken}");
+    }
+}
