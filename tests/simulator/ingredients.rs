@@ -99,7 +99,8 @@ impl Ingredients {
             }
             Class::Clocks => clocks(plan, random),
             Class::Reloaded => reloaded(plan, random),
-            Class::Duel | Class::Parted => plan.more.duelists = random.between(2, 6) as usize,
+            Class::Duel => plan.more.duelists = random.between(2, 6) as usize,
+            Class::Parted => parted(plan, random),
             Class::Threads => threads(plan, farms, random),
             Class::Odd => odd(plan, random),
             Class::Babbling => babbling(plan),
@@ -161,6 +162,16 @@ fn shrunk(plan: &mut Plan, farms: &[Farms], random: &mut Random) {
         settings.limits.list_reads = 1;
         settings.limits.relaxed_in_a_turn = 1;
         settings.limits.tags_remembered = 2;
+    }
+}
+
+fn parted(plan: &mut Plan, random: &mut Random) {
+    plan.more.duelists = random.between(2, 6) as usize;
+    if plan.more.duelists == 2 {
+        // What is missed is too much to remember.
+        for settings in &mut plan.settings {
+            settings.limits.missed_bytes = 1;
+        }
     }
 }
 

@@ -135,6 +135,8 @@ pub enum Right {
     /// What is on the server that is copied from, or that nothing is.
     From,
     To,
+    /// Both, if their exptimes are the same: neither was written meanwhile.
+    Either,
 }
 
 impl Marks {
@@ -149,6 +151,7 @@ impl Marks {
         match (is_written_from, is_written_to) {
             (true, true) if self.from_is_senior => Right::From,
             (_, true) => Right::To,
+            (false, false) if from.is_some() && to.is_some() => Right::Either,
             (_, false) => Right::From,
         }
     }
@@ -368,13 +371,13 @@ mod tests {
                 "nothing is deleted because it is absent"
             );
             assert_eq!(right(None, old_to), Right::From, "it was deleted there");
-            assert_eq!(right(old_from, old_to), Right::From, "it was touched there");
+            assert_eq!(right(old_from, old_to), Right::Either);
             let both = if senior { Right::From } else { Right::To };
             assert_eq!(right(new_from, new_to), both);
             // What this magent had under way itself is not somebody else's.
-            for from in [old_from, new_from, None] {
-                assert_eq!(marks(true, senior).right(from, new_to), Right::From);
-                assert_eq!(marks(false, senior).right(from, Some(22)), Right::From);
+            for (from, right) in [(old_from, Right::Either), (new_from, Right::From), (None, Right::From)] {
+                assert_eq!(marks(true, senior).right(from, new_to), right);
+                assert_eq!(marks(false, senior).right(from, Some(22)), right);
             }
         }
     }
@@ -392,7 +395,8 @@ mod tests {
         assert_eq!(marks.right(Some(15), Some(21)), Right::From);
         for from in [Some(16), Some(14), None] {
             assert_eq!(marks.right(from, Some(21)), Right::To);
-            assert_eq!(marks.right(from, Some(20)), Right::From);
+            let both = if from.is_some() { Right::Either } else { Right::From };
+            assert_eq!(marks.right(from, Some(20)), both);
         }
     }
 

@@ -112,8 +112,9 @@ impl Fleet {
     /// Whether a key of two servers that were parted has still to be made alike.
     pub fn are_to_be_evened_out(&self, key: &[u8], [one, other]: [usize; 2]) -> bool {
         let is_one = |server: usize, of: usize| {
-            let was_parted = self.servers[server].contact.was_parted_from(of);
-            was_parted && self.ledger.lacks(key, server, of) != Lacks::Nothing
+            let lack = self.ledger.account(server).lack(of);
+            let waits = lack.is_some_and(|lack| lack.lacks(key) == Lacks::Surely || lack.is_suspect_of(key));
+            waits && self.servers[server].contact.was_parted_from(of)
         };
         is_one(one, other) || is_one(other, one)
     }

@@ -52,7 +52,10 @@ impl Fleet {
     /// Which of the two servers of a key is right where they differ, though neither lacks it: the senior, whatever this magent believes of
     /// one that has returned a moment ago, for the others may believe something else.
     pub fn senior(&self, key: &[u8], one: usize, other: usize) -> usize {
-        let lacks = |server, of| self.ledger.lacks(key, server, of) != Lacks::Nothing;
+        let lacks = |server: usize, of| {
+            let lack = self.ledger.account(server).lack(of);
+            lack.is_some_and(|lack| lack.lacks(key) != Lacks::Nothing && !lack.what.is_filled_somehow())
+        };
         match self.servers[one].seniority.cmp(&self.servers[other].seniority) {
             Ordering::Less if !lacks(one, other) && !lacks(other, one) => one,
             Ordering::Greater if !lacks(one, other) && !lacks(other, one) => other,

@@ -1,6 +1,6 @@
 //! Two copies that were written while their servers were parted: which of them is right, and what follows.
 
-use super::{Actions, Manner, Pair, Repair, Stage, There, look_for_unique};
+use super::{Actions, Manner, Pair, Repair, Stage, There, Why, look_for_unique};
 use crate::protocol::server::answer::{Response, Status};
 use crate::proxy::fleet::contact::Right;
 
@@ -44,8 +44,11 @@ impl Repair {
             return self.over(actions);
         };
         match (marks.right(source.unique(), self.there.unique()), source) {
+            // It is one of all keys, of which nothing is known to have been missed.
+            (Right::Either, _) if self.why.unique().is_some() => self.even_already(actions),
             (Right::From, There::Nothing) => self.give_up(pair, actions),
-            (Right::From, _) => self.fetch(pair, actions),
+            // Its exptime may have been changed there.
+            (Right::From | Right::Either, _) => self.fetch(pair, actions),
             (Right::To, _) => {
                 let turned = Pair {
                     from: pair.to,
@@ -57,5 +60,13 @@ impl Repair {
                 self.fetch(&turned, actions);
             }
         }
+    }
+
+    /// There is nothing to be done, and nothing to be looked at later.
+    fn even_already(&mut self, actions: &mut Actions) {
+        if let Why::Fill(fill) = &mut self.why {
+            fill.manner = Manner::Add;
+        }
+        self.over(actions);
     }
 }

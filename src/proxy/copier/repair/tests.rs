@@ -42,14 +42,18 @@ fn both_up() -> Pair {
     }
 }
 
-fn fill(manner: Manner) -> Why {
-    Why::Fill(Fill {
+fn fill_of(manner: Manner) -> Fill {
+    Fill {
         resync: 1,
         manner,
         listed_exptime: None,
         size: 100,
         unique: Some(9),
-    })
+    }
+}
+
+fn fill(manner: Manner) -> Why {
+    Why::Fill(fill_of(manner))
 }
 
 fn heal() -> Why {
@@ -74,7 +78,11 @@ fn why(name: &str) -> Why {
         "add" => fill(Manner::Add),
         "add if lacking" => fill(Manner::AddIfLacking),
         "overwrite" => fill(Manner::Overwrite),
-        "even out" => fill(Manner::EvenOut),
+        "even out" => Why::Fill(Fill {
+            unique: None,
+            ..fill_of(Manner::EvenOut)
+        }),
+        "even out listed" => fill(Manner::EvenOut),
         "verify" => fill(Manner::Verify),
         "remove" => fill(Manner::Remove),
         "listed" => Why::Fill(Fill {
@@ -88,7 +96,7 @@ fn why(name: &str) -> Why {
     }
 }
 
-const WHYS: [&str; 14] = [
+const WHYS: [&str; 15] = [
     "read",
     "left",
     "left of another item",
@@ -100,6 +108,7 @@ const WHYS: [&str; 14] = [
     "add if lacking",
     "overwrite",
     "even out",
+    "even out listed",
     "verify",
     "remove",
     "listed",

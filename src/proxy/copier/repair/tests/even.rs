@@ -15,6 +15,8 @@ fn the_copy_that_was_written_meanwhile_is_right() {
             ("even out", "miss, unique 6, value", "1: add k 4 30 2|xy"),
             // There, or its exptime was changed there.
             ("even out", "unique 5, unique 5, value", "1: cas k 4 30 2 5|xy"),
+            ("even out listed", "unique 5, unique 5", "done"),
+            ("even out listed", "unique 5, unique 6", "0: mg k t f c k v"),
             // It was deleted there.
             ("even out", "unique 5, miss", "1: md k C5"),
             ("even out", "miss, miss", "done"),
