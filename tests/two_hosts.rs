@@ -18,6 +18,7 @@ use common::{Magent, Memcached, Network, eventually_within};
 use histories::connection::Connection;
 use histories::stage::{Stage, Step};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
@@ -156,8 +157,9 @@ fn a_cut(lists: Lists, cut: impl Fn(&Network), time: Duration) {
             scope.spawn(move || host.inside(|| work(name, side, keys, is_over, start)))
         });
         sleep(Duration::from_millis(300));
-        let cut_at = start.elapsed();
+        let begins = start.elapsed();
         cut(&hosts.network);
+        let cut_at = begins..start.elapsed();
         sleep(time);
         is_over.store(true, Ordering::Relaxed);
         let did = clients.map(|client| client.join().expect("a client that got to its end"));
@@ -179,7 +181,7 @@ fn a_cut(lists: Lists, cut: impl Fn(&Network), time: Duration) {
             did = [0, 1].map(|side| of_key(side).collect::<Vec<_>>())
         );
         assert!(
-            is_right(held[0].get(key), [0, 1].map(|side| of_key(side).collect()), cut_at),
+            is_right(held[0].get(key), [0, 1].map(|side| of_key(side).collect()), &cut_at),
             "{context}"
         );
     }
@@ -189,10 +191,12 @@ fn a_cut(lists: Lists, cut: impl Fn(&Network), time: Duration) {
     }
 }
 
+type Act<'a> = &'a (Duration, usize, Did);
+
 /// Whether a key may hold this after all that both sides did: what one of them wrote last, and the only one's where one did nothing since
 /// shortly before the cut. A touch on one side may keep what was deleted on the other.
-fn is_right(holds: Option<&Vec<u8>>, did: [Vec<&(Duration, usize, Did)>; 2], cut_at: Duration) -> bool {
-    let before = cut_at.saturating_sub(Duration::from_millis(150));
+fn is_right(holds: Option<&Vec<u8>>, did: [Vec<Act<'_>>; 2], cut_at: &Range<Duration>) -> bool {
+    let before = cut_at.start.saturating_sub(Duration::from_millis(150));
     let acts = did.each_ref().map(|did| did.iter().any(|(at, ..)| *at >= before));
     let sides: Vec<usize> = match acts {
         [true, false] => vec![0],
@@ -200,18 +204,20 @@ fn is_right(holds: Option<&Vec<u8>>, did: [Vec<&(Duration, usize, Did)>; 2], cut
         _ => vec![0, 1],
     };
     let last = |side: usize| did[side].iter().rev().find(|(.., what)| *what != Did::Touched);
-    let common: Vec<_> = did
+    // While the cable is being cut, what is written may still come to both.
+    let common = did
         .iter()
         .flatten()
-        .filter(|(at, .., what)| *at < cut_at && *what != Did::Touched)
-        .collect();
-    let base = common.iter().max_by_key(|(at, ..)| *at).map(|(.., what)| what.clone());
-    let base = base.unwrap_or(Did::Set("base".to_owned()));
+        .filter(|(at, .., what)| *at < cut_at.end && *what != Did::Touched);
+    let (meanwhile, earlier): (Vec<Act<'_>>, Vec<Act<'_>>) = common.partition(|(at, ..)| cut_at.contains(at));
+    let base = earlier.iter().max_by_key(|(at, ..)| *at).map(|(.., what)| what.clone());
+    let mut bases = vec![base.unwrap_or(Did::Set("base".to_owned()))];
+    bases.extend(meanwhile.iter().map(|(.., what)| what.clone()));
     let mut possible: Vec<Did> = Vec::new();
     for &side in &sides {
         match last(side) {
             Some((at, _, what)) if *at >= before => possible.push(what.clone()),
-            _ => possible.push(base.clone()), // it has touched what was there
+            _ => possible.extend_from_slice(&bases), // it has touched what was there
         }
     }
     possible.iter().any(|what| match what {
