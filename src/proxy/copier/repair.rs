@@ -6,6 +6,7 @@
 //!     |          |           |  +--------|---------------------+         |
 //!     +----------+-----------+-----------+---------------------+-> Removing
 //! ```
+//! Where the two were parted, what is on both is weighed before one is fetched, perhaps to be copied the other way round (`even`).
 //! The item is fetched with a meta command that tells both. The key is held meanwhile: a write that came between fetching
 //! and storing would otherwise be overtaken. A server without meta commands (before 1.6) is served from, not repaired
 //! from, unless its list of keys told when the item expires.
