@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hasher};
 
 /// How long after a server has returned others are told that this magent was without it: the longest pause between two probes, in which
 /// they may find out that they can reach this side again, and some more.
-pub const WITHOUT_MS: u64 = 10_000;
+const WITHOUT_MS: u64 = 10_000;
 
 /// So long it is waited at most until others have found a server again: they probe it every two seconds, and those that are not there any more
 /// are known by then.
@@ -291,10 +291,14 @@ impl Contact {
 
     /// A partner has stored a key, under this unique, 0 if it has not told, while this server is away.
     pub fn partner_stored(&mut self, key: &[u8], unique: u64) {
-        if let Some(lost) = &mut self.lost {
-            if lost.stored.len() < STORED_MAX {
-                lost.stored.insert(hash(key), unique);
-            }
+        let Some(Lost { stored, .. }) = &mut self.lost else {
+            return;
+        };
+        let has_room = stored.len() < STORED_MAX;
+        match stored.get_mut(&hash(key)) {
+            Some(known) => *known = unique, // also where there is no room for others: what is older would be taken for the last
+            None if has_room => _ = stored.insert(hash(key), unique),
+            None => {}
         }
     }
 
@@ -460,6 +464,17 @@ mod tests {
             contact.marks(b"key", 1, true).unwrap().to_is_own
         };
         assert_eq!([0, 1, 2].map(is_own), [true, true, false]);
+    }
+
+    #[test]
+    fn what_is_stored_last_is_known_also_where_there_is_no_room_for_more_keys() {
+        let mut contact = Contact::default();
+        contact.is_lost();
+        (0..STORED_MAX + 1).for_each(|n| contact.partner_stored(n.to_string().as_bytes(), 1));
+        contact.partner_stored(b"0", 2);
+        contact.is_parted_from(1, &[]);
+        let stored = |n: usize| contact.marks(n.to_string().as_bytes(), 1, true).unwrap().stored;
+        assert_eq!([0, 1, STORED_MAX].map(stored), [Some(2), Some(1), None]);
     }
 
     #[test]

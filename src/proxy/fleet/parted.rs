@@ -6,10 +6,14 @@
 //! returns is asked for its board first, and where that says that somebody was without its partner, nothing is removed from it: both
 //! copies of each key are looked at, and one is made like the other.
 //!
-//! Which of them was written while they were parted, their uniques tell, for memcached counts them up: what is above all that had been
-//! seen of a server when the other was last heard. Where only one was, it is that one; where both were, it is the senior's, as every
-//! magent finds. What magent itself had under way to the server that fell silent may have got a unique there that nobody has seen: it
-//! is taken for old, since what it wrote afterwards is on the partner.
+//! Which of them was written while they were parted, their uniques tell, for memcached counts them up: on the server that was away what is
+//! above all that had been seen of it; on the partner what this magent stored last, if that told its unique, and else what is above all
+//! that had been seen when the other was last heard. Where only one was, it is that one; where both were, it is the senior's, as every magent
+//! finds. What magent itself had under way to the server that fell silent is taken for old, since what it wrote afterwards is on the partner:
+//! it is known by the unique that comes with a late answer, or, without one, by its key.
+//!
+//! Nobody begins with that while others still write to one of the two alone, as the boards tell: what they go on writing would be taken for
+//! older than its copy.
 
 use crate::protocol::reply::{Reply, Status};
 use crate::proxy::fleet::Fleet;
