@@ -148,7 +148,7 @@ fn keys_have_the_effect_of_their_options() {
     assert_eq!(
         magent.settings(),
         "STAT maxconns 77\r\nSTAT max_idle_links 3\r\nSTAT item_size_max 2097152\r\nSTAT max_memory 3145728\r\n\
-         STAT timeout_ms 8000\r\nSTAT hedge 0\r\nSTAT distribution ketama\r\nSTAT ack primary\r\nSTAT miss cold\r\n\
+         STAT timeout_ms 8000\r\nSTAT adaptive_timeout no\r\nSTAT hedge 0\r\nSTAT distribution ketama\r\nSTAT ack primary\r\nSTAT miss cold\r\n\
          STAT board off\r\nEND\r\n"
     );
     let servers = magent.magent.ask("stats servers\r\n");
@@ -209,7 +209,7 @@ fn an_error_is_one_line_with_file_and_line_number() {
         ),
         (
             "[General]\ntimeout = 1s",
-            "2: timeout 1s: not a number from 10 to 600000",
+            "2: timeout 1s: neither auto nor a number from 10 to 600000",
         ),
         (
             "[General]\nuseketama = maybe",
@@ -624,7 +624,7 @@ fn timeouts_limits_and_verbosity_change_while_clients_stay() {
     assert!(
         settings.starts_with(
             "STAT maxconns 3\r\nSTAT max_idle_links 20\r\nSTAT item_size_max 1024\r\nSTAT max_memory 3145728\r\n\
-         STAT timeout_ms 700\r\nSTAT hedge 5\r\nSTAT distribution ketama\r\nSTAT ack primary\r\nSTAT miss cold\r\n"
+         STAT timeout_ms 700\r\nSTAT adaptive_timeout no\r\nSTAT hedge 5\r\nSTAT distribution ketama\r\nSTAT ack primary\r\nSTAT miss cold\r\n"
         ),
         "{settings:?}"
     );

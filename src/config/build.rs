@@ -44,6 +44,7 @@ pub fn config(values: &Values, directory: &Path) -> Result<Config, ConfigError> 
         }));
     }
     let account = account(values)?;
+    let timeout_ms = values.number_or_auto("timeout", 10, 600_000)?;
     let settings = Settings {
         primaries,
         backups: servers(values, "backup")?,
@@ -53,14 +54,13 @@ pub fn config(values: &Values, directory: &Path) -> Result<Config, ConfigError> 
         },
         links_max: values.number("maxidle", DEFAULT_LINKS, 1, 1000)? as usize,
         clients_max: values.number("maxconns", DEFAULT_CLIENTS, 1, 1_000_000)? as usize,
-        timeout_ms: values.number("timeout", DEFAULT_TIMEOUT_MS, 10, 600_000)?,
+        timeout_ms: timeout_ms.unwrap_or(DEFAULT_TIMEOUT_MS),
+        adaptive_timeout: timeout_ms.is_none(),
         ack: values.choice("ack", &[("all", Ack::All), ("primary", Ack::Primary)])?,
-        hedge: match values.value("hedge") {
+        hedge: match values.number_or_auto("hedge", 0, 600_000)? {
             None => Hedge::Adaptive,
-            Some(_) => match values.number("hedge", 0, 0, 600_000)? {
-                0 => Hedge::Never,
-                ms => Hedge::After(ms),
-            },
+            Some(0) => Hedge::Never,
+            Some(ms) => Hedge::After(ms),
         },
         miss: values.choice("miss", &[("partner", Miss::Partner), ("cold", Miss::Cold)])?,
         item_bytes_max: values.size("max-item-size", DEFAULT_ITEM_BYTES, 1 << 10, 1 << 30)? as usize,

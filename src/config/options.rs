@@ -106,7 +106,8 @@ usage: magent -s SERVER [-s SERVER]... [-b SERVER]... [options]
       --reuse-port        share the port with other processes that do the same
   -n, --maxconns=N        maximum number of client connections (4096)
   -i, --maxidle=N         accepted from old command lines; changes nothing (20)
-      --timeout=MS        a server that is silent for so long is down (500)
+      --timeout=MS        a server that is silent for so long is down (500, less
+                          while its partner answers)
       --ack=all|primary   acknowledge a write when both copies are stored, or
                           when the primary's is (all)
       --hedge=MS          ask a server's partner too for what it does not answer

@@ -88,6 +88,17 @@ impl Values {
         }
     }
 
+    /// A number from `min` to `max`; None if it is for magent to find.
+    pub fn number_or_auto(&self, name: &str, min: u64, max: u64) -> Result<Option<u64>, ConfigError> {
+        let Some(value) = self.value(name).filter(|value| value.text != "auto") else {
+            return Ok(None);
+        };
+        match value.text.parse() {
+            Ok(number) if (min..=max).contains(&number) => Ok(Some(number)),
+            _ => Err(value.error(format_args!("neither auto nor a number from {min} to {max}"))),
+        }
+    }
+
     /// A number of bytes, with k for 1024 and m for 1024 times that.
     pub fn size(&self, name: &str, default: u64, min: u64, max: u64) -> Result<u64, ConfigError> {
         let Some(value) = self.value(name) else {

@@ -36,6 +36,17 @@ pub struct Readiness {
     pub closed: bool,
 }
 
+/// How far what was written to a connection has come, as its machine's kernel knows from the other's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// It is on the other end's machine, or it is not known where it is.
+    Arrived,
+    /// It is on its way: not all of it is acknowledged, and something was a moment ago.
+    UnderWay,
+    /// It has not come there, and nothing is acknowledged any more: if the connection is closed it never will.
+    Stuck,
+}
+
 /// How much a line of the log matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
@@ -85,10 +96,14 @@ pub trait Net {
     /// Where a connection comes from; None for a unix socket, and where the system does not say.
     fn peer(&self, socket: &Self::Socket) -> Option<SocketAddr>;
 
-    /// Whether what was written last has not come to the other end's machine, as far as is known there: then it never will if the connection
-    /// is closed.
-    fn is_unheard(&self, _socket: &Self::Socket) -> bool {
-        false
+    /// How far what was written last has come.
+    fn delivery(&self, _socket: &Self::Socket) -> Delivery {
+        Delivery::Arrived
+    }
+
+    /// How many packets of what was written to a connection were lost, as far as is known.
+    fn lost_packets(&self, _socket: &Self::Socket) -> u32 {
+        0
     }
 
     /// Ends the connection. Events that are already on their way may still name its token.

@@ -85,6 +85,8 @@ pub struct Settings {
     pub clients_max: usize,
     /// A server that lets somebody wait and says nothing for this long counts as down.
     pub timeout_ms: u64,
+    /// One whose partner answers does so earlier, by how long it mostly takes; see `fleet::silence`.
+    pub adaptive_timeout: bool,
     pub ack: Ack,
     pub miss: Miss,
     pub hedge: Hedge,

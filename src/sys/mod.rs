@@ -21,8 +21,8 @@ pub use log::{Log, is_journal};
 pub use notify::{monotonic_us, notify_manager};
 pub use signals::{Signal, Signals};
 pub use socket::{
-    BACKLOG, ignore_syns, is_unacknowledged, listen_tcp, set_keepalive, set_keepalive_soon, set_reset_on_close,
-    set_reuse_port,
+    BACKLOG, ignore_syns, listen_tcp, lost_packets, set_keepalive, set_keepalive_soon, set_reset_on_close,
+    set_reuse_port, unacknowledged_for_ms,
 };
 
 use std::io;

@@ -90,20 +90,28 @@ pub fn set_reset_on_close(socket: &impl AsRawFd) -> io::Result<()> {
     Ok(())
 }
 
-/// Milliseconds in which what comes to a machine is acknowledged by its kernel, whether the process reads it or not: Linux puts that off for
-/// 40 (tcp(7) calls it delayed), and a network takes less than the rest.
-const ACKNOWLEDGED_MS: u32 = 150;
+/// Where not all that was sent on a TCP connection is acknowledged: for how many milliseconds nothing was. The machine of a process that
+/// only hangs acknowledges what comes.
+pub fn unacknowledged_for_ms(socket: &impl AsRawFd) -> Option<u32> {
+    let info = tcp_info(socket).filter(|info| info.tcpi_unacked > 0)?;
+    Some(info.tcpi_last_ack_recv)
+}
 
-/// Whether what was sent on a TCP connection is not acknowledged, and nothing was for so long: the other end's machine cannot be reached. One
-/// whose process only hangs acknowledges what comes.
-pub fn is_unacknowledged(socket: &impl AsRawFd) -> bool {
+/// How many packets of a TCP connection were lost since it was opened: sent again, and not because the other end only put off its
+/// acknowledgement, of which it tells (RFC 2883; Linux counts that since 4.19).
+pub fn lost_packets(socket: &impl AsRawFd) -> u32 {
+    tcp_info(socket).map_or(0, |info| info.tcpi_total_retrans.saturating_sub(info.tcpi_dsack_dups))
+}
+
+/// What the kernel knows of a TCP connection (tcp(7)); what it is too old to know is 0.
+fn tcp_info(socket: &impl AsRawFd) -> Option<libc::tcp_info> {
     // SAFETY: all zeros is a valid tcp_info.
     let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
     let mut size = size_of_val(&info) as libc::socklen_t;
     let (fd, value) = (socket.as_raw_fd(), (&raw mut info).cast());
     // SAFETY: the descriptor is open while `socket` is borrowed; the kernel writes no more than the size given.
     let result = check(unsafe { libc::getsockopt(fd, libc::IPPROTO_TCP, libc::TCP_INFO, value, &raw mut size) });
-    result.is_ok() && info.tcpi_unacked > 0 && info.tcpi_last_ack_recv >= ACKNOWLEDGED_MS
+    result.ok().map(|_| info)
 }
 
 /// Lets a socket share its port with others of the same user that say the same, from now on, or no longer.

@@ -71,6 +71,8 @@ const RETURNED_US: Us = 6_000_000;
 
 /// How long what a server was asked may have been under way when something went wrong with it.
 const UNANSWERED_MS: u64 = 50;
+/// How early a server may be given up whose partner answers.
+const GIVEN_UP_EARLY_MS: u64 = 50;
 /// Two copies whose exptimes differ by more are not the same.
 pub const EXPTIME_DRIFT_MAX_MS: u64 = 2000;
 
@@ -384,7 +386,11 @@ impl Simulation {
     /// be given up: then that has answered it, and has it.
     fn is_acknowledged_by_both(&self, key: usize, since_ms: u64) -> bool {
         let settings = &self.plan.settings[0];
-        let given_up_ms = since_ms + settings.timeout_ms - UNANSWERED_MS;
+        let least_ms = match settings.adaptive_timeout {
+            true => GIVEN_UP_EARLY_MS,
+            false => settings.timeout_ms,
+        };
+        let given_up_ms = since_ms + least_ms - UNANSWERED_MS;
         settings.ack == Ack::All
             && self.checker.changed_since(key, since_ms)
             && !self.checker.changed_since(key, given_up_ms)

@@ -14,8 +14,8 @@
 //! ```
 //! `make simulate SEEDS=n` runs so many seeds, and stops at the first that fails. In the environment, `SEED=n` runs one
 //! of them with its whole trace, `FIRST=n` begins there, `CLASS=name` takes only schedules of one class, `BOARDS=on` and
-//! `BOARDS=off` only magents that keep boards on their servers and hedge reads, or do neither, `FAILURES=n` goes on up to so
-//! many failures, `THREADS=n` runs so many at a time, `WITHOUT=gat` leaves gat and gats out.
+//! `BOARDS=off` only magents that keep boards on their servers and hedge reads, or do neither, `ADAPTS=on` and `ADAPTS=off` only such
+//! as give servers up early, or do not, `FAILURES=n` goes on up to so many failures, `THREADS=n` runs so many at a time, `WITHOUT=gat` leaves gat and gats out.
 //!
 //! What schedules changed of the design, and what the checker allows, is in `README.md` beside this.
 
@@ -45,7 +45,7 @@ mod simulation;
 mod trace;
 
 use class::{CLASSES, Class, MORE_CLASSES};
-use schedule::Outcome;
+use schedule::{Options, Outcome};
 use simulation::Broken;
 use std::io::Write;
 use std::ops::Range;
@@ -175,17 +175,19 @@ fn class_of(seed: u64) -> Class {
     wanted.unwrap_or(CLASSES[seed as usize % CLASSES.len()])
 }
 
-/// Whether magents hedge reads, and a single one keeps boards. Several always do.
-fn has_boards(seed: u64) -> bool {
-    match std::env::var("BOARDS").as_deref() {
-        Ok(wanted) => wanted == "on",
-        Err(_) => seed / CLASSES.len() as u64 % 2 == 1,
+/// What magents do that a seed's draws do not decide, so that those of seeds found before mean what they did.
+fn options(seed: u64) -> Options {
+    let round = seed / CLASSES.len() as u64;
+    let wanted = |name: &str, otherwise: bool| std::env::var(name).map_or(otherwise, |wanted| wanted == "on");
+    Options {
+        boards: wanted("BOARDS", round % 2 == 1),
+        adapts: wanted("ADAPTS", round % 4 == 3),
     }
 }
 
 /// Runs a seed; a panic is a broken promise too.
-fn run(seed: u64, class: Class, boards: bool, verbosity: Verbosity) -> Outcome {
-    let schedule = AssertUnwindSafe(|| schedule::run(seed, class, boards, verbosity));
+fn run(seed: u64, class: Class, options: Options, verbosity: Verbosity) -> Outcome {
+    let schedule = AssertUnwindSafe(|| schedule::run(seed, class, options, verbosity));
     panic::catch_unwind(schedule).unwrap_or_else(|cause| {
         let text = cause.downcast_ref::<String>().cloned();
         let text = text.or_else(|| cause.downcast_ref::<&str>().map(|text| text.to_string()));
@@ -200,10 +202,13 @@ fn run(seed: u64, class: Class, boards: bool, verbosity: Verbosity) -> Outcome {
     })
 }
 
-fn report(seed: u64, class: Class, boards: bool, broken: &str) -> String {
-    let again = run(seed, class, boards, Verbosity::Tail);
-    let boards = if boards { "on" } else { "off" };
-    let mut text = format!("seed {seed}, class {}: {broken}\n(BOARDS={boards})\n", class.name());
+fn report(seed: u64, class: Class, options: Options, broken: &str) -> String {
+    let again = run(seed, class, options, Verbosity::Tail);
+    let [boards, adapts] = [options.boards, options.adapts].map(|on| if on { "on" } else { "off" });
+    let mut text = format!(
+        "seed {seed}, class {}: {broken}\n(BOARDS={boards} ADAPTS={adapts})\n",
+        class.name()
+    );
     if again.broken.as_deref() != Some(broken) {
         text += &format!(
             "(run again, it says {:?}: something is not deterministic)\n",
@@ -243,7 +248,7 @@ fn run_all(seeds: Range<u64>, most: usize, class_of: impl Fn(u64) -> Class + Syn
                     if seed >= seeds.end || stop.load(Ordering::Relaxed) {
                         return;
                     }
-                    let outcome = run(seed, class_of(seed), has_boards(seed), Verbosity::Silent);
+                    let outcome = run(seed, class_of(seed), options(seed), Verbosity::Silent);
                     let mut tally = tally.lock().expect("no panic");
                     tally.events += outcome.events;
                     tally.given_up += outcome.given_up;
@@ -277,7 +282,7 @@ fn end_if_one_is_enough(seed: u64, class: Class, broken: &Broken) {
 #[test]
 fn schedules_keep_every_promise() {
     if let Some(seed) = number("SEED") {
-        let outcome = run(seed, class_of(seed), has_boards(seed), Verbosity::Full);
+        let outcome = run(seed, class_of(seed), options(seed), Verbosity::Full);
         if let Some(broken) = outcome.broken {
             end_if_one_is_enough(seed, class_of(seed), &broken);
             panic!("seed {seed}, class {}: {broken}", class_of(seed).name());
@@ -308,7 +313,7 @@ fn schedules_keep_every_promise() {
         report(
             failures[0].0,
             class_of(failures[0].0),
-            has_boards(failures[0].0),
+            options(failures[0].0),
             &failures[0].1
         )
     );
@@ -325,7 +330,7 @@ fn schedules_of_the_newer_classes_keep_every_promise() {
         let count = seeds * per_thousand / 1000;
         let tally = run_all(first..first + count, 1, |_| class);
         if let Some((seed, broken)) = tally.failures.first() {
-            panic!("{}", report(*seed, class, has_boards(*seed), broken));
+            panic!("{}", report(*seed, class, options(*seed), broken));
         }
         println!(
             "class {}: {count} seeds, {} events, {} keys given up, {:.1} s",
@@ -342,12 +347,16 @@ fn schedules_that_once_broke_a_promise_keep_it() {
     let as_drawn = ONCE_BROKEN.map(|seed| (seed, class_of(seed)));
     let in_chaos = ONCE_BROKEN_IN_CHAOS.map(|seed| (seed, Class::Chaos));
     let without_boards = as_drawn.into_iter().chain(in_chaos).chain(ONCE_BROKEN_IN_NEWER);
-    let without_boards = without_boards.map(|(seed, class)| (seed, class, false));
-    let with_boards = ONCE_BROKEN_WITH_BOARDS.map(|(seed, class)| (seed, class, true));
-    for (seed, class, boards) in without_boards.chain(with_boards) {
-        if let Some(broken) = run(seed, class, boards, Verbosity::Silent).broken {
+    let without_boards = without_boards.map(|(seed, class)| (seed, class, Options::default()));
+    let boards = Options {
+        boards: true,
+        adapts: false,
+    };
+    let with_boards = ONCE_BROKEN_WITH_BOARDS.map(|(seed, class)| (seed, class, boards));
+    for (seed, class, options) in without_boards.chain(with_boards) {
+        if let Some(broken) = run(seed, class, options, Verbosity::Silent).broken {
             end_if_one_is_enough(seed, class, &broken);
-            panic!("{}", report(seed, class, boards, &broken));
+            panic!("{}", report(seed, class, options, &broken));
         }
     }
 }
@@ -355,9 +364,10 @@ fn schedules_that_once_broke_a_promise_keep_it() {
 #[test]
 fn schedules_that_come_to_what_is_rare_keep_every_promise() {
     for (seed, class) in REACHING {
-        if let Some(broken) = run(seed, class, false, Verbosity::Silent).broken {
+        let options = Options::default();
+        if let Some(broken) = run(seed, class, options, Verbosity::Silent).broken {
             end_if_one_is_enough(seed, class, &broken);
-            panic!("{}", report(seed, class, false, &broken));
+            panic!("{}", report(seed, class, options, &broken));
         }
     }
 }
@@ -365,7 +375,7 @@ fn schedules_that_come_to_what_is_rare_keep_every_promise() {
 #[test]
 fn a_seed_replays() {
     for seed in 0..20 {
-        let hashes = [0, 1].map(|_| run(seed, class_of(seed), has_boards(seed), Verbosity::Silent).hash);
+        let hashes = [0, 1].map(|_| run(seed, class_of(seed), options(seed), Verbosity::Silent).hash);
         assert_eq!(hashes[0], hashes[1], "seed {seed}");
     }
 }

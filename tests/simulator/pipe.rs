@@ -50,6 +50,7 @@ pub struct Pipe {
     last_sent: Us,
     /// What arrives by then was lost on its way, and is sent again.
     delayed_until: Us,
+    held_up: u32,
     /// The end has arrived; bytes before it may still be read, unless it is a reset.
     end: Option<End>,
     ending: bool,
@@ -67,6 +68,7 @@ impl Pipe {
             last_arrival: 0,
             last_sent: 0,
             delayed_until: 0,
+            held_up: 0,
             end: None,
             ending: false,
             capacity,
@@ -159,6 +161,7 @@ impl Pipe {
         }
         self.last_arrival = self.last_arrival.max(time);
         self.delayed_until = time;
+        self.held_up += 1;
     }
 
     /// Whether something was lost on its way and is to be sent again.
@@ -168,6 +171,16 @@ impl Pipe {
 
     pub fn last_sent_us(&self) -> Us {
         self.last_sent
+    }
+
+    /// How often something was lost on its way, and sent again.
+    pub fn held_up(&self) -> u32 {
+        self.held_up
+    }
+
+    /// Whether something that was sent has not come.
+    pub fn is_under_way(&self) -> bool {
+        !self.flights.is_empty()
     }
 
     /// Whether something that was sent should have come by now.

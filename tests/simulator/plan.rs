@@ -212,6 +212,7 @@ impl Plan {
                 links_max: 1,
                 clients_max: 4096,
                 timeout_ms,
+                adaptive_timeout: false,
                 ack,
                 miss,
                 hedge: match miss {

@@ -50,13 +50,23 @@ const ANEW_ONE_IN: u64 = 7;
 const CHECKED_ALWAYS_ONE_IN: u64 = 11;
 const CHECKED_ONE_IN: u64 = 37;
 
-pub fn run(seed: u64, class: Class, boards: bool, verbosity: Verbosity) -> Outcome {
+/// What a seed's draws do not decide.
+#[derive(Clone, Copy, Default)]
+pub struct Options {
+    /// Magents hedge reads, and a single one keeps boards. Several always do.
+    pub boards: bool,
+    /// Magents give servers up early whose partners answer.
+    pub adapts: bool,
+}
+
+pub fn run(seed: u64, class: Class, options: Options, verbosity: Verbosity) -> Outcome {
     let mut random = Random::new(seed);
     let mut plan = Plan::new(class, matches!(seed % SMALL_LIMITS_ONE_IN, 0), &mut random);
     for settings in &mut plan.settings {
         settings.verbatim = !matches!(seed % ANEW_ONE_IN, 0);
-        settings.board |= boards;
-        if !boards {
+        settings.board |= options.boards;
+        settings.adaptive_timeout = options.adapts;
+        if !options.boards {
             settings.hedge = Hedge::Never; // as it was when those seeds were found that are run without boards
         }
     }

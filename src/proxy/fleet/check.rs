@@ -11,8 +11,7 @@ impl<N: Net> Servers<N> {
     pub fn check(&self) -> Wrong {
         self.upstream.check()?;
         let set = |timer: Timer| self.cx.timers.is_set(timer);
-        let (silent, next_ms) = self.upstream.silent(self.cx.now.ms(), self.cx.settings.timeout_ms);
-        let is_waited_for = !silent.is_empty() || next_ms.is_some();
+        let is_waited_for = !self.upstream.kept_waiting().is_empty();
         holds(
             "nobody looks whether a server answers",
             !is_waited_for || set(Timer::Silence),

@@ -7,6 +7,7 @@ use crate::protocol::server::question::Question;
 use crate::protocol::verb::Verb;
 use crate::proxy::fleet::ledger::{Event, Lacking, Range, Rid};
 use crate::proxy::fleet::server::{Away, Cause, Health, Known, PROBE_PAUSE_MAX_MS, PROBE_PAUSE_MIN_MS, Rejoining};
+use crate::proxy::fleet::silence::Silent;
 use crate::proxy::handoff::Handoff;
 use crate::proxy::net::{Level, Net};
 use crate::proxy::permit::PastGate;
@@ -24,8 +25,6 @@ use std::io::{self, ErrorKind};
 const DRAIN_MAX_MS: u64 = 2000;
 /// After so long without an answer a server's items are taken to be lost.
 const GIVEN_UP_MS: u64 = 10_000;
-/// A tick that comes later than this says nothing about the servers.
-const LATE_MAX_MS: u64 = 50;
 /// How often a server that returns looks whether its partners have answered.
 const COMPARE_PAUSE_MS: u64 = 2;
 /// How often a retired server is looked at until it is drained.
@@ -73,23 +72,7 @@ impl<N: Net> Servers<N> {
         }
     }
 
-    /// A server let somebody wait too long.
-    fn server_silent(&mut self, index: usize) {
-        if self.fleet.is_up(index) {
-            self.fleet.servers[index].counters.timeouts += 1;
-        }
-        let (cut_off, drains) = self.upstream.quarantine(&mut self.cx.net, index);
-        self.fleet.ledger.record(Event::Down { server: index, drains });
-        let timeout_ms = self.cx.settings.timeout_ms;
-        self.mark_down(
-            index,
-            cut_off,
-            Cause::Server,
-            format_args!("no answer within {timeout_ms} ms"),
-        );
-    }
-
-    fn mark_down(&mut self, index: usize, cut_off: usize, cause: Cause, reason: fmt::Arguments<'_>) {
+    pub fn mark_down(&mut self, index: usize, cut_off: usize, cause: Cause, reason: fmt::Arguments<'_>) {
         let server = &mut self.fleet.servers[index];
         let away = match server.health {
             Health::Down { .. } | Health::Retired => return,
@@ -115,8 +98,8 @@ impl<N: Net> Servers<N> {
                 ..away
             },
         };
-        let probe_at_ms = self.cx.now.ms() + away.pause_ms;
-        server.health = Health::Down {
+        let probe_at_ms = self.cx.now.ms() + away.pause_ms + self.fleet.others.out_of_step_ms(away.pause_ms);
+        self.fleet.servers[index].health = Health::Down {
             cause,
             probe_at_ms,
             away,
@@ -330,35 +313,10 @@ impl<N: Net> Servers<N> {
         }
     }
 
-    /// Wakes up, if anything is due: stops all timers, for each of those that are woken sets its own anew. Returns the servers
-    /// that let a request wait too long; None if nothing is due, or all is put off.
-    pub fn wake(&mut self) -> Option<Vec<usize>> {
-        let (timeout_ms, now_ms) = (self.cx.settings.timeout_ms, self.cx.now.ms());
-        let due_ms = self.cx.timers.next_deadline_ms().filter(|&due_ms| due_ms <= now_ms)?;
-        let late_ms = now_ms - due_ms;
-        let late = late_ms > LATE_MAX_MS;
-        if late {
-            // magent itself did not run, on a machine that was stopped or overloaded; nor did a server on it perhaps (R20).
-            self.upstream.excuse(late_ms + late_ms.min(timeout_ms));
-        }
-        // What else is due is put off as well, but not twice: it must be done at last where every tick is late.
-        self.fleet.was_put_off = late && !self.fleet.was_put_off;
-        if self.fleet.was_put_off {
-            self.cx.timers.put_off(now_ms + late_ms.min(timeout_ms));
-            return None;
-        }
-        self.cx.timers.stop_all();
-        let (silent, next_ms) = self.upstream.silent(now_ms, timeout_ms);
-        if let Some(next_ms) = next_ms {
-            self.cx.timers.set(Timer::Silence, next_ms);
-        }
-        Some(silent)
-    }
-
     /// Does what is due of all servers, of which some are silent.
-    pub fn tick(&mut self, silent: Vec<usize>) {
-        for server in silent {
-            self.server_silent(server);
+    pub fn tick(&mut self, silent: Silent) {
+        for (server, after_ms) in silent {
+            self.server_silent(server, after_ms);
         }
         for index in 0..self.fleet.servers.len() {
             self.server_tick(index);

@@ -21,6 +21,7 @@ pub mod place;
 mod posting;
 mod report;
 pub mod server;
+pub mod silence;
 pub mod unique;
 pub mod version;
 
@@ -306,7 +307,11 @@ impl Fleet {
     }
 
     pub fn partners(&self, server: usize) -> Vec<usize> {
-        self.partners.get(server).cloned().unwrap_or_default()
+        self.partners_of(server).to_vec()
+    }
+
+    pub fn partners_of(&self, server: usize) -> &[usize] {
+        self.partners.get(server).map_or(&[], Vec::as_slice)
     }
 
     /// Whether clients' requests may be sent to a server.
@@ -375,6 +380,7 @@ impl Fleet {
     pub fn returned(&mut self, server: usize, now_ms: u64) {
         let layout = &self.layout;
         let partners = self.partners.get(server).map_or(&[][..], Vec::as_slice);
+        self.servers[server].returned_ms = Some(now_ms);
         self.ledger
             .returned(server, partners, |key, partner| layout.partner(key, partner));
         self.servers[server].health = Health::Up;
@@ -417,6 +423,7 @@ mod tests {
             links_max: 1,
             clients_max: 1,
             timeout_ms: 1,
+            adaptive_timeout: false,
             ack: Ack::All,
             miss: Miss::Partner,
             hedge: Hedge::Never,

@@ -18,6 +18,8 @@ pub struct Others {
     were_found: bool,
     /// There are some, or it is not known whether there are any.
     may_be_there: bool,
+    /// What pauses are made different by from those of others; never 0.
+    step: u64,
 }
 
 impl Others {
@@ -31,6 +33,7 @@ impl Others {
             noticed_ms: 0,
             were_found: false,
             may_be_there: false,
+            step: identity | 1,
         };
         others.reconfigure(settings);
         others
@@ -51,6 +54,19 @@ impl Others {
         let are_heard = self.board.others(now_ms) > 0;
         self.were_found = are_heard || self.were_found && is_any_away;
         self.may_be_there = self.due_ms.is_some() && (!self.board.was_read() || self.were_found);
+    }
+
+    /// By how much a pause is to be longer, up to a quarter of it, so that several magents that lost a server together do not all come
+    /// back to it in the same moment.
+    pub fn out_of_step_ms(&mut self, pause_ms: u64) -> u64 {
+        if self.due_ms.is_none() {
+            return 0;
+        }
+        // Marsaglia's xorshift64, from a number that no other magent has.
+        self.step ^= self.step << 13;
+        self.step ^= self.step >> 7;
+        self.step ^= self.step << 17;
+        self.step % (pause_ms / 4 + 1)
     }
 
     /// How many there are.

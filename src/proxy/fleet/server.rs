@@ -113,6 +113,8 @@ pub enum Announcement {
 pub struct Server {
     pub name: ServerName,
     pub health: Health,
+    /// When it last returned.
+    pub returned_ms: Option<u64>,
     /// When it has settled, while the ledger says that it has not.
     pub settles_ms: u64,
     pub life: Known,
@@ -180,6 +182,7 @@ impl Server {
         Self {
             name,
             health: Health::Up,
+            returned_ms: None,
             settles_ms: 0,
             life: Known::Nothing,
             introduction: Introduction::default(),

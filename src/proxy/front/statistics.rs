@@ -219,6 +219,7 @@ fn settings<N: Net>(cx: &Context<N>, lines: &mut Lines) {
     lines.add("item_size_max", s.item_bytes_max);
     lines.add("max_memory", s.memory_bytes_max);
     lines.add("timeout_ms", s.timeout_ms);
+    lines.add("adaptive_timeout", if s.adaptive_timeout { "yes" } else { "no" });
     lines.add(
         "hedge",
         match s.hedge {

@@ -33,9 +33,11 @@ impl Replicate {
             true => servers.cx.settings.hedge,
             false => Hedge::Never,
         };
-        let (timeout_ms, now_ms) = (servers.cx.settings.timeout_ms, servers.cx.now.ms());
+        let now_ms = servers.cx.now.ms();
         for server in 0..servers.fleet.servers.len() {
-            let after_ms = servers.upstream.find_patience(server, hedge, timeout_ms);
+            servers.upstream.watch_losses(&servers.cx.net, server, now_ms);
+            let limit_ms = servers.silent_after_ms(server);
+            let after_ms = servers.upstream.find_patience(server, hedge, limit_ms);
             let Some(after_ms) = after_ms.filter(|_| servers.fleet.is_up(server)) else {
                 continue;
             };

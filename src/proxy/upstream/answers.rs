@@ -193,7 +193,7 @@ impl<N: Net> Upstream<N> {
         let link = &mut self.links[arrived.link];
         let peer = &mut self.peers[link.server];
         // What is heard out says how long it hung.
-        if peer.is_timed && link.used_for == Use::Requests {
+        if link.used_for == Use::Requests {
             if let Some(sent_ms) = link.take_answered_sent_ms() {
                 peer.answer_times.note(now_ms.saturating_sub(sent_ms));
             }

@@ -18,17 +18,17 @@ impl<N: Net> Upstream<N> {
         self.peers[server].patience_ms
     }
 
-    /// After how many milliseconds a read is asked of a server's partner as well; that is its patience from now on. None: never.
-    pub fn find_patience(&mut self, server: usize, hedge: Hedge, timeout_ms: u64) -> Option<u64> {
+    /// After how many milliseconds a read is asked of a server's partner as well; that is its patience from now on. None: never, for
+    /// it is given up before that, after `limit_ms`.
+    pub fn find_patience(&mut self, server: usize, hedge: Hedge, limit_ms: u64) -> Option<u64> {
         let peer = &mut self.peers[server];
-        peer.is_timed = hedge == Hedge::Adaptive;
         let after_ms = match hedge {
             Hedge::Never => None,
             Hedge::After(ms) => Some(ms),
             Hedge::Adaptive => Some((PERCENTILES * peer.answer_times.percentile_99_ms()).max(AFTER_MIN_MS)),
         };
-        let after_ms = after_ms.filter(|&after_ms| after_ms < timeout_ms);
-        peer.patience_ms = after_ms.unwrap_or(timeout_ms);
+        let after_ms = after_ms.filter(|&after_ms| after_ms < limit_ms);
+        peer.patience_ms = after_ms.unwrap_or(limit_ms);
         after_ms
     }
 

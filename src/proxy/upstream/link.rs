@@ -375,14 +375,14 @@ impl<N: Net> Link<N> {
     }
 
     /// Since when its server has said nothing and somebody waits, magent's own delays taken off; None while nobody does.
-    fn waits_since_ms(&self) -> Option<u64> {
+    pub fn waits_since_ms(&self) -> Option<u64> {
         let oldest = self.pending.front().filter(|_| self.used_for != Use::Quarantine)?;
         Some(oldest.sent_ms.max(self.progress_ms) + self.excused_ms)
     }
 
-    /// When the oldest leg's patience ends; None while nobody waits.
-    pub fn deadline_ms(&self, timeout_ms: u64) -> Option<u64> {
-        Some(self.waits_since_ms()? + timeout_ms)
+    /// When its server last said something, or took what it had not.
+    pub fn progress_ms(&self) -> u64 {
+        self.progress_ms
     }
 
     /// Whether something that was asked by then is unanswered.

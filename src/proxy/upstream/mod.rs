@@ -14,18 +14,20 @@ pub mod exchange;
 mod hedge;
 pub mod link;
 pub mod lists;
+pub mod losses;
 pub mod message;
 pub mod quarantine;
 mod turns;
 
 use crate::buffer::Pool;
 use crate::protocol::server::encode::{Words, encode};
-use crate::proxy::net::{Address, Net, Token};
+use crate::proxy::net::{Address, Delivery, Net, Token};
 use crate::words::Reason;
 use answer_times::AnswerTimes;
 use budget::Budget;
 use bulk::Bulk;
 use link::{Leg, Link, Outgoing, Purpose, Use, write_out};
+use losses::Losses;
 use message::{Message, Sent};
 use slab::Slab;
 use std::collections::VecDeque;
@@ -60,9 +62,8 @@ struct Peer {
     quarantined: Vec<usize>,
     /// Something that it was sent on a link that is gone it may still run.
     may_still_run: bool,
+    losses: Losses,
     bulk: Bulk,
-    /// How long it takes to answer is of use.
-    is_timed: bool,
     answer_times: AnswerTimes,
     /// After so long somebody looks whether it has answered.
     patience_ms: u64,
@@ -136,6 +137,7 @@ impl<N: Net> Upstream<N> {
             Ok(socket) => {
                 entry.insert(Link::new(socket, server, Use::Requests));
                 self.peers[server].link = Some(index);
+                self.peers[server].losses.link_opened();
             }
             Err(error) => self.unreachable.push_back((server, error)),
         }
@@ -332,19 +334,53 @@ impl<N: Net> Upstream<N> {
         }
     }
 
-    /// The servers that let somebody wait for too long, and when the next one will have.
-    pub fn silent(&self, now_ms: u64, timeout_ms: u64) -> (Vec<usize>, Option<u64>) {
-        let mut silent = Vec::new();
-        let mut next_ms = None;
-        for (_, link) in &self.links {
-            match link.deadline_ms(timeout_ms) {
-                Some(deadline_ms) if deadline_ms <= now_ms => silent.push(link.server),
-                Some(deadline_ms) => {
-                    next_ms = Some(next_ms.map_or(deadline_ms, |next_ms: u64| next_ms.min(deadline_ms)));
-                }
-                None => {}
-            }
+    /// The servers that let somebody wait, each with since when it has said nothing, magent's own delays taken off.
+    pub fn kept_waiting(&self) -> Vec<(usize, u64)> {
+        let waits = |link: &Link<N>| Some((link.server, link.waits_since_ms()?));
+        self.links.iter().filter_map(|(_, link)| waits(link)).collect()
+    }
+
+    /// What 999 of 1,000 answers of a server take, in milliseconds.
+    pub fn longest_ms(&self, server: usize) -> u64 {
+        self.peers[server].answer_times.percentile_999_ms()
+    }
+
+    /// Looks whether packets to a server were lost, if it was not looked for a while.
+    pub fn watch_losses(&mut self, net: &N, server: usize, now_ms: u64) {
+        if self.peers[server].losses.is_due(now_ms) {
+            self.has_lost_packets(net, server, now_ms);
         }
-        (silent, next_ms)
+    }
+
+    /// Whether packets to a server were lost lately.
+    pub fn has_lost_packets(&mut self, net: &N, server: usize, now_ms: u64) -> bool {
+        let Peer { link, losses, .. } = &mut self.peers[server];
+        if let Some(link) = link.map(|link| &self.links[link]) {
+            losses.are(net.lost_packets(&link.socket), now_ms);
+        }
+        losses.is_any(now_ms)
+    }
+
+    /// What the oldest request to a server is about; and how far that has come.
+    pub fn oldest_to(&self, server: usize) -> Option<Purpose> {
+        self.oldest(self.peers[server].link?).map(|leg| leg.purpose)
+    }
+
+    pub fn delivery(&self, net: &N, server: usize) -> Delivery {
+        match self.peers[server].link.map(|link| &self.links[link]) {
+            Some(link) if link.pending.front().is_none_or(|leg| leg.end <= link.written()) => {
+                net.delivery(&link.socket)
+            }
+            Some(_) => Delivery::UnderWay,
+            None => Delivery::Arrived,
+        }
+    }
+
+    /// Since when a server has said nothing and somebody waits for it; and when it last said something.
+    pub fn silence(&self, server: usize) -> (Option<u64>, u64) {
+        match self.peers[server].link {
+            Some(link) => (self.links[link].waits_since_ms(), self.links[link].progress_ms()),
+            None => (None, 0),
+        }
     }
 }

@@ -14,7 +14,7 @@
 //! What it has answered there it has done. If its partner, which had acknowledged it all, is lost meanwhile, that makes its
 //! copy the last one, and it stays; so what a server missed is told by whether it was delivered before, or never sent (R12).
 
-use crate::proxy::net::Net;
+use crate::proxy::net::{Delivery, Net};
 use crate::proxy::upstream::Upstream;
 use crate::proxy::upstream::link::{Leg, Outgoing, Purpose, Use};
 
@@ -29,7 +29,7 @@ pub struct QuarantineEnd {
 impl<N: Net> Upstream<N> {
     /// Puts the link of a server that fell silent in quarantine; all that waited on it is cut off. Returns how many parts of
     /// clients' requests those were, and whether the link stays, to hear what the server does.
-    pub fn quarantine(&mut self, net: &mut N, server: usize) -> (usize, bool) {
+    pub fn quarantine(&mut self, net: &mut N, server: usize, now_ms: u64) -> (usize, bool) {
         let peer = &mut self.peers[server];
         let Some(index) = peer.link.take() else {
             return (0, true);
@@ -51,7 +51,10 @@ impl<N: Net> Upstream<N> {
         let mut lost = std::mem::replace(&mut link.pending, kept);
         lost.iter_mut().take(awaited).for_each(|leg| leg.delivered = true);
         self.lost.extend(lost.into_iter().map(|leg| (server, leg)));
-        let is_unheard = net.is_unheard(&link.socket);
+        let is_unheard = net.delivery(&link.socket) == Delivery::Stuck;
+        if is_unheard {
+            peer.losses.noticed(now_ms);
+        }
         if link.pending.is_empty() || is_unheard {
             let link = self.links.remove(index);
             net.close(link.socket);

@@ -75,6 +75,7 @@ impl World {
                 links_max: 1,
                 clients_max: CLIENTS,
                 timeout_ms: 500,
+                adaptive_timeout: how & 16 == 0,
                 ack: if how & 8 == 0 { Ack::All } else { Ack::Primary },
                 miss: if how & 16 == 0 { Miss::Partner } else { Miss::Cold },
                 hedge: if how & 16 == 0 {

@@ -107,9 +107,10 @@ impl Client {
         }
         *scene.slowest_us = waited_us.max(*scene.slowest_us);
         let latency_us = 4 * scene.plan.weather.latency_max_us + 60_000;
-        let timeout_ms = scene.plan.settings[self.magent]
-            .timeout_ms
-            .max(scene.plan.more.timeout_most_ms);
+        let settings = &scene.plan.settings[self.magent];
+        let timeout_ms = settings.timeout_ms.max(scene.plan.more.timeout_most_ms);
+        // Where packets are lost again soon after a server has returned, it is given more time.
+        let timeout_ms = if settings.adaptive_timeout { 4 } else { 1 } * timeout_ms;
         if scene.plan.more.sheds && asked.asked_us < scene.owed.crowded_us + timeout_ms * 1000 {
             return Ok(()); // memory was short, and it may have waited for that
         }

@@ -14,7 +14,7 @@ pub use control::{Failure, Process, Written};
 pub use hosts::Hosts;
 pub use window::SimulatedNet;
 
-use super::pipe::{ACKNOWLEDGED_US, End, Pipe, Us, Weather};
+use super::pipe::{End, Pipe, Us, Weather};
 use super::random::Random;
 use super::trace::Trace;
 use magent::proxy::net::{Address, Readiness, Token};
@@ -312,13 +312,15 @@ impl Network {
         }
     }
 
-    /// Whether what a magent has sent last, at this time, has come to the server and the magent's kernel does not know.
-    fn hears_no_replies(&self, magent: usize, peer: Peer, sent_us: Us) -> bool {
+    /// For how long nothing was acknowledged to a magent's kernel, where what it has sent last, at this time, has come to the server
+    /// and the kernel does not know.
+    fn hears_no_replies(&self, magent: usize, peer: Peer, sent_us: Us) -> Option<Us> {
         let Peer::Server(server) = peer else {
-            return false;
+            return None;
         };
         let cut = self.cut[magent][server].filter(|&(cut, _)| cut == Cut::Replies);
-        cut.is_some_and(|(_, since_us)| sent_us >= since_us && since_us + ACKNOWLEDGED_US <= self.now)
+        cut.filter(|&(_, since_us)| sent_us >= since_us)
+            .map(|(_, since_us)| self.now - since_us)
     }
 
     pub fn cut(&mut self, magent: usize, server: usize) {

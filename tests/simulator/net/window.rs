@@ -1,9 +1,9 @@
 //! The proxy's window on the network.
 
 use super::{Event, Name, Network, Peer, State};
-use crate::pipe::End;
+use crate::pipe::{ACKNOWLEDGED_US, End};
 use crate::trace::Readable;
-use magent::proxy::net::{Address, Level, Net, Time, Token};
+use magent::proxy::net::{Address, Delivery, Level, Net, Time, Token};
 use std::cell::RefCell;
 use std::fmt;
 use std::io::{self, ErrorKind, IoSlice};
@@ -159,18 +159,30 @@ impl Net for SimulatedNet {
         Ok(count)
     }
 
-    fn is_unheard(&self, socket: &Socket) -> bool {
+    fn delivery(&self, socket: &Socket) -> Delivery {
         let network = &mut *self.network.borrow_mut();
         let now = network.now;
         let Some(connection) = network.connection(socket.0) else {
-            return false;
+            return Delivery::Arrived;
         };
-        let (peer, sent_us, waits) = (
+        let (peer, sent_us, waits, is_under_way) = (
             connection.peer,
             connection.outward.last_sent_us(),
             connection.outward.is_unheard(now),
+            connection.outward.is_under_way(),
         );
-        waits || network.hears_no_replies(self.magent, peer, sent_us)
+        let unheard_us = network.hears_no_replies(self.magent, peer, sent_us);
+        match waits || unheard_us.is_some_and(|us| us >= ACKNOWLEDGED_US) {
+            true => Delivery::Stuck,
+            false if is_under_way || unheard_us.is_some() => Delivery::UnderWay,
+            false => Delivery::Arrived,
+        }
+    }
+
+    fn lost_packets(&self, socket: &Socket) -> u32 {
+        let network = &mut *self.network.borrow_mut();
+        let connection = network.connection(socket.0);
+        connection.map_or(0, |connection| connection.outward.held_up())
     }
 
     fn close(&mut self, socket: Socket) {
