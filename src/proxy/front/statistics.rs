@@ -143,8 +143,9 @@ fn general<N: Net>(own: &Servers<N>, (clients, requests): (usize, usize), lines:
     lines.add("time", own.cx.net.unix_time_s());
     lines.add("version", env!("CARGO_PKG_VERSION"));
     lines.add("pointer_size", usize::BITS);
-    lines.add("rusage_user", format_args!("{:.6}", user.as_secs_f64()));
-    lines.add("rusage_system", format_args!("{:.6}", system.as_secs_f64()));
+    for (name, time) in [("rusage_user", user), ("rusage_system", system)] {
+        lines.add(name, format_args!("{}.{:06}", time.as_secs(), time.subsec_micros()));
+    }
     lines.add("max_connections", own.cx.settings.clients_max);
     lines.add("curr_connections", clients);
     lines.add("total_connections", s.total_connections);
