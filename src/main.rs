@@ -5,12 +5,13 @@ use magent::proxy::Proxy;
 use magent::proxy::control::Reloaded;
 use magent::proxy::service::Service;
 use magent::proxy::settings::Settings;
-use magent::reactor::{self, Answers, Listen, Listener, Names, Process, Reactor, Reload, World};
+use magent::reactor::{self, Answers, Listen, Listener, Names, Process, Reactor, Reload, World, journal};
 use magent::sys::{self, Log, PidFile, Signals};
 use magent::words::Reason;
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -160,6 +161,8 @@ struct Ground {
     registry: mio::Registry,
     signals: Signals,
     answers: Answers,
+    /// The journal, and which start of the machine this is.
+    journal: Option<(journal::Found, String)>,
     warnings: Vec<String>,
 }
 
@@ -178,20 +181,38 @@ impl Ground {
                 sys::drop_privileges(account).map_err(while_doing("cannot become the user of -u and -g"))?;
             }
         }
+        let journal = match &config.state_dir {
+            Some(path) => Some(find_journal(path, config)?),
+            None => None,
+        };
         let poll = mio::Poll::new().map_err(while_doing("cannot watch connections"))?;
         let registry = poll.registry().try_clone();
         // Before the thread begins, which must not be the one to be interrupted.
         let signals = Signals::new().map_err(while_doing("cannot receive signals"))?;
         let mut answers = Answers::new(poll.registry()).map_err(while_doing("cannot look names up"))?;
+        let mut warnings = settle(config, &mut answers.names)?;
+        if let Some((found, _)) = &journal {
+            warnings.extend_from_slice(&found.warnings);
+        }
         Ok(Self {
             pid_file,
             registry: registry.map_err(while_doing("cannot watch connections"))?,
             poll,
             signals,
-            warnings: settle(config, &mut answers.names)?,
+            warnings,
             answers,
+            journal,
         })
     }
+}
+
+/// Opens the journal as the user that serves, and reads what others have left.
+fn find_journal(directory: &Path, config: &Config) -> Result<(journal::Found, String), String> {
+    let listens_on: Vec<String> = config.listen.iter().map(|listen| listen.to_string()).collect();
+    let boot = journal::boot();
+    let found = journal::Found::open(directory, &listens_on.join("+"), &boot);
+    let found = found.map_err(while_doing(format_args!("--state-dir {}", directory.display())))?;
+    Ok((found, boot))
 }
 
 /// How many descriptors these settings may need.
@@ -233,14 +254,25 @@ fn serve(
         registry,
         signals,
         answers,
+        journal,
         warnings: _,
     } = ground;
     let (verbosity, settings) = (config.verbosity, config.settings.clone());
     let reload: Reload = Arc::new(move || reload(&config, granted, read_again()));
-    let process = Process::new(listeners, answers, reload, pid_file);
+    let mut process = Process::new(listeners, answers, reload, pid_file);
+    let mut remembered = None;
+    if let Some((found, boot)) = journal {
+        let kept = process
+            .keep_journal(found)
+            .map_err(while_doing("cannot keep a journal"))?;
+        remembered = Some((kept, boot));
+    }
     let world = World::new(registry, log, process);
     let mut proxy = Proxy::new(world, settings);
     proxy.set_verbosity(verbosity);
+    if let Some((remembered, boot)) = remembered {
+        proxy.keep_journal(&remembered, boot);
+    }
     let service = Service::new(proxy);
     let mut reactor = Reactor::new(poll, service, signals).map_err(while_doing("cannot watch listeners"))?;
     sys::notify_manager("READY=1");
@@ -260,6 +292,7 @@ fn reload(started: &Config, granted: u64, read: Result<Command, ConfigError>) ->
         ("the background", new.background != started.background),
         ("the pid file", new.pid_file != started.pid_file),
         ("the log directory", new.log_dir != started.log_dir),
+        ("the state directory", new.state_dir != started.state_dir),
     ] {
         if changed {
             warnings.push(format!("{what} cannot be changed while magent runs: restart it"));

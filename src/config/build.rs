@@ -80,12 +80,13 @@ pub fn config(values: &Values, directory: &Path) -> Result<Config, ConfigError> 
         background: !values.flag("foreground")? && !watched,
         verbosity,
         pid_file: values.value("pidfile").map(|value| directory.join(&value.text)),
-        log_dir: log_dir(values, directory)?,
+        log_dir: directory_of(values, "logdir", directory)?,
+        state_dir: directory_of(values, "state-dir", directory)?,
     })
 }
 
-fn log_dir(values: &Values, directory: &Path) -> Result<Option<PathBuf>, ConfigError> {
-    let Some(value) = values.value("logdir") else {
+fn directory_of(values: &Values, name: &str, directory: &Path) -> Result<Option<PathBuf>, ConfigError> {
+    let Some(value) = values.value(name) else {
         return Ok(None);
     };
     let path = directory.join(&value.text);

@@ -41,6 +41,8 @@ pub struct Config {
     pub pid_file: Option<PathBuf>,
     /// Where magent.log is; None for syslog in the background and the terminal in the foreground.
     pub log_dir: Option<PathBuf>,
+    /// Where the journal of what servers miss is.
+    pub state_dir: Option<PathBuf>,
 }
 
 impl Config {

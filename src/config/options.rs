@@ -42,7 +42,7 @@ const fn spec(name: &'static str, short: &'static str, old_key: &'static str, ki
 }
 
 /// Every option.
-pub const OPTIONS: [Spec; 28] = [
+pub const OPTIONS: [Spec; 29] = [
     spec("server", "s", "masters", Kind::List),
     spec("backup", "b", "backups", Kind::List),
     spec("ketama", "k", "useketama", Kind::Flag),
@@ -64,6 +64,7 @@ pub const OPTIONS: [Spec; 28] = [
     spec("group", "g", "", Kind::Value),
     spec("pidfile", "P", "", Kind::Value),
     spec("logdir", "", "", Kind::Value),
+    spec("state-dir", "", "", Kind::Value),
     spec("foreground", "D", "", Kind::Flag),
     spec("verbose", "v", "verbose_mode", Kind::Count),
     spec("config", "c", "", Kind::Action),
@@ -121,6 +122,8 @@ usage: magent -s SERVER [-s SERVER]... [-b SERVER]... [options]
   -g, --group=GROUP       group to run as, name or number
   -P, --pidfile=PATH      file to write the process number to
       --logdir=DIR        directory for magent.log, instead of syslog or stderr
+      --state-dir=DIR     directory where what servers miss is written down, for
+                          the magent that is started next
   -D, --foreground        do not go to the background
   -v, --verbose           tell more, repeatable; stays in the foreground
   -c, --config=FILE       configuration file, see magent.conf(5); options win

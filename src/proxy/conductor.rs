@@ -64,6 +64,9 @@ impl<N: Net> Proxy<N> {
         self.front.keep_within_memory(&mut self.servers.cx, &mut self.replicate);
         self.give_memory_back();
         self.hand_on();
+        if self.servers.fleet.ledger.take_changed() {
+            self.servers.write_journal();
+        }
         if cfg!(debug_assertions) {
             self.servers.fleet.check();
         }

@@ -3,6 +3,7 @@
 //! The reactor implements [`Control`] with listeners, threads and signals; the simulator with a plan. [`super::service`] is
 //! the machine that uses it.
 
+pub use super::fleet::journal::Remembered;
 use super::net::Net;
 use super::settings::Settings;
 use std::io;
@@ -59,6 +60,17 @@ pub struct Found {
     pub warning: Option<String>,
 }
 
+/// What became of the journal of what servers miss.
+#[derive(Debug)]
+pub enum Journal {
+    /// It could not be written; the line says why.
+    Failed(String),
+    /// It can be written again.
+    Written,
+    /// Another process has ended, and left this.
+    Found(Remembered),
+}
+
 /// Listeners, the configuration, names, and what the process tells its manager. Nothing of it waits.
 pub trait Control: Net {
     /// A place to listen on.
@@ -104,6 +116,11 @@ pub trait Control: Net {
 
     /// The next answer about a name.
     fn take_name(&mut self) -> Option<Found>;
+
+    /// What has become of the journal since this was last asked.
+    fn take_journal(&mut self) -> Option<Journal> {
+        None
+    }
 
     fn reopen_log(&mut self) -> io::Result<()>;
 

@@ -9,7 +9,7 @@
 //! | `front` | clients (`client`): reading requests (`reading` `dispatch`), replies in the order asked (`replies` `pending`), limits (`pace` `memory` `tight`), magent's own statistics (`statistics`) |
 //! | `copier` | one key to its partner (`repair` `command` `due`), or what other magents have left different (`compare`); all that a server lacks (`resync` `shares` `pacing`), from its partner's list of keys (`listing`); what that takes of others (`wish` `filling` `list_link`); its `tests` |
 //! | `replicate` | one request on its way (`transaction` `transactions` `begin` `answers`): through the `gate` of its key (`reading`: what its own client must not overtake), and then by its `plan`: `read` `portion` `merge` `hedge` `touch` `write` `decide` `missed` `broadcast` `survey` `topic`; what is refused (`refusal`), and what a server refuses (`refused`); numbers with blanks behind them (`padding`) |
-//! | `fleet` | servers: `server` `health`, and when they are given up (`silence`); what is believed of them and of keys (`ledger`); which of them hold a key (`farms` `layout` `place`); whether one was started anew, and what it may have from before (`life` `introduction` `version` `past` `holdings` `unique`); host names (`names`); other magents (`others` `board` `posting`), and what a cut between them and servers means (`parted` `contact`); flushes, delayed ones too, and clocks (`flush` `delayed_flush` `clock`); what is told of them (`report`) |
+//! | `fleet` | servers: `server` `health`, and when they are given up (`silence`); what is believed of them and of keys (`ledger`); which of them hold a key (`farms` `layout` `place`); whether one was started anew, and what it may have from before (`life` `introduction` `version` `past` `holdings` `unique`); what is written down of what they miss (`journal` `remembering`); host names (`names`); other magents (`others` `board` `posting`), and what a cut between them and servers means (`parted` `contact`); flushes, delayed ones too, and clocks (`flush` `delayed_flush` `clock`); what is told of them (`report`) |
 //! | `upstream` | links: a connection to a server (`link`), a request on its way (`message`), what comes back (`answers` `exchange`), links of a server that fell silent (`quarantine`), what the network loses (`losses`), large portions (`bulk` `turns`), what a server lets wait for longer than it mostly takes (`hedge` `budget` `answer_times`), a link for a list of keys (`lists`) |
 //!
 //! | room | what it is for |
@@ -47,6 +47,7 @@ mod upstream;
 mod wrong;
 
 use context::Context;
+use control::Remembered;
 use copier::Copier;
 pub use fleet::farms::Holders;
 use front::Front;
@@ -98,6 +99,29 @@ impl<N: Net> Proxy<N> {
     pub fn start(&mut self) {
         self.servers.start();
         self.servers.read_boards();
+    }
+
+    /// Writes a journal of what servers miss from now on, and begins with what is remembered from before; to be called before
+    /// [`start`](Self::start). `boot`: which start of the machine this is.
+    pub fn keep_journal(&mut self, remembered: &Remembered, boot: String) {
+        self.servers.keep_journal(remembered, boot);
+    }
+
+    /// Takes over what another process has left.
+    pub fn remember(&mut self, remembered: &Remembered) {
+        self.servers.remember(remembered);
+        self.servers.write_journal_anew();
+        self.hand_on();
+    }
+
+    /// The journal could not be written, for this reason, or can be again.
+    pub fn journal_told(&mut self, failed: Option<String>) {
+        self.servers.journal_told(failed);
+    }
+
+    /// magent ends in good order.
+    pub fn end_journal(&mut self) {
+        self.servers.end_journal();
     }
 
     /// Takes over an accepted connection. One too many is told so and closed.

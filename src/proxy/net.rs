@@ -47,6 +47,15 @@ pub enum Delivery {
     Stuck,
 }
 
+/// What is to be written to the journal of what servers miss.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Writing {
+    /// This, in place of what stands there.
+    Anew(Vec<u8>),
+    /// This, behind it.
+    More(Vec<u8>),
+}
+
 /// How much a line of the log matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
@@ -132,6 +141,9 @@ pub trait Net {
 
     /// Processor time that this process has used, in its own code and in the system's.
     fn cpu_time(&self) -> (Duration, Duration);
+
+    /// Writes to the journal, soon. That it failed is told by [`Control`](super::control::Control).
+    fn write_journal(&mut self, _what: Writing) {}
 
     /// Writes one line to the log.
     fn log(&mut self, level: Level, line: fmt::Arguments<'_>);

@@ -11,7 +11,7 @@
 //! of all this but [`Proxy::accept`], [`Proxy::reconfigure`], [`Proxy::name_found`] and [`Proxy::leave`].
 
 use super::Proxy;
-use super::control::{Accepted, Control, Order, Reloaded, State};
+use super::control::{Accepted, Control, Journal, Order, Reloaded, State};
 use super::net::{Level, Readiness, Token};
 use crate::words::Reason;
 
@@ -126,6 +126,7 @@ impl<W: Control> Service<W> {
     #[must_use]
     pub fn end_turn(&mut self, scratch: &mut [u8]) -> bool {
         self.take_names();
+        self.take_journal();
         self.accept();
         self.go_on_reloading();
         self.leave_if_handed_over(scratch);
@@ -138,6 +139,7 @@ impl<W: Control> Service<W> {
         let has_left = self.has_left();
         if has_left {
             self.say(Level::Notice, format_args!("ended"));
+            self.proxy.end_journal();
             self.proxy.context().hand_out_log();
         }
         has_left
@@ -180,6 +182,16 @@ impl<W: Control> Service<W> {
                 self.say(Level::Warning, format_args!("{warning}"));
             }
             self.proxy.name_found(&found.host, &found.addresses);
+        }
+    }
+
+    fn take_journal(&mut self) {
+        while let Some(told) = self.world().take_journal() {
+            match told {
+                Journal::Failed(reason) => self.proxy.journal_told(Some(reason)),
+                Journal::Written => self.proxy.journal_told(None),
+                Journal::Found(remembered) => self.proxy.remember(&remembered),
+            }
         }
     }
 

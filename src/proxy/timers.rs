@@ -34,6 +34,8 @@ pub enum Timer {
     Survey,
     /// The boards of all servers, which are to be read.
     Board,
+    /// The journal, which could not be written.
+    Journal,
     /// A client that is read from though there is no memory (`Front::keep_within_memory`).
     Memory,
 }

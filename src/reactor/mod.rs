@@ -6,6 +6,7 @@
 
 mod check;
 mod compare;
+pub mod journal;
 mod listener;
 mod mailbox;
 pub mod names;
@@ -15,6 +16,7 @@ mod world;
 
 pub use check::check;
 pub use compare::compare;
+pub use journal::Journal;
 pub use listener::{Listen, Listener};
 use mailbox::Mailbox;
 pub use names::Names;

@@ -3,8 +3,8 @@
 //! What may block has a thread of its own, whose answer is an event: looking names up (`names`), and reading the
 //! configuration again, which may wait for the file, for the users that it names, for the address to listen on.
 
-use super::{LISTENERS, Listen, Listener, Mailbox, Names, Socket, World, check};
-use crate::proxy::control::{Accepted, Control, Found, Reloaded, State};
+use super::{Journal, LISTENERS, Listen, Listener, Mailbox, Names, Socket, World, check, journal};
+use crate::proxy::control::{self, Accepted, Control, Found, Reloaded, Remembered, State};
 use crate::proxy::settings::Settings;
 use crate::sys::{self, PidFile};
 use crate::words::Reason;
@@ -49,6 +49,7 @@ pub struct Process {
     answered: bool,
     /// Its time is that of the last reload that was taken over.
     pid_file: Option<PidFile>,
+    pub(super) journal: Option<Journal>,
 }
 
 impl Process {
@@ -62,7 +63,17 @@ impl Process {
             reading: Mailbox::new(),
             answered: false,
             pid_file,
+            journal: None,
         }
+    }
+
+    /// Begins the thread that writes the journal. Returns what others have left there.
+    pub fn keep_journal(&mut self, found: journal::Found) -> io::Result<Remembered> {
+        let waker = Arc::clone(&self.answers.waker);
+        // If it cannot be woken the loop comes to it with the next event.
+        let (journal, remembered) = found.begin(move || drop(waker.wake()))?;
+        self.journal = Some(journal);
+        Ok(remembered)
     }
 
     /// Begins to watch the listeners.
@@ -255,6 +266,10 @@ impl Control for World {
             addresses,
             warning,
         })
+    }
+
+    fn take_journal(&mut self) -> Option<control::Journal> {
+        self.process.journal.as_ref()?.take_told()
     }
 
     fn reopen_log(&mut self) -> io::Result<()> {

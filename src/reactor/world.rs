@@ -2,7 +2,7 @@
 
 use super::CONNECTIONS;
 use super::process::Process;
-use crate::proxy::net::{Address, Delivery, Level, Net, Time, Token};
+use crate::proxy::net::{Address, Delivery, Level, Net, Time, Token, Writing};
 use crate::sys::{self, Log};
 use crate::words::Reason;
 use mio::net::{TcpStream, UnixStream};
@@ -166,6 +166,12 @@ impl Net for World {
         match socket {
             Socket::Tcp(stream) | Socket::Link(stream, _) => sys::lost_packets(stream),
             Socket::Unix(_) => 0,
+        }
+    }
+
+    fn write_journal(&mut self, what: Writing) {
+        if let Some(journal) = &self.process.journal {
+            journal.write(what);
         }
     }
 

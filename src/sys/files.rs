@@ -4,6 +4,7 @@
 use super::check;
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::Path;
 
@@ -45,6 +46,12 @@ pub fn for_owner<T>(owner: Option<Owner>, action: impl Fn() -> io::Result<T>) ->
         }
         result => result,
     }
+}
+
+/// Locks a file for this process alone, until it is closed; an error if another one has it (flock(2)).
+pub fn lock(file: &File) -> io::Result<()> {
+    // SAFETY: the descriptor is open while `file` is borrowed.
+    check(unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) }).map(drop)
 }
 
 /// The owner, if it is root that has to make files for somebody else.

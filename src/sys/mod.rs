@@ -16,7 +16,7 @@ mod socket;
 pub use account::{Account, current_account, drop_privileges, find_group, find_user, may_change_user};
 pub use append::AppendOnly;
 pub use daemon::{Launch, PidFile, background, raise_open_files};
-pub use files::{Owner, for_owner, with_mode};
+pub use files::{Owner, for_owner, lock, with_mode};
 pub use log::{Log, is_journal};
 pub use notify::{monotonic_us, notify_manager};
 pub use signals::{Signal, Signals};

@@ -272,8 +272,10 @@ impl Simulation {
             }
             Kind::KillMagent => {
                 self.start_magent(victim);
-                self.forget_who_is_faulty();
-                self.unknown_to_magent();
+                if !self.plan.journals {
+                    self.forget_who_is_faulty();
+                    self.unknown_to_magent();
+                }
             }
             _ => {}
         }

@@ -15,7 +15,7 @@
 //! `make simulate SEEDS=n` runs so many seeds, and stops at the first that fails. In the environment, `SEED=n` runs one
 //! of them with its whole trace, `FIRST=n` begins there, `CLASS=name` takes only schedules of one class, `BOARDS=on` and
 //! `BOARDS=off` only magents that keep boards on their servers and hedge reads, or do neither, `ADAPTS=on` and `ADAPTS=off` only such
-//! as give servers up early, or do not, `FAILURES=n` goes on up to so many failures, `THREADS=n` runs so many at a time, `WITHOUT=gat` leaves gat and gats out.
+//! as give servers up early, or do not, `JOURNALS` those that write down what servers miss, `FAILURES=n` goes on up to so many failures, `THREADS=n` runs so many at a time, `WITHOUT=gat` leaves gat and gats out.
 //!
 //! What schedules changed of the design, and what the checker allows, is in `README.md` beside this.
 
@@ -182,6 +182,7 @@ fn options(seed: u64) -> Options {
     Options {
         boards: wanted("BOARDS", round % 2 == 1),
         adapts: wanted("ADAPTS", round % 4 == 3),
+        journals: wanted("JOURNALS", round % 3 == 2),
     }
 }
 
@@ -204,9 +205,10 @@ fn run(seed: u64, class: Class, options: Options, verbosity: Verbosity) -> Outco
 
 fn report(seed: u64, class: Class, options: Options, broken: &str) -> String {
     let again = run(seed, class, options, Verbosity::Tail);
-    let [boards, adapts] = [options.boards, options.adapts].map(|on| if on { "on" } else { "off" });
+    let on = [options.boards, options.adapts, options.journals];
+    let [boards, adapts, journals] = on.map(|on| if on { "on" } else { "off" });
     let mut text = format!(
-        "seed {seed}, class {}: {broken}\n(BOARDS={boards} ADAPTS={adapts})\n",
+        "seed {seed}, class {}: {broken}\n(BOARDS={boards} ADAPTS={adapts} JOURNALS={journals})\n",
         class.name()
     );
     if again.broken.as_deref() != Some(broken) {
@@ -350,7 +352,7 @@ fn schedules_that_once_broke_a_promise_keep_it() {
     let without_boards = without_boards.map(|(seed, class)| (seed, class, Options::default()));
     let boards = Options {
         boards: true,
-        adapts: false,
+        ..Options::default()
     };
     let with_boards = ONCE_BROKEN_WITH_BOARDS.map(|(seed, class)| (seed, class, boards));
     for (seed, class, options) in without_boards.chain(with_boards) {

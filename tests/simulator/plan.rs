@@ -60,6 +60,8 @@ pub struct Plan {
     pub refused_bytes: Option<usize>,
     /// What the newer classes add.
     pub more: Ingredients,
+    /// Magents write down what servers miss.
+    pub journals: bool,
 }
 
 /// The largest item, and value, of class refusing: more than clients' other values.
@@ -255,6 +257,7 @@ impl Plan {
             item_max,
             refused_bytes: refuses.then_some(REFUSING_ITEM_MAX + 1),
             more: Ingredients::default(),
+            journals: false,
         };
         Ingredients::add(&mut plan, &farms, random);
         plan

@@ -57,6 +57,8 @@ pub struct Options {
     pub boards: bool,
     /// Magents give servers up early whose partners answer.
     pub adapts: bool,
+    /// They write down what servers miss.
+    pub journals: bool,
 }
 
 pub fn run(seed: u64, class: Class, options: Options, verbosity: Verbosity) -> Outcome {
@@ -70,6 +72,7 @@ pub fn run(seed: u64, class: Class, options: Options, verbosity: Verbosity) -> O
             settings.hedge = Hedge::Never; // as it was when those seeds were found that are run without boards
         }
     }
+    plan.journals = options.journals;
     let mut simulation = Simulation::new(plan, random, verbosity);
     if seed % CHECKED_ALWAYS_ONE_IN != 0 {
         simulation.checked_one_in = CHECKED_ONE_IN;

@@ -12,6 +12,7 @@ use super::random::Random;
 use super::server::Server;
 use super::trace::{Trace, Verbosity};
 use magent::proxy::Proxy;
+use magent::proxy::control::Remembered;
 use magent::proxy::service::Service;
 use magent::proxy::settings::{Hedge, Settings};
 use std::cell::RefCell;
@@ -69,6 +70,9 @@ pub struct Simulation {
     pub checked_one_in: u64,
     scratch: Vec<u8>,
 }
+
+/// Which start of their machines it is.
+const BOOT: &str = "1";
 
 /// A promise that was broken, in a sentence.
 pub type Broken = String;
@@ -188,7 +192,13 @@ impl Simulation {
             magent,
         };
         let settings = self.settings_at_start(magent);
-        let mut service = Service::new(Proxy::new(net, settings));
+        let mut proxy = Proxy::new(net, settings);
+        if self.plan.journals {
+            let (remembered, is_damaged) = Remembered::read(&self.network.borrow().journals[magent], BOOT);
+            assert!(!is_damaged);
+            proxy.keep_journal(&remembered, BOOT.to_owned());
+        }
+        let mut service = Service::new(proxy);
         service.start(&mut self.scratch);
         self.magents[magent] = Some(service);
         self.listening[magent] = true;
@@ -217,7 +227,7 @@ impl Simulation {
             let mut servers = self.plan.keys[key].servers.iter();
             let forgotten = servers.any(|&server| self.impaired_ms[server] == u64::MAX);
             // A server that keeps its items is suspect to the next magent: that need not know.
-            let forgotten = forgotten && self.plan.class != Class::Keeping;
+            let forgotten = forgotten && self.plan.class != Class::Keeping && !self.plan.journals;
             if forgotten || touched.contains(&key) || self.checker.lost(key) > 0 {
                 self.checker.taint(key);
             }

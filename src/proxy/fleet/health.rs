@@ -321,6 +321,7 @@ impl<N: Net> Servers<N> {
         for index in 0..self.fleet.servers.len() {
             self.server_tick(index);
         }
+        self.journal_tick();
     }
 
     /// Does what is due of one server: looking for it, no longer waiting for it, or letting it count as settled.
@@ -414,6 +415,7 @@ impl<N: Net> Servers<N> {
         }
         self.cx.timers.set(Timer::Retire, self.cx.now.ms());
         self.cx.hand_on(Handoff::Lacking);
+        self.write_journal_anew();
     }
 
     /// The settings name a server for the first time, or again.

@@ -10,6 +10,7 @@ mod flush;
 mod health;
 pub mod holdings;
 pub mod introduction;
+pub mod journal;
 mod layout;
 pub mod ledger;
 mod life;
@@ -19,6 +20,7 @@ mod parted;
 mod past;
 pub mod place;
 mod posting;
+mod remembering;
 mod report;
 pub mod server;
 pub mod silence;
@@ -32,6 +34,7 @@ use crate::protocol::server::list::ListBy;
 use crate::protocol::text::dialect::Dialect as ClientDialect;
 use crate::proxy::settings::{ServerName, Settings};
 use delayed_flush::DelayedFlush;
+use journal::Journal;
 use layout::Layout;
 use ledger::{Absence, Event, Keys, Ledger, Rid};
 use others::Others;
@@ -96,6 +99,7 @@ pub struct Fleet {
     wanted_names: Vec<String>,
     /// What was due when magent woke up late has been put off.
     was_put_off: bool,
+    journal: Option<Journal>,
 }
 
 impl Fleet {
@@ -118,6 +122,7 @@ impl Fleet {
             delayed_flush: DelayedFlush::default(),
             wanted_names: Vec::new(),
             was_put_off: false,
+            journal: None,
         };
         fleet.find_partners();
         fleet.open_accounts();

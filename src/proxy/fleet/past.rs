@@ -10,7 +10,7 @@
 //! - that has items of another life when this magent starts, while a partner has none such: each of its keys is made what it
 //!   is on the partner, which is asked first meanwhile. It may have been cleaned by a magent of before, so it is not emptied (R25).
 //!
-//! Neither where the partners held so few items at that time that they cannot have had what the server has: a machine that
+//! Neither where a journal tells what it has missed (`journal`). Nor where the partners held so few items at that time that they cannot have had what the server has: a machine that
 //! has rebooted starts an empty memcached and a magent that may not reach the other machine yet. Nor, at the start, where both
 //! took items back: which of them has missed something since, nobody can tell.
 //!
@@ -47,7 +47,11 @@ impl<N: Net> Servers<N> {
         let is_older = server
             .born_ms
             .is_some_and(|born_ms| born_ms < self.cx.started_ms as i64);
-        let suspect = is_older && server.holdings.items > 0 && held > 0 && server.holdings.may_all_be_on(held);
+        let suspect = !server.is_remembered
+            && is_older
+            && server.holdings.items > 0
+            && held > 0
+            && server.holdings.may_all_be_on(held);
         if !suspect {
             return Vec::new();
         }

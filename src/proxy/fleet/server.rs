@@ -118,6 +118,8 @@ pub struct Server {
     /// When it has settled, while the ledger says that it has not.
     pub settles_ms: u64,
     pub life: Known,
+    /// What it missed before this magent was started is known.
+    pub is_remembered: bool,
     /// What it has said of itself so far, on a link that was just opened.
     pub introduction: Introduction,
     /// What tells that life from one that began in the same second.
@@ -185,6 +187,7 @@ impl Server {
             returned_ms: None,
             settles_ms: 0,
             life: Known::Nothing,
+            is_remembered: false,
             introduction: Introduction::default(),
             acquaintance: Acquaintance::default(),
             born_ms: None,

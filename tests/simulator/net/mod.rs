@@ -149,6 +149,8 @@ pub struct Network {
     pub meters: Vec<Meter>,
     /// By magent: seconds by which its clock is ahead of everybody's.
     pub magents_ahead_s: Vec<i64>,
+    /// By magent: what it has written down.
+    pub journals: Vec<Vec<u8>>,
 }
 
 impl Network {
@@ -175,6 +177,7 @@ impl Network {
             no_way: Vec::new(),
             meters: (0..magents).map(|_| Meter::default()).collect(),
             magents_ahead_s: vec![0; magents],
+            journals: vec![Vec::new(); magents],
         }
     }
 

@@ -3,7 +3,7 @@
 use super::{Event, Name, Network, Peer, State};
 use crate::pipe::{ACKNOWLEDGED_US, End};
 use crate::trace::Readable;
-use magent::proxy::net::{Address, Delivery, Level, Net, Time, Token};
+use magent::proxy::net::{Address, Delivery, Level, Net, Time, Token, Writing};
 use std::cell::RefCell;
 use std::fmt;
 use std::io::{self, ErrorKind, IoSlice};
@@ -183,6 +183,14 @@ impl Net for SimulatedNet {
         let network = &mut *self.network.borrow_mut();
         let connection = network.connection(socket.0);
         connection.map_or(0, |connection| connection.outward.held_up())
+    }
+
+    fn write_journal(&mut self, what: Writing) {
+        let journal = &mut self.network.borrow_mut().journals[self.magent];
+        match what {
+            Writing::Anew(text) => *journal = text,
+            Writing::More(text) => journal.extend_from_slice(&text),
+        }
     }
 
     fn close(&mut self, socket: Socket) {

@@ -155,6 +155,25 @@ pub enum Event<'a> {
     },
 }
 
+impl<'a> Event<'a> {
+    /// A key of which somebody may have missed a write, and who.
+    pub fn missed(&self) -> Option<(&'a [u8], [Option<usize>; 2])> {
+        match *self {
+            Event::Unsent {
+                key, server, partner, ..
+            }
+            | Event::CutOff {
+                key, server, partner, ..
+            } => Some((key, [Some(server), Some(partner)])),
+            Event::Answered { key, missed_by, .. }
+            | Event::Changed { key, missed_by, .. }
+            | Event::Decided { key, missed_by, .. } => Some((key, [Some(missed_by), None])),
+            Event::Missed { key, server, .. } | Event::NotRid { key, server, .. } => Some((key, [Some(server), None])),
+            _ => None,
+        }
+    }
+}
+
 /// Whose word counts of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Belief {

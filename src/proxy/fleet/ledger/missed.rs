@@ -20,6 +20,8 @@ pub struct Writes {
     /// this server did, as it has answered since (R16).
     pub stored_there: Option<bool>,
     pub stored_here: Option<bool>,
+    /// That one is acknowledged was written down; see `news`.
+    pub is_told: bool,
 }
 
 impl Writes {
@@ -236,14 +238,18 @@ impl Missed {
 
     /// Of those whose key is one of these, and that the partner has not acknowledged, what the partner holds is the truth,
     /// whether this server has run them or not.
-    pub fn settle_where(&mut self, number: Number, mut is_one: impl FnMut(&[u8]) -> bool) {
+    /// Returns the keys.
+    pub fn settle_where(&mut self, number: Number, mut is_one: impl FnMut(&[u8]) -> bool) -> Vec<Box<[u8]>> {
+        let mut settled = Vec::new();
         if let Missed::Keys { keys, .. } = self {
             for (key, writes) in keys {
                 let open = writes.is_in_doubt() || writes.undelivered_unacked || writes.delivered_unacked;
                 if open && is_one(key) {
                     writes.undelivered_acked = number;
+                    settled.push(key.clone());
                 }
             }
         }
+        settled
     }
 }

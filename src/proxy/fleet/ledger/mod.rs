@@ -48,6 +48,7 @@ mod ack;
 pub mod event;
 pub mod lacking;
 pub mod missed;
+pub mod news;
 mod returning;
 #[cfg(test)]
 mod tests;
@@ -67,6 +68,10 @@ pub struct Ledger {
     /// Bytes of keys that are remembered of one server as missed, and as lacking from one partner.
     missed_bytes_max: usize,
     lacking_bytes_max: usize,
+    /// Something was recorded; see `news`.
+    has_changed: bool,
+    /// What of it is to be written down, if anything is.
+    news: Option<Vec<(usize, Box<[u8]>)>>,
 }
 
 impl Ledger {
@@ -76,6 +81,8 @@ impl Ledger {
             last: Number::default(),
             missed_bytes_max: limits.missed_bytes,
             lacking_bytes_max: limits.lacking_bytes,
+            has_changed: true,
+            news: None,
         }
     }
 
@@ -228,6 +235,18 @@ impl Ledger {
 
     /// Notes what has happened.
     pub fn record(&mut self, event: Event<'_>) {
+        self.has_changed = true;
+        let missed = event.missed().filter(|_| self.news.is_some());
+        self.note_event(event);
+        if let Some((key, servers)) = missed {
+            servers
+                .into_iter()
+                .flatten()
+                .for_each(|server| self.note_news(server, key));
+        }
+    }
+
+    fn note_event(&mut self, event: Event<'_>) {
         match event {
             Event::Down { server, drains } => self.servers[server].goes_away(drains),
             Event::NotDrained(server) => self.servers[server].will_not_drain(),

@@ -19,6 +19,7 @@ impl Ledger {
     /// What a server that is about to return must be rid of before anybody reads from it, and lacks from then on. The keys
     /// that it keeps although its partner is not there, that has missed (R1, R12, R14).
     pub fn rid(&mut self, server: usize, partner_of: impl Fn(&[u8]) -> Option<usize>) -> Rid {
+        self.has_changed = true;
         let keys = match std::mem::take(&mut self.servers[server].missed) {
             Missed::Nothing => return Rid::Keys(Vec::new()),
             Missed::TooMany => return Rid::TooMany,
@@ -51,6 +52,7 @@ impl Ledger {
             if is_truth && is_whole {
                 if fate.is_some() && !there.is_up() {
                     self.note_new(partner, &key, false, Ack::ACKED);
+                    self.note_news(partner, &key);
                 }
                 continue;
             }
@@ -73,11 +75,12 @@ impl Ledger {
         for &partner in partners {
             let mut missed = std::mem::take(&mut self.servers[partner].missed);
             let here = &self.servers[server];
-            missed.settle_where(number, |key| {
+            let settled = missed.settle_where(number, |key| {
                 let lack = here.lack(partner);
                 partner_of(key, partner) == Some(server) && lack.is_none_or(|lack| lack.lacks(key) == Lacks::Nothing)
             });
             self.servers[partner].missed = missed;
+            settled.iter().for_each(|key| self.note_news(partner, key));
         }
         let account = &mut self.servers[server];
         account.presence = Presence::Up;

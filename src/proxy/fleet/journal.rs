@@ -1,0 +1,277 @@
+//! What is written down of servers that miss writes, so that a magent that is killed, and started anew, knows it.
+//!
+//! ```text
+//! 4f1c09be magent 1 6b0c...      the format, and which start of the machine it was written in
+//! 9a2b71c3 s 192.168.36.54:11211 a server; they are counted from 0
+//! 02d1e5f7 m 0 user%201          server 0 has missed a write of this key, which its partner has acknowledged
+//! 77ab0c14 a 1                   server 1 may lack anything, and what it has may be old
+//! e3b1aa90 w 0                   server 0 has all that its partners have: what stands above of it is void
+//! 11c2d3e4 e                     magent has ended in good order
+//! ```
+//! In front of each line stands its checksum. Bytes of a key that are no letters of a word are written as in a URL.
+
+use crate::proxy::fleet::ledger::news::Lost;
+use std::collections::BTreeSet;
+
+/// The format.
+const VERSION: &str = "1";
+
+/// What stands in the journal.
+#[derive(Default)]
+pub struct Journal {
+    /// Of each server, by its index, its number there and what was last said of it; None if it is not named there.
+    pub told: Vec<Option<(usize, Lost)>>,
+    pub bytes: usize,
+    pub bytes_anew: usize,
+    /// It could not be written, then; and has not been since.
+    pub failed_ms: Option<u64>,
+    pub is_failing: bool,
+    /// Which start of the machine this is.
+    pub boot: String,
+}
+
+/// What is said in a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Line<'a> {
+    Begin { boot: &'a str },
+    Server(&'a str),
+    Missed(usize, &'a [u8]),
+    Anything(usize),
+    Whole(usize),
+    End,
+}
+
+impl Line<'_> {
+    /// Puts it behind `text`.
+    pub fn write(self, text: &mut Vec<u8>) {
+        let mut body = Vec::new();
+        let words: [&str; 2] = match self {
+            Line::Begin { boot } => ["magent 1 ", boot],
+            Line::Server(name) => ["s ", name],
+            Line::Missed(server, _) => ["m ", &server.to_string()],
+            Line::Anything(server) => ["a ", &server.to_string()],
+            Line::Whole(server) => ["w ", &server.to_string()],
+            Line::End => ["e", ""],
+        };
+        words.iter().for_each(|word| body.extend_from_slice(word.as_bytes()));
+        if let Line::Missed(_, key) = self {
+            body.push(b' ');
+            escape(key, &mut body);
+        }
+        text.extend_from_slice(format!("{:08x} ", check(&body)).as_bytes());
+        text.append(&mut body);
+        text.push(b'\n');
+    }
+}
+
+fn check(body: &[u8]) -> u32 {
+    let [a, b, c, d, ..] = md5::compute(body).0;
+    u32::from_be_bytes([a, b, c, d])
+}
+
+fn escape(key: &[u8], text: &mut Vec<u8>) {
+    for &byte in key {
+        match byte {
+            b'%' | ..=b' ' | 0x7f => text.extend_from_slice(format!("%{byte:02x}").as_bytes()),
+            _ => text.push(byte),
+        }
+    }
+}
+
+fn unescape(text: &[u8]) -> Option<Box<[u8]>> {
+    let mut key = Vec::with_capacity(text.len());
+    let mut rest = text.iter();
+    while let Some(&byte) = rest.next() {
+        key.push(match byte {
+            b'%' => {
+                let digits = [*rest.next()?, *rest.next()?];
+                u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?
+            }
+            _ => byte,
+        });
+    }
+    Some(key.into())
+}
+
+/// What is remembered of one server.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    pub name: String,
+    /// Of which it has missed a write.
+    pub keys: BTreeSet<Box<[u8]>>,
+    /// It may lack anything beside, and what it has may be old.
+    pub anything: bool,
+    /// Nothing else can have been missed.
+    pub is_all: bool,
+}
+
+/// What is remembered of servers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Remembered {
+    pub servers: Vec<Memory>,
+}
+
+impl Remembered {
+    /// Reads a journal. What was written last may be missing where it did not come to its end and the machine was started anew
+    /// since, or where it is damaged: then more may have been missed than stands there. `boot`: which start of the machine this is.
+    /// Returns also whether it is damaged.
+    pub fn read(text: &[u8], boot: &str) -> (Self, bool) {
+        let mut remembered = Self::default();
+        let (mut ended, mut same_boot) = (false, false);
+        let mut lines = text.split(|&byte| byte == b'\n');
+        // Behind the last line's end there is nothing.
+        let mut is_damaged = lines.next_back() != Some(b"");
+        for (number, line) in lines.enumerate() {
+            let taken = match split(line) {
+                Some([b"magent", rest]) if number == 0 => split_at_blank(rest)
+                    .filter(|[version, _]| *version == VERSION.as_bytes())
+                    .map(|[_, written_in]| same_boot = !boot.is_empty() && written_in == boot.as_bytes()),
+                Some(words) if number > 0 => remembered.take(words, &mut ended),
+                _ => None,
+            };
+            if taken.is_none() {
+                is_damaged = true;
+                break;
+            }
+        }
+        let is_all = (ended || same_boot) && !is_damaged;
+        for server in &mut remembered.servers {
+            server.is_all = is_all;
+            server.anything |= !is_all && !server.keys.is_empty();
+        }
+        (remembered, is_damaged)
+    }
+
+    fn take(&mut self, [word, rest]: [&[u8]; 2], ended: &mut bool) -> Option<()> {
+        *ended = word == b"e";
+        match word {
+            b"s" => self.servers.push(Memory {
+                name: std::str::from_utf8(rest).ok()?.to_owned(),
+                ..Memory::default()
+            }),
+            b"m" => {
+                let [server, key] = split_at_blank(rest)?;
+                self.server(server)?.keys.insert(unescape(key)?);
+            }
+            b"a" => self.server(rest)?.anything = true,
+            b"w" => {
+                let server = self.server(rest)?;
+                server.keys.clear();
+                server.anything = false;
+            }
+            b"e" => {}
+            _ => return None,
+        }
+        Some(())
+    }
+
+    fn server(&mut self, number: &[u8]) -> Option<&mut Memory> {
+        let number: usize = std::str::from_utf8(number).ok()?.parse().ok()?;
+        self.servers.get_mut(number)
+    }
+
+    /// Adds what another one remembers.
+    pub fn add(&mut self, more: Self) {
+        for memory in more.servers {
+            match self.servers.iter_mut().find(|known| known.name == memory.name) {
+                Some(known) => {
+                    known.keys.extend(memory.keys);
+                    known.anything |= memory.anything;
+                    known.is_all &= memory.is_all;
+                }
+                None => self.servers.push(memory),
+            }
+        }
+    }
+}
+
+/// A line's word and what stands behind it, if its checksum is right.
+fn split(line: &[u8]) -> Option<[&[u8]; 2]> {
+    let [sum, body] = split_at_blank(line)?;
+    let sum = u32::from_str_radix(std::str::from_utf8(sum).ok()?, 16).ok()?;
+    let is_right = sum == check(body);
+    is_right.then(|| split_at_blank(body).unwrap_or([body, b""]))
+}
+
+fn split_at_blank(text: &[u8]) -> Option<[&[u8]; 2]> {
+    let blank = text.iter().position(|&byte| byte == b' ')?;
+    Some([&text[..blank], &text[blank + 1..]])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(lines: &[Line<'_>]) -> Vec<u8> {
+        let mut text = Vec::new();
+        lines.iter().for_each(|line| line.write(&mut text));
+        text
+    }
+
+    const BEGIN: [Line<'static>; 3] = [Line::Begin { boot: "one" }, Line::Server("a:1"), Line::Server("b:2")];
+
+    fn of(server: usize, remembered: &Remembered) -> (Vec<&[u8]>, bool, bool) {
+        let memory = &remembered.servers[server];
+        let keys = memory.keys.iter().map(|key| &**key).collect();
+        (keys, memory.anything, memory.is_all)
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let odd: Vec<u8> = (0..=255).collect();
+        let lines = [Line::Missed(0, b"key"), Line::Missed(0, &odd), Line::Anything(1)];
+        let (read, damaged) = Remembered::read(&text(&[&BEGIN[..], &lines].concat()), "one");
+        assert!(!damaged);
+        assert_eq!(read.servers[1].name, "b:2");
+        assert_eq!(of(0, &read), (vec![&odd[..], b"key"], false, true));
+        assert_eq!(of(1, &read), (vec![], true, true));
+    }
+
+    #[test]
+    fn what_was_filled_has_missed_nothing() {
+        let lines = [
+            Line::Missed(0, b"old"),
+            Line::Anything(0),
+            Line::Whole(0),
+            Line::Missed(0, b"new"),
+        ];
+        let (read, _) = Remembered::read(&text(&[&BEGIN[..], &lines].concat()), "one");
+        assert_eq!(of(0, &read), (vec![&b"new"[..]], false, true));
+    }
+
+    #[test]
+    fn what_was_not_ended_before_the_machine_was_started_anew_is_not_all() {
+        let missed = [&BEGIN[..], &[Line::Missed(0, b"key")]].concat();
+        let ended = [&missed[..], &[Line::End]].concat();
+        for (lines, boot, is_all) in [(&missed, "one", true), (&missed, "two", false), (&ended, "two", true)] {
+            let (read, damaged) = Remembered::read(&text(lines), boot);
+            assert!(!damaged);
+            assert_eq!(of(0, &read), (vec![&b"key"[..]], !is_all, is_all), "{boot}");
+            assert_eq!(of(1, &read), (vec![], false, is_all), "{boot}");
+        }
+    }
+
+    #[test]
+    fn a_byte_that_is_wrong_or_missing_is_found() {
+        let whole = text(&[&BEGIN[..], &[Line::Missed(0, b"key"), Line::End]].concat());
+        for place in 0..whole.len() {
+            let mut wrong = whole.clone();
+            wrong[place] ^= 1;
+            let (read, damaged) = Remembered::read(&wrong, "one");
+            assert!(damaged && read.servers.iter().all(|server| !server.is_all), "{place}");
+            let at_line_end = place == 0 || whole[place - 1] == b'\n';
+            let (read, damaged) = Remembered::read(&whole[..place], "two");
+            assert!(read.servers.iter().all(|server| !server.is_all), "{place}");
+            assert_eq!(damaged, !at_line_end, "{place}");
+        }
+    }
+
+    #[test]
+    fn several_journals_are_one() {
+        let (mut one, _) = Remembered::read(&text(&[&BEGIN[..], &[Line::Missed(0, b"k")]].concat()), "one");
+        let other = [Line::Begin { boot: "old" }, Line::Server("b:2"), Line::Missed(0, b"l")];
+        one.add(Remembered::read(&text(&other), "one").0);
+        assert_eq!(of(0, &one), (vec![&b"k"[..]], false, true));
+        assert_eq!(of(1, &one), (vec![&b"l"[..]], true, false));
+    }
+}

@@ -1,0 +1,81 @@
+//! What of the ledger is to be written down, so that another magent knows what servers have missed; see `fleet::journal`.
+
+use super::{Fate, Lacking, Ledger, Missed};
+
+/// How much is missing of a server, as far as it has to be written down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lost {
+    Nothing,
+    /// These keys alone, which are told one by one.
+    Keys,
+    /// More than can be told.
+    Much,
+}
+
+impl Ledger {
+    /// Remembers from now on which missed writes are acknowledged, until it is asked.
+    pub fn keep_news(&mut self) {
+        self.news.get_or_insert_default();
+    }
+
+    /// Whether anything has changed since this was last asked.
+    #[inline]
+    pub fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.has_changed)
+    }
+
+    /// Keys of which a server has missed a write that its partner has acknowledged, each once for each time that it is away.
+    pub fn take_news(&mut self) -> Vec<(usize, Box<[u8]>)> {
+        self.news.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Notes that a write of a key that this server has missed is acknowledged now, if it is.
+    pub(super) fn note_news(&mut self, server: usize, key: &[u8]) {
+        if let Some(news) = &mut self.news {
+            if self.servers[server].missed.is_news(key) {
+                news.push((server, key.into()));
+            }
+        }
+    }
+
+    /// How much is missing of a server.
+    pub fn lost(&self, server: usize) -> Lost {
+        let account = &self.servers[server];
+        match account.missed {
+            Missed::TooMany | Missed::Everything => Lost::Much,
+            _ if account.lacks_more_than_keys() => Lost::Much,
+            _ if account.is_up() && account.is_whole() => Lost::Nothing,
+            _ => Lost::Keys,
+        }
+    }
+
+    /// Those keys.
+    pub fn lost_keys(&self, server: usize) -> impl Iterator<Item = &[u8]> {
+        let account = &self.servers[server];
+        let lacking = account.lacks.iter().filter_map(|lack| match &lack.what {
+            Lacking::Keys(keys) => Some(keys.iter()),
+            _ => None,
+        });
+        account.missed.acked().chain(lacking.flatten())
+    }
+}
+
+impl Missed {
+    /// Whether a missed write of a key is acknowledged, and that was not said before.
+    fn is_news(&mut self, key: &[u8]) -> bool {
+        let is_acked = |writes: &&mut super::missed::Writes| writes.fate() == Some(Fate::Acked);
+        let writes = self.of(key).filter(is_acked);
+        writes.is_some_and(|writes| !std::mem::replace(&mut writes.is_told, true))
+    }
+
+    /// Keys of which an acknowledged write was missed.
+    fn acked(&self) -> impl Iterator<Item = &[u8]> {
+        let keys = match self {
+            Missed::Keys { keys, .. } => Some(keys),
+            _ => None,
+        };
+        let keys = keys.into_iter().flatten();
+        keys.filter(|(_, writes)| writes.fate() == Some(Fate::Acked))
+            .map(|(key, _)| &**key)
+    }
+}

@@ -1,0 +1,243 @@
+//! Writing down what servers miss, and beginning with what another magent has written down; see [`journal`](super::journal).
+//!
+//! The journal has the keys of which a server missed a write that its partner has acknowledged, from when it went away until it has all
+//! that its partners have; what nobody has acknowledged no client relies on. Where the keys are too many, or it was emptied,
+//! it says so in one line. It is written anew where servers are named or forgotten, where nothing is missing any more, and where it has grown
+//! to several times what there is to say.
+//!
+//! A magent that begins with it treats a server of which something stands there as one that was away and returns: it is rid of those keys, or
+//! is made like its partner, before anybody reads from it. One of which the journal says that it has all is not suspect
+//! (see `past`), though it may be away just then.
+
+use crate::proxy::fleet::journal::{Journal, Line, Memory, Remembered};
+use crate::proxy::fleet::ledger::news::Lost;
+use crate::proxy::fleet::ledger::{Ack, Event, Lacking, Range};
+use crate::proxy::fleet::server::{Away, Health, PROBE_PAUSE_MIN_MS, Rejoining};
+use crate::proxy::net::{Level, Net, Writing};
+use crate::proxy::servers::Servers;
+use crate::proxy::timers::Timer;
+
+/// It is written anew when it has this many bytes more than when it last was, and twice as many.
+const GROWTH_MIN_BYTES: usize = 256 << 10;
+/// After it could not be written, the next try is no sooner.
+const AGAIN_MS: u64 = 10_000;
+
+impl<N: Net> Servers<N> {
+    /// Begins a journal, with what is remembered from before. To be called before the servers are looked for.
+    pub fn keep_journal(&mut self, remembered: &Remembered, boot: String) {
+        self.fleet.ledger.keep_news();
+        self.fleet.journal = Some(Journal {
+            boot,
+            ..Journal::default()
+        });
+        self.remember(remembered);
+        self.write_journal_anew();
+    }
+
+    /// Takes over what another magent has written down.
+    pub fn remember(&mut self, remembered: &Remembered) {
+        let find = |name: &str| {
+            let mut servers = self.fleet.servers.iter();
+            servers.position(|server| server.name.to_string() == name)
+        };
+        let known: Vec<(usize, &Memory)> = remembered
+            .servers
+            .iter()
+            .filter_map(|memory| Some((find(&memory.name)?, memory)))
+            .collect();
+        for &(index, memory) in &known {
+            self.fleet.servers[index].is_remembered = memory.is_all;
+            if !memory.keys.is_empty() || memory.anything {
+                self.has_missed(index, memory);
+            }
+        }
+        for &(index, _) in known.iter().filter(|(_, memory)| memory.anything) {
+            self.may_lack_anything(index, &known);
+        }
+    }
+
+    fn has_missed(&mut self, index: usize, memory: &Memory) {
+        let reason = "it has missed what another magent wrote";
+        match self.fleet.is_up(index) && self.fleet.is_confirmed(index) {
+            true => self.server_down(index, format_args!("{reason}")),
+            false if self.fleet.is_up(index) => self.is_away_at_start(index),
+            false => {}
+        }
+        for key in &memory.keys {
+            self.fleet.ledger.record(Event::Missed {
+                key,
+                server: index,
+                delivered: false,
+                ack: Ack::ACKED,
+            });
+        }
+        let (name, keys) = (&self.fleet.servers[index].name, memory.keys.len());
+        let more = if memory.anything { ", or more" } else { "" };
+        self.cx.log.say(
+            Level::Notice,
+            format_args!("server {name} has missed writes of {keys} keys{more}, by the journal"),
+        );
+    }
+
+    /// A server is looked for as one that was away.
+    fn is_away_at_start(&mut self, index: usize) {
+        let (server, drains) = (index, false);
+        self.fleet.ledger.record(Event::Down { server, drains });
+        let server = &mut self.fleet.servers[index];
+        server.contact.is_lost();
+        server.health = Health::Rejoining {
+            step: Rejoining::Probing,
+            away: Away {
+                since_ms: self.cx.now.ms(),
+                pause_ms: PROBE_PAUSE_MIN_MS,
+                tag: server.tag,
+            },
+        };
+    }
+
+    /// What a server has may be old, and it may lack anything. Of two partners of which that is so neither is made like the other, which
+    /// could take away what is there once: each is given what it does not have.
+    fn may_lack_anything(&mut self, index: usize, known: &[(usize, &Memory)]) {
+        for from in self.fleet.partners(index) {
+            let may_too = known.iter().any(|(other, memory)| *other == from && memory.anything);
+            self.fleet.ledger.record(Event::Lacks {
+                server: index,
+                from,
+                what: if may_too { Lacking::Everything } else { Lacking::Suspect },
+                of: Range::All,
+            });
+        }
+    }
+
+    /// Writes down what has changed since this was last called.
+    pub fn write_journal(&mut self) {
+        if self.fleet.journal.is_some() {
+            self.write_news();
+        }
+    }
+
+    #[inline(never)]
+    fn write_news(&mut self) {
+        let news = self.fleet.ledger.take_news();
+        let Some(journal) = &mut self.fleet.journal else {
+            return;
+        };
+        let ledger = &self.fleet.ledger;
+        if journal.failed_ms.is_some() {
+            return; // all of it is written when it can be
+        }
+        let mut text = Vec::new();
+        for (server, key) in news {
+            if let Some(Some((number, told))) = journal.told.get_mut(server) {
+                if *told != Lost::Much {
+                    Line::Missed(*number, &key).write(&mut text);
+                    *told = Lost::Keys;
+                }
+            }
+        }
+        let mut is_less = false;
+        for (server, told) in journal.told.iter_mut().enumerate() {
+            let Some((number, told)) = told else { continue };
+            match (*told, ledger.lost(server)) {
+                (Lost::Nothing, Lost::Nothing) | (_, Lost::Keys) | (Lost::Much, Lost::Much) => continue,
+                (_, Lost::Nothing) => {
+                    Line::Whole(*number).write(&mut text);
+                    (*told, is_less) = (Lost::Nothing, true);
+                }
+                (_, Lost::Much) => {
+                    Line::Anything(*number).write(&mut text);
+                    *told = Lost::Much;
+                }
+            }
+        }
+        journal.bytes += text.len();
+        let nothing = |told: &Option<(usize, Lost)>| told.is_none_or(|(_, told)| told == Lost::Nothing);
+        let has_grown = journal.bytes > 2 * journal.bytes_anew + GROWTH_MIN_BYTES;
+        if has_grown || is_less && journal.told.iter().all(nothing) {
+            self.write_journal_anew();
+        } else if !text.is_empty() {
+            self.cx.net.write_journal(Writing::More(text));
+        }
+    }
+
+    /// Writes all of it anew.
+    pub fn write_journal_anew(&mut self) {
+        self.fleet.ledger.take_news(); // all of it
+        let (fleet, Some(journal)) = (&self.fleet, &self.fleet.journal) else {
+            return;
+        };
+        let mut text = Vec::new();
+        Line::Begin { boot: &journal.boot }.write(&mut text);
+        let mut told = vec![None; fleet.servers.len()];
+        for (number, server) in fleet.in_use().into_iter().enumerate() {
+            Line::Server(&fleet.servers[server].name.to_string()).write(&mut text);
+            told[server] = Some((number, fleet.ledger.lost(server)));
+        }
+        for (server, told) in told.iter().enumerate() {
+            match told {
+                None | Some((_, Lost::Nothing)) => {}
+                Some((number, Lost::Much)) => Line::Anything(*number).write(&mut text),
+                Some((number, Lost::Keys)) => {
+                    let keys = fleet.ledger.lost_keys(server);
+                    keys.for_each(|key| Line::Missed(*number, key).write(&mut text));
+                }
+            }
+        }
+        if let Some(journal) = &mut self.fleet.journal {
+            journal.told = told;
+            (journal.bytes, journal.bytes_anew) = (text.len(), text.len());
+            journal.failed_ms = None;
+            self.cx.net.write_journal(Writing::Anew(text));
+        }
+    }
+
+    /// Tries again to write a journal that could not be written, if it is time.
+    pub fn journal_tick(&mut self) {
+        let failed_ms = self.fleet.journal.as_ref().and_then(|journal| journal.failed_ms);
+        match failed_ms {
+            Some(failed_ms) if failed_ms + AGAIN_MS <= self.cx.now.ms() => self.write_journal_anew(),
+            Some(failed_ms) => self.cx.timers.set(Timer::Journal, failed_ms + AGAIN_MS),
+            None => {}
+        }
+    }
+
+    /// magent ends in good order: what stands in the journal is all.
+    pub fn end_journal(&mut self) {
+        self.write_journal();
+        if self
+            .fleet
+            .journal
+            .take()
+            .is_some_and(|journal| journal.failed_ms.is_none())
+        {
+            let mut text = Vec::new();
+            Line::End.write(&mut text);
+            self.cx.net.write_journal(Writing::More(text));
+        }
+    }
+
+    /// The journal could not be written, for this reason, or can be again.
+    pub fn journal_told(&mut self, failed: Option<String>) {
+        let now_ms = self.cx.now.ms();
+        let Some(journal) = &mut self.fleet.journal else {
+            return;
+        };
+        let was_failing = std::mem::replace(&mut journal.is_failing, failed.is_some());
+        match failed {
+            Some(reason) => {
+                journal.failed_ms = Some(now_ms);
+                self.cx.timers.set(Timer::Journal, now_ms + AGAIN_MS);
+                if !was_failing {
+                    self.cx.log.say(
+                        Level::Error,
+                        format_args!("{reason}; what servers miss is forgotten when magent is killed"),
+                    );
+                }
+            }
+            None => self
+                .cx
+                .log
+                .say(Level::Notice, format_args!("the journal is written again")),
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! The journal of what servers miss, on the disk. A thread writes it, for a disk may take its time, and another one waits until it is there.
+//!
+//! Each process has a file of its own in the state directory, named after what it listens on and its number, and locked as long as it
+//! runs. Who begins reads those of processes that are gone, and removes them when its own is written; one that still runs, and
+//! hands its port over, is read too, and once more when it has ended. What is written reaches the disk within a second, and
+//! the system at once, so that what is killed has not forgotten it.
+
+use super::Mailbox;
+use crate::proxy::control::{Journal as Told, Remembered};
+use crate::proxy::net::Writing;
+use crate::sys;
+use crate::words::Reason;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+const ENDING: &str = ".journal";
+/// How often what was written is brought to the disk.
+const SYNC_PAUSE: Duration = Duration::from_secs(1);
+/// How often it is looked whether a process has ended whose journal is there.
+const LOOK_PAUSE: Duration = Duration::from_secs(1);
+/// How long a process that ends waits for what is still to be written.
+const END_MAX: Duration = Duration::from_secs(2);
+
+enum Order {
+    Write(Writing),
+    End,
+}
+
+/// The journal as the loop sees it.
+pub struct Journal {
+    orders: Mailbox<Order>,
+    told: Mailbox<Told>,
+    ended: Mailbox<()>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What is found in the state directory at the start.
+pub struct Found {
+    pub remembered: Remembered,
+    /// A line for each journal that cannot be read, or is damaged.
+    pub warnings: Vec<String>,
+    writer: Writer,
+}
+
+impl Found {
+    /// Opens a journal in `directory`, of a process that listens on this, and reads those that are there. `boot`: which start of the machine
+    /// this is.
+    pub fn open(directory: &Path, listens_on: &str, boot: &str) -> io::Result<Self> {
+        let stem: String = listens_on
+            .chars()
+            .map(|char| if char.is_ascii_alphanumeric() { char } else { '-' })
+            .collect();
+        let own = directory.join(format!("{stem}.{}{ENDING}", std::process::id()));
+        let mut writer = Writer {
+            boot: boot.to_owned(),
+            new: own.with_extension("new"),
+            own,
+            file: None,
+            left_behind: Vec::new(),
+            others: Vec::new(),
+            syncs: Mailbox::new(),
+            synced: Instant::now(),
+            is_synced: true,
+            is_failing: false,
+        };
+        // What cannot be written is told now.
+        writer.write(&Writing::Anew(Vec::new()))?;
+        let mut found = Self {
+            remembered: Remembered::default(),
+            warnings: Vec::new(),
+            writer,
+        };
+        for entry in fs::read_dir(directory)? {
+            let path = entry?.path();
+            let is_one = path.file_name().and_then(|name| name.to_str()).is_some_and(|name| {
+                name.strip_prefix(&stem)
+                    .and_then(|rest| rest.strip_prefix('.')?.strip_suffix(ENDING))
+                    .is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
+            });
+            if is_one && path != found.writer.own {
+                found.take(path);
+            }
+        }
+        Ok(found)
+    }
+
+    fn take(&mut self, path: PathBuf) {
+        match self.writer.read(&path) {
+            Ok((remembered, is_damaged, is_left_behind)) => {
+                if is_damaged {
+                    self.warnings.push(format!(
+                        "{}: the journal is damaged; what servers have missed is not known",
+                        path.display()
+                    ));
+                }
+                self.remembered.add(remembered);
+                match is_left_behind {
+                    true => self.writer.left_behind.push(path),
+                    false => self.writer.others.push(path),
+                }
+            }
+            Err(error) => self.warnings.push(format!("{}: {}", path.display(), Reason(&error))),
+        }
+    }
+
+    /// Begins the thread that writes. `wake` is called when it has told something.
+    pub fn begin(self, wake: impl Fn() + Send + Clone + 'static) -> io::Result<(Journal, Remembered)> {
+        let Found {
+            remembered, mut writer, ..
+        } = self;
+        let (orders, told, ended) = (Mailbox::new(), Mailbox::new(), Mailbox::new());
+        let (taken, tells, ends) = (orders.clone(), told.clone(), ended.clone());
+        let teller = move || {
+            let (tells, wake) = (tells.clone(), wake.clone());
+            move |what: Told| {
+                tells.put(what);
+                wake();
+            }
+        };
+        let (files, own, tell) = (writer.syncs.clone(), writer.own.clone(), teller());
+        thread::Builder::new().name("sync".to_owned()).spawn(move || {
+            while let Some(file) = files.take() {
+                if let Err(error) = File::sync_data(&file) {
+                    tell(failed(&own, &error));
+                }
+            }
+        })?;
+        let tell = teller();
+        let thread = thread::Builder::new().name("journal".to_owned()).spawn(move || {
+            while writer.take(&taken, &tell) {}
+            writer.syncs.put(None);
+            ends.put(());
+        })?;
+        let journal = Journal {
+            orders,
+            told,
+            ended,
+            thread: Some(thread),
+        };
+        Ok((journal, remembered))
+    }
+}
+
+impl Journal {
+    pub fn write(&self, what: Writing) {
+        self.orders.put(Order::Write(what));
+    }
+
+    pub fn take_told(&self) -> Option<Told> {
+        self.told.try_take()
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        self.orders.put(Order::End);
+        // A disk that does not answer is not waited for.
+        if self.ended.take_within(END_MAX).is_some() {
+            if let Some(thread) = self.thread.take() {
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+/// What the thread has.
+struct Writer {
+    boot: String,
+    own: PathBuf,
+    /// What it is called until it is whole.
+    new: PathBuf,
+    file: Option<File>,
+    /// Journals of processes that are gone, until all that they say stands in this one's.
+    left_behind: Vec<PathBuf>,
+    /// Those of processes that still run.
+    others: Vec<PathBuf>,
+    /// Files that another thread is to bring to the disk; None: there are no more.
+    syncs: Mailbox<Option<File>>,
+    synced: Instant,
+    is_synced: bool,
+    is_failing: bool,
+}
+
+impl Writer {
+    /// Does what is to be done next, and waits for it. Returns whether there may be more.
+    fn take(&mut self, orders: &Mailbox<Order>, tell: &impl Fn(Told)) -> bool {
+        let order = match (self.is_synced, self.others.is_empty()) {
+            (true, true) => Some(orders.take()),
+            (true, false) => orders.take_within(LOOK_PAUSE),
+            (false, _) => orders.take_within(SYNC_PAUSE.saturating_sub(self.synced.elapsed())),
+        };
+        let goes_on = !matches!(order, Some(Order::End));
+        let mut result = match order {
+            Some(Order::Write(what)) => self.write(&what),
+            Some(Order::End) | None => Ok(()),
+        };
+        if result.is_ok() && !self.is_synced && (!goes_on || self.synced.elapsed() >= SYNC_PAUSE) {
+            result = self.sync(goes_on);
+        }
+        if let Err(error) = result {
+            self.file = None;
+            self.is_failing = true;
+            tell(failed(&self.own, &error));
+        } else if self.is_failing && self.file.is_some() {
+            self.is_failing = false;
+            tell(Told::Written);
+        }
+        self.look_at_others(tell);
+        goes_on
+    }
+
+    fn write(&mut self, what: &Writing) -> io::Result<()> {
+        match what {
+            Writing::Anew(text) => {
+                let mut file = OpenOptions::new()
+                    .write(true)
+                    .create(true)
+                    .truncate(true)
+                    .mode(0o600)
+                    .custom_flags(libc::O_NOFOLLOW)
+                    .open(&self.new)?;
+                sys::lock(&file)?;
+                file.write_all(text)?;
+                file.sync_data()?;
+                fs::rename(&self.new, &self.own)?;
+                self.file = Some(file);
+                (self.synced, self.is_synced) = (Instant::now(), true);
+                if !text.is_empty() {
+                    self.remove_left_behind();
+                }
+            }
+            Writing::More(text) => {
+                if let Some(file) = &mut self.file {
+                    file.write_all(text)?;
+                    self.is_synced = false;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What others have left stands here now.
+    fn remove_left_behind(&mut self) {
+        for path in std::mem::take(&mut self.left_behind) {
+            // It may have been written anew while it was read.
+            match self.read(&path) {
+                Ok((_, _, false)) => self.others.push(path),
+                Ok((_, _, true)) => _ = fs::remove_file(path), // where it cannot be removed it is read again by the next one
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Has what was written brought to the disk; `goes_on`: it is not waited for.
+    fn sync(&mut self, goes_on: bool) -> io::Result<()> {
+        match &self.file {
+            Some(file) if goes_on => self.syncs.put(Some(file.try_clone()?)),
+            Some(file) => file.sync_data()?,
+            None => {}
+        }
+        (self.synced, self.is_synced) = (Instant::now(), true);
+        Ok(())
+    }
+
+    /// Reads a journal. Returns also whether it is damaged, and whether its process is gone.
+    fn read(&self, path: &Path) -> io::Result<(Remembered, bool, bool)> {
+        let mut file = OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+            .open(path)?;
+        let is_left_behind = sys::lock(&file).is_ok();
+        let mut text = Vec::new();
+        file.read_to_end(&mut text)?;
+        let (remembered, is_damaged) = Remembered::read(&text, &self.boot);
+        // What is being written has no end yet.
+        Ok((remembered, is_damaged && is_left_behind, is_left_behind))
+    }
+
+    /// Tells what processes have left that ran when this one began, and have ended since.
+    fn look_at_others(&mut self, tell: &impl Fn(Told)) {
+        let mut others = std::mem::take(&mut self.others);
+        others.retain(|path| match self.read(path) {
+            Ok((_, _, false)) => true,
+            Ok((remembered, _, true)) => {
+                self.left_behind.push(path.clone());
+                tell(Told::Found(remembered));
+                false
+            }
+            Err(_) => false, // it is not there any more
+        });
+        self.others = others;
+    }
+}
+
+/// Takes away what could not be written, so that nobody believes that it is all. Returns what is to be told of it.
+fn failed(own: &Path, error: &io::Error) -> Told {
+    let _ = fs::remove_file(own); // or else it is damaged, or has no end
+    Told::Failed(format!("{}: {}", own.display(), Reason(error)))
+}
+
+/// Which start of the machine this is, or nothing if the system does not say.
+pub fn boot() -> String {
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    boot.trim().to_owned()
+}
