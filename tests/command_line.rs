@@ -88,7 +88,7 @@ fn sample(name: &str) -> &'static str {
         "server" | "backup" => "127.0.0.1:2",
         "listen" => "127.0.0.1",
         "socket" | "pidfile" => "/tmp/a-file",
-        "logdir" => "/tmp",
+        "logdir" | "state-dir" => "/tmp",
         "socket-mode" => "660",
         "ack" => "primary",
         "miss" => "cold",

@@ -93,7 +93,7 @@ fn line_for(option: &Spec, key: &str) -> String {
         "server" | "backup" => "127.0.0.1:2, 127.0.0.1:3",
         "listen" => "127.0.0.1",
         "socket" | "pidfile" => "/tmp/a-file",
-        "logdir" => "/tmp",
+        "logdir" | "state-dir" => "/tmp",
         "socket-mode" => "660",
         "ack" => "primary",
         "miss" => "cold",

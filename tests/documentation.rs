@@ -416,7 +416,7 @@ fn the_sample_configuration_is_accepted() {
         let value = match key {
             "user" => own.uid().to_string(),
             "group" => own.gid().to_string(),
-            "logdir" => "/tmp".to_owned(),
+            "logdir" | "state-dir" => "/tmp".to_owned(),
             _ => value.to_owned(),
         };
         all += &format!("{key} = {value}\n");

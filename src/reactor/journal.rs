@@ -67,8 +67,8 @@ impl Found {
             is_synced: true,
             is_failing: false,
         };
-        // What cannot be written is told now.
-        writer.write(&Writing::Anew(Vec::new()))?;
+        // A place of its own, before the others are read. Where there can be none the thread says so, and tries again.
+        let _ = writer.write(&Writing::Anew(Vec::new()));
         let mut found = Self {
             remembered: Remembered::default(),
             warnings: Vec::new(),
@@ -302,8 +302,10 @@ fn failed(own: &Path, error: &io::Error) -> Told {
     Told::Failed(format!("{}: {}", own.display(), Reason(error)))
 }
 
-/// Which start of the machine this is, or nothing if the system does not say.
+/// Which start of the machine this is, or nothing if the system does not say: what systemd's unit gives to a service that may not see all of
+/// /proc (`%b` in systemd.unit(5)), or what stands there (random(4)).
 pub fn boot() -> String {
-    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    boot.trim().to_owned()
+    let given = std::env::var("MAGENT_BOOT_ID").ok();
+    let boot = given.or_else(|| fs::read_to_string("/proc/sys/kernel/random/boot_id").ok());
+    boot.unwrap_or_default().replace(['-', '\n'], "")
 }
