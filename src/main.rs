@@ -2,10 +2,10 @@
 
 use magent::config::{self, Command, Config, ConfigError};
 use magent::proxy::Proxy;
-use magent::proxy::control::Reloaded;
+use magent::proxy::control::{Reloaded, Remembered};
 use magent::proxy::service::Service;
 use magent::proxy::settings::Settings;
-use magent::reactor::{self, Answers, Listen, Listener, Names, Process, Reactor, Reload, World, journal};
+use magent::reactor::{self, Answers, Journal, Listen, Listener, Names, Process, Reactor, Reload, World, journal};
 use magent::sys::{self, Log, PidFile, Signals};
 use magent::words::Reason;
 use std::fmt::Display;
@@ -161,8 +161,9 @@ struct Ground {
     registry: mio::Registry,
     signals: Signals,
     answers: Answers,
-    /// The journal, and which start of the machine this is.
-    journal: Option<(journal::Found, String)>,
+    journal: Option<Journal>,
+    /// What stands there, and which start of the machine this is.
+    remembered: Option<(Remembered, String)>,
     warnings: Vec<String>,
 }
 
@@ -181,7 +182,7 @@ impl Ground {
                 sys::drop_privileges(account).map_err(while_doing("cannot become the user of -u and -g"))?;
             }
         }
-        let journal = match &config.state_dir {
+        let found = match &config.state_dir {
             Some(path) => Some(find_journal(path, config)?),
             None => None,
         };
@@ -191,8 +192,13 @@ impl Ground {
         let signals = Signals::new().map_err(while_doing("cannot receive signals"))?;
         let mut answers = Answers::new(poll.registry()).map_err(while_doing("cannot look names up"))?;
         let mut warnings = settle(config, &mut answers.names)?;
-        if let Some((found, _)) = &journal {
+        let (mut journal, mut remembered) = (None, None);
+        if let Some((found, boot)) = found {
             warnings.extend_from_slice(&found.warnings);
+            let begun = answers
+                .keep_journal(found)
+                .map_err(while_doing("cannot keep a journal"))?;
+            (journal, remembered) = (Some(begun.0), Some((begun.1, boot)));
         }
         Ok(Self {
             pid_file,
@@ -202,6 +208,7 @@ impl Ground {
             warnings,
             answers,
             journal,
+            remembered,
         })
     }
 }
@@ -255,18 +262,12 @@ fn serve(
         signals,
         answers,
         journal,
+        remembered,
         warnings: _,
     } = ground;
     let (verbosity, settings) = (config.verbosity, config.settings.clone());
     let reload: Reload = Arc::new(move || reload(&config, granted, read_again()));
-    let mut process = Process::new(listeners, answers, reload, pid_file);
-    let mut remembered = None;
-    if let Some((found, boot)) = journal {
-        let kept = process
-            .keep_journal(found)
-            .map_err(while_doing("cannot keep a journal"))?;
-        remembered = Some((kept, boot));
-    }
+    let process = Process::new(listeners, answers, reload, pid_file, journal);
     let world = World::new(registry, log, process);
     let mut proxy = Proxy::new(world, settings);
     proxy.set_verbosity(verbosity);

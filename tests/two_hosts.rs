@@ -14,7 +14,7 @@ mod histories {
     pub mod stage;
 }
 
-use common::{Magent, Memcached, Network, eventually_within};
+use common::{Magent, Memcached, Network, eventually, eventually_within};
 use histories::connection::Connection;
 use histories::stage::{Stage, Step};
 use std::collections::BTreeMap;
@@ -307,6 +307,49 @@ fn servers_and_a_machine_fail_and_no_client_can_tell() {
 #[test]
 fn nor_can_one_where_both_magents_have_the_same_lists() {
     failures(Lists::Same);
+}
+
+/// One magent alone cannot reach a server, and its clients delete what another magent, which has just been started, would copy from there.
+#[test]
+fn what_is_deleted_without_a_server_is_not_copied_from_there_by_another_magent() {
+    const DELETED: usize = KEYS / 2;
+    let Some(mut hosts) = Hosts::start(Lists::Crossed) else {
+        return;
+    };
+    let keys: Vec<String> = (0..KEYS).map(|n| format!("key{n}")).collect();
+    for key in &keys {
+        assert_eq!(hosts.magents[0].ask(format!("set {key} 0 0 1\r\nx\r\n")), "STORED\r\n");
+    }
+    sleep(Duration::from_millis(3100)); // so that it is clearly the younger one
+    let host = &hosts.network.hosts[0];
+    host.inside(|| hosts.servers[0].restart());
+    let magents = [&hosts.magents[0], &hosts.magents[1]];
+    let (here, there) = (&hosts.servers[0], &hosts.servers[1]);
+    for magent in magents {
+        let is_whole = || magent.server_stat(here, "state") == "up";
+        eventually_within(Duration::from_secs(10), "it is filled", is_whole);
+    }
+    hosts.network.cut_to_servers(0);
+    eventually("it is missed", || magents[0].server_stat(there, "state") == "down");
+    for key in &keys[..DELETED] {
+        assert_eq!(magents[0].ask(format!("delete {key}\r\n")), "DELETED\r\n");
+    }
+    hosts.magents[1].signal(libc::SIGKILL);
+    hosts.magents[1].wait();
+    hosts.magents[1] = Hosts::magent(&hosts.network, &hosts.servers, hosts.lists, 1);
+    sleep(Duration::from_secs(4));
+    hosts.network.mend();
+    let (here, there) = (&hosts.servers[0], &hosts.servers[1]);
+    for magent in &hosts.magents {
+        for server in [here, there] {
+            let is_whole = || magent.server_stat(server, "state") == "up";
+            eventually_within(Duration::from_secs(30), "all are up and whole", is_whole);
+        }
+    }
+    let left = |held: &Held| keys[..DELETED].iter().filter(|key| held.contains_key(*key)).count();
+    let held = hosts.held(&keys);
+    assert_eq!(held.each_ref().map(left), [0, 0], "what was deleted is there again");
+    assert_eq!(held.each_ref().map(|held| held.len()), [KEYS - DELETED; 2]);
 }
 
 /// What one magent's clients have written while it alone has lost a server, another's may not see yet. So all are before one.

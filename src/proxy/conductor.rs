@@ -64,13 +64,7 @@ impl<N: Net> Proxy<N> {
         self.front.keep_within_memory(&mut self.servers.cx, &mut self.replicate);
         self.give_memory_back();
         self.hand_on();
-        if self.servers.fleet.ledger.take_changed() {
-            self.servers.write_journal();
-        }
-        if cfg!(debug_assertions) {
-            self.servers.fleet.check();
-        }
-        self.servers.cx.hand_out_log();
+        self.servers.end_turn();
     }
 
     /// Reads from a client, and begins what it asks, as far as its limits allow; the rest after the others' turn.
@@ -197,6 +191,7 @@ impl<N: Net> Proxy<N> {
                 Handoff::FoundOnOne { from, to, key } => self.copier.found_on_one(servers, from, to, &key),
                 Handoff::RepairTurn(repair, pass) => self.copier.has_turn(replicate, servers, repair, pass),
                 Handoff::BreakOff(server, reason) => self.copier.break_off_resync(servers, server, reason),
+                Handoff::MissedByOthers(server) => self.copier.source_is_missed(servers, server),
                 Handoff::Lacking => self.copier.want_resync(),
                 Handoff::Started => front.let_begin(&servers.cx),
             }

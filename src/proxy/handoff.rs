@@ -34,6 +34,8 @@ pub enum Handoff {
     RepairTurn(usize, Pass),
     /// What is copied to or from a server cannot go on, for this reason.
     BreakOff(usize, &'static str),
+    /// Other magents are without a server.
+    MissedByOthers(usize),
     /// Something may be lacking that can be copied now.
     Lacking,
     /// All servers are known, or known not to be there: requests may begin.

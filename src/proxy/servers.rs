@@ -29,6 +29,18 @@ impl<N: Net> Servers<N> {
         Self { fleet, upstream, cx }
     }
 
+    /// Writes down what has changed, in the journal and in the log.
+    #[inline]
+    pub fn end_turn(&mut self) {
+        if self.fleet.ledger.take_changed() {
+            self.write_journal();
+        }
+        if cfg!(debug_assertions) {
+            self.fleet.check();
+        }
+        self.cx.hand_out_log();
+    }
+
     /// Whether a storage command is sent to these two in the form that tells the unique of what it stores. Where memcached refuses that
     /// for want of room, the item that is there goes, whatever was to be done with it (1.6.18 to 1.6.45); in the form without, only a
     /// set takes it away.

@@ -35,6 +35,13 @@ impl Answers {
         let names = Names::new(move || drop(woken.wake()));
         Ok(Self { names, waker })
     }
+
+    /// Begins the thread that writes the journal. Returns also what others have left there.
+    pub fn keep_journal(&self, found: journal::Found) -> io::Result<(Journal, Remembered)> {
+        let waker = Arc::clone(&self.waker);
+        // If it cannot be woken the loop comes to it with the next event.
+        found.begin(move || drop(waker.wake()))
+    }
 }
 
 /// What there is of the process beside connections.
@@ -54,7 +61,13 @@ pub struct Process {
 
 impl Process {
     /// The listeners are not watched yet.
-    pub fn new(listeners: Vec<Listener>, answers: Answers, reload: Reload, pid_file: Option<PidFile>) -> Self {
+    pub fn new(
+        listeners: Vec<Listener>,
+        answers: Answers,
+        reload: Reload,
+        pid_file: Option<PidFile>,
+        journal: Option<Journal>,
+    ) -> Self {
         Self {
             listeners,
             accepted: VecDeque::new(),
@@ -63,17 +76,8 @@ impl Process {
             reading: Mailbox::new(),
             answered: false,
             pid_file,
-            journal: None,
+            journal,
         }
-    }
-
-    /// Begins the thread that writes the journal. Returns what others have left there.
-    pub fn keep_journal(&mut self, found: journal::Found) -> io::Result<Remembered> {
-        let waker = Arc::clone(&self.answers.waker);
-        // If it cannot be woken the loop comes to it with the next event.
-        let (journal, remembered) = found.begin(move || drop(waker.wake()))?;
-        self.journal = Some(journal);
-        Ok(remembered)
     }
 
     /// Begins to watch the listeners.

@@ -140,6 +140,13 @@ impl Network {
         self.rule(&format!("add rule bridge cable forwarded iifname port{host} drop"));
     }
 
+    /// Nothing that this host sends comes to servers of the other one.
+    pub fn cut_to_servers(&self, host: usize) {
+        self.rule(&format!(
+            "add rule bridge cable forwarded iifname port{host} tcp dport 11311 drop"
+        ));
+    }
+
     /// So many of a hundred packets are lost, in either direction.
     pub fn lose(&self, percent: u32) {
         self.rule(&format!(

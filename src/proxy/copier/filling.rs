@@ -81,8 +81,15 @@ impl Copier {
     fn lack_to_take_up<N: Net>(servers: &Servers<N>) -> Option<(usize, usize, Task)> {
         let fleet = &servers.fleet;
         let now_ms = servers.cx.now.ms();
-        // What others still write to one of the two alone is not to be taken for older than its copy.
-        let waits = |to: usize, from: usize| fleet.servers[to].contact.waits_for_others(from, now_ms);
+        // What others still write to one of the two alone is not to be taken for older than its copy; nor is what their clients have
+        // deleted on one to be copied from the other.
+        let waits = |to: usize, from: usize| {
+            let contact = &fleet.servers[to].contact;
+            let lack = fleet.ledger.account(to).lack(from);
+            let lists = lack.is_some_and(|lack| !matches!(lack.what, Lacking::Keys(_)));
+            contact.waits_for_others(from, now_ms)
+                || lists && !contact.was_parted_from(from) && fleet.others.are_missing(from, now_ms)
+        };
         let (to, from, what) = fleet.ledger.to_be_copied(waits)?;
         let parted = fleet.servers[to].contact.was_parted_from(from);
         let task = match what {
@@ -199,6 +206,15 @@ impl Copier {
             );
         }
         self.leave_listing(servers, resync);
+    }
+
+    /// Other magents are without a server: what is listed of it may have been deleted meanwhile. It is copied from again when they have
+    /// found it.
+    pub fn source_is_missed<N: Net>(&mut self, servers: &mut Servers<N>, index: usize) {
+        let lists_it = |resync: &Resync| resync.from == index && resync.listing.is_some();
+        if self.resync.as_ref().is_some_and(lists_it) {
+            self.break_off_resync(servers, index, "another magent cannot reach it");
+        }
     }
 
     /// New settings may have taken the reason away.

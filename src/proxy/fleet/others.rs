@@ -4,6 +4,20 @@ use crate::proxy::fleet::board::Board;
 use crate::proxy::settings::Settings;
 use std::collections::BTreeSet;
 
+/// What others say of a server that they are without holds for so long: boards are read ten times a second.
+const SAID_MS: u64 = 400;
+/// So long after they have found it again they may still have to remove from it what it missed.
+pub const FOUND_MS: u64 = 2000;
+/// They are waited for no longer: who cannot reach a server for good is not to keep it from being copied from.
+const MISSED_MAX_MS: u64 = 10_000;
+
+/// That others are without a server, or were a moment ago.
+struct Missed {
+    server: usize,
+    since_ms: u64,
+    said_ms: u64,
+}
+
 pub struct Others {
     pub board: Board,
     /// When the boards are to be read; None if nobody else is to be found.
@@ -18,6 +32,8 @@ pub struct Others {
     were_found: bool,
     /// There are some, or it is not known whether there are any.
     may_be_there: bool,
+    /// Servers that others are without.
+    missed: Vec<Missed>,
     /// What pauses are made different by from those of others; never 0.
     step: u64,
 }
@@ -33,6 +49,7 @@ impl Others {
             noticed_ms: 0,
             were_found: false,
             may_be_there: false,
+            missed: Vec::new(),
             step: identity | 1,
         };
         others.reconfigure(settings);
@@ -54,6 +71,39 @@ impl Others {
         let are_heard = self.board.others(now_ms) > 0;
         self.were_found = are_heard || self.were_found && is_any_away;
         self.may_be_there = self.due_ms.is_some() && (!self.board.was_read() || self.were_found);
+    }
+
+    /// A board says that others are without a server, or were until a moment ago. Returns whether that is news.
+    pub fn miss(&mut self, server: usize, now_ms: u64) -> bool {
+        match self.missed.iter_mut().find(|missed| missed.server == server) {
+            Some(missed) => {
+                missed.said_ms = now_ms;
+                false
+            }
+            None => {
+                self.missed.push(Missed {
+                    server,
+                    since_ms: now_ms,
+                    said_ms: now_ms,
+                });
+                true
+            }
+        }
+    }
+
+    /// Forgets what others have not said again. Returns whether there was anything, or a server is not waited for any more.
+    pub fn forget_missed(&mut self, now_ms: u64) -> bool {
+        let before = self.missed.len();
+        self.missed.retain(|missed| now_ms < missed.said_ms + SAID_MS);
+        let is_over = |missed: &Missed| missed.since_ms + MISSED_MAX_MS <= now_ms;
+        self.missed.len() < before || self.missed.iter().any(is_over)
+    }
+
+    /// Whether others are without a server, so that it may have what their clients have deleted.
+    pub fn are_missing(&self, server: usize, now_ms: u64) -> bool {
+        let is_it = |missed: &&Missed| missed.server == server;
+        let missed = self.missed.iter().find(is_it);
+        missed.is_some_and(|missed| now_ms < missed.since_ms + MISSED_MAX_MS)
     }
 
     /// By how much a pause is to be longer, up to a quarter of it, so that several magents that lost a server together do not all come

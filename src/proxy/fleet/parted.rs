@@ -20,12 +20,24 @@ use crate::proxy::fleet::Fleet;
 use crate::proxy::fleet::board::Without;
 use crate::proxy::fleet::contact::Marks;
 use crate::proxy::fleet::ledger::{Event, Lacking, Lacks, Range};
+use crate::proxy::fleet::others::FOUND_MS;
 use crate::proxy::fleet::server::{Health, PROBE_PAUSE_MIN_MS};
 use crate::proxy::handoff::Handoff;
 use crate::proxy::net::{Level, Net};
 use crate::proxy::servers::Servers;
 
 impl Fleet {
+    /// A board was read: notes which servers others are without. Returns those of which that is news.
+    pub fn note_missed(&mut self, text: &[u8], now_ms: u64) -> Vec<usize> {
+        let mut missed = self.in_use();
+        missed.retain(|&server| {
+            let id = self.servers[server].id;
+            let tells = || self.others.board.tells_of_others_without(text, id, FOUND_MS);
+            id.is_some() && tells() && self.others.miss(server, now_ms)
+        });
+        missed
+    }
+
     /// A server is asked for its board.
     pub fn is_asked(&mut self, server: usize, now_ms: u64) {
         let partners: Vec<_> = self

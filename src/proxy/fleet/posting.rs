@@ -26,6 +26,9 @@ impl<N: Net> Servers<N> {
             servers.into_iter().for_each(|server| self.read_board(server));
             due_ms = now_ms + BOARD_PAUSE_MS;
             self.fleet.others.due_ms = Some(due_ms);
+            if self.fleet.others.forget_missed(now_ms) {
+                self.cx.hand_on(Handoff::Lacking);
+            }
             self.fleet.note_others(now_ms);
         }
         self.cx.timers.set(Timer::Board, due_ms);
@@ -178,6 +181,9 @@ impl<N: Net> Servers<N> {
             self.cx.timers.set(Timer::Probe, now_ms);
         }
         self.fleet.note_others(now_ms);
+        for missed in self.fleet.note_missed(text, now_ms) {
+            self.cx.hand_on(Handoff::MissedByOthers(missed));
+        }
         let board = &mut self.fleet.others.board;
         let written = board.written(text, self.fleet.servers[server].id, &without, now_ms);
         if let Some(id) = board::id(text) {
