@@ -3,15 +3,19 @@
 //! ```text
 //! 4f1c09be magent 1 6b0c...      the format, and which start of the machine it was written in
 //! 9a2b71c3 s 192.168.36.54:11211 a server; they are counted from 0
+//! 5ee0a1b2 l 0 712 1764403200    server 0 is process 712, started in that second by its clock
 //! 02d1e5f7 m 0 user%201          server 0 has missed a write of this key, which its partner has acknowledged
+//! 51b7aa02 c 0 user%201          server 0 has been given that key
 //! 77ab0c14 a 1                   server 1 may lack anything, and what it has may be old
 //! e3b1aa90 w 0                   server 0 has all that its partners have: what stands above of it is void
 //! 11c2d3e4 e                     magent has ended in good order
 //! ```
 //! In front of each line stands its checksum. Bytes of a key that are no letters of a word are written as in a URL.
 
+use crate::proxy::fleet::introduction::Life;
 use crate::proxy::fleet::ledger::news::Lost;
 use std::collections::BTreeSet;
+use std::str::FromStr;
 
 /// The format.
 const VERSION: &str = "1";
@@ -21,6 +25,8 @@ const VERSION: &str = "1";
 pub struct Journal {
     /// Of each server, by its index, its number there and what was last said of it; None if it is not named there.
     pub told: Vec<Option<(usize, Lost)>>,
+    /// By its index, too: in which life it is.
+    pub lives: Vec<Option<Life>>,
     pub bytes: usize,
     pub bytes_anew: usize,
     /// It could not be written, then; and has not been since.
@@ -35,7 +41,9 @@ pub struct Journal {
 pub enum Line<'a> {
     Begin { boot: &'a str },
     Server(&'a str),
+    Life(usize, Life),
     Missed(usize, &'a [u8]),
+    Copied(usize, &'a [u8]),
     Anything(usize),
     Whole(usize),
     End,
@@ -48,13 +56,15 @@ impl Line<'_> {
         let words: [&str; 2] = match self {
             Line::Begin { boot } => ["magent 1 ", boot],
             Line::Server(name) => ["s ", name],
+            Line::Life(server, Life { pid, started_s }) => ["l ", &format!("{server} {pid} {started_s}")],
             Line::Missed(server, _) => ["m ", &server.to_string()],
+            Line::Copied(server, _) => ["c ", &server.to_string()],
             Line::Anything(server) => ["a ", &server.to_string()],
             Line::Whole(server) => ["w ", &server.to_string()],
             Line::End => ["e", ""],
         };
         words.iter().for_each(|word| body.extend_from_slice(word.as_bytes()));
-        if let Line::Missed(_, key) = self {
+        if let Line::Missed(_, key) | Line::Copied(_, key) = self {
             body.push(b' ');
             escape(key, &mut body);
         }
@@ -97,6 +107,8 @@ fn unescape(text: &[u8]) -> Option<Box<[u8]>> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
     pub name: String,
+    /// In which it was.
+    pub life: Option<Life>,
     /// Of which it has missed a write.
     pub keys: BTreeSet<Box<[u8]>>,
     /// It may lack anything beside, and what it has may be old.
@@ -149,9 +161,24 @@ impl Remembered {
                 name: std::str::from_utf8(rest).ok()?.to_owned(),
                 ..Memory::default()
             }),
+            b"l" => {
+                let [server, life] = split_at_blank(rest)?;
+                let [pid, started_s] = split_at_blank(life)?;
+                self.server(server)?.life = Some(Life {
+                    pid: number(pid)?,
+                    started_s: number(started_s)?,
+                });
+            }
             b"m" => {
                 let [server, key] = split_at_blank(rest)?;
-                self.server(server)?.keys.insert(unescape(key)?);
+                let key = unescape(key)?;
+                // What its partner has missed before is made up for: it has acknowledged this.
+                self.servers.iter_mut().for_each(|server| _ = server.keys.remove(&key));
+                self.server(server)?.keys.insert(key);
+            }
+            b"c" => {
+                let [server, key] = split_at_blank(rest)?;
+                self.server(server)?.keys.remove(&unescape(key)?);
             }
             b"a" => self.server(rest)?.anything = true,
             b"w" => {
@@ -165,9 +192,9 @@ impl Remembered {
         Some(())
     }
 
-    fn server(&mut self, number: &[u8]) -> Option<&mut Memory> {
-        let number: usize = std::str::from_utf8(number).ok()?.parse().ok()?;
-        self.servers.get_mut(number)
+    fn server(&mut self, text: &[u8]) -> Option<&mut Memory> {
+        let index: usize = number(text)?;
+        self.servers.get_mut(index)
     }
 
     /// Adds what another one remembers.
@@ -177,12 +204,16 @@ impl Remembered {
                 Some(known) => {
                     known.keys.extend(memory.keys);
                     known.anything |= memory.anything;
-                    known.is_all &= memory.is_all;
+                    known.is_all &= memory.is_all && known.life == memory.life;
                 }
                 None => self.servers.push(memory),
             }
         }
     }
+}
+
+fn number<T: FromStr>(text: &[u8]) -> Option<T> {
+    std::str::from_utf8(text).ok()?.parse().ok()
 }
 
 /// A line's word and what stands behind it, if its checksum is right.
@@ -219,10 +250,17 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         let odd: Vec<u8> = (0..=255).collect();
-        let lines = [Line::Missed(0, b"key"), Line::Missed(0, &odd), Line::Anything(1)];
+        let life = Life { pid: 7, started_s: -8 };
+        let lines = [
+            Line::Life(1, life),
+            Line::Missed(0, b"key"),
+            Line::Missed(0, &odd),
+            Line::Anything(1),
+        ];
         let (read, damaged) = Remembered::read(&text(&[&BEGIN[..], &lines].concat()), "one");
         assert!(!damaged);
         assert_eq!(read.servers[1].name, "b:2");
+        assert_eq!([0, 1].map(|server| read.servers[server].life), [None, Some(life)]);
         assert_eq!(of(0, &read), (vec![&odd[..], b"key"], false, true));
         assert_eq!(of(1, &read), (vec![], true, true));
     }
@@ -237,6 +275,20 @@ mod tests {
         ];
         let (read, _) = Remembered::read(&text(&[&BEGIN[..], &lines].concat()), "one");
         assert_eq!(of(0, &read), (vec![&b"new"[..]], false, true));
+    }
+
+    #[test]
+    fn what_was_copied_is_there_and_who_acknowledges_a_key_has_it() {
+        let lines = [
+            Line::Missed(0, b"copied"),
+            Line::Missed(0, b"kept"),
+            Line::Copied(0, b"copied"),
+            Line::Missed(0, b"turned"),
+            Line::Missed(1, b"turned"),
+        ];
+        let (read, _) = Remembered::read(&text(&[&BEGIN[..], &lines].concat()), "one");
+        assert_eq!(of(0, &read), (vec![&b"kept"[..]], false, true));
+        assert_eq!(of(1, &read), (vec![&b"turned"[..]], false, true));
     }
 
     #[test]

@@ -38,7 +38,8 @@ impl<N: Net> Servers<N> {
         let before = std::mem::replace(&mut server.life, Known::Life(life));
         let anew = before != Known::Life(life) || again;
         self.fleet.ledger.record(Event::Introduced { server: index, anew });
-        if !anew {
+        let first = !std::mem::replace(&mut server.was_introduced, true);
+        if !anew && !first {
             return false;
         }
         server.holdings = said.holdings;
@@ -47,7 +48,9 @@ impl<N: Net> Servers<N> {
         let server = &mut self.fleet.servers[index];
         server.born_ms = said.uptime_s.map(|uptime_s| self.cx.now.ms() as i64 - uptime_s * 1000);
         server.id = None;
-        server.contact.is_reborn();
+        if anew {
+            server.contact.is_reborn();
+        }
         server.has_refused = false;
         server.seniority = match said.uptime_s {
             Some(_) => (life.seniority(), 0),
@@ -59,11 +62,12 @@ impl<N: Net> Servers<N> {
             .give(&server.name, life, self.cx.settings.limits.tags_remembered);
         self.delayed_flush_forgotten(index);
         match before {
+            Known::Life(_) if !anew => {} // the journal knows it
             Known::Life(_) => self.emptied(index, "server was restarted"),
             Known::Nothing => self.seen_first(index),
             Known::Newcomer => {} // it lacks all that its partners have, and nobody lacks anything of it
         }
-        matches!(before, Known::Life(_))
+        anew && matches!(before, Known::Life(_))
     }
 
     /// Clients' lines are read as the oldest of the servers would read them, or as the newest memcached where none has said

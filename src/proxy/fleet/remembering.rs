@@ -1,18 +1,19 @@
 //! Writing down what servers miss, and beginning with what another magent has written down; see [`journal`](super::journal).
 //!
-//! The journal has the keys of which a server missed a write that its partner has acknowledged, from when it went away until it has all
-//! that its partners have; what nobody has acknowledged no client relies on. Where the keys are too many, or it was emptied,
+//! The journal has the keys of which a server missed a write that its partner has acknowledged, until it has been given them; what nobody has acknowledged no client relies on. Where the keys are too many, or it was emptied,
 //! it says so in one line. It is written anew where servers are named or forgotten, where nothing is missing any more, and where it has grown
 //! to several times what there is to say.
 //!
 //! A magent that begins with it treats a server of which something stands there as one that was away and returns: it is rid of those keys, or
 //! is made like its partner, before anybody reads from it. One of which the journal says that it has all is not suspect
-//! (see `past`), though it may be away just then.
+//! (see `past`), though it may be away just then. And one that is in the life which stands there has all that it had; in another one it has been
+//! started anew, as if this magent had been there.
 
+use crate::proxy::fleet::introduction::Life;
 use crate::proxy::fleet::journal::{Journal, Line, Memory, Remembered};
-use crate::proxy::fleet::ledger::news::Lost;
+use crate::proxy::fleet::ledger::news::{Became, Lost};
 use crate::proxy::fleet::ledger::{Ack, Event, Lacking, Range};
-use crate::proxy::fleet::server::{Away, Health, PROBE_PAUSE_MIN_MS, Rejoining};
+use crate::proxy::fleet::server::{Away, Health, Known, PROBE_PAUSE_MIN_MS, Rejoining, Server};
 use crate::proxy::net::{Level, Net, Writing};
 use crate::proxy::servers::Servers;
 use crate::proxy::timers::Timer;
@@ -46,7 +47,11 @@ impl<N: Net> Servers<N> {
             .filter_map(|memory| Some((find(&memory.name)?, memory)))
             .collect();
         for &(index, memory) in &known {
-            self.fleet.servers[index].is_remembered = memory.is_all;
+            let server = &mut self.fleet.servers[index];
+            server.is_remembered = memory.is_all;
+            if let (true, Some(life), Known::Nothing) = (memory.is_all, memory.life, server.life) {
+                server.life = Known::Life(life);
+            }
             if !memory.keys.is_empty() || memory.anything {
                 self.has_missed(index, memory);
             }
@@ -127,11 +132,17 @@ impl<N: Net> Servers<N> {
             return; // all of it is written when it can be
         }
         let mut text = Vec::new();
-        for (server, key) in news {
-            if let Some(Some((number, told))) = journal.told.get_mut(server) {
-                if *told != Lost::Much {
+        for (server, became, key) in news {
+            match (journal.told.get_mut(server), became) {
+                (Some(Some((_, Lost::Much))) | Some(None) | None, _) => {}
+                (Some(Some((number, told))), Became::Missed) => {
                     Line::Missed(*number, &key).write(&mut text);
                     *told = Lost::Keys;
+                }
+                (Some(Some((number, told))), Became::Copied) => {
+                    if *told == Lost::Keys {
+                        Line::Copied(*number, &key).write(&mut text);
+                    }
                 }
             }
         }
@@ -148,6 +159,13 @@ impl<N: Net> Servers<N> {
                     Line::Anything(*number).write(&mut text);
                     *told = Lost::Much;
                 }
+            }
+        }
+        for (index, life) in journal.lives.iter_mut().enumerate() {
+            let now = life_of(&self.fleet.servers[index]);
+            if let (Some((number, _)), Some(now)) = (journal.told[index], now.filter(|_| now != *life)) {
+                Line::Life(number, now).write(&mut text);
+                *life = Some(now);
             }
         }
         journal.bytes += text.len();
@@ -173,18 +191,29 @@ impl<N: Net> Servers<N> {
             Line::Server(&fleet.servers[server].name.to_string()).write(&mut text);
             told[server] = Some((number, fleet.ledger.lost(server)));
         }
+        let lives: Vec<_> = fleet.servers.iter().map(life_of).collect();
         for (server, told) in told.iter().enumerate() {
+            if let (Some((number, _)), Some(life)) = (told, lives[server]) {
+                Line::Life(*number, life).write(&mut text);
+            }
             match told {
                 None | Some((_, Lost::Nothing)) => {}
                 Some((number, Lost::Much)) => Line::Anything(*number).write(&mut text),
                 Some((number, Lost::Keys)) => {
-                    let keys = fleet.ledger.lost_keys(server);
+                    let keys = fleet.ledger.lacking_keys(server);
                     keys.for_each(|key| Line::Missed(*number, key).write(&mut text));
                 }
             }
         }
+        // Behind what servers lack that are back: of a key of which both is so, this is what was last.
+        for (server, told) in told.iter().enumerate() {
+            if let Some((number, Lost::Keys)) = told {
+                let keys = fleet.ledger.missed_keys(server);
+                keys.for_each(|key| Line::Missed(*number, key).write(&mut text));
+            }
+        }
         if let Some(journal) = &mut self.fleet.journal {
-            journal.told = told;
+            (journal.told, journal.lives) = (told, lives);
             (journal.bytes, journal.bytes_anew) = (text.len(), text.len());
             journal.failed_ms = None;
             self.cx.net.write_journal(Writing::Anew(text));
@@ -239,5 +268,13 @@ impl<N: Net> Servers<N> {
                 .log
                 .say(Level::Notice, format_args!("the journal is written again")),
         }
+    }
+}
+
+/// The life in which a server is, as far as is known.
+fn life_of(server: &Server) -> Option<Life> {
+    match server.life {
+        Known::Life(life) => Some(life),
+        Known::Nothing | Known::Newcomer => None,
     }
 }

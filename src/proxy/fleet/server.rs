@@ -118,6 +118,8 @@ pub struct Server {
     /// When it has settled, while the ledger says that it has not.
     pub settles_ms: u64,
     pub life: Known,
+    /// It has said in which, to this magent.
+    pub was_introduced: bool,
     /// What it missed before this magent was started is known.
     pub is_remembered: bool,
     /// What it has said of itself so far, on a link that was just opened.
@@ -187,6 +189,7 @@ impl Server {
             returned_ms: None,
             settles_ms: 0,
             life: Known::Nothing,
+            was_introduced: false,
             is_remembered: false,
             introduction: Introduction::default(),
             acquaintance: Acquaintance::default(),

@@ -59,6 +59,7 @@ pub use ack::{Ack, Fate, Number, Receipt};
 pub use event::{Absence, Belief, Decision, Event, Partner, Rid};
 pub use lacking::{Certainty, Keys, Lacking, Lacks, Range};
 pub use missed::Missed;
+use news::News;
 
 /// What is believed of all servers and keys.
 pub struct Ledger {
@@ -71,7 +72,7 @@ pub struct Ledger {
     /// Something was recorded; see `news`.
     has_changed: bool,
     /// What of it is to be written down, if anything is.
-    news: Option<Vec<(usize, Box<[u8]>)>>,
+    news: Option<Vec<News>>,
 }
 
 impl Ledger {
@@ -263,7 +264,10 @@ impl Ledger {
             Event::LacksKey { server, from, key } => {
                 self.servers[server].add_key_lacking(from, key, self.lacking_bytes_max);
             }
-            Event::Copied { server, from, key } => self.servers[server].copied(from, key),
+            Event::Copied { server, from, key } => {
+                self.servers[server].copied(from, key);
+                self.note_copied(server, key);
+            }
             Event::Filled { server, from, left } => self.servers[server].filled(from, left),
             Event::MayList => self.servers.iter_mut().for_each(Account::list_again),
             Event::Unnamed(server) => self.unnamed(server),

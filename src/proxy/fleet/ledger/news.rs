@@ -12,6 +12,18 @@ pub enum Lost {
     Much,
 }
 
+/// What is to be written down of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Became {
+    /// The server has missed a write of it that its partner has acknowledged.
+    Missed,
+    /// It has been made there what it is on the partner.
+    Copied,
+}
+
+/// A server, and what has become of a key of it.
+pub type News = (usize, Became, Box<[u8]>);
+
 impl Ledger {
     /// Remembers from now on which missed writes are acknowledged, until it is asked.
     pub fn keep_news(&mut self) {
@@ -24,8 +36,8 @@ impl Ledger {
         std::mem::take(&mut self.has_changed)
     }
 
-    /// Keys of which a server has missed a write that its partner has acknowledged, each once for each time that it is away.
-    pub fn take_news(&mut self) -> Vec<(usize, Box<[u8]>)> {
+    /// What has become of keys, in that order. That one was missed is told once for each time that its server is away.
+    pub fn take_news(&mut self) -> Vec<News> {
         self.news.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
@@ -33,8 +45,15 @@ impl Ledger {
     pub(super) fn note_news(&mut self, server: usize, key: &[u8]) {
         if let Some(news) = &mut self.news {
             if self.servers[server].missed.is_news(key) {
-                news.push((server, key.into()));
+                news.push((server, Became::Missed, key.into()));
             }
+        }
+    }
+
+    /// Notes that a key that a server lacked has been dealt with.
+    pub(super) fn note_copied(&mut self, server: usize, key: &[u8]) {
+        if let Some(news) = &mut self.news {
+            news.push((server, Became::Copied, key.into()));
         }
     }
 
@@ -49,14 +68,18 @@ impl Ledger {
         }
     }
 
-    /// Those keys.
-    pub fn lost_keys(&self, server: usize) -> impl Iterator<Item = &[u8]> {
-        let account = &self.servers[server];
-        let lacking = account.lacks.iter().filter_map(|lack| match &lack.what {
+    /// Keys that a server, which has been back since, has still to be given.
+    pub fn lacking_keys(&self, server: usize) -> impl Iterator<Item = &[u8]> {
+        let lacking = self.servers[server].lacks.iter().filter_map(|lack| match &lack.what {
             Lacking::Keys(keys) => Some(keys.iter()),
             _ => None,
         });
-        account.missed.acked().chain(lacking.flatten())
+        lacking.flatten()
+    }
+
+    /// Keys of which a server that is away has missed a write that its partner has acknowledged.
+    pub fn missed_keys(&self, server: usize) -> impl Iterator<Item = &[u8]> {
+        self.servers[server].missed.acked()
     }
 }
 
