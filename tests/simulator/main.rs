@@ -120,6 +120,8 @@ const ONCE_BROKEN_WITH_BOARDS: [(u64, Class); 16] = [
     (4_329, Class::Evicting),
     (5_092, Class::Evicting),
 ];
+/// The same of magents that write down what servers miss, with boards or without.
+const ONCE_BROKEN_WITH_JOURNALS: [(u64, Class, bool); 2] = [(30, Class::Keeping, true), (581, Class::Chaos, false)];
 /// Seeds that come to lines of the proxy which no other of `make coverage` comes to: another one has to be found for what
 /// they do not come to any more.
 const REACHING: [(u64, Class); 38] = [
@@ -355,7 +357,15 @@ fn schedules_that_once_broke_a_promise_keep_it() {
         ..Options::default()
     };
     let with_boards = ONCE_BROKEN_WITH_BOARDS.map(|(seed, class)| (seed, class, boards));
-    for (seed, class, options) in without_boards.chain(with_boards) {
+    let with_journals = ONCE_BROKEN_WITH_JOURNALS.map(|(seed, class, boards)| {
+        let options = Options {
+            boards,
+            journals: true,
+            ..Options::default()
+        };
+        (seed, class, options)
+    });
+    for (seed, class, options) in without_boards.chain(with_boards).chain(with_journals) {
         if let Some(broken) = run(seed, class, options, Verbosity::Silent).broken {
             end_if_one_is_enough(seed, class, &broken);
             panic!("{}", report(seed, class, options, &broken));

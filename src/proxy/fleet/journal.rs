@@ -172,7 +172,7 @@ impl Remembered {
             b"m" => {
                 let [server, key] = split_at_blank(rest)?;
                 let key = unescape(key)?;
-                // What its partner has missed before is made up for: it has acknowledged this.
+                // What its partner has missed before is made up for: it has acknowledged this (R43).
                 self.servers.iter_mut().for_each(|server| _ = server.keys.remove(&key));
                 self.server(server)?.keys.insert(key);
             }
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_copied_is_there_and_who_acknowledges_a_key_has_it() {
+    fn r43_what_was_copied_is_there_and_who_acknowledges_a_key_has_it() {
         let lines = [
             Line::Missed(0, b"copied"),
             Line::Missed(0, b"kept"),

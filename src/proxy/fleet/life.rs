@@ -62,7 +62,7 @@ impl<N: Net> Servers<N> {
             .give(&server.name, life, self.cx.settings.limits.tags_remembered);
         self.delayed_flush_forgotten(index);
         match before {
-            Known::Life(_) if !anew => {} // the journal knows it
+            Known::Life(_) if !anew => {} // the journal knows it (R44)
             Known::Life(_) => self.emptied(index, "server was restarted"),
             Known::Nothing => self.seen_first(index),
             Known::Newcomer => {} // it lacks all that its partners have, and nobody lacks anything of it
