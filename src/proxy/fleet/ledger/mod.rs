@@ -264,10 +264,7 @@ impl Ledger {
             Event::LacksKey { server, from, key } => {
                 self.servers[server].add_key_lacking(from, key, self.lacking_bytes_max);
             }
-            Event::Copied { server, from, key } => {
-                self.servers[server].copied(from, key);
-                self.note_copied(server, key);
-            }
+            Event::Copied { server, from, key } => self.copied(server, from, key),
             Event::Filled { server, from, left } => self.servers[server].filled(from, left),
             Event::MayList => self.servers.iter_mut().for_each(Account::list_again),
             Event::Unnamed(server) => self.unnamed(server),

@@ -51,7 +51,8 @@ impl Ledger {
     }
 
     /// Notes that a key that a server lacked has been dealt with.
-    pub(super) fn note_copied(&mut self, server: usize, key: &[u8]) {
+    pub(super) fn copied(&mut self, server: usize, from: usize, key: &[u8]) {
+        self.servers[server].copied(from, key);
         if let Some(news) = &mut self.news {
             news.push((server, Became::Copied, key.into()));
         }
