@@ -6,6 +6,7 @@
 //! 5ee0a1b2 l 0 712 1764403200    server 0 is process 712, started in that second by its clock
 //! 02d1e5f7 m 0 user%201          server 0 has missed a write of this key, which its partner has acknowledged
 //! 51b7aa02 c 0 user%201          server 0 has been given that key
+//! 80d3f1c6 f 1                   server 1 may lack anything, but what it has is right
 //! 77ab0c14 a 1                   server 1 may lack anything, and what it has may be old
 //! e3b1aa90 w 0                   server 0 has all that its partners have: what stands above of it is void
 //! 11c2d3e4 e                     magent has ended in good order
@@ -13,7 +14,7 @@
 //! In front of each line stands its checksum. Bytes of a key that are no letters of a word are written as in a URL.
 
 use crate::proxy::fleet::introduction::Life;
-use crate::proxy::fleet::ledger::news::Lost;
+use crate::proxy::fleet::ledger::news::{Became, Lost};
 use std::collections::BTreeSet;
 use std::str::FromStr;
 
@@ -36,6 +37,41 @@ pub struct Journal {
     pub boot: String,
 }
 
+impl Journal {
+    /// Says what has become of a key, where that is not part of more.
+    pub fn tell_key(&mut self, server: usize, became: Became, key: &[u8], text: &mut Vec<u8>) {
+        let Some(Some((number, told))) = self.told.get_mut(server) else {
+            return;
+        };
+        match (became, *told) {
+            (_, Lost::Much) | (Became::Copied, Lost::Nothing) => {}
+            (Became::Copied, _) => Line::Copied(*number, key).write(text),
+            (Became::Missed, lost) => {
+                Line::Missed(*number, key).write(text);
+                *told = if lost == Lost::Nothing { Lost::Keys } else { lost };
+            }
+        }
+    }
+
+    /// Says how much is missing of a server, if that is not what was said last. Returns whether it is nothing any more.
+    pub fn tell_lost(&mut self, server: usize, lost: Lost, text: &mut Vec<u8>) -> bool {
+        let Some(Some((number, told))) = self.told.get_mut(server) else {
+            return false;
+        };
+        if lost == *told || lost == Lost::Keys {
+            return false; // the keys are told one by one
+        }
+        *told = lost;
+        let line = match lost {
+            Lost::Nothing | Lost::Keys => Line::Whole(*number),
+            Lost::Fill => Line::Fill(*number),
+            Lost::Much => Line::Anything(*number),
+        };
+        line.write(text);
+        lost == Lost::Nothing
+    }
+}
+
 /// What is said in a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Line<'a> {
@@ -44,6 +80,7 @@ pub enum Line<'a> {
     Life(usize, Life),
     Missed(usize, &'a [u8]),
     Copied(usize, &'a [u8]),
+    Fill(usize),
     Anything(usize),
     Whole(usize),
     End,
@@ -59,6 +96,7 @@ impl Line<'_> {
             Line::Life(server, Life { pid, started_s }) => ["l ", &format!("{server} {pid} {started_s}")],
             Line::Missed(server, _) => ["m ", &server.to_string()],
             Line::Copied(server, _) => ["c ", &server.to_string()],
+            Line::Fill(server) => ["f ", &server.to_string()],
             Line::Anything(server) => ["a ", &server.to_string()],
             Line::Whole(server) => ["w ", &server.to_string()],
             Line::End => ["e", ""],
@@ -111,7 +149,8 @@ pub struct Memory {
     pub life: Option<Life>,
     /// Of which it has missed a write.
     pub keys: BTreeSet<Box<[u8]>>,
-    /// It may lack anything beside, and what it has may be old.
+    /// It may lack anything beside; and what it has may be old.
+    pub fill: bool,
     pub anything: bool,
     /// Nothing else can have been missed.
     pub is_all: bool,
@@ -180,11 +219,15 @@ impl Remembered {
                 let [server, key] = split_at_blank(rest)?;
                 self.server(server)?.keys.remove(&unescape(key)?);
             }
+            b"f" => {
+                let server = self.server(rest)?;
+                (server.fill, server.anything) = (true, false);
+            }
             b"a" => self.server(rest)?.anything = true,
             b"w" => {
                 let server = self.server(rest)?;
                 server.keys.clear();
-                server.anything = false;
+                (server.fill, server.anything) = (false, false);
             }
             b"e" => {}
             _ => return None,
@@ -203,6 +246,7 @@ impl Remembered {
             match self.servers.iter_mut().find(|known| known.name == memory.name) {
                 Some(known) => {
                     known.keys.extend(memory.keys);
+                    known.fill |= memory.fill;
                     known.anything |= memory.anything;
                     known.is_all &= memory.is_all && known.life == memory.life;
                 }

@@ -11,7 +11,7 @@
 
 use crate::proxy::fleet::introduction::Life;
 use crate::proxy::fleet::journal::{Journal, Line, Memory, Remembered};
-use crate::proxy::fleet::ledger::news::{Became, Lost};
+use crate::proxy::fleet::ledger::news::Lost;
 use crate::proxy::fleet::ledger::{Ack, Event, Lacking, Range};
 use crate::proxy::fleet::server::{Away, Health, Known, PROBE_PAUSE_MIN_MS, Rejoining, Server};
 use crate::proxy::net::{Level, Net, Writing};
@@ -52,12 +52,12 @@ impl<N: Net> Servers<N> {
             if let (true, Some(life), Known::Nothing) = (memory.is_all, memory.life, server.life) {
                 server.life = Known::Life(life);
             }
-            if !memory.keys.is_empty() || memory.anything {
+            if !memory.keys.is_empty() || memory.fill || memory.anything {
                 self.has_missed(index, memory);
             }
         }
-        for &(index, _) in known.iter().filter(|(_, memory)| memory.anything) {
-            self.may_lack_anything(index, &known);
+        for &(index, memory) in known.iter().filter(|(_, memory)| memory.fill || memory.anything) {
+            self.may_lack_anything(index, memory.anything, &known);
         }
     }
 
@@ -77,7 +77,11 @@ impl<N: Net> Servers<N> {
             });
         }
         let (name, keys) = (&self.fleet.servers[index].name, memory.keys.len());
-        let more = if memory.anything { ", or more" } else { "" };
+        let more = if memory.fill || memory.anything {
+            ", or more"
+        } else {
+            ""
+        };
         self.cx.log.say(
             Level::Notice,
             format_args!("server {name} has missed writes of {keys} keys{more}, by the journal"),
@@ -100,15 +104,19 @@ impl<N: Net> Servers<N> {
         };
     }
 
-    /// What a server has may be old, and it may lack anything. Of two partners of which that is so neither is made like the other, which
-    /// could take away what is there once: each is given what it does not have.
-    fn may_lack_anything(&mut self, index: usize, known: &[(usize, &Memory)]) {
+    /// A server may lack anything, and what it has may be old. It is not made like a partner that may lack something as well, which could
+    /// take away what is there once: it is given what it does not have.
+    fn may_lack_anything(&mut self, index: usize, is_old: bool, known: &[(usize, &Memory)]) {
         for from in self.fleet.partners(index) {
-            let may_too = known.iter().any(|(other, memory)| *other == from && memory.anything);
+            let lacks = |memory: &Memory| memory.fill || memory.anything || !memory.keys.is_empty();
+            let may_too = known.iter().any(|(other, memory)| *other == from && lacks(memory));
             self.fleet.ledger.record(Event::Lacks {
                 server: index,
                 from,
-                what: if may_too { Lacking::Everything } else { Lacking::Suspect },
+                what: match is_old && !may_too {
+                    true => Lacking::Suspect,
+                    false => Lacking::Everything,
+                },
                 of: Range::All,
             });
         }
@@ -133,33 +141,11 @@ impl<N: Net> Servers<N> {
         }
         let mut text = Vec::new();
         for (server, became, key) in news {
-            match (journal.told.get_mut(server), became) {
-                (Some(Some((_, Lost::Much))) | Some(None) | None, _) => {}
-                (Some(Some((number, told))), Became::Missed) => {
-                    Line::Missed(*number, &key).write(&mut text);
-                    *told = Lost::Keys;
-                }
-                (Some(Some((number, told))), Became::Copied) => {
-                    if *told == Lost::Keys {
-                        Line::Copied(*number, &key).write(&mut text);
-                    }
-                }
-            }
+            journal.tell_key(server, became, &key, &mut text);
         }
         let mut is_less = false;
-        for (server, told) in journal.told.iter_mut().enumerate() {
-            let Some((number, told)) = told else { continue };
-            match (*told, ledger.lost(server)) {
-                (Lost::Nothing, Lost::Nothing) | (_, Lost::Keys) | (Lost::Much, Lost::Much) => continue,
-                (_, Lost::Nothing) => {
-                    Line::Whole(*number).write(&mut text);
-                    (*told, is_less) = (Lost::Nothing, true);
-                }
-                (_, Lost::Much) => {
-                    Line::Anything(*number).write(&mut text);
-                    *told = Lost::Much;
-                }
-            }
+        for server in 0..journal.told.len() {
+            is_less |= journal.tell_lost(server, ledger.lost(server), &mut text);
         }
         for (index, life) in journal.lives.iter_mut().enumerate() {
             let now = life_of(&self.fleet.servers[index]);
@@ -199,7 +185,10 @@ impl<N: Net> Servers<N> {
             match told {
                 None | Some((_, Lost::Nothing)) => {}
                 Some((number, Lost::Much)) => Line::Anything(*number).write(&mut text),
-                Some((number, Lost::Keys)) => {
+                Some((number, lost)) => {
+                    if *lost == Lost::Fill {
+                        Line::Fill(*number).write(&mut text);
+                    }
                     let keys = fleet.ledger.lacking_keys(server);
                     keys.for_each(|key| Line::Missed(*number, key).write(&mut text));
                 }
@@ -207,7 +196,7 @@ impl<N: Net> Servers<N> {
         }
         // Behind what servers lack that are back: of a key of which both is so, this is what was last.
         for (server, told) in told.iter().enumerate() {
-            if let Some((number, Lost::Keys)) = told {
+            if let Some((number, Lost::Keys | Lost::Fill)) = told {
                 let keys = fleet.ledger.missed_keys(server);
                 keys.for_each(|key| Line::Missed(*number, key).write(&mut text));
             }

@@ -8,7 +8,9 @@ pub enum Lost {
     Nothing,
     /// These keys alone, which are told one by one.
     Keys,
-    /// More than can be told.
+    /// Beside these keys it may lack anything, but what it has is right.
+    Fill,
+    /// It may lack anything, and what it has may be old.
     Much,
 }
 
@@ -63,7 +65,8 @@ impl Ledger {
         let account = &self.servers[server];
         match account.missed {
             Missed::TooMany | Missed::Everything => Lost::Much,
-            _ if account.lacks_more_than_keys() => Lost::Much,
+            _ if account.lacks.iter().any(|lack| lack.what == Lacking::Suspect) => Lost::Much,
+            _ if account.lacks_more_than_keys() => Lost::Fill,
             _ if account.is_up() && account.is_whole() => Lost::Nothing,
             _ => Lost::Keys,
         }
