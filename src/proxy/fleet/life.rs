@@ -62,7 +62,7 @@ impl<N: Net> Servers<N> {
             .give(&server.name, life, self.cx.settings.limits.tags_remembered);
         self.delayed_flush_forgotten(index);
         match before {
-            Known::Life(_) if !anew => {} // the journal knows it (R44)
+            Known::Life(_) if !anew => self.is_remembered(index),
             Known::Life(_) => self.emptied(index, "server was restarted"),
             Known::Nothing => self.seen_first(index),
             Known::Newcomer => {} // it lacks all that its partners have, and nobody lacks anything of it
@@ -111,8 +111,22 @@ impl<N: Net> Servers<N> {
             false => self.suspect_who_was_away(index),
         };
         // One that was away at the start, too, may lack what this one has (R38).
-        let unsuspecting = |partner: &usize| !suspected_by.contains(partner);
-        for partner in self.fleet.partners(index).into_iter().filter(unsuspecting) {
+        let mut partners = self.fleet.partners(index);
+        partners.retain(|partner| !suspected_by.contains(partner));
+        self.compare_ages(index, &partners);
+    }
+
+    /// A server is seen for the first time, in the life that the journal has of it. What it missed is known; but what the magent before was
+    /// killed in the middle of may be on one server only. Of one that was away the journal says more than its age (R44).
+    fn is_remembered(&mut self, index: usize) {
+        let mut partners = self.fleet.partners(index);
+        partners.retain(|&partner| self.fleet.is_up(partner) && self.fleet.is_up(index));
+        self.compare_ages(index, &partners);
+    }
+
+    /// Of a server and each of these partners the younger lacks what the older has.
+    fn compare_ages(&mut self, index: usize, partners: &[usize]) {
+        for &partner in partners {
             let born = [index, partner].map(|index| self.fleet.servers[index].born_ms);
             let [Some(born_ms), Some(others_ms)] = born else {
                 continue;
