@@ -14,7 +14,7 @@ const TIMEOUT: &str = "--timeout=300";
 /// A magent on this port, which its journal is named after.
 fn magent(port: &Port, primary: &Memcached, backup: &Memcached, more: &[&str]) -> Magent {
     let (name, number) = (format!("127.0.0.1:{port}"), port.to_string());
-    let own = ["-D", "-l", "127.0.0.1", "-p", &number, "--board=off", TIMEOUT];
+    let own = ["-D", "-l", "127.0.0.1", "-p", &number, TIMEOUT];
     let servers = ["-s", &primary.name, "-b", &backup.name];
     Magent::start_exactly(&[&own[..], &servers, more].concat(), &name, Port::free())
 }
@@ -33,7 +33,7 @@ impl Missed {
         let (primary, backup) = (Memcached::start(), Memcached::start());
         let state = format!("--state-dir={}", directory.display());
         let port = Port::free();
-        let mut magent = magent(&port, &primary, &backup, &[&state]);
+        let mut magent = magent(&port, &primary, &backup, &[&state, "--board=off"]);
         let mut client = magent.client();
         for key in ["written", "deleted", "counted", "kept"] {
             client.check(format!("set {key} 0 0 1\r\n1\r\n"), "STORED\r\n");
@@ -57,7 +57,7 @@ impl Missed {
     }
 
     fn magent(&self) -> Magent {
-        magent(&self.port, &self.primary, &self.backup, &[&self.state])
+        magent(&self.port, &self.primary, &self.backup, &[&self.state, "--board=off"])
     }
 }
 
@@ -133,7 +133,7 @@ fn who_takes_a_port_over_knows_it_too() {
     let (primary, backup) = (Memcached::start(), Memcached::start());
     let state = format!("--state-dir={directory}");
     let port = Port::free();
-    let start = || magent(&port, &primary, &backup, &[&state, "--reuse-port"]);
+    let start = || magent(&port, &primary, &backup, &[&state, "--board=off", "--reuse-port"]);
     let mut old = start();
     let mut client = old.client();
     client.check("set k 0 0 3\r\nold\r\nset l 0 0 3\r\nold\r\n", "STORED\r\nSTORED\r\n");
@@ -184,7 +184,7 @@ fn a_server_that_had_missed_nothing_keeps_its_items() {
     let state = format!("--state-dir={}", files.path(""));
     let (primary, backup) = (Memcached::start(), Memcached::start());
     let port = Port::free();
-    let start = || magent(&port, &primary, &backup, &[&state]);
+    let start = || magent(&port, &primary, &backup, &[&state, "--board=off"]);
     let mut magent = start();
     magent.client().check("set k 0 0 1\r\nx\r\n", "STORED\r\n");
     is_whole(&magent, &primary);
@@ -203,6 +203,44 @@ fn a_server_that_had_missed_nothing_keeps_its_items() {
         log.contains("kept its items") && !log.contains("may hold what is old"),
         "{log}"
     );
+}
+
+/// The board of a server that hangs tells what was so when that began: that somebody had been without its partner is over.
+#[test]
+fn what_stands_on_an_old_board_is_not_taken_for_a_cut_of_the_network() {
+    let files = scratch();
+    let (directory, port) = (files.path(""), Port::free());
+    let (primary, backup) = (Memcached::start(), Memcached::start());
+    let state = format!("--state-dir={directory}");
+    let start = || magent(&port, &primary, &backup, &[&state]);
+    let mut first = start();
+    let mut client = first.client();
+    client.check(
+        "set deleted 0 0 1\r\nx\r\nset written 0 0 3\r\nold\r\n",
+        "STORED\r\nSTORED\r\n",
+    );
+    is_whole(&first, &primary);
+    primary.stop();
+    client.check("set else 0 0 1\r\nx\r\n", "STORED\r\n");
+    primary.cont();
+    is_whole(&first, &primary);
+    backup.stop();
+    client.check("delete deleted\r\n", "DELETED\r\n");
+    client.check("set written 0 0 3\r\nnew\r\n", "STORED\r\n");
+    eventually("it is written down", || {
+        journal(directory.as_ref()).matches(" m 1 ").count() == 2
+    });
+    first.signal(libc::SIGKILL);
+    first.wait();
+    let second = start();
+    sleep(Duration::from_secs(4)); // it has been away for longer than that is past
+    backup.cont();
+    is_whole(&second, &backup);
+    for server in [&primary, &backup] {
+        assert_eq!(server.ask("get deleted\r\n"), "END\r\n");
+        assert_eq!(server.ask("get written\r\n"), hit("written", 0, "new"));
+    }
+    assert!(!second.log().contains("by another magent"), "{}", second.log());
 }
 
 #[test]

@@ -6,10 +6,12 @@
 //!
 //! ```text
 //!  id <the server's number, 16 hexadecimal digits>
-//!  <the magent's number, 16 hexadecimal digits> <a count that rises each time> <a server's number>:<milliseconds> ...
+//!  <the magent's number, 16 hexadecimal digits> <its clock> <a server's number>:<milliseconds> ...
 //! ```
 //! The first line tells servers apart that say the same of themselves, being started in the same second and with the same process
 //! number, as by two machines that boot together. Whoever finds no board makes up a number, or writes the one that it knows.
+//! The clock is in milliseconds since the magent was started, and never the same twice: so a line that nobody writes any more is told from one
+//! that is kept, and when it was written is known to all who have heard its magent.
 //! Whose line names servers cannot reach them, or could not until so many milliseconds before it was written: what it wrote meanwhile is on
 //! their partners alone (`parted`). The number 0 stands for any: one that it does not know, or that the line has no room for.
 //! Whoever changes the item does so by a `cas`, so that nobody's line is lost; who comes too late tries again at its next turn.
@@ -41,8 +43,11 @@ const ANY: u64 = 0;
 struct Other {
     number: u64,
     count: u64,
-    /// When its count rose.
+    /// When its clock was seen to go on; it has been, since this magent knows it.
     heard_ms: u64,
+    goes_on: bool,
+    /// What is to be added to its clock for this magent's.
+    behind_ms: i64,
     /// When its line was on some board.
     seen_ms: u64,
 }
@@ -51,6 +56,19 @@ impl Other {
     fn is_there(&self, now_ms: u64) -> bool {
         self.heard_ms + GONE_MS > now_ms
     }
+}
+
+/// That another magent is, or was, without a server, as a board says; the times by this magent's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Absence {
+    /// When it was written.
+    pub written_ms: i64,
+    /// It was without it at this time.
+    pub until_ms: i64,
+    /// And is not any more.
+    pub is_over: bool,
+    /// It has been heard to go on; else it may be gone, and the time is a guess.
+    pub is_known: bool,
 }
 
 /// What is known of the other magents, and this one's own line.
@@ -85,7 +103,9 @@ impl Board {
                     other.seen_ms = now_ms;
                     if count > other.count {
                         is_news |= other.heard_ms + UNHEARD_MS < now_ms;
-                        (other.count, other.heard_ms) = (count, now_ms);
+                        (other.count, other.heard_ms, other.goes_on) = (count, now_ms, true);
+                        // What is read late looks as if the clock were slow; one that is follows.
+                        other.behind_ms = (other.behind_ms + 1).min(now_ms as i64 - count as i64);
                     }
                 }
                 None if self.others.len() < LINES_MAX => {
@@ -94,6 +114,8 @@ impl Board {
                         number,
                         count,
                         heard_ms: now_ms,
+                        goes_on: false,
+                        behind_ms: now_ms as i64 - count as i64,
                         seen_ms: now_ms,
                     });
                 }
@@ -107,7 +129,7 @@ impl Board {
     /// What is to be written there: the server's number, which is `known` or made up, this magent's line, and those of the others that
     /// are on this board and still there.
     pub fn written(&mut self, text: &[u8], known: Option<u64>, without: &[Without], now_ms: u64) -> Vec<u8> {
-        self.count += 1;
+        self.count = now_ms.max(self.count + 1);
         let id = id(text).or(known).unwrap_or_else(|| self.made_up());
         let is_there = |line: &Line| {
             let other = self.others.iter().find(|other| other.number == line.number);
@@ -136,14 +158,18 @@ impl Board {
         lines(text).any(|line| line.number != self.number)
     }
 
-    /// Whether one of them was without the server of this number, or may have been, at any time in so many milliseconds. Its line may have
-    /// been written just now.
-    pub fn tells_of_others_without(&self, text: &[u8], id: Option<u64>, within_ms: u64) -> bool {
-        let mut others = lines(text).filter(|line| line.number != self.number);
-        let is_named = |without: Without| id.is_none() || without.id.is_none() || without.id == id;
-        others.any(|line| {
-            line.without()
-                .any(|without| without.ago_ms <= within_ms && is_named(without))
+    /// What others say there of the server of this number, or may say, that they are or were without it.
+    pub fn absences<'a>(&'a self, text: &'a [u8], id: Option<u64>) -> impl Iterator<Item = Absence> + 'a {
+        let known = |line: Line<'a>| Some((self.others.iter().find(|other| other.number == line.number)?, line));
+        let is_named = move |without: &Without| id.is_none() || without.id.is_none() || without.id == id;
+        lines(text).filter_map(known).flat_map(move |(other, line)| {
+            let written_ms = line.count as i64 + other.behind_ms;
+            line.without().filter(is_named).map(move |without| Absence {
+                written_ms,
+                until_ms: written_ms - without.ago_ms as i64,
+                is_over: without.ago_ms > 0,
+                is_known: other.goes_on,
+            })
         })
     }
 
@@ -209,7 +235,7 @@ impl<'a> Line<'a> {
     }
 
     /// The servers that it names.
-    fn without(&self) -> impl Iterator<Item = Without> + 'a {
+    fn without(&self) -> impl Iterator<Item = Without> + use<'a> {
         self.text.split(|&byte| byte == b' ').skip(2).filter_map(Without::parse)
     }
 }
@@ -242,7 +268,7 @@ mod tests {
         }
         assert_eq!((one.others(10_000), other.others(10_000)), (0, 1));
         assert_eq!(
-            text, b"id 0000000000000007\n0000000000000001 101\n",
+            text, b"id 0000000000000007\n0000000000000001 9900\n",
             "its line is taken away"
         );
     }
@@ -279,30 +305,32 @@ mod tests {
             b"id 0000000000000007\n0000000000000001 1 0000000000000008:0 0000000000000000:900\n"
         );
         assert!(other.tells_of_others(&text) && !one.tells_of_others(&text));
-        for (id, within_ms, tells) in [
-            (Some(8), 0, true),
-            (Some(9), 899, false),
-            (Some(9), 900, true), // that may be the one that it does not know
-            (None, 0, true),
-        ] {
-            assert_eq!(
-                other.tells_of_others_without(&text, id, within_ms),
-                tells,
-                "{id:?} {within_ms}"
-            );
-            assert!(!one.tells_of_others_without(&text, id, within_ms), "it is its own line");
-        }
-        other.read(&text, 0);
-        let text = other.written(&text, None, &[], 0);
-        let expected = b"1 1 0000000000000008:0 0000000000000000:900\n0000000000000002 1\n";
+        let said = |board: &Board, text: &[u8], id: Option<u64>| -> Vec<(i64, i64, bool)> {
+            let said = board.absences(text, id);
+            said.map(|said| (said.written_ms, said.until_ms, said.is_known))
+                .collect()
+        };
+        assert_eq!(said(&other, &text, None), [], "nobody knows when that was");
+        other.read(&text, 500);
+        assert_eq!(said(&other, &text, Some(8)), [(500, 500, false), (500, -400, false)]);
+        assert_eq!(said(&other, &text, Some(9)), [(500, -400, false)], "that may be it");
+        assert_eq!(said(&one, &text, Some(8)), [], "it is its own line");
+        let text = other.written(&text, None, &[], 500);
+        let expected = b"1 1 0000000000000008:0 0000000000000000:900\n0000000000000002 500\n";
         assert!(text.ends_with(expected), "others' lines stay");
-        let text = one.written(&text, None, &[without(Some(8), 0)], 0);
-        assert!(other.tells_of_others_without(&text, Some(8), 0) && !other.tells_of_others_without(&text, Some(9), 0));
-        let text = one.written(&text, None, &[without(Some(8), 900); WITHOUT_MAX + 1], 0);
-        assert!(
-            other.tells_of_others_without(&text, Some(9), 0),
-            "there is no room for all"
+        // The other's clock is 490 ms ahead, as far as it has been heard at once.
+        let frozen = one.written(&text, None, &[without(Some(8), 0)], 20);
+        other.read(&frozen, 510);
+        let late = one.written(&text, None, &[without(Some(8), 100)], 300);
+        other.read(&late, 850);
+        assert_eq!(said(&other, &late, Some(8)), [(791, 691, true)]);
+        assert_eq!(
+            said(&other, &frozen, Some(8)),
+            [(511, 511, true)],
+            "it is as old as it was"
         );
+        let text = one.written(&text, None, &[without(Some(8), 900); WITHOUT_MAX + 1], 0);
+        assert_eq!(said(&other, &text, Some(9)).len(), 1, "there is no room for all");
     }
 
     #[test]

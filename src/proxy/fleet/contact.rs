@@ -210,6 +210,14 @@ impl Contact {
         });
     }
 
+    /// It is away since before this magent was started, which knows of no unique what was written when: what it has is taken for older than what
+    /// its partners have acknowledged.
+    pub fn was_lost_before(&mut self, now_ms: u64) {
+        (self.seen, self.heard_ms) = (u64::MAX, now_ms);
+        self.is_lost();
+        self.seen = 0;
+    }
+
     /// It has answered what it was sent before it was lost.
     pub fn answered_late(&mut self, key: &[u8], status: Status, unique: Option<u64>) {
         let Some(lost) = &mut self.lost else {
@@ -284,9 +292,9 @@ impl Contact {
         }
     }
 
-    /// How long ago it was last heard before it was lost; 0 if it was not.
-    pub fn away_ms(&self, now_ms: u64) -> u64 {
-        self.lost.as_ref().map_or(0, |lost| now_ms - lost.heard_ms)
+    /// When it was last heard before it was lost.
+    pub fn lost_heard_ms(&self) -> u64 {
+        self.lost.as_ref().map_or(u64::MAX >> 1, |lost| lost.heard_ms)
     }
 
     /// A partner has stored a key, under this unique, 0 if it has not told, while this server is away.
@@ -413,7 +421,7 @@ mod tests {
         contact.is_asked([(1, 11)].into_iter(), 200);
         contact.is_asked([(1, 12)].into_iter(), 300); // it has not answered the first one
         contact.is_lost();
-        assert_eq!((contact.missed_ago_ms(5000), contact.away_ms(5000)), (Some(0), 4900));
+        assert_eq!((contact.missed_ago_ms(5000), contact.lost_heard_ms()), (Some(0), 100));
         contact.partner_stored(b"stored", 15);
         contact.partner_stored(b"untold", 15);
         contact.partner_stored(b"untold", 0);

@@ -5,7 +5,7 @@ use crate::proxy::settings::Settings;
 use std::collections::BTreeSet;
 
 /// What others say of a server that they are without holds for so long: boards are read ten times a second.
-const SAID_MS: u64 = 400;
+pub const SAID_MS: u64 = 400;
 /// So long after they have found it again they may still have to remove from it what it missed.
 pub const FOUND_MS: u64 = 2000;
 /// They are waited for no longer: who cannot reach a server for good is not to keep it from being copied from.

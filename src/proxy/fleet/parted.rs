@@ -17,10 +17,10 @@
 
 use crate::protocol::reply::{Reply, Status};
 use crate::proxy::fleet::Fleet;
-use crate::proxy::fleet::board::Without;
+use crate::proxy::fleet::board::{Absence, NOTICED_MS, Without};
 use crate::proxy::fleet::contact::Marks;
 use crate::proxy::fleet::ledger::{Event, Lacking, Lacks, Range};
-use crate::proxy::fleet::others::FOUND_MS;
+use crate::proxy::fleet::others::{FOUND_MS, SAID_MS};
 use crate::proxy::fleet::server::{Health, PROBE_PAUSE_MIN_MS};
 use crate::proxy::handoff::Handoff;
 use crate::proxy::net::{Level, Net};
@@ -32,7 +32,8 @@ impl Fleet {
         let mut missed = self.in_use();
         missed.retain(|&server| {
             let id = self.servers[server].id;
-            let tells = || self.others.board.tells_of_others_without(text, id, FOUND_MS);
+            let is_recent = |said: Absence| said.until_ms + FOUND_MS as i64 >= now_ms as i64;
+            let tells = || self.others.board.absences(text, id).any(is_recent);
             id.is_some() && tells() && self.others.miss(server, now_ms)
         });
         missed
@@ -61,15 +62,15 @@ impl Fleet {
         missed.map(|(id, ago_ms)| Without { id, ago_ms }).collect()
     }
 
-    /// A server returns, with this on its board: notes which partners somebody else was without meanwhile.
-    pub fn note_parted(&mut self, index: usize, text: &[u8], now_ms: u64) {
-        let away_ms = self.servers[index].contact.away_ms(now_ms);
+    /// A server returns, with this on its board: notes which partners somebody else was without meanwhile. What was written there before it
+    /// was lost says nothing of that: a server that hangs keeps its board as it is (R45).
+    pub fn note_parted(&mut self, index: usize, text: &[u8]) {
+        let heard_ms = self.servers[index].contact.lost_heard_ms();
+        let meanwhile = |said: Absence| said.is_known && said.until_ms > (heard_ms + NOTICED_MS) as i64;
         for partner in self.partners(index) {
             let lacks = self.ledger.account(partner).lack(index).is_some();
-            let was_missed = self
-                .others
-                .board
-                .tells_of_others_without(text, self.servers[partner].id, away_ms);
+            let id = self.servers[partner].id;
+            let was_missed = self.others.board.absences(text, id).any(meanwhile);
             if was_missed && self.has_board(partner) && !lacks {
                 let delivered = self.ledger.delivered(index);
                 self.servers[index].contact.is_parted_from(partner, &delivered);
@@ -86,7 +87,8 @@ impl Fleet {
         let mut are_without = self.partners(index);
         are_without.retain(|&partner| {
             let id = self.servers[partner].id;
-            self.others.board.tells_of_others_without(text, id, 0)
+            let is_so = |said: Absence| !said.is_over && said.written_ms + SAID_MS as i64 > now_ms as i64;
+            self.others.board.absences(text, id).any(is_so)
         });
         self.servers[index].contact.is_told(&are_without, now_ms)
     }

@@ -142,7 +142,7 @@ impl<N: Net> Servers<N> {
             }
             (Rejoining::Reading(Board::Asked | Board::AskedAgain), text) => {
                 *step = Rejoining::Reading(Board::Read);
-                self.fleet.note_parted(index, text.unwrap_or_default(), now_ms);
+                self.fleet.note_parted(index, text.unwrap_or_default());
                 self.rejoin(index);
             }
             _ => {}

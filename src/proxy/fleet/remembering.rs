@@ -90,14 +90,15 @@ impl<N: Net> Servers<N> {
 
     /// A server is looked for as one that was away.
     fn is_away_at_start(&mut self, index: usize) {
+        let now_ms = self.cx.now.ms();
         let (server, drains) = (index, false);
         self.fleet.ledger.record(Event::Down { server, drains });
         let server = &mut self.fleet.servers[index];
-        server.contact.is_lost();
+        server.contact.was_lost_before(now_ms);
         server.health = Health::Rejoining {
             step: Rejoining::Probing,
             away: Away {
-                since_ms: self.cx.now.ms(),
+                since_ms: now_ms,
                 pause_ms: PROBE_PAUSE_MIN_MS,
                 tag: server.tag,
             },
