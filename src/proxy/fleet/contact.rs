@@ -1,8 +1,8 @@
 //! What is known of a server for the case that it is parted from a partner; see `parted`.
 
 use crate::protocol::reply::Status;
-use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hasher};
+use crate::proxy::fleet::own::{Own, hash};
+use std::collections::{HashMap, HashSet};
 
 /// How long after a server has returned others are told that this magent was without it: the longest pause between two probes, in which
 /// they may find out that they can reach this side again, and some more.
@@ -50,43 +50,6 @@ enum Absence {
     Until(u64),
 }
 
-fn hash(key: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    hasher.write(key);
-    hasher.finish()
-}
-
-/// Keys, by a bit for each: another that shares it is taken for one of them.
-#[derive(Clone, Debug, Default)]
-struct Own(Vec<u64>);
-
-impl Own {
-    /// Words of 64 bits: of 1,000 keys and 100, 3 in 100 and in 1,000 others are taken for one of them.
-    const WORDS: usize = 512;
-
-    /// The word that has a key's bit, and the bit in it.
-    fn place(key: &[u8]) -> (usize, u64) {
-        let hash = hash(key);
-        ((hash >> 6) as usize % Self::WORDS, 1 << (hash % 64))
-    }
-
-    fn add(&mut self, key: &[u8]) {
-        let (word, bit) = Self::place(key);
-        self.0.resize(Self::WORDS, 0);
-        self.0[word] |= bit;
-    }
-
-    fn append(&mut self, more: &Own) {
-        self.0.resize(self.0.len().max(more.0.len()), 0);
-        self.0.iter_mut().zip(&more.0).for_each(|(bits, more)| *bits |= more);
-    }
-
-    fn has(&self, key: &[u8]) -> bool {
-        let (word, bit) = Self::place(key);
-        self.0.get(word).is_some_and(|bits| bits & bit != 0)
-    }
-}
-
 /// What was known of a server when it was lost.
 #[derive(Debug)]
 struct Lost {
@@ -99,6 +62,8 @@ struct Lost {
     stored: HashMap<u64, u64>,
     /// By a hash of the key: under which unique it has stored what it was sent before, as it has told since; 0 if that stored nothing.
     late: HashMap<u64, u64>,
+    /// What it had got of magent's own by then, by a hash of the key.
+    delivered: HashSet<u64>,
 }
 
 #[derive(Debug)]
@@ -188,7 +153,7 @@ impl Contact {
 
     /// It has stored this key, and not told under which unique.
     pub fn wrote_unseen(&mut self, key: &[u8]) {
-        self.own[0].add(key);
+        self.own[0].add(hash(key));
     }
 
     /// It is away from now on.
@@ -205,6 +170,7 @@ impl Contact {
             heard_ms: self.heard_ms,
             stored: HashMap::new(),
             late: HashMap::new(),
+            delivered: HashSet::new(),
             heard: std::mem::take(&mut self.heard),
             own,
         });
@@ -226,7 +192,7 @@ impl Contact {
         let late = lost.late.entry(hash(key)).or_default();
         *late = (*late).max(unique.unwrap_or_default());
         if unique.is_none() && matches!(status, Status::Stored | Status::Number) {
-            lost.own.add(key);
+            lost.own.add(hash(key));
         }
     }
 
@@ -245,18 +211,22 @@ impl Contact {
         };
     }
 
-    /// It returns, and somebody was without this partner meanwhile. `delivered`: keys of what lay in its socket when it was lost.
-    pub fn is_parted_from(&mut self, partner: usize, delivered: &[Box<[u8]>]) {
+    /// A write of this key lay in its socket when it was lost.
+    pub fn was_delivered(&mut self, key: &[u8]) {
+        if let Some(lost) = &mut self.lost {
+            lost.delivered.insert(hash(key));
+        }
+    }
+
+    /// It returns, and somebody was without this partner meanwhile.
+    pub fn is_parted_from(&mut self, partner: usize) {
         let Some(lost) = &self.lost else {
             return;
         };
         let of_partner = lost.heard.iter().find(|&&(of, _)| of == partner);
         let mut own = lost.own.clone();
-        let is_told = |key: &[u8]| lost.late.contains_key(&hash(key));
-        delivered
-            .iter()
-            .filter(|key| !is_told(key))
-            .for_each(|key| own.add(key));
+        let untold = |hash: &&u64| !lost.late.contains_key(*hash);
+        lost.delivered.iter().filter(untold).for_each(|&hash| own.add(hash));
         self.parted.push(Parted {
             partner,
             waits_until_ms: Some(u64::MAX),
@@ -350,7 +320,7 @@ impl Contact {
             stored: parted.stored.get(&hash(key)).copied().filter(|&unique| unique > 0),
             from_above,
             to_above,
-            to_is_own: parted.own.has(key),
+            to_is_own: parted.own.has(hash(key)),
             late: parted.late.get(&hash(key)).copied().filter(|&unique| unique > 0),
             from_is_senior,
         })
@@ -432,8 +402,10 @@ mod tests {
         contact.answered_late(b"late", Status::Deleted, None);
         contact.answered_late(b"deleted", Status::Deleted, None);
         contact.answered_late(b"counted", Status::Number, None);
-        let delivered = [&b"delivered"[..], b"late", b"deleted", b"counted"].map(Into::into);
-        contact.is_parted_from(1, &delivered);
+        for key in [&b"delivered"[..], b"late", b"deleted", b"counted"] {
+            contact.was_delivered(key);
+        }
+        contact.is_parted_from(1);
         contact.is_back(6000);
         assert_eq!(
             [6000, 7000, 6000 + WITHOUT_MS].map(|now_ms| contact.missed_ago_ms(now_ms)),
@@ -468,7 +440,7 @@ mod tests {
                 contact.is_heard();
             }
             contact.is_lost();
-            contact.is_parted_from(1, &[]);
+            contact.is_parted_from(1);
             contact.marks(b"key", 1, true).unwrap().to_is_own
         };
         assert_eq!([0, 1, 2].map(is_own), [true, true, false]);
@@ -480,21 +452,8 @@ mod tests {
         contact.is_lost();
         (0..STORED_MAX + 1).for_each(|n| contact.partner_stored(n.to_string().as_bytes(), 1));
         contact.partner_stored(b"0", 2);
-        contact.is_parted_from(1, &[]);
+        contact.is_parted_from(1);
         let stored = |n: usize| contact.marks(n.to_string().as_bytes(), 1, true).unwrap().stored;
         assert_eq!([0, 1, STORED_MAX].map(stored), [Some(2), Some(1), None]);
-    }
-
-    #[test]
-    fn few_others_are_taken_for_its_own() {
-        let (mut own, mut more) = (Own::default(), Own::default());
-        let key = |n: usize| n.to_string().into_bytes();
-        (0..500).for_each(|n| own.add(&key(n)));
-        (500..1000).for_each(|n| more.add(&key(n)));
-        assert!(!Own::default().has(&key(0)) && !own.has(&key(999)));
-        own.append(&more);
-        assert!((0..1000).all(|n| own.has(&key(n))));
-        let taken = (1000..11_000).filter(|&n| own.has(&key(n))).count();
-        assert!((200..400).contains(&taken), "{taken}");
     }
 }

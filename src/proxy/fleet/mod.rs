@@ -16,6 +16,7 @@ pub mod ledger;
 mod life;
 mod names;
 mod others;
+mod own;
 mod parted;
 mod past;
 pub mod place;

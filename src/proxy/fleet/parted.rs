@@ -72,8 +72,7 @@ impl Fleet {
             let id = self.servers[partner].id;
             let was_missed = self.others.board.absences(text, id).any(meanwhile);
             if was_missed && self.has_board(partner) && !lacks {
-                let delivered = self.ledger.delivered(index);
-                self.servers[index].contact.is_parted_from(partner, &delivered);
+                self.servers[index].contact.is_parted_from(partner);
             }
         }
     }

@@ -32,6 +32,9 @@ pub fn cut_off<N: Net>(
     (server, delivered): (usize, bool),
     (partner, is): (usize, Partner),
 ) {
+    if delivered {
+        servers.fleet.servers[server].contact.was_delivered(key);
+    }
     servers.fleet.ledger.record(Event::CutOff {
         write,
         key,
