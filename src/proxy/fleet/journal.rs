@@ -53,13 +53,16 @@ impl Journal {
         }
     }
 
-    /// Says how much is missing of a server, if that is not what was said last. Returns whether it is nothing any more.
+    /// Says how much is missing of a server, if that is not what was said last. Returns whether all is to be written anew, for it is less.
     pub fn tell_lost(&mut self, server: usize, lost: Lost, text: &mut Vec<u8>) -> bool {
         let Some(Some((number, told))) = self.told.get_mut(server) else {
             return false;
         };
-        if lost == *told || lost == Lost::Keys {
-            return false; // the keys are told one by one
+        match (*told, lost) {
+            (before, now) if before == now => return false,
+            (Lost::Nothing, Lost::Keys) => return false, // they are told one by one
+            (_, Lost::Keys) => return true,
+            _ => {}
         }
         *told = lost;
         let line = match lost {
@@ -68,7 +71,7 @@ impl Journal {
             Lost::Much => Line::Anything(*number),
         };
         line.write(text);
-        lost == Lost::Nothing
+        false
     }
 }
 

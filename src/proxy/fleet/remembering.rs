@@ -105,16 +105,20 @@ impl<N: Net> Servers<N> {
         };
     }
 
-    /// A server may lack anything, and what it has may be old. It is not made like a partner that may lack something as well, which could
-    /// take away what is there once: it is given what it does not have.
+    /// A server may lack anything, and what it has may be old. It is not made like a partner that lacks some keys as well, which could
+    /// take away what is there once: it is given what it does not have. Of two that may lack anything both would be asked first; which of
+    /// them is given what the other has, their ages tell, as without a journal.
     fn may_lack_anything(&mut self, index: usize, is_old: bool, known: &[(usize, &Memory)]) {
         for from in self.fleet.partners(index) {
-            let lacks = |memory: &Memory| memory.fill || memory.anything || !memory.keys.is_empty();
-            let may_too = known.iter().any(|(other, memory)| *other == from && lacks(memory));
+            let partner = known.iter().find(|(other, _)| *other == from).map(|(_, memory)| memory);
+            if partner.is_some_and(|memory| memory.fill || memory.anything) {
+                continue;
+            }
+            let lacks_keys = partner.is_some_and(|memory| !memory.keys.is_empty());
             self.fleet.ledger.record(Event::Lacks {
                 server: index,
                 from,
-                what: match is_old && !may_too {
+                what: match is_old && !lacks_keys {
                     true => Lacking::Suspect,
                     false => Lacking::Everything,
                 },
@@ -158,7 +162,7 @@ impl<N: Net> Servers<N> {
         journal.bytes += text.len();
         let nothing = |told: &Option<(usize, Lost)>| told.is_none_or(|(_, told)| told == Lost::Nothing);
         let has_grown = journal.bytes > 2 * journal.bytes_anew + GROWTH_MIN_BYTES;
-        if has_grown || is_less && journal.told.iter().all(nothing) {
+        if has_grown || is_less || !text.is_empty() && journal.told.iter().all(nothing) {
             self.write_journal_anew();
         } else if !text.is_empty() {
             self.cx.net.write_journal(Writing::More(text));

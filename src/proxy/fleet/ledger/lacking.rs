@@ -111,6 +111,11 @@ impl Lacking {
         }
     }
 
+    /// Whether it is not filled yet, by a list that leaves nothing out.
+    pub fn is_to_be_filled(&self) -> bool {
+        !matches!(self, Lacking::Keys(_)) && !self.is_filled()
+    }
+
     /// Whether the server was filled, by a list that leaves nothing out: it has what there was.
     pub fn is_filled(&self) -> bool {
         matches!(self, Lacking::Unverified { complete: true })

@@ -66,7 +66,7 @@ impl Ledger {
         match account.missed {
             Missed::TooMany | Missed::Everything => Lost::Much,
             _ if account.lacks.iter().any(|lack| lack.what == Lacking::Suspect) => Lost::Much,
-            _ if account.lacks_more_than_keys() => Lost::Fill,
+            _ if account.lacks.iter().any(|lack| lack.what.is_to_be_filled()) => Lost::Fill,
             _ if account.is_up() && account.is_whole() => Lost::Nothing,
             _ => Lost::Keys,
         }
