@@ -103,7 +103,10 @@ impl Board {
                     other.seen_ms = now_ms;
                     if count > other.count {
                         is_news |= other.heard_ms + UNHEARD_MS < now_ms;
-                        (other.count, other.heard_ms, other.goes_on) = (count, now_ms, true);
+                        // What one that is gone has left on two boards differs a little, too.
+                        let (by_ms, in_ms) = (count - other.count, now_ms - other.heard_ms);
+                        other.goes_on |= by_ms >= BOARD_PAUSE_MS / 2 && 2 * by_ms >= in_ms;
+                        (other.count, other.heard_ms) = (count, now_ms);
                         // What is read late looks as if the clock were slow; one that is follows.
                         other.behind_ms = (other.behind_ms + 1).min(now_ms as i64 - count as i64);
                     }
@@ -321,6 +324,10 @@ mod tests {
         // The other's clock is 490 ms ahead, as far as it has been heard at once.
         let frozen = one.written(&text, None, &[without(Some(8), 0)], 20);
         other.read(&frozen, 510);
+        assert!(
+            !said(&other, &frozen, Some(8))[0].2,
+            "that it differs by little says nothing"
+        );
         let late = one.written(&text, None, &[without(Some(8), 100)], 300);
         other.read(&late, 850);
         assert_eq!(said(&other, &late, Some(8)), [(791, 691, true)]);
