@@ -121,8 +121,13 @@ const ONCE_BROKEN_WITH_BOARDS: [(u64, Class); 16] = [
     (4_329, Class::Evicting),
     (5_092, Class::Evicting),
 ];
-/// The same of magents that write down what servers miss, with boards or without.
-const ONCE_BROKEN_WITH_JOURNALS: [(u64, Class, bool); 2] = [(30, Class::Keeping, true), (581, Class::Chaos, false)];
+/// The same of magents that write down what servers miss: whether they keep boards, and give servers up early.
+const ONCE_BROKEN_WITH_JOURNALS: [(u64, Class, bool, bool); 4] = [
+    (30, Class::Keeping, true, false),
+    (581, Class::Chaos, false, false),
+    (2_318, Class::Chaos, false, false),
+    (1_508, Class::Chaos, true, true),
+];
 /// Seeds that come to lines of the proxy which no other of `make coverage` comes to: another one has to be found for what
 /// they do not come to any more.
 const REACHING: [(u64, Class); 38] = [
@@ -358,11 +363,11 @@ fn schedules_that_once_broke_a_promise_keep_it() {
         ..Options::default()
     };
     let with_boards = ONCE_BROKEN_WITH_BOARDS.map(|(seed, class)| (seed, class, boards));
-    let with_journals = ONCE_BROKEN_WITH_JOURNALS.map(|(seed, class, boards)| {
+    let with_journals = ONCE_BROKEN_WITH_JOURNALS.map(|(seed, class, boards, adapts)| {
         let options = Options {
             boards,
+            adapts,
             journals: true,
-            ..Options::default()
         };
         (seed, class, options)
     });
