@@ -65,7 +65,7 @@ pub struct Found {
 pub enum Journal {
     /// It could not be written; the line says why.
     Failed(String),
-    /// It can be written again.
+    /// It was written anew.
     Written,
     /// Another process has ended, and left this.
     Found(Remembered),

@@ -114,7 +114,7 @@ impl<N: Net> Proxy<N> {
         self.hand_on();
     }
 
-    /// The journal could not be written, for this reason, or can be again.
+    /// The journal could not be written, for this reason, or was written anew.
     pub fn journal_told(&mut self, failed: Option<String>) {
         self.servers.journal_told(failed);
     }

@@ -55,7 +55,7 @@ impl Found {
             .map(|char| if char.is_ascii_alphanumeric() { char } else { '-' })
             .collect();
         let own = directory.join(format!("{stem}.{}{ENDING}", std::process::id()));
-        let mut writer = Writer {
+        let writer = Writer {
             boot: boot.to_owned(),
             new: own.with_extension("new"),
             own,
@@ -65,10 +65,7 @@ impl Found {
             syncs: Mailbox::new(),
             synced: Instant::now(),
             is_synced: true,
-            is_failing: false,
         };
-        // A place of its own, before the others are read. Where there can be none the thread says so, and tries again.
-        let _ = writer.write(&Writing::Anew(Vec::new()));
         let mut found = Self {
             remembered: Remembered::default(),
             warnings: Vec::new(),
@@ -81,7 +78,7 @@ impl Found {
                     .and_then(|rest| rest.strip_prefix('.')?.strip_suffix(ENDING))
                     .is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
             });
-            if is_one && path != found.writer.own {
+            if is_one {
                 found.take(path);
             }
         }
@@ -99,6 +96,8 @@ impl Found {
                 }
                 self.remembered.add(remembered);
                 match is_left_behind {
+                    // In a container each process may have the same number: then that is written anew.
+                    _ if path == self.writer.own => {}
                     true => self.writer.left_behind.push(path),
                     false => self.writer.others.push(path),
                 }
@@ -182,7 +181,6 @@ struct Writer {
     syncs: Mailbox<Option<File>>,
     synced: Instant,
     is_synced: bool,
-    is_failing: bool,
 }
 
 impl Writer {
@@ -194,6 +192,7 @@ impl Writer {
             (false, _) => orders.take_within(SYNC_PAUSE.saturating_sub(self.synced.elapsed())),
         };
         let goes_on = !matches!(order, Some(Order::End));
+        let is_anew = matches!(order, Some(Order::Write(Writing::Anew(_))));
         let mut result = match order {
             Some(Order::Write(what)) => self.write(&what),
             Some(Order::End) | None => Ok(()),
@@ -203,10 +202,8 @@ impl Writer {
         }
         if let Err(error) = result {
             self.file = None;
-            self.is_failing = true;
             tell(failed(&self.own, &error));
-        } else if self.is_failing && self.file.is_some() {
-            self.is_failing = false;
+        } else if is_anew {
             tell(Told::Written);
         }
         self.look_at_others(tell);
@@ -229,9 +226,7 @@ impl Writer {
                 fs::rename(&self.new, &self.own)?;
                 self.file = Some(file);
                 (self.synced, self.is_synced) = (Instant::now(), true);
-                if !text.is_empty() {
-                    self.remove_left_behind();
-                }
+                self.remove_left_behind();
             }
             Writing::More(text) => {
                 if let Some(file) = &mut self.file {
@@ -308,4 +303,35 @@ pub fn boot() -> String {
     let given = std::env::var("MAGENT_BOOT_ID").ok();
     let boot = given.or_else(|| fs::read_to_string("/proc/sys/kernel/random/boot_id").ok());
     boot.unwrap_or_default().replace(['-', '\n'], "")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_the_number_of_one_that_is_gone_reads_what_that_has_left() {
+        let directory = std::env::temp_dir().join(format!("magent-journal-{}", std::process::id()));
+        fs::create_dir(&directory).unwrap();
+        let open = || Found::open(&directory, "127.0.0.1:1", "boot").unwrap();
+        let (journal, remembered) = open().begin(|| ()).unwrap();
+        assert_eq!(remembered, Remembered::default());
+        let text = b"not a journal\n".to_vec();
+        journal.write(Writing::Anew(text.clone()));
+        drop(journal);
+        assert_eq!(
+            fs::read(directory.join(format!("127-0-0-1-1.{}.journal", std::process::id()))).unwrap(),
+            text
+        );
+        let found = open();
+        assert!(found.writer.left_behind.is_empty() && found.writer.others.is_empty());
+        assert!(found.warnings.len() <= 1, "it is told if nobody holds it any more");
+        let (journal, _) = found.begin(|| ()).unwrap();
+        journal.write(Writing::Anew(b"anew".to_vec()));
+        journal.write(Writing::More(b" and more".to_vec()));
+        drop(journal);
+        let own = fs::read_dir(&directory).unwrap().next().unwrap().unwrap().path();
+        assert_eq!(fs::read(own).unwrap(), b"anew and more");
+        fs::remove_dir_all(&directory).unwrap();
+    }
 }

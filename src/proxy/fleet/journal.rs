@@ -243,8 +243,18 @@ impl Remembered {
         self.servers.get_mut(index)
     }
 
-    /// Adds what another one remembers.
-    pub fn add(&mut self, more: Self) {
+    /// Adds what another one remembers. Of a key that one has of a server and the other of its partner nobody can say which was last: it
+    /// stays where it is, on both, rather than go from both.
+    pub fn add(&mut self, mut more: Self) {
+        for known in &mut self.servers {
+            for memory in more.servers.iter_mut().filter(|memory| memory.name != known.name) {
+                let both: Vec<_> = known.keys.intersection(&memory.keys).cloned().collect();
+                for key in both {
+                    known.keys.remove(&key);
+                    memory.keys.remove(&key);
+                }
+            }
+        }
         for memory in more.servers {
             match self.servers.iter_mut().find(|known| known.name == memory.name) {
                 Some(known) => {
@@ -372,5 +382,10 @@ mod tests {
         one.add(Remembered::read(&text(&other), "one").0);
         assert_eq!(of(0, &one), (vec![&b"k"[..]], false, true));
         assert_eq!(of(1, &one), (vec![&b"l"[..]], true, false));
+        let (mut one, _) = Remembered::read(&text(&[&BEGIN[..], &[Line::Missed(0, b"k")]].concat()), "one");
+        let lines = [Line::Missed(1, b"k"), Line::Missed(0, b"l")];
+        one.add(Remembered::read(&text(&[&BEGIN[..], &lines].concat()), "one").0);
+        assert_eq!(of(0, &one), (vec![&b"l"[..]], false, true));
+        assert_eq!(of(1, &one), (vec![], false, true), "nobody knows who missed it last");
     }
 }

@@ -1,7 +1,7 @@
 //! Writing down what servers miss, and beginning with what another magent has written down; see [`journal`](super::journal).
 //!
-//! The journal has the keys of which a server missed a write that its partner has acknowledged, until it has been given them; what nobody has acknowledged no client relies on. Where the keys are too many, or it was emptied,
-//! it says so in one line. It is written anew where servers are named or forgotten, where nothing is missing any more, and where it has grown
+//! The journal has the keys of which a server missed a write that its partner has acknowledged, until it has been given them; what nobody
+//! has acknowledged no client relies on. Where the keys are too many, or it was emptied, it says so in one line. It is written anew where servers are named or forgotten, where nothing is missing any more, and where it has grown
 //! to several times what there is to say.
 //!
 //! A magent that begins with it treats a server of which something stands there as one that was away and returns: it is rid of those keys, or
@@ -239,7 +239,7 @@ impl<N: Net> Servers<N> {
         }
     }
 
-    /// The journal could not be written, for this reason, or can be again.
+    /// The journal could not be written, for this reason, or was written anew.
     pub fn journal_told(&mut self, failed: Option<String>) {
         let now_ms = self.cx.now.ms();
         let Some(journal) = &mut self.fleet.journal else {
@@ -257,10 +257,11 @@ impl<N: Net> Servers<N> {
                     );
                 }
             }
-            None => self
+            None if was_failing => self
                 .cx
                 .log
                 .say(Level::Notice, format_args!("the journal is written again")),
+            None => {}
         }
     }
 }
