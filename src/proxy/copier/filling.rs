@@ -88,7 +88,7 @@ impl Copier {
             let lack = fleet.ledger.account(to).lack(from);
             let lists = lack.is_some_and(|lack| !matches!(lack.what, Lacking::Keys(_)));
             contact.waits_for_others(from, now_ms)
-                || lists && !contact.was_parted_from(from) && fleet.others.are_missing(from, now_ms)
+                || lists && !contact.was_parted_from(from) && fleet.may_be_missed(from, now_ms)
         };
         let (to, from, what) = fleet.ledger.to_be_copied(waits)?;
         let parted = fleet.servers[to].contact.was_parted_from(from);

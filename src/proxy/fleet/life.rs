@@ -195,5 +195,6 @@ impl<N: Net> Servers<N> {
         self.fleet.is_starting = false;
         self.note_who_is_there();
         self.cx.hand_on(Handoff::Started);
+        self.cx.hand_on(Handoff::Lacking); // nothing was copied before
     }
 }

@@ -39,7 +39,7 @@ use journal::Journal;
 use layout::Layout;
 use ledger::{Absence, Event, Keys, Ledger, Rid};
 use others::Others;
-use server::{Counters, Health, Server};
+use server::{Counters, Health, Known, Server};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::rc::Rc;
@@ -206,6 +206,16 @@ impl Fleet {
     /// Whether a server has a board that can be read now.
     fn has_board(&self, server: usize) -> bool {
         self.has_meta(server) && self.is_confirmed(server) && self.is_up(server)
+    }
+
+    /// Whether the numbers of all servers are known that are there and have one.
+    fn are_numbered(&self) -> bool {
+        let lacks_it = |&index: &usize| {
+            let server = &self.servers[index];
+            let has_one = self.has_meta(index) && matches!(server.life, Known::Life(_));
+            self.is_up(index) && (!self.is_confirmed(index) || has_one && server.id.is_none())
+        };
+        !self.in_use().iter().any(lacks_it)
     }
 
     /// Whether a server answers meta commands, as far as we know.

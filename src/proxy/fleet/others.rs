@@ -24,8 +24,8 @@ pub struct Others {
     pub due_ms: Option<u64>,
     /// Servers on whose boards this magent has written its line since it was started.
     pub on: BTreeSet<usize>,
-    /// Those of them whose boards have been read since then, or had a number before, so that it is known if it can be.
-    pub numbered: BTreeSet<usize>,
+    /// Those of them whose boards have been read since then, with the numbers of all servers known, by which boards name them.
+    pub understood: BTreeSet<usize>,
     /// Others have read that by then.
     pub noticed_ms: u64,
     /// Some have been found. Behind a cut they are there, though they are not heard.
@@ -45,7 +45,7 @@ impl Others {
             board: Board::new(identity),
             due_ms: None,
             on: BTreeSet::new(),
-            numbered: BTreeSet::new(),
+            understood: BTreeSet::new(),
             noticed_ms: 0,
             were_found: false,
             may_be_there: false,
@@ -99,7 +99,7 @@ impl Others {
         self.missed.len() < before || self.missed.iter().any(is_over)
     }
 
-    /// Whether others are without a server, so that it may have what their clients have deleted.
+    /// Whether others are without a server.
     pub fn are_missing(&self, server: usize, now_ms: u64) -> bool {
         let is_it = |missed: &&Missed| missed.server == server;
         let missed = self.missed.iter().find(is_it);

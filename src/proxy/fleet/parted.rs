@@ -39,6 +39,12 @@ impl Fleet {
         missed
     }
 
+    /// Whether others are without a server, so that it may have what their clients have deleted. Before all boards have been understood
+    /// nobody knows.
+    pub fn may_be_missed(&self, server: usize, now_ms: u64) -> bool {
+        self.is_starting || self.others.are_missing(server, now_ms)
+    }
+
     /// A server is asked for its board.
     pub fn is_asked(&mut self, server: usize, now_ms: u64) {
         let partners: Vec<_> = self

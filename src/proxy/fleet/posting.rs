@@ -36,11 +36,11 @@ impl<N: Net> Servers<N> {
     }
 
     /// Whether this magent's line stands where it can, and those who were there before have had the time to read it: only then do they
-    /// look at what they write once more.
+    /// look at what they write once more. And whether it has understood what stands there: who is without which server.
     pub fn is_noticed(&mut self) -> bool {
         let (fleet, now_ms) = (&self.fleet, self.cx.now.ms());
         let others = &fleet.others;
-        let posted = |&server: &usize| !fleet.has_board(server) || others.numbered.contains(&server);
+        let posted = |&server: &usize| !fleet.has_board(server) || others.understood.contains(&server);
         let is_noticed = fleet.in_use().iter().all(posted) && others.noticed_ms <= now_ms;
         // A server that does not keep its board is not waited for.
         let until_ms = self.cx.started_ms + self.cx.settings.timeout_ms + NOTICED_MS;
@@ -66,11 +66,7 @@ impl<N: Net> Servers<N> {
                 if self.fleet.others.count(now_ms) > 0 {
                     self.fleet.others.noticed_ms = now_ms + NOTICED_MS;
                 }
-                match self.fleet.servers[server].id {
-                    Some(_) => _ = self.fleet.others.numbered.insert(server),
-                    None => self.read_board(server), // it is the one that was made up
-                }
-                self.end_start();
+                self.read_board(server);
             }
             _ => {}
         }
@@ -166,6 +162,18 @@ impl<N: Net> Servers<N> {
             server.seniority.1 = id;
             let remembered = self.cx.settings.limits.tags_remembered;
             server.tag = self.fleet.tags.give_by_number(id, life, remembered);
+            if self.fleet.is_starting && self.fleet.are_numbered() {
+                let unread: Vec<_> = self.fleet.others.on.iter().copied().filter(|&on| on != index).collect();
+                unread.into_iter().for_each(|on| self.read_board(on));
+            }
+        }
+    }
+
+    /// A board was read, where this magent's line may stand by now.
+    fn may_be_understood(&mut self, server: usize) {
+        let others = &self.fleet.others;
+        if others.on.contains(&server) && self.fleet.are_numbered() && self.fleet.others.understood.insert(server) {
+            self.end_start();
         }
     }
 
@@ -181,17 +189,15 @@ impl<N: Net> Servers<N> {
             self.cx.timers.set(Timer::Probe, now_ms);
         }
         self.fleet.note_others(now_ms);
+        if let Some(id) = board::id(text) {
+            self.is_numbered(server, id);
+        }
         for missed in self.fleet.note_missed(text, now_ms) {
             self.cx.hand_on(Handoff::MissedByOthers(missed));
         }
         let board = &mut self.fleet.others.board;
         let written = board.written(text, self.fleet.servers[server].id, &without, now_ms);
-        if let Some(id) = board::id(text) {
-            self.is_numbered(server, id);
-        }
-        if self.fleet.others.on.contains(&server) && self.fleet.others.numbered.insert(server) {
-            self.end_start();
-        }
+        self.may_be_understood(server);
         let post = Request {
             exptime: BOARD_EXPTIME_S,
             value: &written,
