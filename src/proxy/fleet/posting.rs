@@ -169,7 +169,8 @@ impl<N: Net> Servers<N> {
         }
     }
 
-    /// A board was read, where this magent's line may stand by now.
+    /// A board was read: it is understood if this magent's line stood there by then and the numbers of all servers are known, which may
+    /// be what the start waits for.
     fn may_be_understood(&mut self, server: usize) {
         let others = &self.fleet.others;
         if others.on.contains(&server) && self.fleet.are_numbered() && self.fleet.others.understood.insert(server) {

@@ -1,8 +1,8 @@
 //! Writing down what servers miss, and beginning with what another magent has written down; see [`journal`](super::journal).
 //!
 //! The journal has the keys of which a server missed a write that its partner has acknowledged, until it has been given them; what nobody
-//! has acknowledged no client relies on. Where the keys are too many, or it was emptied, it says so in one line. It is written anew where servers are named or forgotten, where nothing is missing any more, and where it has grown
-//! to several times what there is to say.
+//! has acknowledged no client relies on. Where the keys are too many, or it was emptied, it says so in one line. It is written anew where
+//! servers are named or forgotten, where nothing is missing any more, and where it has grown to several times what there is to say.
 //!
 //! A magent that begins with it treats a server of which something stands there as one that was away and returns: it is rid of those keys, or
 //! is made like its partner, before anybody reads from it. One of which the journal says that it has all is not suspect
