@@ -352,6 +352,61 @@ fn what_is_deleted_without_a_server_is_not_copied_from_there_by_another_magent()
     assert_eq!(held.each_ref().map(|held| held.len()), [KEYS - DELETED; 2]);
 }
 
+/// One magent alone has lost the server that decides, and the other one goes on with both. From the first moment nobody is given what
+/// somebody has been given through the other one.
+#[test]
+fn two_magents_of_which_one_has_lost_the_server_that_decides_agree() {
+    let Some(mut hosts) = Hosts::start(Lists::Crossed) else {
+        return;
+    };
+    sleep(Duration::from_millis(3100)); // so that the other one is clearly the older one, and decides
+    let host = &hosts.network.hosts[0];
+    host.inside(|| hosts.servers[0].restart());
+    let (here, there) = (&hosts.servers[0], &hosts.servers[1]);
+    for magent in &hosts.magents {
+        let is_whole = || magent.server_stat(here, "state") == "up";
+        eventually_within(Duration::from_secs(10), "it is filled", is_whole);
+    }
+    let [one, other] = [&hosts.magents[0], &hosts.magents[1]];
+    for n in 0..KEYS {
+        assert_eq!(one.ask(format!("set count{n} 0 0 1\r\n0\r\n")), "STORED\r\n");
+        assert_eq!(one.ask(format!("set swap{n} 0 0 1\r\n0\r\n")), "STORED\r\n");
+    }
+    let unique = |magent: &Magent, n: usize| -> String {
+        let said = magent.ask(format!("gets swap{n}\r\n"));
+        let said = String::from_utf8_lossy(&said.0).into_owned();
+        let unique = said.lines().next().and_then(|line| line.split(' ').nth(4));
+        unique.unwrap_or_else(|| panic!("{said}")).to_owned()
+    };
+    let uniques: Vec<String> = (0..KEYS).map(|n| unique(other, n)).collect();
+    hosts.network.cut_to_servers(0);
+    eventually("it is missed", || one.server_stat(there, "state") == "down");
+    for (n, known) in uniques.iter().enumerate() {
+        let add = format!("add lock{n} 0 0 1\r\nx\r\n");
+        let incr = format!("incr count{n} 1\r\n");
+        let swap = |unique: &str| format!("cas swap{n} 0 0 1 {unique}\r\n1\r\n");
+        assert_eq!(one.ask(&add), "STORED\r\n");
+        assert_eq!(other.ask(&add), "NOT_STORED\r\n", "lock {n} is given twice");
+        assert_eq!([one.ask(&incr), other.ask(&incr)], ["1\r\n", "2\r\n"], "count {n}");
+        assert_eq!(one.ask(swap(&unique(one, n))), "STORED\r\n");
+        assert_eq!(other.ask(swap(known)), "EXISTS\r\n", "an update of {n} is lost");
+    }
+    hosts.network.mend();
+    for magent in &hosts.magents {
+        for server in [here, there] {
+            let is_whole = || magent.server_stat(server, "state") == "up";
+            eventually_within(Duration::from_secs(30), "all are up and whole", is_whole);
+        }
+    }
+    let keys: Vec<String> = ["lock", "count", "swap"]
+        .iter()
+        .flat_map(|kind| (0..KEYS).map(move |n| format!("{kind}{n}")))
+        .collect();
+    let held = hosts.held(&keys);
+    assert_eq!(held[0].len(), 3 * KEYS);
+    assert_eq!(held[0], held[1], "both servers have the same");
+}
+
 /// What one magent's clients have written while it alone has lost a server, another's may not see yet. So all are before one.
 #[test]
 fn packets_are_lost_and_no_client_of_one_magent_can_tell() {

@@ -108,6 +108,11 @@ impl<'a> Request<'a> {
         }
     }
 
+    /// The same, to be written anew.
+    pub fn anew(self) -> Self {
+        Self { verbatim: None, ..self }
+    }
+
     /// The same storage command, to a server that is to tell the unique of what it stores.
     pub fn telling_unique(self) -> Self {
         Self {

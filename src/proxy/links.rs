@@ -132,6 +132,10 @@ impl<N: Net> Proxy<N> {
                 let text = &value.bytes[value.line_len..value.bytes.len() - LINE_END.len()];
                 servers.board_read(server, value.response, Some(text));
             }
+            Purpose::Rank => {
+                let text = &value.bytes[value.line_len..value.bytes.len() - LINE_END.len()];
+                servers.fleet.learn_ranks(text);
+            }
             Purpose::RepairFetch => {
                 let data = &value.bytes[value.line_len..];
                 self.copier.repair_value(replicate, servers, id, value.response, data);
@@ -148,7 +152,7 @@ impl<N: Net> Proxy<N> {
         }
         let leg = self.servers.upstream.take_oldest(index).ok_or(Garbage)?;
         match part.purpose {
-            Purpose::Read(_) => self.answer_came(server, &leg, said),
+            Purpose::Read(_) | Purpose::Rank => self.answer_came(server, &leg, said),
             // A repair has gone on with the item.
             _ => Ok(()),
         }
@@ -195,7 +199,7 @@ impl<N: Net> Proxy<N> {
                 }
                 servers.board_unread(server);
             }
-            Purpose::Post => servers.posted(server, response.status),
+            Purpose::Post => servers.posted(server, response.status, leg.transaction),
             Purpose::Compare(side) => {
                 let whose = (leg.transaction, side);
                 self.copier.compared(replicate, servers, whose, Some(response));

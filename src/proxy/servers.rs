@@ -4,6 +4,7 @@ use crate::protocol::request::Request;
 use crate::protocol::verb::Verb;
 use crate::proxy::context::Context;
 use crate::proxy::fleet::Fleet;
+use crate::proxy::fleet::server::Health;
 use crate::proxy::net::Net;
 use crate::proxy::permit::Permit;
 use crate::proxy::timers::Timer;
@@ -87,6 +88,9 @@ impl<N: Net> Servers<N> {
         to.counters.requests += 1;
         if !self.upstream.is_linked(server) {
             self.upstream.open(&mut self.cx.net, server, &to.name.address);
+            if to.health == Health::Retired {
+                self.cx.timers.set(Timer::Retire, self.cx.now.ms()); // somebody was in the middle of something
+            }
         }
         let now_ms = self.cx.now.ms();
         self.cx

@@ -26,6 +26,6 @@ pub fn is_flushed(output: &Chain, outgoing: Outgoing) -> bool {
     match outgoing {
         Outgoing::Idle => output.is_empty(),
         Outgoing::Dirty => false,
-        Outgoing::Blocked => true,
+        Outgoing::Blocked | Outgoing::Severed => true,
     }
 }

@@ -67,6 +67,8 @@ pub struct Duel {
     values: u64,
     /// When the last fault began.
     pub fault_us: Option<Us>,
+    /// When a magent last found out that it has lost a server.
+    lost_us: Option<Us>,
     /// What the two sides of a cut did, where that is what it is about.
     pub sides: Option<Sides>,
     /// The first promise that was broken.
@@ -165,6 +167,7 @@ impl Duelist {
             return;
         }
         let end = scene.network.peer_take(name, &mut self.input);
+        duel.lost_us = scene.network.lost_us;
         if let Some((ask, asked_us)) = self.asked {
             let whole = match ask {
                 Ask::Look(_) => self.input.ends_with(b"END\r\n") || self.input.ends_with(b"available\r\n"),
@@ -275,9 +278,12 @@ impl Duel {
         before.is_none_or(|before| before || under_way)
     }
 
-    /// Whether the last fault began while something was under way that was asked for then, and is answered now.
+    /// Whether the last fault began, or a magent found out of it, while something was under way that was asked for then, and is answered
+    /// now.
     fn was_under_way(&self, asked_us: Us) -> bool {
-        self.fault_us.is_some_and(|fault_us| asked_us <= fault_us)
+        self.fault_us
+            .max(self.lost_us)
+            .is_some_and(|fault_us| asked_us <= fault_us)
     }
 
     fn write(&mut self, key: usize, value: Option<u64>, asked_us: Us, answered_us: Option<Us>) {

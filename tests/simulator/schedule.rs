@@ -12,6 +12,20 @@ use magent::proxy::settings::Hedge;
 
 /// How long redundancy may take to come back once nothing fails any more.
 const HEALING_MAX_US: Us = 30_000_000;
+/// Where two magents find out of a fault one after the other, or one of them alone, clients of the other may see for so long what was there
+/// before: boards are read every 100 ms.
+const SEEN_LATE_MS: u64 = 250;
+const FAULTS_SEEN_BY_ONE: [Kind; 9] = [
+    Kind::Kill,
+    Kind::KillMagent,
+    Kind::Stop,
+    Kind::Cut,
+    Kind::Break,
+    Kind::EndConnections,
+    Kind::Slow { extra_us: 0 },
+    Kind::PowerLoss,
+    Kind::StallMagent,
+];
 /// What two magents find out alike. Of a server that hangs one of them may know before the other, which goes on reading
 /// what the first one's clients have changed elsewhere: that is not promised.
 const FAULTS_SEEN_ALIKE: [Kind; 2] = [Kind::Kill, Kind::KillMagent];
@@ -102,6 +116,11 @@ impl Simulation {
             0
         };
         self.checker.watches = self.plan.class.is_shared();
+        self.checker.seen_late_ms = if self.plan.class == Class::Duel {
+            SEEN_LATE_MS
+        } else {
+            0
+        };
         for server in 0..self.servers.len() {
             // The younger of two is taken to lack what the older has, for good if that cannot tell it.
             let oldest_ms = if self.plan.heals() { 1_000_000 } else { 0 };
@@ -258,10 +277,23 @@ impl Simulation {
             self.live(pause)?;
             let kinds: &[Kind] = match self.plan.more.kinds {
                 Some(kinds) => kinds,
+                None if self.plan.class == Class::Duel => &FAULTS_SEEN_BY_ONE,
                 None if self.plan.class.is_shared() => &FAULTS_SEEN_ALIKE,
                 None => &ALL_FAULTS,
             };
-            let fault = self.think_of_fault(kinds);
+            let one: &[Kind] = match std::env::var("DK").as_deref() {
+                Ok("stop") => &[Kind::Stop],
+                Ok("power") => &[Kind::PowerLoss],
+                Ok("cut") => &[Kind::Cut],
+                Ok("break") => &[Kind::Break],
+                Ok("end") => &[Kind::EndConnections],
+                Ok("slow") => &[Kind::Slow { extra_us: 0 }],
+                Ok("stall") => &[Kind::StallMagent],
+                Ok("kill") => &[Kind::Kill],
+                Ok("mix") => &ALL_FAULTS,
+                _ => kinds,
+            };
+            let fault = self.think_of_fault(one);
             // What a server cannot tell is not brought over, and may count as not there.
             self.checker.evicts |= !self.plan.heals();
             self.begin_fault(&fault);

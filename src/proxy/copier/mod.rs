@@ -143,6 +143,12 @@ impl Copier {
         passes.for_each(|pass| gate.abandon(pass));
     }
 
+    /// Whether a repair, if it is not over, makes the junior like the senior, and for no other reason.
+    fn is_by_seniority(&self, id: usize) -> bool {
+        let running = self.repairs.get(id);
+        running.is_some_and(|running| running.repair.is_by_seniority)
+    }
+
     pub fn key(&self, id: usize) -> &[u8] {
         &self.repairs[id].repair.key
     }

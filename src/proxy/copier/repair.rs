@@ -47,6 +47,8 @@ pub struct Repair {
     pub accompanied: bool,
     /// What is on `to`, when that was last asked.
     there: There,
+    /// What is on `from` is right because that is the senior.
+    pub is_by_seniority: bool,
     /// How often one of the two was found to have another item meanwhile.
     rounds: u32,
     stage: Stage,
@@ -113,6 +115,7 @@ impl Repair {
             flushes: 0,
             accompanied,
             there: There::Unknown,
+            is_by_seniority: false,
             rounds: 0,
             stage: Stage::Waiting,
         }
@@ -127,6 +130,7 @@ impl Repair {
             false => There::Nothing,
         };
         let heals = matches!(self.why, Why::Heal(_));
+        self.is_by_seniority = matches!(self.why, Why::Heal(None)) && pair.from_is_senior;
         // Only where `from` is believed may something be taken away on its word: it may have missed the key itself.
         let fills = matches!(self.why, Why::Fill(_));
         let takes_away = fills && matches!(self.why.manner(), Manner::Overwrite | Manner::Verify | Manner::Remove);
@@ -161,6 +165,10 @@ impl Repair {
         };
         if matches!(self.why, Why::Left(unique) if response.unique != Some(unique)) {
             self.over(&mut actions);
+            return actions;
+        }
+        if self.is_by_seniority && !pair.from_is_senior {
+            self.leave_different(None, &mut actions);
             return actions;
         }
         if self.flushes != pair.flushes || pair.flush_is_near {
@@ -294,27 +302,6 @@ impl Repair {
             }
             _ => self.over(actions),
         }
-    }
-
-    /// Another magent has put something else there meanwhile, or removed it. That is looked at, or left alone where nothing had
-    /// to be replaced.
-    fn contended(&mut self, pair: &Pair, actions: &mut Actions) {
-        self.rounds += 1;
-        match self.rounds < ROUNDS_MAX {
-            _ if !self.overwrites() => self.over(actions),
-            _ if self.there == There::Unknown => self.failed(pair, actions),
-            true => self.check(actions),
-            false => {
-                self.there = There::Unknown;
-                self.fetch(pair, actions);
-            }
-        }
-    }
-
-    /// The two do not have the same yet: they are looked at later.
-    fn leave_different(&mut self, copied: Option<usize>, actions: &mut Actions) {
-        actions.push(Action::Differs);
-        self.done(copied, actions);
     }
 
     fn checked(&mut self, response: &Response<'_>, pair: &Pair, actions: &mut Actions) {

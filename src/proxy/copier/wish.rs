@@ -247,12 +247,16 @@ impl Copier {
 
     /// A repair has its key alone.
     pub fn has_turn<N: Net>(&mut self, replicate: &mut Replicate, servers: &mut Servers<N>, repair: usize, pass: Pass) {
-        let (from, _) = self.servers(repair);
+        let (from, to) = self.servers(repair);
         let decides = servers.fleet.place(self.key(repair)).first == from;
         self.let_in(repair, pass, servers.fleet.ledger.receipt(from));
         let pair = self.pair_of(servers, repair);
         let wishes = self.begin(repair, &pair, decides);
+        let is_by_seniority = self.is_by_seniority(repair);
         self.carry_out(replicate, servers, wishes);
+        if is_by_seniority && servers.fleet.others.are_there() {
+            servers.read_board(to); // it may have come to be the senior
+        }
     }
 
     /// The item that a repair fetches came: `data` is its value with the line end.

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //!  id <the server's number, 16 hexadecimal digits>
-//!  <the magent's number, 16 hexadecimal digits> <its clock> <a server's number>:<milliseconds> ...
+//!  <the magent's number, 16 hexadecimal digits> <its clock> <a server's number>:<milliseconds> ... <a server's number>^<rank> ...
 //! ```
 //! The first line tells servers apart that say the same of themselves, being started in the same second and with the same process
 //! number, as by two machines that boot together. Whoever finds no board makes up a number, or writes the one that it knows.
@@ -14,6 +14,7 @@
 //! that is kept, and when it was written is known to all who have heard its magent.
 //! Whose line names servers cannot reach them, or could not until so many milliseconds before it was written: what it wrote meanwhile is on
 //! their partners alone (`parted`). The number 0 stands for any: one that it does not know, or that the line has no room for.
+//! A rank is that of a server that was lost, and decides nothing since; see `heirs`.
 //! Whoever changes the item does so by a `cas`, so that nobody's line is lost; who comes too late tries again at its next turn.
 
 use crate::protocol::number::Decimal;
@@ -33,8 +34,9 @@ const GONE_MS: u64 = 3000;
 const UNHEARD_MS: u64 = 400;
 /// Magents that one board has room for.
 const LINES_MAX: usize = 16;
-/// Servers that a line names.
+/// Servers that a line names as out of reach, and with a rank.
 const WITHOUT_MAX: usize = 8;
+pub const RANKS_MAX: usize = 8;
 /// Stands for any server.
 const ANY: u64 = 0;
 
@@ -131,7 +133,14 @@ impl Board {
 
     /// What is to be written there: the server's number, which is `known` or made up, this magent's line, and those of the others that
     /// are on this board and still there.
-    pub fn written(&mut self, text: &[u8], known: Option<u64>, without: &[Without], now_ms: u64) -> Vec<u8> {
+    pub fn written(
+        &mut self,
+        text: &[u8],
+        known: Option<u64>,
+        without: &[Without],
+        ranks: &[Rank],
+        now_ms: u64,
+    ) -> Vec<u8> {
         self.count = now_ms.max(self.count + 1);
         let id = id(text).or(known).unwrap_or_else(|| self.made_up());
         let is_there = |line: &Line| {
@@ -151,6 +160,9 @@ impl Board {
         };
         for Without { id, ago_ms } in names {
             written.extend_from_slice(format!(" {:016x}:{ago_ms}", id.unwrap_or(ANY)).as_bytes());
+        }
+        for Rank { id, rank } in ranks.iter().take(RANKS_MAX) {
+            written.extend_from_slice(format!(" {id:016x}^{rank}").as_bytes());
         }
         written.push(b'\n');
         written
@@ -221,6 +233,30 @@ impl Without {
     }
 }
 
+/// A server that decides nothing of the keys that it holds together with one of a lower rank.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rank {
+    /// Its number.
+    pub id: u64,
+    pub rank: u32,
+}
+
+impl Rank {
+    fn parse(word: &[u8]) -> Option<Self> {
+        let (id, rank) = word.split_at_checked(16)?;
+        let (id, rank) = (hexadecimal(id)?, unsigned(rank.strip_prefix(b"^")?)?);
+        Some(Self {
+            id,
+            rank: rank.try_into().ok()?,
+        })
+    }
+}
+
+/// The ranks that are written on a board, by whomever.
+pub fn ranks(text: &[u8]) -> impl Iterator<Item = Rank> {
+    lines(text).flat_map(|line| line.words().filter_map(Rank::parse))
+}
+
 /// A magent's line.
 struct Line<'a> {
     number: u64,
@@ -233,13 +269,19 @@ impl<'a> Line<'a> {
     fn parse(text: &'a [u8]) -> Option<Self> {
         let mut words = text.split(|&byte| byte == b' ');
         let (number, count) = (hexadecimal(words.next()?)?, unsigned(words.next()?)?);
-        let is_possible = words.clone().count() <= WITHOUT_MAX && words.all(|word| Without::parse(word).is_some());
+        let is_one = |word| Without::parse(word).is_some() || Rank::parse(word).is_some();
+        let is_possible = words.clone().count() <= WITHOUT_MAX + RANKS_MAX && words.all(is_one);
         is_possible.then_some(Self { number, count, text })
     }
 
-    /// The servers that it names.
+    /// What it says of servers.
+    fn words(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        self.text.split(|&byte| byte == b' ').skip(2)
+    }
+
+    /// The servers that it names as out of reach.
     fn without(&self) -> impl Iterator<Item = Without> + use<'a> {
-        self.text.split(|&byte| byte == b' ').skip(2).filter_map(Without::parse)
+        self.words().filter_map(Without::parse)
     }
 }
 
@@ -255,10 +297,10 @@ mod tests {
     #[test]
     fn who_writes_is_there_and_who_stands_still_is_gone() {
         let (mut one, mut other) = (Board::new(1), Board::new(2));
-        let mut text = one.written(b"", Some(7), &[], 0);
+        let mut text = one.written(b"", Some(7), &[], &[], 0);
         assert_eq!(text, b"id 0000000000000007\n0000000000000001 1\n");
         other.read(&text, 0);
-        text = other.written(&text, None, &[], 0);
+        text = other.written(&text, None, &[], &[], 0);
         assert_eq!(text, b"id 0000000000000007\n0000000000000001 1\n0000000000000002 1\n");
         one.read(&text, 0);
         assert_eq!((one.others(0), other.others(0)), (1, 1));
@@ -266,7 +308,7 @@ mod tests {
         for now_ms in (0..10_000).step_by(100) {
             one.read(&text, now_ms);
             one.read(&left_behind, now_ms); // on another server, say
-            text = one.written(&text, None, &[], now_ms);
+            text = one.written(&text, None, &[], &[], now_ms);
             other.read(&text, now_ms);
         }
         assert_eq!((one.others(10_000), other.others(10_000)), (0, 1));
@@ -279,11 +321,11 @@ mod tests {
     #[test]
     fn a_server_has_one_number_whoever_makes_it_up() {
         let (mut one, mut other) = (Board::new(1), Board::new(2));
-        let [first, second] = [&mut one, &mut other].map(|board| board.written(b"", None, &[], 0));
+        let [first, second] = [&mut one, &mut other].map(|board| board.written(b"", None, &[], &[], 0));
         assert_ne!(id(&first), id(&second), "whose add comes first, that is it");
-        assert_eq!(id(&other.written(&first, id(&second), &[], 0)), id(&first));
+        assert_eq!(id(&other.written(&first, id(&second), &[], &[], 0)), id(&first));
         assert_eq!(
-            id(&other.written(b"", id(&first), &[], 0)),
+            id(&other.written(b"", id(&first), &[], &[], 0)),
             id(&first),
             "it was evicted"
         );
@@ -302,7 +344,7 @@ mod tests {
     fn who_cannot_reach_a_server_says_so_on_the_other_boards() {
         let (mut one, mut other) = (Board::new(1), Board::new(2));
         let without = |id, ago_ms| Without { id, ago_ms };
-        let text = one.written(b"", Some(7), &[without(Some(8), 0), without(None, 900)], 0);
+        let text = one.written(b"", Some(7), &[without(Some(8), 0), without(None, 900)], &[], 0);
         assert_eq!(
             text,
             b"id 0000000000000007\n0000000000000001 1 0000000000000008:0 0000000000000000:900\n"
@@ -318,17 +360,17 @@ mod tests {
         assert_eq!(said(&other, &text, Some(8)), [(500, 500, false), (500, -400, false)]);
         assert_eq!(said(&other, &text, Some(9)), [(500, -400, false)], "that may be it");
         assert_eq!(said(&one, &text, Some(8)), [], "it is its own line");
-        let text = other.written(&text, None, &[], 500);
+        let text = other.written(&text, None, &[], &[], 500);
         let expected = b"1 1 0000000000000008:0 0000000000000000:900\n0000000000000002 500\n";
         assert!(text.ends_with(expected), "others' lines stay");
         // The other's clock is 490 ms ahead, as far as it has been heard at once.
-        let frozen = one.written(&text, None, &[without(Some(8), 0)], 20);
+        let frozen = one.written(&text, None, &[without(Some(8), 0)], &[], 20);
         other.read(&frozen, 510);
         assert!(
             !said(&other, &frozen, Some(8))[0].2,
             "that it differs by little says nothing"
         );
-        let late = one.written(&text, None, &[without(Some(8), 100)], 300);
+        let late = one.written(&text, None, &[without(Some(8), 100)], &[], 300);
         other.read(&late, 850);
         assert_eq!(said(&other, &late, Some(8)), [(791, 691, true)]);
         assert_eq!(
@@ -336,8 +378,31 @@ mod tests {
             [(511, 511, true)],
             "it is as old as it was"
         );
-        let text = one.written(&text, None, &[without(Some(8), 900); WITHOUT_MAX + 1], 0);
+        let text = one.written(&text, None, &[without(Some(8), 900); WITHOUT_MAX + 1], &[], 0);
         assert_eq!(said(&other, &text, Some(9)).len(), 1, "there is no room for all");
+    }
+
+    #[test]
+    fn ranks_are_said_by_all_who_know_them() {
+        let (mut one, mut other) = (Board::new(1), Board::new(2));
+        let told = [Rank { id: 8, rank: 1 }, Rank { id: 9, rank: 12 }];
+        let missed = [Without { id: Some(8), ago_ms: 0 }];
+        let text = one.written(b"", Some(7), &missed, &told, 0);
+        let line = b"0000000000000001 1 0000000000000008:0 0000000000000008^1 0000000000000009^12\n";
+        assert!(text.ends_with(line), "{}", text.escape_ascii());
+        assert_eq!(ranks(&text).collect::<Vec<_>>(), told);
+        other.read(&text, 0);
+        let text = other.written(&text, None, &[], &told[..1], 0);
+        assert_eq!(ranks(&text).count(), 3, "others' lines stay");
+        for odd in [
+            "8^1",
+            "0000000000000008^",
+            "0000000000000008^x",
+            "0000000000000008^4294967296",
+        ] {
+            let line = format!("0000000000000002 1 {odd}\n");
+            assert_eq!(lines(line.as_bytes()).count(), 0, "{odd}");
+        }
     }
 
     #[test]
@@ -359,7 +424,7 @@ mod tests {
             assert_eq!(
                 (
                     board.others(0),
-                    lines(&board.written(odd.as_bytes(), None, &[], 0)).count()
+                    lines(&board.written(odd.as_bytes(), None, &[], &[], 0)).count()
                 ),
                 (0, 1),
                 "{odd:?}"
@@ -368,6 +433,9 @@ mod tests {
         let many: String = (2..100).map(|number| format!("{number:016x} 1\n")).collect();
         board.read(many.as_bytes(), 0);
         assert_eq!(board.others(0), LINES_MAX);
-        assert_eq!(lines(&board.written(many.as_bytes(), None, &[], 0)).count(), LINES_MAX);
+        assert_eq!(
+            lines(&board.written(many.as_bytes(), None, &[], &[], 0)).count(),
+            LINES_MAX
+        );
     }
 }

@@ -5,6 +5,7 @@ use crate::protocol::request::Request;
 use crate::protocol::server::answer::{Garbage, Response, Status};
 use crate::protocol::server::question::Question;
 use crate::protocol::verb::Verb;
+use crate::proxy::fleet::heirs::How;
 use crate::proxy::fleet::ledger::{Event, Lacking, Range, Rid};
 use crate::proxy::fleet::server::{Away, Cause, Health, Known, PROBE_PAUSE_MAX_MS, PROBE_PAUSE_MIN_MS, Rejoining};
 use crate::proxy::fleet::silence::Silent;
@@ -34,6 +35,13 @@ impl<N: Net> Servers<N> {
     /// A server cannot be used any more, for the reason given: its link is closed, and all that waited on it fails over
     /// at once.
     pub fn server_down(&mut self, index: usize, reason: fmt::Arguments<'_>) {
+        if !self.leaves(index, How::Broken, &reason.to_string()) {
+            self.is_lost(index, reason);
+        }
+    }
+
+    /// The same where others need not be told first, or have been.
+    pub fn is_lost(&mut self, index: usize, reason: fmt::Arguments<'_>) {
         let cut_off = self.upstream.close(&mut self.cx.net, index);
         self.fleet.ledger.record(Event::Down {
             server: index,
@@ -68,6 +76,9 @@ impl<N: Net> Servers<N> {
     pub fn note_gone(&mut self, index: usize, error: &io::Error) {
         let nobody_listens = matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound);
         if nobody_listens {
+            if self.is_gone(index) {
+                self.let_go();
+            }
             self.fleet.ledger.record(Event::Gone(index));
         }
     }
@@ -107,6 +118,7 @@ impl<N: Net> Servers<N> {
         self.cx.timers.set(Timer::Probe, probe_at_ms);
         self.cx.hand_on(Handoff::BreakOff(index, "server is down"));
         self.post_soon();
+        self.is_not_told(index);
         self.end_start();
     }
 

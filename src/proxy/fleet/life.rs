@@ -14,6 +14,7 @@ use crate::proxy::handoff::Handoff;
 use crate::proxy::net::{Level, Net};
 use crate::proxy::servers::Servers;
 use crate::proxy::timers::Timer;
+use std::cmp::Ordering;
 
 /// How long after a server has come back others are given to notice and to remove from it what it missed of theirs: the
 /// longest pause between their probes and some more, and the timeout, as far as it is no longer than a second.
@@ -48,14 +49,20 @@ impl<N: Net> Servers<N> {
         let server = &mut self.fleet.servers[index];
         server.born_ms = said.uptime_s.map(|uptime_s| self.cx.now.ms() as i64 - uptime_s * 1000);
         server.id = None;
+        server.is_newborn = anew && matches!(before, Known::Life(_));
         if anew {
             server.contact.is_reborn();
         }
         server.has_refused = false;
+        let is_newborn = server.is_newborn;
         server.seniority = match said.uptime_s {
-            Some(_) => (life.seniority(), 0),
-            None => (u64::MAX, 0),
+            Some(_) => (0, life.seniority(), 0),
+            None => (0, u64::MAX, 0),
         };
+        if is_newborn {
+            self.fleet.servers[index].seniority.0 = self.fleet.rank_of_newborn(index);
+        }
+        let server = &mut self.fleet.servers[index];
         server.tag = self
             .fleet
             .tags
@@ -124,38 +131,51 @@ impl<N: Net> Servers<N> {
         self.compare_ages(index, &partners);
     }
 
-    /// Of a server and each of these partners the younger lacks what the older has.
+    /// Of a server and each of these partners the younger lacks what the older has; at the start that is said when all boards have been
+    /// understood.
     fn compare_ages(&mut self, index: usize, partners: &[usize]) {
         for &partner in partners {
-            let born = [index, partner].map(|index| self.fleet.servers[index].born_ms);
-            let [Some(born_ms), Some(others_ms)] = born else {
-                continue;
-            };
-            if self.fleet.is_starting && self.suspect_who_was_restored(index, partner) {
-                continue; // its uptime is that of its former life
+            match self.fleet.is_starting {
+                true => _ = self.fleet.uncompared.insert((index.min(partner), index.max(partner))),
+                false => self.compare_age(index, partner),
             }
-            let difference_ms = born_ms - others_ms;
-            if difference_ms.abs() < AGE_DIFFERENCE_MIN_MS {
-                continue;
-            }
-            let (younger, older) = if difference_ms > 0 {
-                (index, partner)
-            } else {
-                (partner, index)
-            };
-            self.fleet.ledger.record(Event::Lacks {
-                server: younger,
-                from: older,
-                what: Lacking::Everything,
-                of: Range::All,
-            });
-            self.settle_later(younger);
-            let (young, old) = (&self.fleet.servers[younger].name, &self.fleet.servers[older].name);
-            self.cx.log.say(
-                Level::Notice,
-                format_args!("server {young} was started later than {old}, and may lack what that has"),
-            );
         }
+    }
+
+    /// The same of two servers. Where others have lost the older one since the younger was started, that lacks nothing, but the older may (R47).
+    fn compare_age(&mut self, index: usize, partner: usize) {
+        let born = [index, partner].map(|index| self.fleet.servers[index].born_ms);
+        let [Some(born_ms), Some(others_ms)] = born else {
+            return;
+        };
+        if self.fleet.is_starting && self.suspect_who_was_restored(index, partner) {
+            return; // its uptime is that of its former life
+        }
+        let difference_ms = born_ms - others_ms;
+        // Where others have seen both since.
+        let is_told = self.fleet.others.count(self.cx.now.ms()) > 0;
+        let rank_of = |index: usize| self.fleet.servers[index].seniority.0;
+        let [rank, others_rank] = [index, partner].map(|index| if is_told { rank_of(index) } else { 0 });
+        if difference_ms.abs() < AGE_DIFFERENCE_MIN_MS && rank == others_rank {
+            return;
+        }
+        let (younger, older) = match rank.cmp(&others_rank).then(difference_ms.cmp(&0)) {
+            Ordering::Greater => (index, partner),
+            _ => (partner, index),
+        };
+        self.fleet.ledger.record(Event::Lacks {
+            server: younger,
+            from: older,
+            what: Lacking::Everything,
+            of: Range::All,
+        });
+        self.settle_later(younger);
+        let (young, old) = (&self.fleet.servers[younger].name, &self.fleet.servers[older].name);
+        let line = match rank == others_rank {
+            true => format!("server {young} was started later than {old}, and may lack what that has"),
+            false => format!("server {young} was away while {old} was not, and may lack what that has"),
+        };
+        self.cx.log.say(Level::Notice, format_args!("{line}"));
     }
 
     /// A server has been up for long enough that nobody has anything to remove from it any more.
@@ -191,6 +211,9 @@ impl<N: Net> Servers<N> {
         }
         if !self.is_noticed() {
             return;
+        }
+        for (one, other) in std::mem::take(&mut self.fleet.uncompared) {
+            self.compare_age(one, other);
         }
         self.fleet.is_starting = false;
         self.note_who_is_there();

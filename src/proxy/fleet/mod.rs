@@ -8,10 +8,12 @@ mod delayed_flush;
 pub mod farms;
 mod flush;
 mod health;
+pub mod heirs;
 pub mod holdings;
 pub mod introduction;
 pub mod journal;
 mod layout;
+mod leaving;
 pub mod ledger;
 mod life;
 mod names;
@@ -35,6 +37,7 @@ use crate::protocol::server::list::ListBy;
 use crate::protocol::text::dialect::Dialect as ClientDialect;
 use crate::proxy::settings::{ServerName, Settings};
 use delayed_flush::DelayedFlush;
+use heirs::Heirs;
 use journal::Journal;
 use layout::Layout;
 use ledger::{Absence, Event, Keys, Ledger, Rid};
@@ -87,8 +90,11 @@ pub struct Fleet {
     /// The tags of cas uniques that were given.
     tags: Tags,
     pub others: Others,
+    pub heirs: Heirs,
     /// It is not known yet what the servers hold, so no request begins.
     is_starting: bool,
+    /// Pairs of servers of which it is not said yet which lacks what the other has.
+    uncompared: BTreeSet<(usize, usize)>,
     /// How clients' lines are read: as the servers read them.
     dialect: ClientDialect,
     /// Times that all servers were flushed.
@@ -116,7 +122,9 @@ impl Fleet {
             clock_started_s: None,
             tags: Tags::default(),
             others: Others::new(identity, settings),
+            heirs: Heirs::default(),
             is_starting: !settings.backups.is_empty(),
+            uncompared: BTreeSet::new(),
             dialect: ClientDialect::default(),
             flushes: 0,
             flushes_under_way: 0,
@@ -205,7 +213,8 @@ impl Fleet {
 
     /// Whether a server has a board that can be read now.
     fn has_board(&self, server: usize) -> bool {
-        self.has_meta(server) && self.is_confirmed(server) && self.is_up(server)
+        let is_in_use = self.servers[server].health != Health::Retired;
+        is_in_use && self.has_meta(server) && self.is_confirmed(server) && self.is_up(server)
     }
 
     /// Whether the numbers of all servers are known that are there and have one.

@@ -63,7 +63,7 @@ impl<N: Net> Servers<N> {
             return;
         }
         // What was asked at the old address will not be answered.
-        self.server_down(index, format_args!("its host name has another address"));
+        self.is_lost(index, format_args!("its host name has another address"));
         if self.upstream.is_in_quarantine(index) {
             self.give_up_quarantine(index);
             self.upstream.note_may_still_run(index);

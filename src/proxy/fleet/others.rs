@@ -106,6 +106,13 @@ impl Others {
         missed.is_some_and(|missed| now_ms < missed.since_ms + MISSED_MAX_MS)
     }
 
+    /// Whether others are without this server, as far as is known, and not without its partner.
+    #[inline]
+    pub fn say_they_miss(&self, server: usize, partner: usize) -> bool {
+        let is_missed = |server| self.missed.iter().any(|missed| missed.server == server);
+        !self.missed.is_empty() && is_missed(server) && !is_missed(partner)
+    }
+
     /// By how much a pause is to be longer, up to a quarter of it, so that several magents that lost a server together do not all come
     /// back to it in the same moment.
     pub fn out_of_step_ms(&mut self, pause_ms: u64) -> u64 {

@@ -161,7 +161,7 @@ impl Fleet {
 
     /// How a key is to be judged that is copied from one server to another; None where those were not parted.
     pub fn marks(&self, key: &[u8], from: usize, to: usize) -> Option<Marks> {
-        self.servers[to].contact.marks(key, from, self.is_senior(from, to))
+        self.servers[to].contact.marks(key, from, self.is_older(from, to))
     }
 }
 

@@ -24,14 +24,18 @@ impl Fleet {
         (primary, backup, hash)
     }
 
-    /// Where a key is to be read now: of the primary, unless that is down or lacks what the backup has.
+    /// Where a key is to be read now: of the primary, unless that is down or lacks what the backup has, be it that others have written
+    /// there without the primary.
     pub fn place(&self, key: &[u8]) -> Place {
         let (primary, backup, hash) = self.owners(key);
-        self.in_order(key, (primary, backup), hash)
+        match backup.filter(|&backup| self.others.say_they_miss(primary, backup)) {
+            Some(backup) => self.in_order(key, (backup, Some(primary)), hash),
+            None => self.in_order(key, (primary, backup), hash),
+        }
     }
 
     /// Where a key is written, and its unique told, now: the senior of its two servers decides, unless that is down or lacks what
-    /// the other has. Every magent finds the same one, whatever the roles are that its settings give them.
+    /// the other has. Every magent finds the same one, whatever the roles are that its settings give them. R46.
     pub fn place_to_decide(&self, key: &[u8]) -> Place {
         let (primary, backup, hash) = self.owners(key);
         // From a server without meta commands nothing can be copied to the primary, which is read.
@@ -47,6 +51,12 @@ impl Fleet {
     /// Whether of two servers this one is taken to be right where they differ, by every magent.
     pub fn is_senior(&self, one: usize, other: usize) -> bool {
         self.servers[one].seniority < self.servers[other].seniority
+    }
+
+    /// The same whoever has lost one of them: in a cut each side loses the other's.
+    pub fn is_older(&self, one: usize, other: usize) -> bool {
+        let [(_, started, id), (_, others, other_id)] = [one, other].map(|server| self.servers[server].seniority);
+        (started, id) < (others, other_id)
     }
 
     /// Which of the two servers of a key is right where they differ, though neither lacks it: the senior, whatever this magent believes of

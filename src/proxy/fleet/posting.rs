@@ -32,6 +32,7 @@ impl<N: Net> Servers<N> {
             self.fleet.note_others(now_ms);
         }
         self.cx.timers.set(Timer::Board, due_ms);
+        self.let_go();
         self.end_start();
     }
 
@@ -57,7 +58,8 @@ impl<N: Net> Servers<N> {
     }
 
     /// A board has this magent's line, or somebody else was faster, or the server refuses it.
-    pub fn posted(&mut self, server: usize, status: Status) {
+    pub fn posted(&mut self, server: usize, status: Status, version: usize) {
+        self.has_told(server, status, version);
         match status {
             Status::NotStored | Status::Exists | Status::NotFound if self.fleet.is_starting => self.read_board(server),
             Status::NotStored | Status::Exists | Status::NotFound => {}
@@ -159,9 +161,11 @@ impl<N: Net> Servers<N> {
         };
         if server.id.is_none() {
             server.id = Some(id);
-            server.seniority.1 = id;
+            server.seniority.2 = id;
             let remembered = self.cx.settings.limits.tags_remembered;
             server.tag = self.fleet.tags.give_by_number(id, life, remembered);
+            self.fleet.is_born(index, id);
+            self.fleet.apply_rank(index);
             if self.fleet.is_starting && self.fleet.are_numbered() {
                 let unread: Vec<_> = self.fleet.others.on.iter().copied().filter(|&on| on != index).collect();
                 unread.into_iter().for_each(|on| self.read_board(on));
@@ -196,8 +200,10 @@ impl<N: Net> Servers<N> {
         for missed in self.fleet.note_missed(text, now_ms) {
             self.cx.hand_on(Handoff::MissedByOthers(missed));
         }
+        self.fleet.learn_ranks(text);
+        let (ranks, version) = (self.fleet.ranks(), self.fleet.heirs.version());
         let board = &mut self.fleet.others.board;
-        let written = board.written(text, self.fleet.servers[server].id, &without, now_ms);
+        let written = board.written(text, self.fleet.servers[server].id, &without, &ranks, now_ms);
         self.may_be_understood(server);
         let post = Request {
             exptime: BOARD_EXPTIME_S,
@@ -206,7 +212,7 @@ impl<N: Net> Servers<N> {
             ..Request::new(if is_new { Verb::Add } else { Verb::Cas }, BOARD_KEY)
         };
         if self.fleet.is_up(server) {
-            self.change(&PastGate::Board, server, Purpose::Post, 0, Message::from(&post));
+            self.change(&PastGate::Board, server, Purpose::Post, version, Message::from(&post));
         }
         if self.fleet.note_found_again(server, text, now_ms) {
             self.cx.hand_on(Handoff::Lacking);

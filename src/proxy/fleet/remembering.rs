@@ -64,7 +64,7 @@ impl<N: Net> Servers<N> {
     fn has_missed(&mut self, index: usize, memory: &Memory) {
         let reason = "it has missed what another magent wrote";
         match self.fleet.is_up(index) && self.fleet.is_confirmed(index) {
-            true => self.server_down(index, format_args!("{reason}")),
+            true => self.is_lost(index, format_args!("{reason}")),
             false if self.fleet.is_up(index) => self.is_away_at_start(index),
             false => {}
         }

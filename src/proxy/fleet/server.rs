@@ -118,6 +118,8 @@ pub struct Server {
     /// When it has settled, while the ledger says that it has not.
     pub settles_ms: u64,
     pub life: Known,
+    /// It was seen to begin, and it is not known yet by which number.
+    pub is_newborn: bool,
     /// It has said in which, to this magent.
     pub was_introduced: bool,
     /// What it missed before this magent was started is known.
@@ -129,9 +131,9 @@ pub struct Server {
     /// When that life began, in milliseconds on magent's clock and to the second, if it says; negative before magent's
     /// own start.
     pub born_ms: Option<i64>,
-    /// Less for the server whose life began earlier, by what it says itself, and where two say the same, by the numbers on their
-    /// boards: the same for every magent. `u64::MAX` if it says nothing.
-    pub seniority: (u64, u64),
+    /// Less for the server that was not lost since it began to decide (`heirs`), else for the one whose life began earlier, by what it says
+    /// itself, and where two say the same, by the numbers on their boards: the same for every magent. `u64::MAX` if it says nothing.
+    pub seniority: (u32, u64, u64),
     /// Its number, by its board, in this life.
     pub id: Option<u64>,
     /// What tells what was written to it while others were without its partners, or this magent without it.
@@ -189,12 +191,13 @@ impl Server {
             returned_ms: None,
             settles_ms: 0,
             life: Known::Nothing,
+            is_newborn: false,
             was_introduced: false,
             is_remembered: false,
             introduction: Introduction::default(),
             acquaintance: Acquaintance::default(),
             born_ms: None,
-            seniority: (u64::MAX, 0),
+            seniority: (0, u64::MAX, 0),
             id: None,
             contact: Contact::default(),
             clock_ahead_s: 0,

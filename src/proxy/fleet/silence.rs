@@ -12,6 +12,7 @@
 //! has returned lately has the whole timeout to answer, and where packets are lost, so that the kernel sends them
 //! again after ever longer pauses, even more. A timeout that the administrator has set is as it is.
 
+use crate::proxy::fleet::heirs::How;
 use crate::proxy::fleet::ledger::Event;
 use crate::proxy::fleet::server::Cause;
 use crate::proxy::net::{Delivery, Net};
@@ -165,6 +166,15 @@ impl<N: Net> Servers<N> {
 
     /// A server let somebody wait too long.
     pub fn server_silent(&mut self, index: usize, after_ms: u64) {
+        if self.fleet.heirs.is_leaving(index) || self.leaves(index, How::Silent { after_ms }, "") {
+            let until_ms = self.cx.now.ms() + LOOK_AGAIN_MS;
+            return self.cx.timers.set(Timer::Silence, until_ms);
+        }
+        self.is_silent(index, after_ms);
+    }
+
+    /// The same where others need not be told first, or have been.
+    pub fn is_silent(&mut self, index: usize, after_ms: u64) {
         if self.fleet.is_up(index) {
             self.fleet.servers[index].counters.timeouts += 1;
         }

@@ -23,8 +23,9 @@ use crate::proxy::fleet::unique;
 use crate::proxy::handoff::Handoff;
 use crate::proxy::net::Net;
 use crate::proxy::replicate::Replicate;
+use crate::proxy::replicate::agree::missed_by_second;
 use crate::proxy::replicate::gate::{Deferred, Pass};
-use crate::proxy::replicate::plan::{Copy, Stage, Undecided, Write};
+use crate::proxy::replicate::plan::{Copy, Found, Stage, Undecided, Write};
 use crate::proxy::replicate::transaction::{NO_SERVER, Work};
 use crate::proxy::servers::Servers;
 use crate::proxy::upstream::link::{Purpose, Side};
@@ -43,33 +44,35 @@ impl Replicate {
         may_wait: bool,
     ) {
         let request = message.request;
-        let fleet = &servers.fleet;
-        let adds = request.verb == Verb::Add;
+        let (fleet, adds) = (&servers.fleet, request.verb == Verb::Add);
         // An add would store where there may be an item that nobody can see.
         let unknown = adds && fleet.absence(request.key, place.first) == Absence::PartnerAway;
         if !fleet.is_up(place.first) || unknown {
             self.answer(servers, id, NO_SERVER);
             return self.leave_gate(servers, pass);
         }
-        // Whether that one has just been started anew is not known: it would store, and somebody might see it
-        // (R18).
+        // Whether that one has just been started anew is not known: it would store, and somebody might see it (R18).
         if may_wait && adds && place.second.is_some() && !fleet.is_confirmed(place.first) {
-            self.wait(servers, id, message);
             let (who, failed_over) = (id, before.lost());
+            self.wait(servers, id, message);
             return self.gate.defer(Deferred { who, pass, failed_over });
         }
         let to = (place.first, Purpose::Decide);
         let exptime = fleet.exptime_on(place.first, request.exptime);
         let tells_unique = servers.tell_unique(request, place.first, place.second);
+        let guard = self.guard(servers, id, place, request, &before);
         let held = if request.verb == Verb::Cas || exptime != request.exptime || tells_unique {
-            let own = Request {
-                number: unique::untagged(fleet.tag(place.first), request.number),
-                exptime,
-                verbatim: None,
-                ..*request
-            };
-            let own = if tells_unique { own.telling_unique() } else { own };
-            self.change(servers, &pass, to, id, message.with(&own));
+            let number = unique::untagged(servers.fleet.tag(place.first), request.number);
+            let own = Request { number, ..*request };
+            let own = own.expiring(exptime).anew();
+            let telling = own.telling_unique();
+            self.change(
+                servers,
+                &pass,
+                to,
+                id,
+                message.with(if tells_unique { &telling } else { &own }),
+            );
             message.hold(&servers.cx.pool)
         } else {
             let leg = self.change(servers, &pass, to, id, message);
@@ -86,11 +89,7 @@ impl Replicate {
             elsewhere: false,
             key: place.second.and_then(|_| held.piece().part_of(held.key())),
             reply: None,
-            stage: Stage::Deciding(Box::new(Undecided {
-                held,
-                flushes: servers.fleet.flushes(),
-                tells_unique,
-            })),
+            stage: Stage::Deciding(Undecided::new(held, servers.fleet.flushes(), tells_unique, guard)),
         });
     }
 
@@ -149,7 +148,7 @@ impl Replicate {
         self.transactions[id].client
     }
 
-    fn take_write(&mut self, id: usize) -> Write {
+    pub fn take_write(&mut self, id: usize) -> Write {
         match std::mem::take(&mut self.transactions[id].work) {
             Work::Write(write) => write,
             _ => unreachable!("a write's leg belongs to a write"),
@@ -159,17 +158,23 @@ impl Replicate {
     /// Goes on when a leg was answered, or cut off: with what the partner gets, with the end, or by the other server.
     pub fn follow<N: Net>(&mut self, servers: &mut Servers<N>, id: usize) {
         let mut write = self.take_write(id);
+        if matches!(&write.stage, Stage::Deciding(undecided) if undecided.guard.pending > 0) {
+            self.transactions[id].work = Work::Write(write);
+            return;
+        }
         let goes_elsewhere = match (&write.stage, &write.first, &write.second, write.servers.1) {
-            (Stage::Deciding(_), Copy::Answered(_), ..) => self.decided(servers, id, &mut write),
+            (Stage::Deciding(_), Copy::Answered(_), ..) => {
+                self.is_superseded(servers, &write) || self.decided(servers, id, &mut write)
+            }
             (Stage::Deciding(_), .., second) => {
                 let is_up = |second: usize| servers.fleet.is_up(second);
                 !write.elsewhere && second.is_some_and(is_up)
             }
-            (Stage::Adding(_), _, Copy::Answered(reply), Some(_)) if reply.status == Status::NotStored => {
-                self.confirm(servers, id, &mut write);
+            (Stage::Adding(_) | Stage::Replacing(_), _, Copy::Answered(reply), Some(_)) if is_another(reply.status) => {
+                self.ask_who_decides(servers, id, &mut write);
                 false
             }
-            (Stage::Adding(_) | Stage::Copying, _, Copy::Answered(reply), Some(second))
+            (Stage::Adding(_) | Stage::Replacing(_) | Stage::Copying, _, Copy::Answered(reply), Some(second))
                 if reply.status != Status::Stored =>
             {
                 if reply.status == Status::Error {
@@ -203,9 +208,7 @@ impl Replicate {
             false => Absence::Proof,
         };
         if added && absence != Absence::Proof {
-            // The server turned out to be empty after an add had failed over to it, or got the key by new settings.
-            let removal = Request::new(Verb::Delete, key);
-            servers.change(write.pass(), first, Purpose::Forget, 0, Message::from(&removal));
+            take_back(servers, write, key);
         }
         match (absence, write.servers.1) {
             (Absence::AskPartner, _) if write.second.answer().is_some() => write.turn(), // that has been done
@@ -250,7 +253,7 @@ impl Replicate {
     }
 
     /// The second does not add what the first has stored: asks the first whether it still has that.
-    fn confirm<N: Net>(&mut self, servers: &mut Servers<N>, id: usize, write: &mut Write) {
+    pub fn confirm<N: Net>(&mut self, servers: &mut Servers<N>, id: usize, write: &mut Write) {
         let first = write.servers.0;
         if !write.receipt.is_some_and(|receipt| servers.fleet.ledger.holds(receipt)) {
             write.first = Copy::Lost { delivered: false }; // and somebody else has been given the key on the second
@@ -288,16 +291,7 @@ impl Replicate {
                 // What the second has is what the first did not have any more.
                 self.copy_as(servers, id, (second, Verb::Set), &mut write, undecided);
             }
-            Some(_) if is_as_stored => {
-                servers.fleet.ledger.record(Event::Decided {
-                    write: write.number,
-                    key: undecided.held.key(),
-                    missed_by: second,
-                    failed_over: None,
-                    decision: Decision::Stored,
-                });
-                write.second = Copy::Absent;
-            }
+            Some(_) if is_as_stored => missed_by_second(servers, &mut write, undecided.held.key()),
             // Somebody has changed it since, and that on both.
             Some(_) => write.second = Copy::Absent,
         }
@@ -311,14 +305,21 @@ impl Replicate {
             unreachable!("what was decided is copied");
         };
         let adds = write.verb == Verb::Add && undecided.tells_unique;
-        let verb = if adds { Verb::Add } else { Verb::Set };
+        let (verb, is_guarded) = match undecided.guard.found {
+            _ if adds => (Verb::Add, false),
+            Found::Unknown => (Verb::Set, false),
+            Found::Nothing => (Verb::Add, true),
+            Found::Item(_) => (Verb::Cas, true),
+        };
         let undecided = self.copy_as(servers, id, (second, verb), write, undecided);
-        if adds {
-            write.stage = Stage::Adding(undecided);
+        match is_guarded {
+            true => write.stage = Stage::Replacing(undecided),
+            false if adds => write.stage = Stage::Adding(undecided),
+            false => {}
         }
     }
 
-    fn copy_as<N: Net>(
+    pub fn copy_as<N: Net>(
         &mut self,
         servers: &mut Servers<N>,
         id: usize,
@@ -330,6 +331,10 @@ impl Replicate {
         let copy = Request {
             verb,
             exptime: servers.fleet.exptime_on(second, request.exptime),
+            number: match undecided.guard.found {
+                Found::Item(unique) if verb == Verb::Cas => unique,
+                _ => 0,
+            },
             verbatim: None,
             ..request
         };
@@ -351,6 +356,23 @@ impl Replicate {
         self.change(servers, write.pass(), to, id, message);
         (write.second, write.stage) = (Copy::Pending, Stage::Removing);
     }
+}
+
+/// Removes what a server has added that turned out to be empty after the add had failed over to it, or got the key by new settings.
+fn take_back<N: Net>(servers: &mut Servers<N>, write: &Write, key: &[u8]) {
+    let removal = Request::new(Verb::Delete, key);
+    servers.change(
+        write.pass(),
+        write.servers.0,
+        Purpose::Forget,
+        0,
+        Message::from(&removal),
+    );
+}
+
+/// Whether a server that was to get a copy has something else, or nothing to replace.
+fn is_another(status: Status) -> bool {
+    matches!(status, Status::NotStored | Status::Exists | Status::NotFound)
 }
 
 /// What a server has made of an add, replace or cas by what it said. `is_flushed`: all servers have been told to flush since it was asked.

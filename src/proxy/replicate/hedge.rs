@@ -103,6 +103,7 @@ impl Replicate {
             fleet.is_up(*partner)
                 && fleet.ledger.certainty(key, *partner, server).is_full()
                 && fleet.ledger.certainty(key, server, *partner).is_full()
+                && !fleet.others.say_they_miss(*partner, server)
         };
         at_rest && fleet.partner(key, server).is_some_and(|partner| sound(&partner))
     }

@@ -1,5 +1,6 @@
 //! One request on its way to the servers of its keys: plans for both copies, what has to wait for what, its reply.
 
+mod agree;
 mod answers;
 pub mod begin;
 pub mod broadcast;

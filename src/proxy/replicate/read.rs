@@ -187,11 +187,12 @@ impl Replicate {
     }
 
     /// Whether a partner may have what a server does not. One that is only being filled, or may still have what another
-    /// magent is about to remove from it, has nothing to add.
+    /// magent is about to remove from it, or that others are without, has nothing to add.
     fn is_worth_asking<N: Net>(&self, servers: &Servers<N>, key: &[u8], server: usize, partner: usize) -> Worth {
         let fleet = &servers.fleet;
         let unsure = !fleet.ledger.certainty(key, server, partner).is_full();
-        let sound = fleet.ledger.certainty(key, partner, server).is_full();
+        let is_missed = fleet.others.say_they_miss(partner, server);
+        let sound = fleet.ledger.certainty(key, partner, server).is_full() && !is_missed;
         // What the partner has while a write is on its way may be what the server asked first refused (R19).
         let at_rest = self.is_at_rest(key, fleet.place(key).slot);
         match (unsure, at_rest) {

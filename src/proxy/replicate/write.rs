@@ -158,7 +158,10 @@ impl Replicate {
     pub fn write_step<N: Net>(&mut self, servers: &mut Servers<N>, id: usize) {
         let (write, told) = self.write_mut(id);
         if !write.is_pending() {
-            return self.end_write(servers, id);
+            if !self.weighs(servers, id) {
+                self.end_write(servers, id);
+            }
+            return;
         }
         if told || servers.cx.settings.ack != settings::Ack::Primary || may_be_overruled(servers, write) {
             return;
@@ -394,6 +397,8 @@ fn heals<N: Net>(
         let is_known = !told && !is_in_vain && answer.status != Status::Error;
         otherwise = is_known.then(|| write.told(answer).clone());
         instead = otherwise.clone().filter(|_| !is_negative(answer));
+    } else if write.is_left_behind() && servers.fleet.is_up(second) {
+        // What the second has stored nobody has decided.
     } else if reply.status != Status::Error || write.second.lost().is_none() || !servers.fleet.is_up(second) {
         return None; // if not, it failed over to who refuses it: its partner is back, and may have stored it
     }

@@ -28,6 +28,10 @@ pub enum Purpose {
     Decide,
     /// Whether the first server still has the item that it has stored.
     Confirm,
+    /// What is on the second before the first has decided, to be replaced by what that stores and nothing else.
+    Guard,
+    /// What is on the second server's board: whether the first one decides, for all who use them.
+    Rank,
     /// How large the value is that an append or prepend left.
     Size(Side),
     /// A command that all servers get; the number is the server's.
@@ -62,7 +66,8 @@ impl Purpose {
         match self {
             Purpose::MirrorTouch | Purpose::MirrorTouchAlone | Purpose::Write(_) | Purpose::Decide => true,
             Purpose::RepairStore | Purpose::Forget | Purpose::Broadcast(_) | Purpose::Post => true,
-            Purpose::Read(_) | Purpose::Confirm | Purpose::Size(_) | Purpose::Survey => false,
+            Purpose::Read(_) | Purpose::Confirm | Purpose::Guard | Purpose::Rank => false,
+            Purpose::Size(_) | Purpose::Survey => false,
             Purpose::RepairFetch | Purpose::RepairCheck | Purpose::Compare(_) => false,
             Purpose::Board | Purpose::Probe | Purpose::GivenUp { .. } => false,
         }
@@ -260,6 +265,8 @@ pub enum Outgoing {
     Dirty,
     /// The socket took less than it was given: an event will say when it takes more.
     Blocked,
+    /// The connection is broken, and what is to be written is kept until it is given up.
+    Severed,
 }
 
 /// What a link is for.

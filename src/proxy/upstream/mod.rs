@@ -230,7 +230,11 @@ impl<N: Net> Upstream<N> {
 
     /// Reads what is there on a link; nothing where it is gone.
     pub fn read(&mut self, net: &mut N, index: usize, into: &mut [u8]) -> Read {
-        let Some(link) = self.links.get_mut(index) else {
+        let Some(link) = self
+            .links
+            .get_mut(index)
+            .filter(|link| link.outgoing != Outgoing::Severed)
+        else {
             return Read::Nothing;
         };
         loop {
@@ -304,6 +308,13 @@ impl<N: Net> Upstream<N> {
     pub fn is_asked_before(&self, server: usize, asked_ms: u64) -> bool {
         let link = self.peers[server].link;
         link.is_some_and(|link| self.links[link].asked_before(asked_ms))
+    }
+
+    /// A server's link is broken, and kept for now: nothing is read from it or written to it any more.
+    pub fn sever(&mut self, server: usize) {
+        if let Some(index) = self.peers[server].link {
+            self.links[index].outgoing = Outgoing::Severed;
+        }
     }
 
     /// Closes a server's link, and cuts off what waits on it. Returns how many parts of clients' requests that were.

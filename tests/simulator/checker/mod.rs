@@ -83,6 +83,8 @@ struct Key {
     worlds: Vec<World>,
     pending: Vec<Pending>,
     watches: Vec<Watch>,
+    /// What it may have been lately, and until when, where reads through another magent may come late.
+    recent: Vec<(u64, State)>,
     /// When last a write to it was in progress.
     changed_ms: u64,
     /// When last its exptime alone was changed.
@@ -107,6 +109,8 @@ pub struct Checker {
     pub late_ms: u64,
     /// There are reads that need not fall in line.
     pub watches: bool,
+    /// How old what they see may be.
+    pub seen_late_ms: u64,
     pub disturbed_ms: u64,
     /// Keys given up because too much went unanswered.
     pub given_up: usize,
@@ -132,6 +136,7 @@ impl Checker {
             refuses: false,
             late_ms: 0,
             watches: false,
+            seen_late_ms: 0,
             disturbed_ms: 0,
             given_up: 0,
         }
@@ -204,6 +209,7 @@ impl Checker {
 
     /// Its reply has come.
     pub fn end(&mut self, key: usize, id: Version, reply: Reply) -> Result<(), String> {
+        self.feed_watches(key);
         let around = self.around();
         let (entry, values) = (&mut self.keys[key], &mut self.values);
         let Some(at) = entry.pending.iter().position(|pending| pending.id == id) else {

@@ -23,6 +23,13 @@ impl Checker {
         for pending in &self.keys[key].pending {
             merge(&mut states, &pending.states);
         }
+        let since_ms = self.now_ms.saturating_sub(self.seen_late_ms);
+        let recent = self.keys[key]
+            .recent
+            .iter()
+            .filter(|(until_ms, _)| *until_ms >= since_ms);
+        let recent: Vec<State> = recent.map(|&(_, state)| state).collect();
+        merge(&mut states, &recent);
         self.keys[key].watches.push(Watch { id, asked_ms, states });
         id
     }
@@ -37,7 +44,15 @@ impl Checker {
         } else {
             self.possible(key)
         };
+        let (now_ms, seen_late_ms) = (self.now_ms, self.seen_late_ms);
         let entry = &mut self.keys[key];
+        if seen_late_ms > 0 {
+            entry.recent.retain(|(until_ms, _)| until_ms + seen_late_ms >= now_ms);
+            for state in &states {
+                entry.recent.retain(|(_, recent)| recent != state);
+                entry.recent.push((now_ms, *state));
+            }
+        }
         for watch in &mut entry.watches {
             merge(&mut watch.states, &states);
         }

@@ -1,6 +1,6 @@
 //! Two copies that were written while their servers were parted: which of them is right, and what follows.
 
-use super::{Actions, Manner, Pair, Repair, Stage, There, Why, look_for_unique};
+use super::{Action, Actions, Manner, Pair, ROUNDS_MAX, Repair, Stage, There, Why, look_for_unique};
 use crate::protocol::server::answer::{Response, Status};
 use crate::proxy::fleet::contact::Right;
 
@@ -60,6 +60,27 @@ impl Repair {
                 self.fetch(&turned, actions);
             }
         }
+    }
+
+    /// Another magent has put something else there meanwhile, or removed it. That is looked at, or left alone where nothing had
+    /// to be replaced.
+    pub(super) fn contended(&mut self, pair: &Pair, actions: &mut Actions) {
+        self.rounds += 1;
+        match self.rounds < ROUNDS_MAX {
+            _ if !self.overwrites() => self.over(actions),
+            _ if self.there == There::Unknown => self.failed(pair, actions),
+            true => self.check(actions),
+            false => {
+                self.there = There::Unknown;
+                self.fetch(pair, actions);
+            }
+        }
+    }
+
+    /// The two do not have the same yet: they are looked at later.
+    pub(super) fn leave_different(&mut self, copied: Option<usize>, actions: &mut Actions) {
+        actions.push(Action::Differs);
+        self.done(copied, actions);
     }
 
     /// There is nothing to be done, and nothing to be looked at later.

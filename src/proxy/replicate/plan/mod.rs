@@ -4,7 +4,7 @@ mod read;
 mod write;
 
 pub use read::{Hindrance, Race, Read, Share, Wanted, add_to_share, unanswered};
-pub use write::{Copy, Plan, Sizes, Stage, Undecided, Write, is_negative};
+pub use write::{Copy, Found, Guard, Plan, Sizes, Stage, Undecided, Write, is_negative};
 
 use crate::protocol::reply::Reply;
 use crate::protocol::verb::Verb;

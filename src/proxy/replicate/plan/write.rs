@@ -48,6 +48,8 @@ impl Plan {
 pub enum Stage {
     /// Both were sent it.
     Both,
+    /// They have counted differently, and the second's board is asked, or has been, whether the first one decides.
+    Weighing { is_asked: bool },
     /// And then asked for the size of what an append or prepend has left.
     Measuring(Box<Sizes>),
     /// The first is to decide.
@@ -57,6 +59,12 @@ pub enum Stage {
     /// The second has something, and the first is asked whether it still has what it stored: if not, it was lost, and somebody else
     /// may have been given the key.
     Confirming(Box<Undecided>),
+    /// It stored, and the second replaces what it had before with that.
+    Replacing(Box<Undecided>),
+    /// The second has something else, and its board is asked whether the first one decides, for all who use them; see `agree`.
+    Asking(Box<Undecided>),
+    /// It does not, so that what it has stored is to be made like what the second has.
+    Overruled,
     /// It stored, and the second gets its copy.
     Copying,
     /// The second refused the copy, or the first had nothing to replace: what the second had before must go.
@@ -71,6 +79,38 @@ pub struct Undecided {
     pub flushes: u64,
     /// It was sent in the form that tells the unique of what it stores.
     pub tells_unique: bool,
+    pub guard: Guard,
+}
+
+impl Undecided {
+    pub fn new(held: Held, flushes: u64, tells_unique: bool, guard: Guard) -> Box<Self> {
+        Box::new(Self {
+            held,
+            flushes,
+            tells_unique,
+            guard,
+        })
+    }
+}
+
+/// What the second server, where others may write there, is asked of the item that is to be replaced by what the first stores.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Guard {
+    pub is_asked: bool,
+    /// Answers that are to come.
+    pub pending: u8,
+    pub found: Found,
+}
+
+/// What is on the second server before the first has decided.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Found {
+    /// Nobody knows: whatever is there is replaced.
+    #[default]
+    Unknown,
+    Nothing,
+    /// An item with this unique.
+    Item(u64),
 }
 
 /// One of the two legs.
@@ -156,7 +196,13 @@ impl Write {
     /// Whether its plan is to send it to both servers at once; else one decides first.
     #[inline]
     pub fn is_to_both(&self) -> bool {
-        matches!(self.stage, Stage::Both | Stage::Measuring(_))
+        matches!(self.stage, Stage::Both | Stage::Measuring(_) | Stage::Weighing { .. })
+    }
+
+    /// Whether the second server has stored it, and the first, whose word counts, has not.
+    pub fn is_left_behind(&self) -> bool {
+        let has_stored = |copy: &Copy| copy.answer().is_some_and(|reply| reply.status == Status::Stored);
+        matches!(self.stage, Stage::Overruled) || has_stored(&self.second) && !has_stored(&self.first)
     }
 
     /// What became of it on a server.
@@ -197,9 +243,14 @@ impl Write {
 
     /// Whether an answer is still to come, or a size to be told.
     pub fn is_pending(&self) -> bool {
-        let is_asked =
-            self.first.is_pending() || self.second.is_pending() || matches!(self.stage, Stage::Confirming(_));
-        is_asked || self.sizes().is_some_and(|sizes| sizes.pending > 0)
+        let is_asked = match &self.stage {
+            Stage::Confirming(_) | Stage::Asking(_) => true,
+            Stage::Weighing { is_asked } => *is_asked,
+            Stage::Deciding(undecided) => undecided.guard.pending > 0,
+            _ => false,
+        };
+        let is_sent = self.first.is_pending() || self.second.is_pending();
+        is_asked || is_sent || self.sizes().is_some_and(|sizes| sizes.pending > 0)
     }
 
     /// Whether both copies have been found to be of different sizes.
