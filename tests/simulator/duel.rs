@@ -67,8 +67,8 @@ pub struct Duel {
     values: u64,
     /// When the last fault began.
     pub fault_us: Option<Us>,
-    /// When a magent last found out that it has lost a server.
-    lost_us: Option<Us>,
+    /// By magent: when it last found out that it has lost a server.
+    lost_us: Vec<Option<Us>>,
     /// What the two sides of a cut did, where that is what it is about.
     pub sides: Option<Sides>,
     /// The first promise that was broken.
@@ -167,7 +167,7 @@ impl Duelist {
             return;
         }
         let end = scene.network.peer_take(name, &mut self.input);
-        duel.lost_us = scene.network.lost_us;
+        duel.lost_us.clone_from(&scene.network.lost_us);
         if let Some((ask, asked_us)) = self.asked {
             let whole = match ask {
                 Ask::Look(_) => self.input.ends_with(b"END\r\n") || self.input.ends_with(b"available\r\n"),
@@ -203,7 +203,8 @@ impl Duelist {
 
     fn learn(&mut self, ask: Ask, asked_us: Us, said: &str, now: Us, duel: &mut Duel) {
         if let Some(sides) = &mut duel.sides {
-            if let Err(broken) = sides.learn(self.magent, ask, said, (asked_us, now)) {
+            let lost_us = duel.lost_us[self.magent];
+            if let Err(broken) = sides.learn(self.magent, ask, said, (asked_us, now), lost_us) {
                 duel.fail(broken);
             }
             return;
@@ -281,9 +282,8 @@ impl Duel {
     /// Whether the last fault began, or a magent found out of it, while something was under way that was asked for then, and is answered
     /// now.
     fn was_under_way(&self, asked_us: Us) -> bool {
-        self.fault_us
-            .max(self.lost_us)
-            .is_some_and(|fault_us| asked_us <= fault_us)
+        let lost_us = self.lost_us.iter().copied().max().flatten();
+        self.fault_us.max(lost_us).is_some_and(|fault_us| asked_us <= fault_us)
     }
 
     fn write(&mut self, key: usize, value: Option<u64>, asked_us: Us, answered_us: Option<Us>) {

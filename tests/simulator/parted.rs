@@ -24,6 +24,9 @@ struct Act {
     did: Did,
     asked_us: Us,
     answered_us: Option<Us>,
+    /// It waited when its magent found out that it had lost the other side's server, which may have got it: nobody there can tell it from
+    /// what was written there.
+    may_be_on_both: bool,
 }
 
 /// What is known of all registers since both servers were known to be alike.
@@ -36,8 +39,15 @@ pub struct Sides {
 }
 
 impl Sides {
-    /// A client has been told this, or nothing.
-    pub fn learn(&mut self, side: usize, ask: Ask, said: &str, (asked_us, now_us): (Us, Us)) -> Result<(), Broken> {
+    /// A client has been told this, or nothing. `lost_us`: when its magent has last lost a server.
+    pub fn learn(
+        &mut self,
+        side: usize,
+        ask: Ask,
+        said: &str,
+        (asked_us, now_us): (Us, Us),
+        lost_us: Option<Us>,
+    ) -> Result<(), Broken> {
         let (key, did, done) = match ask {
             Ask::Set(key, value) => (key, Did::Set(value), "STORED"),
             Ask::Delete(key) => (key, Did::Deleted, "DELETED"),
@@ -55,6 +65,7 @@ impl Sides {
             did,
             asked_us,
             answered_us: Some(now_us),
+            may_be_on_both: lost_us > Some(self.cut_us) && Some(asked_us) <= lost_us,
         });
         Ok(())
     }
@@ -62,6 +73,9 @@ impl Sides {
     /// Whether a register may hold this. A touch on one side may keep what was deleted on the other.
     fn may_hold(&self, key: usize, held: Option<u64>) -> bool {
         let acts = &self.acts[key];
+        if self.may_be_left_by_others(key, held) {
+            return true;
+        }
         let since_us = self.cut_us.saturating_sub(ABOUT_US);
         let acted = |side: usize| {
             acts.iter()
@@ -87,6 +101,28 @@ impl Sides {
             }
         })
     }
+
+    /// Whether a side may hold this because it got it from the other one, which was just being parted from it, and nobody there has
+    /// written the key since.
+    fn may_be_left_by_others(&self, key: usize, held: Option<u64>) -> bool {
+        let acts = &self.acts[key];
+        let leaves = |act: &&Act| act.may_be_on_both && act.leaves(held);
+        acts.iter().filter(leaves).any(|one| {
+            let follows = |other: &Act| other.side != one.side && one.answered_us < Some(other.asked_us);
+            !acts.iter().any(|other| other.did != Did::Touched && follows(other))
+        })
+    }
+}
+
+impl Act {
+    /// Whether the register holds this after it.
+    fn leaves(&self, held: Option<u64>) -> bool {
+        match self.did {
+            Did::Set(value) => held == Some(value),
+            Did::Deleted => held.is_none(),
+            Did::Touched => false,
+        }
+    }
 }
 
 /// Whether one of these may be the last, and leave this; what was answered after `until_us` nobody need have followed. None if none of them
@@ -96,11 +132,7 @@ fn may_be_last(acts: Vec<&Act>, held: Option<u64>, until_us: Us) -> Option<bool>
     let follows =
         |other: &Act, one: &Act| one.answered_us < Some(other.asked_us) && other.answered_us <= Some(until_us);
     let is_last = |one: &Act| !acts.iter().any(|other| follows(other, one));
-    let leaves = |act: &Act| match act.did {
-        Did::Set(value) => held == Some(value),
-        Did::Deleted | Did::Touched => held.is_none(),
-    };
-    (!acts.is_empty()).then(|| acts.iter().any(|act| is_last(act) && leaves(act)))
+    (!acts.is_empty()).then(|| acts.iter().any(|act| is_last(act) && act.leaves(held)))
 }
 
 impl Simulation {

@@ -130,8 +130,8 @@ pub struct Network {
     vacant: Vec<usize>,
     generation: u32,
     pub ports: Vec<Port>,
-    /// When a magent has last found out that it has lost a server.
-    pub lost_us: Option<Us>,
+    /// By magent: when it has last found out that it has lost a server.
+    pub lost_us: Vec<Option<Us>>,
     /// By magent, then server: which packets between the two stay away, and since when.
     cut: Vec<Vec<Option<(Cut, Us)>>>,
     /// By server: what its answers take longer.
@@ -167,7 +167,7 @@ impl Network {
             sequence: 0,
             connections: Vec::new(),
             vacant: Vec::new(),
-            lost_us: None,
+            lost_us: vec![None; magents],
             generation: 0,
             ports: (0..magents).map(|_| Port::default()).collect(),
             cut: Vec::new(),

@@ -236,7 +236,7 @@ impl Net for SimulatedNet {
     fn log(&mut self, level: Level, line: fmt::Arguments<'_>) {
         let network = &mut *self.network.borrow_mut();
         if level == Level::Warning && line.to_string().contains(" is down: ") {
-            network.lost_us = Some(network.now);
+            network.lost_us[self.magent] = Some(network.now);
         }
         if network.trace.is_on() && level <= Level::Notice {
             network.note(format_args!("magent {}", self.magent), format_args!("log: {line}"));
