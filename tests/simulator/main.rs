@@ -78,7 +78,7 @@ const ONCE_BROKEN_IN_CHAOS: [u64; 62] = [
     171_060, 176_221, 215_002, 287_253,
 ];
 /// The same of the newer classes, beyond those that every run tries; and those that find planted faults which few others do.
-const ONCE_BROKEN_IN_NEWER: [(u64, Class); 29] = [
+const ONCE_BROKEN_IN_NEWER: [(u64, Class); 34] = [
     (96, Class::Reloaded),
     (50, Class::Deep),
     (185, Class::Deep),
@@ -101,6 +101,11 @@ const ONCE_BROKEN_IN_NEWER: [(u64, Class); 29] = [
     (5_091, Class::Delayed),
     (5_153, Class::Delayed),
     (120, Class::Parted),
+    (718, Class::Parted),
+    (2_611, Class::Parted),
+    (3_834, Class::Parted),
+    (4_412, Class::Parted),
+    (4_477, Class::Parted),
     (224, Class::Duel),
     (314, Class::Duel),
     (321, Class::Duel),

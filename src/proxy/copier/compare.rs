@@ -44,6 +44,14 @@ pub enum Of {
 }
 
 impl Of {
+    /// How often it has been looked at.
+    fn looks(&self) -> u32 {
+        match self {
+            Of::Moving(moving) => moving.looks + 1,
+            Of::Written { .. } | Of::Read => 0,
+        }
+    }
+
     /// Whether it was deleted from both.
     fn is_deletion(&self) -> bool {
         matches!(self, Of::Written { uniques, .. } if *uniques == [None; 2])
@@ -161,6 +169,12 @@ impl Copier {
         }
     }
 
+    fn look_again<N: Net>(&mut self, servers: &mut Servers<N>, comparison: &Comparison) {
+        let (pair, before) = (comparison.servers, comparison.seen);
+        let looks = comparison.of.looks();
+        self.watch_on(servers, comparison.key.bytes(), Moving { pair, before, looks });
+    }
+
     /// Leaves a key that was found on one server only for a while.
     pub fn leave<N: Net>(&mut self, servers: &mut Servers<N>, key: &[u8], left: Left) {
         let cx = &mut servers.cx;
@@ -220,20 +234,18 @@ impl Copier {
         let senior = servers.fleet.senior(key, pair[0], pair[1]);
         match comparison.verdict() {
             Verdict::Open | Verdict::Alike => {}
-            // They were parted, and which of them is right is still to be seen.
-            Verdict::Differ if servers.fleet.are_to_be_evened_out(key, pair) => {}
+            // They were parted, and which of them is right is still to be seen. What comes of it is looked at again: two magents that
+            // make them alike at the same moment, each the other way round, exchange them.
+            Verdict::Differ if servers.fleet.are_to_be_evened_out(key, pair) => {
+                if comparison.of.looks() < LOOKS_MAX {
+                    self.look_again(servers, comparison);
+                }
+            }
             Verdict::Differ => {
                 let junior = if senior == pair[1] { pair[0] } else { pair[1] };
                 self.start_repair(replicate, servers, (senior, junior), key, Why::Heal(None));
             }
-            Verdict::Moving => {
-                let looks = match comparison.of {
-                    Of::Moving(moving) => moving.looks + 1,
-                    Of::Written { .. } | Of::Read => 0,
-                };
-                let before = seen;
-                self.watch_on(servers, key, Moving { pair, before, looks });
-            }
+            Verdict::Moving => self.look_again(servers, comparison),
             Verdict::OnOne(at) => {
                 let (here, there) = (pair[at], pair[1 - at]);
                 let Seen::Item(unique) = seen[at] else {

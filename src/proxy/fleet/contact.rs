@@ -1,6 +1,7 @@
 //! What is known of a server for the case that it is parted from a partner; see `parted`.
 
 use crate::protocol::reply::Status;
+use crate::proxy::fleet::others::SAID_MS;
 use crate::proxy::fleet::own::{Own, hash};
 use std::collections::{HashMap, HashSet};
 
@@ -141,6 +142,13 @@ impl Contact {
             let since = std::mem::take(&mut self.own[0]);
             self.own[1].append(&since);
         }
+    }
+
+    /// It was asked for its board a while ago, and has not answered: what others write there is not read.
+    pub fn is_silent(&self, now_ms: u64) -> bool {
+        self.asked
+            .as_ref()
+            .is_some_and(|&(asked_ms, _)| asked_ms + SAID_MS < now_ms)
     }
 
     /// It has answered.
@@ -362,6 +370,16 @@ mod tests {
                 assert_eq!(marks(false, senior).right(from, Some(22)), right);
             }
         }
+    }
+
+    #[test]
+    fn a_server_is_silent_that_has_not_told_its_board_for_a_while() {
+        let mut contact = Contact::default();
+        contact.is_asked(std::iter::empty(), 1000);
+        contact.is_asked(std::iter::empty(), 1300); // and again, as long as it has not answered
+        assert!(!contact.is_silent(1000 + SAID_MS) && contact.is_silent(1001 + SAID_MS));
+        contact.is_heard();
+        assert!(!contact.is_silent(9000));
     }
 
     #[test]

@@ -66,7 +66,7 @@ impl Others {
     }
 
     /// Notes whether there are others. As long as no board has been read there may be; and those that were found are there as long as a
-    /// server is away, for it may be that they can only be reached by way of that.
+    /// server is away, or says nothing, for it may be that they can only be reached by way of that.
     pub fn note(&mut self, now_ms: u64, is_any_away: bool) {
         let are_heard = self.board.others(now_ms) > 0;
         self.were_found = are_heard || self.were_found && is_any_away;

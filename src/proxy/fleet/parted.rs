@@ -57,7 +57,8 @@ impl Fleet {
 
     /// Notes whether there are other magents.
     pub fn note_others(&mut self, now_ms: u64) {
-        let is_any_away = self.in_use().into_iter().any(|server| !self.is_up(server));
+        let is_away = |server: usize| !self.is_up(server) || self.servers[server].contact.is_silent(now_ms);
+        let is_any_away = self.in_use().into_iter().any(is_away);
         self.others.note(now_ms, is_any_away);
     }
 

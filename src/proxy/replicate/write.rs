@@ -388,7 +388,9 @@ fn heals<N: Net>(
         }
         let have_counted = reply.status == Status::Number && answer.status == Status::Number;
         let have_padded = agree(write.verb, reply, answer);
-        if (have_counted || have_padded) && servers.fleet.compares(first, Some(second)) {
+        // Which one does not find may have been rid of it by another's `delete`, or have evicted it.
+        let is_on_one = !is_in_vain && !is_negative(reply) && reply.status != Status::Error && is_negative(answer);
+        if (have_counted || have_padded || is_on_one) && servers.fleet.compares(first, Some(second)) {
             // What others have done may have come to one before this, and to the other after it.
             let (pair, key) = ((first, second), piece.clone());
             servers.cx.hand_on(Handoff::Moving { pair, key });
