@@ -257,7 +257,11 @@ impl Copier {
                     (false, true) => (there, here, How::Removed),
                     (false, false) => (here, there, How::CopiedLater),
                 };
-                self.leave(servers, key, Left { from, to, unique, how });
+                // Who has deleted that item knows more than who only finds it there.
+                let is_same = |known: &Left| known.how == How::Removed && (known.to, known.unique) == (from, unique);
+                if how == How::Removed || !self.left.noted(key).is_some_and(is_same) {
+                    self.leave(servers, key, Left { from, to, unique, how });
+                }
             }
         }
     }

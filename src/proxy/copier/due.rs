@@ -48,6 +48,11 @@ impl<T> Later<T> {
         Some(due_ms)
     }
 
+    /// What is noted of a key.
+    pub fn noted(&self, key: &[u8]) -> Option<&T> {
+        self.keys.get(key).map(|(_, what)| what)
+    }
+
     /// Notes a key, and forgets what was noted of it before.
     pub fn note_instead(&mut self, key: &[u8], what: T, now_ms: u64, limits: &Limits) -> Option<u64> {
         match self.keys.get_mut(key) {
@@ -108,6 +113,7 @@ mod tests {
         let mut keys = Later::after(200);
         assert_eq!(keys.note_instead(b"a", 1, 0, &limits), Some(200));
         assert_eq!(keys.note_instead(b"b", 2, 10, &limits), Some(210));
+        assert_eq!((keys.noted(b"b"), keys.noted(b"c")), (Some(&2), None));
         assert_eq!(keys.note_instead(b"a", 3, 150, &limits), Some(350));
         assert_eq!(keys.next(200), None);
         assert_eq!(keys.next(300), Some((b"b"[..].into(), 2)));

@@ -276,6 +276,8 @@ impl Repair {
                 self.rounds += 1;
                 let has_another = response.unique.is_some();
                 match has_another && self.rounds < ROUNDS_MAX {
+                    // What came to the one meanwhile is on its way to the other, and may be computed there.
+                    true if self.is_by_seniority => self.leave_different(Some(bytes), &mut actions),
                     true => self.fetch(pair, &mut actions),
                     false if has_another && !pair.from_is_senior => self.leave_different(Some(bytes), &mut actions),
                     false => self.give_up(pair, &mut actions),

@@ -69,6 +69,7 @@ impl Repair {
         match self.rounds < ROUNDS_MAX {
             _ if !self.overwrites() => self.over(actions),
             _ if self.there == There::Unknown => self.failed(pair, actions),
+            _ if self.is_by_seniority => self.leave_different(None, actions),
             true => self.check(actions),
             false => {
                 self.there = There::Unknown;
