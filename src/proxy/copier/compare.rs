@@ -87,6 +87,8 @@ pub struct Moving {
     pub pair: [usize; 2],
     /// What was there when it was last looked at.
     before: [Seen; 2],
+    /// The second has been made like the first. What has come to the first since, and to the second before, is there no more.
+    are_alike: bool,
     looks: u32,
 }
 
@@ -131,6 +133,11 @@ impl Comparison {
             (Of::Written { uniques, .. }, _) if is_own(0, uniques[0]) == is_own(1, uniques[1]) => Verdict::Alike,
             (Of::Moving(_) | Of::Read, [Seen::Nothing, Seen::Nothing]) => Verdict::Alike,
             (Of::Read, [Seen::Item(_), Seen::Item(_)]) => Verdict::Alike,
+            (Of::Moving(moving), [Seen::Item(_), Seen::Item(_)])
+                if moving.are_alike && moving.before[0] == self.seen[0] =>
+            {
+                Verdict::Alike
+            }
             (_, [Seen::Nothing, _]) => Verdict::OnOne(1),
             (_, [_, Seen::Nothing]) => Verdict::OnOne(0),
             (Of::Moving(moving), seen) if moving.before != seen && moving.looks < LOOKS_MAX => Verdict::Moving,
@@ -157,9 +164,27 @@ impl Copier {
         let first = Moving {
             pair: [pair.0, pair.1],
             before: [Seen::NotYet; 2],
+            are_alike: false,
             looks: 0,
         };
         self.watch_on(servers, key, first);
+    }
+
+    /// The second of two servers has been made like the first, and their items have these uniques: that is looked at once more.
+    pub fn watch_alike<N: Net>(
+        &mut self,
+        servers: &mut Servers<N>,
+        pair: (usize, usize),
+        key: &[u8],
+        uniques: [u64; 2],
+    ) {
+        let made = Moving {
+            pair: [pair.0, pair.1],
+            before: uniques.map(Seen::Item),
+            are_alike: true,
+            looks: 0,
+        };
+        self.watch_on(servers, key, made);
     }
 
     fn watch_on<N: Net>(&mut self, servers: &mut Servers<N>, key: &[u8], moving: Moving) {
@@ -172,7 +197,13 @@ impl Copier {
     fn look_again<N: Net>(&mut self, servers: &mut Servers<N>, comparison: &Comparison) {
         let (pair, before) = (comparison.servers, comparison.seen);
         let looks = comparison.of.looks();
-        self.watch_on(servers, comparison.key.bytes(), Moving { pair, before, looks });
+        let moving = Moving {
+            pair,
+            before,
+            are_alike: false,
+            looks,
+        };
+        self.watch_on(servers, comparison.key.bytes(), moving);
     }
 
     /// Leaves a key that was found on one server only for a while.
@@ -311,8 +342,30 @@ mod tests {
             ([Item(5), Item(7)], 1, [Nothing, Nothing], Verdict::Alike),
             ([NotYet; 2], 0, [Nothing, Item(7)], Verdict::OnOne(1)),
         ] {
-            let of = Of::Moving(Moving { pair, before, looks });
+            let are_alike = false;
+            let of = Of::Moving(Moving {
+                pair,
+                before,
+                are_alike,
+                looks,
+            });
             assert_eq!(verdict(of, seen), expected, "{before:?} {looks} {seen:?}");
+        }
+        // What came to the first when it had been copied, and to the second before that, is not on the second.
+        for (seen, expected) in [
+            ([Item(5), Item(7)], Verdict::Alike),
+            ([Item(5), Item(8)], Verdict::Alike), // who has changed that looks at it
+            ([Item(6), Item(7)], Verdict::Moving),
+            ([Item(5), Nothing], Verdict::OnOne(0)),
+            ([Nothing, Item(7)], Verdict::OnOne(1)),
+        ] {
+            let made = Moving {
+                pair,
+                before: [Item(5), Item(7)],
+                are_alike: true,
+                looks: 0,
+            };
+            assert_eq!(verdict(Of::Moving(made), seen), expected, "{seen:?}");
         }
     }
 

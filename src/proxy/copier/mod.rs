@@ -294,6 +294,12 @@ impl Copier {
                 Action::Differs => wishes.push(Wish::Watch {
                     pair: (repair.from, repair.to),
                     key: repair.key.clone(),
+                    alike: None,
+                }),
+                Action::Alike { uniques } => wishes.push(Wish::Watch {
+                    pair: (repair.from, repair.to),
+                    key: repair.key.clone(),
+                    alike: Some(uniques),
                 }),
                 Action::Done { copied } => self.done(id, copied, &mut wishes),
             }
@@ -340,7 +346,7 @@ impl Copier {
                 let resync = self.resync.as_mut();
                 if fill.manner == Manner::EvenOut {
                     let (pair, key) = ((repair.from, repair.to), key.clone());
-                    wishes.push(Wish::Watch { pair, key });
+                    wishes.push(Wish::Watch { pair, key, alike: None });
                 }
                 if let Some(resync) = resync.and_then(|resync| resync.key_done(&fill, copied).then_some(resync)) {
                     wishes.push(Wish::Filled {

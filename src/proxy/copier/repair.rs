@@ -264,7 +264,11 @@ impl Repair {
                 }
                 None => self.done(Some(bytes), &mut actions),
             },
-            Stage::Verifying { bytes, unique, .. } if response.unique == Some(unique) => {
+            Stage::Verifying { bytes, unique, copy } if response.unique == Some(unique) => {
+                if self.is_by_seniority {
+                    let uniques = [unique, copy];
+                    actions.push(Action::Alike { uniques });
+                }
                 self.done(Some(bytes), &mut actions);
             }
             // Another magent may be making the two alike the other way round: if both took their copy away, nothing would be left.

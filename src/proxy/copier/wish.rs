@@ -41,8 +41,13 @@ pub enum Wish<'a> {
     Copied { server: usize, bytes: usize, fills: bool },
     /// The server, which is filled, does not lack the key of `from` any more.
     Filled { server: usize, from: usize, key: Box<[u8]> },
-    /// The two servers, which were parted, are to be looked at until they have the same of the key.
-    Watch { pair: (usize, usize), key: Box<[u8]> },
+    /// The two servers are to be looked at until they have the same of the key. `alike`: they have, if their items still have these uniques
+    /// a moment later.
+    Watch {
+        pair: (usize, usize),
+        key: Box<[u8]>,
+        alike: Option<[u64; 2]>,
+    },
     /// The servers of the write are alike as far as they can be made so.
     Healed(Waiting),
     /// Others may have the key.
@@ -84,7 +89,15 @@ impl Copier {
                     let key = &*key;
                     servers.fleet.ledger.record(Event::Copied { server, from, key });
                 }
-                Wish::Watch { pair, key } => self.watch(servers, pair, &key),
+                Wish::Watch { pair, key, alike: None } => self.watch(servers, pair, &key),
+                Wish::Watch {
+                    pair,
+                    key,
+                    alike: Some(uniques),
+                } if servers.fleet.compares(pair.0, Some(pair.1)) => {
+                    self.watch_alike(servers, pair, &key, uniques);
+                }
+                Wish::Watch { .. } => {}
                 Wish::Healed(Waiting { write, reply, .. }) => replicate.healed(servers, write, reply.as_ref()),
                 Wish::Leave(pass) => replicate.leave_gate(servers, pass),
             }

@@ -123,6 +123,8 @@ pub enum Action<'a> {
     Suspect,
     /// What the two have may not be the same.
     Differs,
+    /// It is the same, and these are the uniques: of the senior's item, and of the copy.
+    Alike { uniques: [u64; 2] },
     /// It is over; these bytes were copied, None if none were.
     Done { copied: Option<usize> },
 }

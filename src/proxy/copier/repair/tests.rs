@@ -227,6 +227,7 @@ fn in_words(actions: &[Action]) -> String {
         Action::Suspect => "suspect".to_owned(),
         Action::Done { copied: None } => "done".to_owned(),
         Action::Differs => "they differ".to_owned(),
+        Action::Alike { uniques: [one, copy] } => format!("alike {one} {copy}"),
         Action::Done { copied: Some(bytes) } => format!("{bytes} copied"),
     });
     words.collect::<Vec<_>>().join(", ")
