@@ -47,7 +47,7 @@ impl Copier {
                 running.legs > 0 || running.pass.is_none(),
             )?;
             match &running.repair.why {
-                Why::Read | Why::Left(_) | Why::Heal(_) | Why::Deleted(_) => single += 1,
+                Why::Read | Why::Left(_) | Why::Heal(_) | Why::Differ(_) | Why::Deleted(_) => single += 1,
                 Why::Fill(fill) if Some(fill.resync) == self.resync.as_ref().map(|resync| resync.number) => {
                     filling = (filling.0 + 1, filling.1 + fill.size);
                 }

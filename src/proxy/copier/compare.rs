@@ -273,8 +273,15 @@ impl Copier {
                 }
             }
             Verdict::Differ => {
-                let junior = if senior == pair[1] { pair[0] } else { pair[1] };
-                self.start_repair(replicate, servers, (senior, junior), key, Why::Heal(None));
+                let (from, to) = if senior == pair[1] { (1, 0) } else { (0, 1) };
+                let why = match (seen[from], seen[to]) {
+                    // What changes all the time is made alike all the same.
+                    (Seen::Item(one), Seen::Item(other)) if comparison.of.looks() < LOOKS_MAX => {
+                        Why::Differ([one, other])
+                    }
+                    _ => Why::Heal(None),
+                };
+                self.start_repair(replicate, servers, (pair[from], pair[to]), key, why);
             }
             Verdict::Moving => self.look_again(servers, comparison),
             Verdict::OnOne(at) => {

@@ -123,7 +123,7 @@ impl Copier {
     /// found before: of that a client is told.
     pub fn let_in(&mut self, id: usize, pass: Pass, found: Receipt) {
         let running = &mut self.repairs[id];
-        if !matches!(running.repair.why, Why::Heal(_)) {
+        if !running.repair.why.heals() {
             running.found = found;
         }
         running.repair.accompanied |= pass.is_accompanied();
@@ -340,7 +340,7 @@ impl Copier {
         }
         self.single -= usize::from(!fills);
         match why {
-            Why::Read | Why::Left(_) | Why::Heal(None) | Why::Deleted(_) => {}
+            Why::Read | Why::Left(_) | Why::Heal(None) | Why::Differ(_) | Why::Deleted(_) => {}
             Why::Heal(Some(waiting)) => wishes.push(Wish::Healed(waiting)),
             Why::Fill(fill) => {
                 let resync = self.resync.as_mut();

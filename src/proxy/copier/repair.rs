@@ -129,8 +129,8 @@ impl Repair {
             true => There::Unknown,
             false => There::Nothing,
         };
-        let heals = matches!(self.why, Why::Heal(_));
-        self.is_by_seniority = matches!(self.why, Why::Heal(None)) && pair.from_is_senior;
+        let heals = self.why.heals();
+        self.is_by_seniority = self.why.is_by_seniority() && pair.from_is_senior;
         // Only where `from` is believed may something be taken away on its word: it may have missed the key itself.
         let fills = matches!(self.why, Why::Fill(_));
         let takes_away = fills && matches!(self.why.manner(), Manner::Overwrite | Manner::Verify | Manner::Remove);
@@ -167,7 +167,7 @@ impl Repair {
             self.over(&mut actions);
             return actions;
         }
-        if self.is_by_seniority && !pair.from_is_senior {
+        if self.is_by_seniority && !pair.from_is_senior || self.why.has_changed(response.unique, None) {
             self.leave_different(None, &mut actions);
             return actions;
         }
@@ -315,7 +315,13 @@ impl Repair {
         match (self.why.manner(), status) {
             (Manner::Overwrite, _) => {
                 self.there = There::said(response);
-                self.fetch(pair, actions);
+                match self
+                    .why
+                    .has_changed(None, Some(self.there.unique().unwrap_or_default()))
+                {
+                    true => self.leave_different(None, actions),
+                    false => self.fetch(pair, actions),
+                }
             }
             (Manner::EvenOut, _) => {
                 self.there = There::said(response);
@@ -348,7 +354,7 @@ impl Repair {
             }
             return self.fetch(&pair, actions);
         }
-        match matches!(self.why, Why::Heal(_)) && !pair.source_is_still {
+        match self.why.heals() && !pair.source_is_still {
             true => self.heal_abandoned(pair, actions),
             false => {
                 if self.is_contradicted() {
@@ -373,7 +379,7 @@ impl Repair {
                 self.over(&mut actions);
             }
             // With the source gone, what the other has is the best there is.
-            _ if matches!(self.why, Why::Heal(_)) => self.heal_abandoned(pair, &mut actions),
+            _ if self.why.heals() => self.heal_abandoned(pair, &mut actions),
             _ => self.over(&mut actions),
         }
         actions

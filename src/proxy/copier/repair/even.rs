@@ -14,7 +14,7 @@ impl There {
         }
     }
 
-    fn unique(self) -> Option<u64> {
+    pub(super) fn unique(self) -> Option<u64> {
         match self {
             There::Item(unique) => Some(unique),
             There::Nothing | There::Unknown => None,

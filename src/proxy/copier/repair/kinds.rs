@@ -14,6 +14,9 @@ pub enum Why {
     Left(u64),
     /// The two answered a write differently: `to` is to have what `from` has. The transaction may wait for that.
     Heal(Option<Waiting>),
+    /// Both have an item, which is not the same, though nothing has changed for a while: these are their uniques. What has come to one of
+    /// them since may be on its way to the other, and be computed there.
+    Differ([u64; 2]),
     /// It was deleted from both, and then this unique was found on `to` and nothing on `from`, which decides: what was written meanwhile
     /// by another magent and came to `from` before that, or a copy from before.
     Deleted(u64),
@@ -25,10 +28,28 @@ impl Why {
     pub fn manner(&self) -> Manner {
         match self {
             Why::Read | Why::Left(_) => Manner::Add,
-            Why::Heal(_) => Manner::Overwrite,
+            Why::Heal(_) | Why::Differ(_) => Manner::Overwrite,
             Why::Deleted(_) => Manner::Remove,
             Why::Fill(fill) => fill.manner,
         }
+    }
+
+    /// Whether what is on `from` was found to be right before.
+    pub fn heals(&self) -> bool {
+        matches!(self, Why::Heal(_) | Why::Differ(_))
+    }
+
+    /// Whether what is on `from` is right only where that is the senior.
+    pub fn is_by_seniority(&self) -> bool {
+        matches!(self, Why::Heal(None) | Why::Differ(_))
+    }
+
+    /// Whether what is there now is not what was found before.
+    pub fn has_changed(&self, from: Option<u64>, to: Option<u64>) -> bool {
+        let Why::Differ([one, other]) = *self else {
+            return false;
+        };
+        from.is_some_and(|unique| unique != one) || to.is_some_and(|unique| unique != other)
     }
 
     /// Whether what was filled is looked through.
@@ -41,7 +62,7 @@ impl Why {
         match self {
             Why::Fill(fill) => fill.unique,
             Why::Deleted(unique) => Some(*unique),
-            Why::Read | Why::Left(_) | Why::Heal(_) => None,
+            Why::Read | Why::Left(_) | Why::Heal(_) | Why::Differ(_) => None,
         }
     }
 }
@@ -139,4 +160,25 @@ pub fn send(server: usize, purpose: Purpose, command: Command<'_>) -> Action<'_>
 
 pub fn look_for_unique(server: usize) -> Action<'static> {
     send(server, Purpose::RepairCheck, Command::LookForUnique)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_that_differ_are_made_alike_if_neither_has_changed() {
+        let differ = Why::Differ([5, 6]);
+        for (from, to, has_changed) in [
+            (None, None, false),
+            (Some(5), None, false),
+            (None, Some(6), false),
+            (Some(6), None, true),
+            (None, Some(5), true),
+            (None, Some(0), true), // it is gone
+        ] {
+            assert_eq!(differ.has_changed(from, to), has_changed, "{from:?} {to:?}");
+            assert!(!Why::Heal(None).has_changed(from, to));
+        }
+    }
 }

@@ -72,6 +72,8 @@ fn why(name: &str) -> Why {
         "read" => Why::Read,
         "heal" | "accompanied heal" => heal(),
         "heal for nobody" => Why::Heal(None),
+        "differ" => Why::Differ([5, 6]),
+        "differ from another item" => Why::Differ([4, 6]),
         "left" => Why::Left(5),
         "left of another item" => Why::Left(6),
         "deleted" => Why::Deleted(9),
@@ -96,8 +98,9 @@ fn why(name: &str) -> Why {
     }
 }
 
-const WHYS: [&str; 15] = [
+const WHYS: [&str; 16] = [
     "read",
+    "differ",
     "left",
     "left of another item",
     "deleted",
@@ -181,7 +184,7 @@ impl Stage {
             }
             _ => {
                 // But for a heal, it is found to be right when the copy begins.
-                if event == "begin" && !matches!(self.repair.why, Why::Heal(_)) {
+                if event == "begin" && !self.repair.why.heals() {
                     self.pair.source_is_still = self.pair.from.is_up;
                 }
                 let pair = self.pair;
@@ -268,6 +271,13 @@ fn a_repair_begins_only_where_both_servers_are_there_and_the_source_is_believed(
         &[
             ("read", "begin", FETCH),
             ("heal", "begin", LOOK),
+            ("differ", "begin, unique 6, value", "1: cas k 4 30 2 6|xy"),
+            ("differ", "begin, unique 5", "they differ, done"),
+            (
+                "differ from another item",
+                "begin, unique 6, value",
+                "they differ, done",
+            ),
             ("heal for nobody", "begin", LOOK),
             ("add", "begin", FETCH),
             ("overwrite", "begin", LOOK),
