@@ -264,28 +264,8 @@ impl Repair {
                 }
                 None => self.done(Some(bytes), &mut actions),
             },
-            Stage::Verifying { bytes, unique, copy } if response.unique == Some(unique) => {
-                if self.is_by_seniority {
-                    let uniques = [unique, copy];
-                    actions.push(Action::Alike { uniques });
-                }
-                self.done(Some(bytes), &mut actions);
-            }
-            // Another magent may be making the two alike the other way round: if both took their copy away, nothing would be left.
-            Stage::Verifying { bytes, .. } if self.evens_out() && self.there != There::Nothing => {
-                self.leave_different(Some(bytes), &mut actions);
-            }
-            Stage::Verifying { bytes, copy, .. } => {
-                self.there = There::Item(copy);
-                self.rounds += 1;
-                let has_another = response.unique.is_some();
-                match has_another && self.rounds < ROUNDS_MAX {
-                    // What came to the one meanwhile is on its way to the other, and may be computed there.
-                    true if self.is_by_seniority => self.leave_different(Some(bytes), &mut actions),
-                    true => self.fetch(pair, &mut actions),
-                    false if has_another && !pair.from_is_senior => self.leave_different(Some(bytes), &mut actions),
-                    false => self.give_up(pair, &mut actions),
-                }
+            Stage::Verifying { bytes, unique, copy } => {
+                self.verified(response.unique, (bytes, unique, copy), pair, &mut actions);
             }
             Stage::Removing if status == Status::Exists => self.contended(pair, &mut actions),
             Stage::Removing | Stage::Removed => self.removed(response, pair, &mut actions),

@@ -78,6 +78,36 @@ impl Repair {
         }
     }
 
+    /// The copy is there, as `copy`, and this is on `from`, where `unique` was copied.
+    pub(super) fn verified(
+        &mut self,
+        seen: Option<u64>,
+        (bytes, unique, copy): (usize, u64, u64),
+        pair: &Pair,
+        actions: &mut Actions,
+    ) {
+        if seen == Some(unique) {
+            if self.is_by_seniority {
+                let uniques = [unique, copy];
+                actions.push(Action::Alike { uniques });
+            }
+            return self.done(Some(bytes), actions);
+        }
+        // Another magent may be making the two alike the other way round: if both took their copy away, nothing would be left.
+        if self.evens_out() && self.there != There::Nothing {
+            return self.leave_different(Some(bytes), actions);
+        }
+        self.there = There::Item(copy);
+        self.rounds += 1;
+        match seen.is_some() && self.rounds < ROUNDS_MAX {
+            // What came to the one meanwhile is on its way to the other, and may be computed there.
+            true if self.is_by_seniority => self.leave_different(Some(bytes), actions),
+            true => self.fetch(pair, actions),
+            false if seen.is_some() && !pair.from_is_senior => self.leave_different(Some(bytes), actions),
+            false => self.give_up(pair, actions),
+        }
+    }
+
     /// The two do not have the same yet: they are looked at later.
     pub(super) fn leave_different(&mut self, copied: Option<usize>, actions: &mut Actions) {
         actions.push(Action::Differs);
