@@ -78,7 +78,7 @@ const ONCE_BROKEN_IN_CHAOS: [u64; 62] = [
     171_060, 176_221, 215_002, 287_253,
 ];
 /// The same of the newer classes, beyond those that every run tries; and those that find planted faults which few others do.
-const ONCE_BROKEN_IN_NEWER: [(u64, Class); 34] = [
+const ONCE_BROKEN_IN_NEWER: [(u64, Class); 39] = [
     (96, Class::Reloaded),
     (50, Class::Deep),
     (185, Class::Deep),
@@ -100,7 +100,9 @@ const ONCE_BROKEN_IN_NEWER: [(u64, Class); 34] = [
     (8_750, Class::Remapped),
     (5_091, Class::Delayed),
     (5_153, Class::Delayed),
+    (23, Class::Parted),
     (120, Class::Parted),
+    (125, Class::Parted),
     (718, Class::Parted),
     (2_611, Class::Parted),
     (3_834, Class::Parted),
@@ -113,6 +115,9 @@ const ONCE_BROKEN_IN_NEWER: [(u64, Class); 34] = [
     (454, Class::Duel),
     (467, Class::Duel),
     (516, Class::Duel),
+    (543, Class::Duel),
+    (1_000, Class::Duel),
+    (1_018, Class::Duel),
 ];
 /// The same of a single magent that keeps boards.
 const ONCE_BROKEN_WITH_BOARDS: [(u64, Class); 16] = [

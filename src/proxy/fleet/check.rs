@@ -22,7 +22,9 @@ impl<N: Net> Servers<N> {
                 Health::Rejoining { step, .. } => match step {
                     Rejoining::Draining { .. } => set(Timer::Drain),
                     Rejoining::Reading(Board::Noticed { .. }) | Rejoining::Comparing { .. } => set(Timer::Compare),
-                    Rejoining::Probing | Rejoining::Reading(Board::Asked | Board::AskedAgain) => set(Timer::Silence),
+                    Rejoining::Probing | Rejoining::Reading(Board::Asked | Board::AskedAgain { .. }) => {
+                        set(Timer::Silence)
+                    }
                     Rejoining::Reading(Board::Read) => false,
                 },
                 Health::Retired => !self.upstream.is_linked(index) || set(Timer::Retire),

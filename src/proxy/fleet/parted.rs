@@ -84,6 +84,14 @@ impl Fleet {
         }
     }
 
+    /// A server returns, with this on its board: whether somebody may have been without a partner meanwhile who has not been heard to be there.
+    pub fn may_be_parted(&self, index: usize, text: &[u8]) -> bool {
+        let heard_ms = self.servers[index].contact.lost_heard_ms();
+        let perhaps = |said: Absence| !said.is_known && said.until_ms > (heard_ms + NOTICED_MS) as i64;
+        let tells = |partner: usize| self.others.board.absences(text, self.servers[partner].id).any(perhaps);
+        self.partners_of(index).iter().any(|&partner| tells(partner))
+    }
+
     /// The board of a server was read: whether others have found the partners again that it was parted from. Returns whether they have, just
     /// now.
     pub fn note_found_again(&mut self, index: usize, text: &[u8], now_ms: u64) -> bool {

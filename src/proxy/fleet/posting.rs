@@ -14,6 +14,9 @@ use crate::proxy::timers::Timer;
 use crate::proxy::upstream::link::Purpose;
 use crate::proxy::upstream::message::Message;
 
+/// So often the board of a server that returns is asked for again, until those who have a line there are known to be there.
+const LOOKS_MAX: u8 = 3;
+
 impl<N: Net> Servers<N> {
     /// Reads the boards of all servers that can tell what is there, if it is time.
     pub fn read_boards(&mut self) {
@@ -109,12 +112,12 @@ impl<N: Net> Servers<N> {
             return false;
         };
         let next = match *step {
-            Rejoining::Reading(Board::Noticed { until_ms }) if until_ms <= now_ms => Board::AskedAgain,
-            Rejoining::Reading(Board::Noticed { until_ms }) => {
+            Rejoining::Reading(Board::Noticed { until_ms, looks }) if until_ms <= now_ms => Board::AskedAgain { looks },
+            Rejoining::Reading(Board::Noticed { until_ms, .. }) => {
                 self.cx.timers.set(Timer::Compare, until_ms);
                 return true;
             }
-            Rejoining::Reading(Board::Asked | Board::AskedAgain) => return true,
+            Rejoining::Reading(Board::Asked | Board::AskedAgain { .. }) => return true,
             Rejoining::Reading(Board::Read) | Rejoining::Comparing { .. } => return false,
             _ if reads => Board::Asked,
             _ => return false,
@@ -125,20 +128,26 @@ impl<N: Net> Servers<N> {
     }
 
     /// The board of a server that returns was read, or cannot be (None). Others that have a line there may just have found out that they are
-    /// without a partner.
+    /// without a partner; and whether they are there at all shows when their line is seen to change.
     fn returning_board_read(&mut self, index: usize, text: Option<&[u8]>) {
         let now_ms = self.cx.now.ms();
         let tells_of_others = text.is_some_and(|text| self.fleet.others.board.tells_of_others(text));
+        let is_uncertain = text.is_some_and(|text| self.fleet.may_be_parted(index, text));
         let Health::Rejoining { step, .. } = &mut self.fleet.servers[index].health else {
             return;
         };
+        let looks = match *step {
+            Rejoining::Reading(Board::Asked) if tells_of_others => Some(1),
+            Rejoining::Reading(Board::AskedAgain { looks }) if is_uncertain && looks < LOOKS_MAX => Some(looks + 1),
+            _ => None,
+        };
         match (*step, text) {
-            (Rejoining::Reading(Board::Asked), _) if tells_of_others => {
-                let until_ms = now_ms + NOTICED_MS;
-                *step = Rejoining::Reading(Board::Noticed { until_ms });
+            (Rejoining::Reading(_), _) if looks.is_some() => {
+                let (until_ms, looks) = (now_ms + NOTICED_MS, looks.unwrap_or_default());
+                *step = Rejoining::Reading(Board::Noticed { until_ms, looks });
                 self.cx.timers.set(Timer::Compare, until_ms);
             }
-            (Rejoining::Reading(Board::Asked | Board::AskedAgain), text) => {
+            (Rejoining::Reading(Board::Asked | Board::AskedAgain { .. }), text) => {
                 *step = Rejoining::Reading(Board::Read);
                 self.fleet.note_parted(index, text.unwrap_or_default());
                 self.rejoin(index);

@@ -83,9 +83,9 @@ pub enum Board {
     /// It was asked for.
     Asked,
     /// There are others: they are given until then to write there what they have found out just now.
-    Noticed { until_ms: u64 },
-    /// It was asked for once more.
-    AskedAgain,
+    Noticed { until_ms: u64, looks: u8 },
+    /// It was asked for so often once more.
+    AskedAgain { looks: u8 },
     /// It was read, or cannot be.
     Read,
 }
