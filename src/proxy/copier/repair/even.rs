@@ -93,12 +93,13 @@ impl Repair {
             }
             return self.done(Some(bytes), actions);
         }
-        // Another magent may be making the two alike the other way round: if both took their copy away, nothing would be left.
-        if self.evens_out() && self.there != There::Nothing {
-            return self.leave_different(Some(bytes), actions);
-        }
+        let replaced = self.there != There::Nothing;
         self.there = There::Item(copy);
         self.rounds += 1;
+        // Another magent may be making the two alike the other way round: if both took their copy away, nothing would be left.
+        if self.evens_out() && replaced && (seen.is_none() || self.rounds == ROUNDS_MAX) {
+            return self.leave_different(Some(bytes), actions);
+        }
         match seen.is_some() && self.rounds < ROUNDS_MAX {
             // What came to the one meanwhile is on its way to the other, and may be computed there.
             true if self.is_by_seniority => self.leave_different(Some(bytes), actions),

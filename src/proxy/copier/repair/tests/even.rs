@@ -46,11 +46,9 @@ fn what_another_magent_makes_alike_is_left_to_it() {
             ("even out", "lost", "missed, done"),
             ("even out", "stored", "1: mg k c k"),
             ("even out", "stored, unique 6, unique 5", "2 copied"),
-            (
-                "even out",
-                "source junior, stored, unique 6, unique 6",
-                "they differ, 2 copied",
-            ),
+            // What has been written there meanwhile is newer than the copy.
+            ("even out", "stored, unique 6, unique 6", "0: mg k t f c k v"),
+            ("even out", "stored, unique 6, miss", "they differ, 2 copied"),
             ("even out", "no memory", "refused Server, 1: md k C5"),
         ],
     );
