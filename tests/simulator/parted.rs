@@ -1,5 +1,6 @@
 //! A cut between two machines, with a server and a magent on each, whose clients go on. When it is over both servers have the same, of
-//! each key what the clients of one side have written last, and nothing is gone that a side had.
+//! each key what the clients of one side have written last, and nothing is gone that a side had. What was on its way when the cut came
+//! counts as one of both sides.
 
 use super::duel::{Ask, KEYS};
 use super::net::Cut;
