@@ -281,19 +281,7 @@ impl Simulation {
                 None if self.plan.class.is_shared() => &FAULTS_SEEN_ALIKE,
                 None => &ALL_FAULTS,
             };
-            let one: &[Kind] = match std::env::var("DK").as_deref() {
-                Ok("stop") => &[Kind::Stop],
-                Ok("power") => &[Kind::PowerLoss],
-                Ok("cut") => &[Kind::Cut],
-                Ok("break") => &[Kind::Break],
-                Ok("end") => &[Kind::EndConnections],
-                Ok("slow") => &[Kind::Slow { extra_us: 0 }],
-                Ok("stall") => &[Kind::StallMagent],
-                Ok("kill") => &[Kind::Kill],
-                Ok("mix") => &ALL_FAULTS,
-                _ => kinds,
-            };
-            let fault = self.think_of_fault(one);
+            let fault = self.think_of_fault(kinds);
             // What a server cannot tell is not brought over, and may count as not there.
             self.checker.evicts |= !self.plan.heals();
             self.begin_fault(&fault);
