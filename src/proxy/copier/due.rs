@@ -2,6 +2,7 @@
 //! was written is compared.
 
 use crate::proxy::limits::Limits;
+use slab::Slab;
 use std::collections::{BTreeMap, VecDeque};
 
 /// A key that was read on one server only is copied after this. If another magent is about to delete it on both, that
@@ -19,8 +20,10 @@ pub const MOVING_DELAY_MS: u64 = 20;
 pub struct Later<T> {
     delay_ms: u64,
     queue: VecDeque<(u64, Box<[u8]>)>,
-    /// When each key is due, perhaps later than the queue says.
-    keys: BTreeMap<Box<[u8]>, (u64, T)>,
+    /// Where what is noted of each key is. Apart from that, so that there is one kind of such a map in the program.
+    places: BTreeMap<Box<[u8]>, usize>,
+    /// When a key is due, perhaps later than the queue says, and what is to be known of it.
+    notes: Slab<(u64, T)>,
 }
 
 impl<T> Later<T> {
@@ -29,36 +32,37 @@ impl<T> Later<T> {
         Self {
             delay_ms,
             queue: VecDeque::new(),
-            keys: BTreeMap::new(),
+            places: BTreeMap::new(),
+            notes: Slab::new(),
         }
     }
 
     pub fn len(&self) -> usize {
-        self.keys.len()
+        self.places.len()
     }
 
     /// Notes a key. Returns when it is due; None if it is noted already, or there are too many.
     pub fn note(&mut self, key: &[u8], what: T, now_ms: u64, limits: &Limits) -> Option<u64> {
-        if self.keys.len() >= limits.read_repairs || self.keys.contains_key(key) {
+        if self.places.len() >= limits.read_repairs || place(&self.places, key).is_some() {
             return None;
         }
         let due_ms = now_ms + self.delay_ms;
-        self.keys.insert(key.into(), (due_ms, what));
+        insert(&mut self.places, key, self.notes.insert((due_ms, what)));
         self.queue.push_back((due_ms, key.into()));
         Some(due_ms)
     }
 
     /// What is noted of a key.
     pub fn noted(&self, key: &[u8]) -> Option<&T> {
-        self.keys.get(key).map(|(_, what)| what)
+        place(&self.places, key).map(|at| &self.notes[at].1)
     }
 
     /// Notes a key, and forgets what was noted of it before.
     pub fn note_instead(&mut self, key: &[u8], what: T, now_ms: u64, limits: &Limits) -> Option<u64> {
-        match self.keys.get_mut(key) {
-            Some(noted) => {
-                *noted = (now_ms + self.delay_ms, what);
-                Some(noted.0)
+        match place(&self.places, key) {
+            Some(at) => {
+                self.notes[at] = (now_ms + self.delay_ms, what);
+                Some(self.notes[at].0)
             }
             None => self.note(key, what, now_ms, limits),
         }
@@ -68,10 +72,12 @@ impl<T> Later<T> {
     pub fn next(&mut self, now_ms: u64) -> Option<(Box<[u8]>, T)> {
         while self.deadline_ms().is_some_and(|due_ms| due_ms <= now_ms) {
             let (_, key) = self.queue.pop_front()?;
-            match self.keys.get(&key) {
-                Some(&(due_ms, _)) if due_ms > now_ms => self.queue.push_back((due_ms, key)),
+            let at = place(&self.places, &key)?;
+            match self.notes[at].0 {
+                due_ms if due_ms > now_ms => self.queue.push_back((due_ms, key)),
                 _ => {
-                    let (key, (_, what)) = self.keys.remove_entry(&key)?;
+                    remove(&mut self.places, &key);
+                    let (_, what) = self.notes.remove(at);
                     return Some((key, what));
                 }
             }
@@ -83,6 +89,21 @@ impl<T> Later<T> {
     pub fn deadline_ms(&self) -> Option<u64> {
         self.queue.front().map(|&(due_ms, _)| due_ms)
     }
+}
+
+#[inline(never)]
+fn place(places: &BTreeMap<Box<[u8]>, usize>, key: &[u8]) -> Option<usize> {
+    places.get(key).copied()
+}
+
+#[inline(never)]
+fn insert(places: &mut BTreeMap<Box<[u8]>, usize>, key: &[u8], at: usize) {
+    places.insert(key.into(), at);
+}
+
+#[inline(never)]
+fn remove(places: &mut BTreeMap<Box<[u8]>, usize>, key: &[u8]) {
+    places.remove(key);
 }
 
 #[cfg(test)]
