@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Client, Configured, Daemon, Magent, Memcached, NOT_RELOADED, PATIENCE, Port, Process, RELOADED};
+use common::{Client, Configured, Daemon, Magent, Memcached, NOT_RELOADED, PATIENCE, Port, Process, RELOADED, Said};
 use common::{eventually, is_root, masters, names, scratch};
 use magent::config::{Kind, OPTIONS, Spec};
 use magent::sys;
@@ -12,7 +12,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// A server's address where nobody listens: what a magent needs that is not to be asked for keys.
@@ -338,8 +338,8 @@ fn a_log_that_logrotate_moves_is_opened_again() {
         "--logdir",
         &logs,
     ]);
-    let mut process = Process::spawn(command.stderr(Stdio::piped()));
-    let terminal = process.collect_stderr();
+    let terminal = Said::new();
+    let mut process = Process::spawn(command.stderr(terminal.stderr()));
     let says = |path: &str, what: &str| fs::read_to_string(path).is_ok_and(|text| text.contains(what));
     let listening = format!("magent[{}]: listening on 127.0.0.1:{port}\n", process.id());
     eventually("magent listens", || says(&log, &listening));
@@ -369,7 +369,7 @@ fn a_log_that_logrotate_moves_is_opened_again() {
     });
     process.signal(libc::SIGTERM);
     assert_eq!(process.wait().code(), Some(0));
-    assert!(terminal.lock().unwrap().is_empty(), "nothing on the terminal");
+    assert!(terminal.text().is_empty(), "nothing on the terminal");
 }
 
 #[test]

@@ -194,7 +194,7 @@ fn a_cut(lists: Lists, cut: impl Fn(&Network), time: Duration) {
 type Act<'a> = &'a (Duration, usize, Did);
 
 /// Whether a key may hold this after all that both sides did: what one of them wrote last, and the only one's where one did nothing since
-/// shortly before the cut. A touch on one side may keep what was deleted on the other.
+/// shortly before the cut. A touch on one side may keep what was deleted on the other, or what had come to both before that wrote again.
 fn is_right(holds: Option<&Vec<u8>>, did: [Vec<Act<'_>>; 2], cut_at: &Range<Duration>) -> bool {
     let before = cut_at.start.saturating_sub(Duration::from_millis(150));
     let acts = did.each_ref().map(|did| did.iter().any(|(at, ..)| *at >= before));
@@ -204,20 +204,27 @@ fn is_right(holds: Option<&Vec<u8>>, did: [Vec<Act<'_>>; 2], cut_at: &Range<Dura
         _ => vec![0, 1],
     };
     let last = |side: usize| did[side].iter().rev().find(|(.., what)| *what != Did::Touched);
-    // While the cable is being cut, what is written may still come to both.
+    // What is being written when the cable is cut may have come to both.
+    let being_cut = cut_at.start.saturating_sub(Duration::from_millis(20))..cut_at.end;
     let common = did
         .iter()
         .flatten()
         .filter(|(at, .., what)| *at < cut_at.end && *what != Did::Touched);
-    let (meanwhile, earlier): (Vec<Act<'_>>, Vec<Act<'_>>) = common.partition(|(at, ..)| cut_at.contains(at));
+    let (meanwhile, earlier): (Vec<Act<'_>>, Vec<Act<'_>>) = common.partition(|(at, ..)| being_cut.contains(at));
     let base = earlier.iter().max_by_key(|(at, ..)| *at).map(|(.., what)| what.clone());
     let mut bases = vec![base.unwrap_or(Did::Set("base".to_owned()))];
     bases.extend(meanwhile.iter().map(|(.., what)| what.clone()));
     let mut possible: Vec<Did> = Vec::new();
     for &side in &sides {
-        match last(side) {
-            Some((at, _, what)) if *at >= before => possible.push(what.clone()),
-            _ => possible.extend_from_slice(&bases), // it has touched what was there
+        let wrote = last(side).filter(|(at, ..)| *at >= before);
+        possible.extend(wrote.map(|(.., what)| what.clone()));
+        let touched = did[side]
+            .last()
+            .is_some_and(|(at, _, what)| *what == Did::Touched && *at >= being_cut.start);
+        // What it has touched was there before, and may be the other side's.
+        let is_own = wrote.is_some_and(|(at, ..)| *at >= cut_at.end);
+        if wrote.is_none() || touched && !is_own {
+            possible.extend_from_slice(&bases);
         }
     }
     possible.iter().any(|what| match what {

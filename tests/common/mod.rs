@@ -25,7 +25,7 @@ pub use hosts::Hosts;
 pub use memcached::{Memcached, Version};
 pub use network::{Host, Network};
 pub use port::Port;
-pub use process::{Daemon, Process, Scratch, is_root, mode_of, open_many_files, scratch, stay_on_one_processor};
+pub use process::{Daemon, Process, Said, Scratch, is_root, mode_of, open_many_files, scratch, stay_on_one_processor};
 
 use std::ops::Deref;
 use std::process::{Command, ExitStatus, Stdio};
@@ -33,7 +33,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// How long anything may take before a test gives up on it. Much longer than anything takes on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 /// The timeout of a magent whose test is not about timeouts: a busy machine must not look like a dead server.
 const TIMEOUT_NOT_TESTED: &str = "--timeout=8000";
 /// What magent says when it has no server for a key.
@@ -69,7 +69,7 @@ pub struct Magent {
     pub name: String,
     pub port: u16,
     process: Process,
-    log: Arc<Mutex<Vec<u8>>>,
+    said: Said,
     _port: Port,
 }
 
@@ -122,13 +122,12 @@ impl Magent {
 
     /// By a command that makes it listen on `name`, stay in the foreground and log to the terminal.
     pub fn launch(mut command: Command, name: String, port: Port) -> Self {
-        let mut process = Process::spawn(command.stderr(Stdio::piped()));
-        let log = process.collect_stderr();
+        let said = Said::new();
         let mut magent = Self {
             name,
             port: port.number,
-            process,
-            log,
+            process: Process::spawn(command.stderr(said.stderr())),
+            said,
             _port: port,
         };
         // Connecting to find out would count as a connection; the log tells as well.
@@ -156,7 +155,7 @@ impl Magent {
 
     /// What it has written to its standard error so far.
     pub fn log(&self) -> String {
-        String::from_utf8_lossy(&self.log.lock().unwrap()).into_owned()
+        self.said.text()
     }
 
     /// The value of `STAT name` in its `stats`.

@@ -1,14 +1,42 @@
 //! Processes: what a test starts, it ends.
 
 use super::eventually;
-use std::fs;
-use std::io::Read;
+use std::fs::{self, File};
+use std::io::Error;
+use std::os::fd::FromRawFd;
+use std::os::unix::fs::FileExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
+
+/// What processes write to their standard error. It is a file in memory: what is written is there at once, while what goes through a pipe is
+/// there when somebody has read it.
+pub struct Said(File);
+
+impl Said {
+    pub fn new() -> Self {
+        // SAFETY: the name is a string with an end, and what is returned is a new descriptor or -1.
+        let file = unsafe { libc::memfd_create(c"stderr".as_ptr(), libc::MFD_CLOEXEC) };
+        assert!(file >= 0, "a file in memory: {}", Error::last_os_error());
+        // SAFETY: nobody else has it.
+        Self(unsafe { File::from_raw_fd(file) })
+    }
+
+    /// The standard error of a process that is to be started.
+    pub fn stderr(&self) -> Stdio {
+        self.0.try_clone().expect("another descriptor").into()
+    }
+
+    /// All of it so far.
+    pub fn text(&self) -> String {
+        let size = self.0.metadata().expect("a file").len();
+        let mut bytes = vec![0; size as usize];
+        self.0.read_exact_at(&mut bytes, 0).expect("what was written");
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
 
 /// A child process, killed when this is dropped, and by the kernel when the thread that started it ends.
 pub struct Process {
@@ -62,19 +90,6 @@ impl Process {
             status.is_some()
         });
         status.expect("waited for")
-    }
-
-    /// What it writes to its standard error, from now on.
-    pub fn collect_stderr(&mut self) -> Arc<Mutex<Vec<u8>>> {
-        let collected = Arc::new(Mutex::new(Vec::new()));
-        let (mut pipe, into) = (self.child.stderr.take().expect("a pipe"), Arc::clone(&collected));
-        std::thread::spawn(move || {
-            let mut bytes = [0; 4096];
-            while let Ok(count @ 1..) = pipe.read(&mut bytes) {
-                into.lock().unwrap().extend_from_slice(&bytes[..count]);
-            }
-        });
-        collected
     }
 
     /// Memory that it occupies.
