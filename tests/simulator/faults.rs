@@ -335,7 +335,11 @@ impl Simulation {
             match partner.filter(is_away) {
                 _ if kept => {}
                 Some(_) if self.checker.is_seen_unanswered(key) => self.checker.taint(key),
-                _ => self.checker.may_vanish(key),
+                Some(_) => {
+                    self.checker.may_be_undone(key);
+                    self.checker.may_vanish(key);
+                }
+                None => self.checker.may_vanish(key),
             }
         }
     }

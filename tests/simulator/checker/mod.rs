@@ -11,6 +11,7 @@
 mod explore;
 #[cfg(test)]
 mod tests;
+mod undone;
 mod watch;
 mod words;
 mod world;
@@ -46,6 +47,8 @@ struct Pending {
     connection: u32,
     /// Nobody will be told, since this time.
     lost_ms: Option<u64>,
+    /// A server that may have done it alone has lost its memory since.
+    may_be_undone: bool,
     /// The states that the key may have been in since it was asked for. Until it is acknowledged, a read through another
     /// magent may see them all. Only kept where there are such reads.
     states: Vec<State>,
@@ -201,6 +204,7 @@ impl Checker {
             operation,
             connection,
             lost_ms: None,
+            may_be_undone: false,
             states: Vec::new(),
         });
         self.feed_watches(key);
@@ -259,6 +263,7 @@ impl Checker {
             self.release_unique(key, ended.operation.unique);
         }
         self.feed_watches(key);
+        self.forget_what_is_undone(key);
         Ok(())
     }
 
@@ -269,7 +274,10 @@ impl Checker {
             return;
         };
         match entry.pending[at].operation.verb.changes() {
-            true => entry.pending[at].lost_ms = Some(self.now_ms),
+            true => {
+                entry.pending[at].lost_ms = Some(self.now_ms);
+                self.forget_what_is_undone(key);
+            }
             false => {
                 entry.pending.remove(at);
                 self.forget_done(key, id);
@@ -388,17 +396,6 @@ impl Checker {
             .iter()
             .filter(|pending| pending.is_lost())
             .count()
-    }
-
-    /// Whether somebody has seen what a write did that was not answered.
-    pub fn is_seen_unanswered(&self, key: usize) -> bool {
-        let entry = &self.keys[key];
-        let changing = |id: Version| {
-            let mut pending = entry.pending.iter();
-            pending.any(|pending| pending.id == id && pending.operation.verb.changes())
-        };
-        let has_seen = |world: &World| world.done.iter().any(|&(done, _)| changing(done));
-        entry.worlds.iter().all(has_seen)
     }
 
     /// The last copy of a key may have been lost, and not be missed until later.

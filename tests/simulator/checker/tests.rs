@@ -172,3 +172,36 @@ fn a_write_is_seen_unanswered_once_every_order_has_it() {
     checker.end(0, id, Reply::Answer(Answer::Stored)).unwrap();
     assert!(!checker.is_seen_unanswered(0));
 }
+
+#[test]
+fn what_was_seen_of_a_write_that_was_undone_and_refused_is_forgotten_in_whatever_order_that_is_told() {
+    for (is_undone, is_refused, seen_first) in [
+        (true, true, true),
+        (true, true, false),
+        (false, true, true),
+        (true, false, true),
+    ] {
+        let mut checker = checker();
+        done(&mut checker, 1, Verb::Set, "a", Answer::Stored).unwrap();
+        let id = begin(&mut checker, 1, Verb::Set, "b");
+        if is_undone {
+            checker.may_be_undone(0);
+        }
+        if seen_first {
+            get(&mut checker, "b").unwrap();
+        }
+        match is_refused {
+            true => checker.lose(0, id),
+            false => checker.end(0, id, Reply::Answer(Answer::Stored)).unwrap(),
+        }
+        if !seen_first {
+            get(&mut checker, "b").unwrap();
+        }
+        let is_forgotten = is_undone && is_refused;
+        assert_eq!(
+            get(&mut checker, "a").is_ok(),
+            is_forgotten,
+            "{is_undone} {is_refused} {seen_first}"
+        );
+    }
+}
