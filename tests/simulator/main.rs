@@ -60,14 +60,14 @@ use trace::Verbosity;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Seeds that found a fault of magent's or of the simulator's own, beyond those that every run tries.
-const ONCE_BROKEN: [u64; 81] = [
+const ONCE_BROKEN: [u64; 82] = [
     196, 4_066, 4_293, 4_767, 9_074, 10_334, 15_206, 18_720, 31_160, 31_755, 44_125, 47_343, 55_155, 59_092, 67_227,
-    69_577, 70_923, 73_268, 80_444, 83_300, 106_718, 111_602, 129_014, 129_235, 141_555, 155_995, 186_080, 196_652,
-    204_302, 206_156, 219_002, 237_344, 243_950, 254_937, 272_727, 273_141, 287_450, 294_482, 296_180, 308_186,
-    315_248, 325_636, 391_394, 402_446, 436_328, 438_981, 442_304, 463_888, 465_596, 470_972, 483_284, 500_594,
-    503_972, 543_747, 555_578, 560_642, 580_940, 596_978, 597_434, 610_988, 639_920, 649_940, 650_870, 654_296,
-    655_610, 696_116, 712_592, 714_818, 748_136, 771_068, 777_092, 790_052, 805_208, 882_716, 887_456, 898_766,
-    903_822, 908_882, 947_468, 958_484, 1_012_233,
+    69_577, 70_923, 73_268, 74_978, 80_444, 83_300, 106_718, 111_602, 129_014, 129_235, 141_555, 155_995, 186_080,
+    196_652, 204_302, 206_156, 219_002, 237_344, 243_950, 254_937, 272_727, 273_141, 287_450, 294_482, 296_180,
+    308_186, 315_248, 325_636, 391_394, 402_446, 436_328, 438_981, 442_304, 463_888, 465_596, 470_972, 483_284,
+    500_594, 503_972, 543_747, 555_578, 560_642, 580_940, 596_978, 597_434, 610_988, 639_920, 649_940, 650_870,
+    654_296, 655_610, 696_116, 712_592, 714_818, 748_136, 771_068, 777_092, 790_052, 805_208, 882_716, 887_456,
+    898_766, 903_822, 908_882, 947_468, 958_484, 1_012_233,
 ];
 /// The same, all run as schedules with several faults at once.
 const ONCE_BROKEN_IN_CHAOS: [u64; 62] = [
@@ -121,11 +121,12 @@ const ONCE_BROKEN_IN_NEWER: [(u64, Class); 40] = [
     (1_018, Class::Duel),
 ];
 /// The same of a single magent that keeps boards.
-const ONCE_BROKEN_WITH_BOARDS: [(u64, Class); 17] = [
+const ONCE_BROKEN_WITH_BOARDS: [(u64, Class); 18] = [
     (132, Class::Calm),
     (231, Class::Evicting),
     (698, Class::Chaos),
     (38_612, Class::Chaos),
+    (87_200, Class::Chaos),
     (47, Class::Refusing),
     (1_115, Class::Refusing),
     (39, Class::Full),
@@ -141,7 +142,8 @@ const ONCE_BROKEN_WITH_BOARDS: [(u64, Class); 17] = [
     (5_092, Class::Evicting),
 ];
 /// The same of magents that write down what servers miss: whether they keep boards, and give servers up early.
-const ONCE_BROKEN_WITH_JOURNALS: [(u64, Class, bool, bool); 4] = [
+const ONCE_BROKEN_WITH_JOURNALS: [(u64, Class, bool, bool); 5] = [
+    (391, Class::Chaos, false, false),
     (30, Class::Keeping, true, false),
     (581, Class::Chaos, false, false),
     (2_318, Class::Chaos, false, false),

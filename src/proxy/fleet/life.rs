@@ -163,6 +163,10 @@ impl<N: Net> Servers<N> {
             Ordering::Greater => (index, partner),
             _ => (partner, index),
         };
+        let lack = self.fleet.ledger.account(older).lack(younger);
+        if lack.is_some_and(|lack| lack.what == Lacking::Suspect) {
+            return; // what the older one has is made what it is on the younger (R57)
+        }
         self.fleet.ledger.record(Event::Lacks {
             server: younger,
             from: older,

@@ -107,12 +107,20 @@ impl<N: Net> Servers<N> {
 
     /// A server may lack anything, and what it has may be old. It is not made like a partner that lacks some keys as well, which could
     /// take away what is there once: it is given what it does not have. Of two that may lack anything both would be asked first; which of
-    /// them is given what the other has, their ages tell, as without a journal.
+    /// them is given what the other has, their ages tell, as without a journal. One that may be old is flushed where its partner cannot say
+    /// what is (R57).
     fn may_lack_anything(&mut self, index: usize, is_old: bool, known: &[(usize, &Memory)]) {
         for from in self.fleet.partners(index) {
             let partner = known.iter().find(|(other, _)| *other == from).map(|(_, memory)| memory);
-            if partner.is_some_and(|memory| memory.fill || memory.anything) {
-                continue;
+            match partner {
+                Some(memory) if memory.anything => continue,
+                Some(memory) if memory.fill => {
+                    if is_old {
+                        self.fleet.ledger.record(Event::FlushMissed(index));
+                    }
+                    continue;
+                }
+                _ => {}
             }
             let lacks_keys = partner.is_some_and(|memory| !memory.keys.is_empty());
             self.fleet.ledger.record(Event::Lacks {

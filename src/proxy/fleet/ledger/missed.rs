@@ -217,6 +217,14 @@ impl Missed {
         }
     }
 
+    /// Whether this server was never sent a write of this key that its partner has acknowledged: what it holds is gone when it returns.
+    pub fn makes_void(&self, key: &[u8]) -> bool {
+        let Missed::Keys { keys, .. } = self else {
+            return false; // with too many it is not known of which
+        };
+        keys.get(key).is_some_and(|writes| !writes.undelivered_acked.is_none())
+    }
+
     /// Whether there is a write that was delivered: if the partner is gone, this server's copy is the last one.
     pub fn has_delivered(&self) -> bool {
         matches!(self, Missed::Keys { keys, .. } if keys.values().any(Writes::has_delivered))

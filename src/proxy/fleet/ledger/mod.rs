@@ -172,6 +172,8 @@ impl Ledger {
             true if self.lacks(key, server, partner) < self.lacks(key, partner, server) => Absence::AskPartner,
             true => Absence::Proof,
             false => match self.believe_alone(key, server, partner) {
+                // What the partner may have does not count (R56).
+                Belief::Unknown(_) if self.servers[partner].missed.makes_void(key) => Absence::Proof,
                 Belief::Unknown(_) => Absence::PartnerAway,
                 Belief::One(_) | Belief::Either => Absence::Proof,
             },

@@ -77,3 +77,28 @@ fn r39_one_that_was_in_doubt_leaves_what_was_missed_beside_it() {
     pair.ack(later, P, false, Ack::WHOLE);
     assert!(!pair.keeps(P));
 }
+
+#[test]
+fn r56_what_a_server_that_is_away_has_missed_a_write_of_it_cannot_tell() {
+    for (is_delivered, absence) in [(false, Absence::Proof), (true, Absence::PartnerAway)] {
+        let mut pair = Pair::new();
+        pair.breaks(P);
+        let write = match is_delivered {
+            false => pair.write_without(P),
+            true => {
+                let write = pair.0.begin();
+                pair.cut_off(write, P, true, Partner::Asked);
+                write
+            }
+        };
+        pair.ack(write, P, is_delivered, Ack::WHOLE);
+        pair.record(Event::Lacks {
+            server: B,
+            from: P,
+            what: Lacking::Everything,
+            of: Range::All,
+        });
+        assert_eq!(pair.absence(B), absence);
+        assert_eq!(pair.0.absence(b"another", B, P), Absence::PartnerAway);
+    }
+}
