@@ -191,6 +191,9 @@ fn a_cut(lists: Lists, cut: impl Fn(&Network), time: Duration) {
     }
 }
 
+/// What begins no further apart may be done in either order.
+const AT_ONCE: Duration = Duration::from_millis(20);
+
 type Act<'a> = &'a (Duration, usize, Did);
 
 /// Whether a key may hold this after all that both sides did: what one of them wrote last, and the only one's where one did nothing since
@@ -205,15 +208,19 @@ fn is_right(holds: Option<&Vec<u8>>, did: [Vec<Act<'_>>; 2], cut_at: &Range<Dura
     };
     let last = |side: usize| did[side].iter().rev().find(|(.., what)| *what != Did::Touched);
     // What is being written when the cable is cut may have come to both.
-    let being_cut = cut_at.start.saturating_sub(Duration::from_millis(20))..cut_at.end;
+    let being_cut = cut_at.start.saturating_sub(AT_ONCE)..cut_at.end;
     let common = did
         .iter()
         .flatten()
         .filter(|(at, .., what)| *at < cut_at.end && *what != Did::Touched);
     let (meanwhile, earlier): (Vec<Act<'_>>, Vec<Act<'_>>) = common.partition(|(at, ..)| being_cut.contains(at));
-    let base = earlier.iter().max_by_key(|(at, ..)| *at).map(|(.., what)| what.clone());
-    let mut bases = vec![base.unwrap_or(Did::Set("base".to_owned()))];
-    bases.extend(meanwhile.iter().map(|(.., what)| what.clone()));
+    // Which of two that both sides did at the same moment was the last is the servers' to tell.
+    let last_at = earlier.iter().map(|(at, ..)| *at).max().unwrap_or_default();
+    let at_once = earlier.iter().filter(|(at, ..)| *at + AT_ONCE >= last_at);
+    let mut bases: Vec<Did> = at_once.chain(&meanwhile).map(|(.., what)| what.clone()).collect();
+    if earlier.is_empty() {
+        bases.push(Did::Set("base".to_owned()));
+    }
     let mut possible: Vec<Did> = Vec::new();
     for &side in &sides {
         let wrote = last(side).filter(|(at, ..)| *at >= before);
