@@ -129,7 +129,8 @@ fn work(name: &str, side: usize, keys: &[String], is_over: &AtomicBool, start: I
         let begin = start.elapsed();
         let reply = connection.ask(&request).expect("an answer");
         assert!(!reply.is_error(), "{request:?}: {}", reply.line);
-        if reply.line == done {
+        // What is deleted is not to be there, whether it was or not.
+        if reply.line == done || what == Did::Deleted {
             did.push((begin, key, what));
         }
         sleep(Duration::from_millis(1));
