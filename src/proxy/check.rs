@@ -30,6 +30,22 @@ impl<N: Net> Proxy<N> {
         holds(
             "a repair is never due",
             !self.copier.has_due() || self.servers.cx.timers.is_set(crate::proxy::timers::Timer::ReadRepair),
+        )?;
+        self.check_left_over()
+    }
+
+    /// What a turn leaves over is done in the next, which follows at once. Else it waits until something happens, which may be never: where
+    /// no client asks for anything, and boards are off.
+    fn check_left_over(&self) -> Wrong {
+        let servers = &self.servers;
+        holds("something to be handed on is left over", !servers.cx.has_handoffs())?;
+        holds("a failure is left over", !servers.upstream.has_failed())?;
+        let is_dirty = servers.upstream.is_dirty() || self.front.is_dirty();
+        holds("something to be written is left over", !is_dirty)?;
+        let is_next = self.deadline_ms() == Some(servers.cx.now.ms());
+        holds(
+            "what is lacking is looked for when something else happens",
+            !self.copier.is_to_take_up() || is_next,
         )
     }
 

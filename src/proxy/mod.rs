@@ -141,7 +141,8 @@ impl<N: Net> Proxy<N> {
         let is_busy = self.front.is_busy(cx)
             || self.servers.upstream.is_busy()
             || self.replicate.is_busy()
-            || self.copier.may_read_list();
+            || self.copier.may_read_list()
+            || self.copier.is_to_take_up();
         match is_busy {
             true => Some(cx.now.ms()),
             false => cx.timers.next_deadline_ms(),

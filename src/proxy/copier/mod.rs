@@ -207,9 +207,16 @@ impl Copier {
         self.wanted = true;
     }
 
-    /// Whether something is to be looked for that is lacking, and can be copied. It is told once.
+    /// Whether something is to be looked for that is lacking, and can be copied.
+    pub fn is_to_take_up(&self) -> bool {
+        self.wanted && self.resync.is_none()
+    }
+
+    /// The same; it is told once.
     fn takes_up(&mut self) -> bool {
-        self.resync.is_none() && std::mem::take(&mut self.wanted)
+        let takes_up = self.is_to_take_up();
+        self.wanted &= !takes_up;
+        takes_up
     }
 
     /// Begins to fill `to` with what it lacks of what `from` has.
