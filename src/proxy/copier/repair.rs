@@ -142,6 +142,7 @@ impl Repair {
             manner => matches!(manner, Manner::Verify | Manner::Remove),
         };
         match (possible, check_first) {
+            _ if self.may_be_deleted(pair) => self.over(&mut actions),
             (false, _) if takes_away => self.over(&mut actions),
             (false, _) if abandoned => self.heal_abandoned(pair, &mut actions),
             (false, _) => self.failed(pair, &mut actions),
@@ -163,7 +164,8 @@ impl Repair {
             self.failed(pair, &mut actions);
             return actions;
         };
-        if matches!(self.why, Why::Left(unique) if response.unique != Some(unique)) {
+        let is_another = matches!(self.why, Why::Left(unique) if response.unique != Some(unique));
+        if is_another || self.may_be_deleted(pair) {
             self.over(&mut actions);
             return actions;
         }
@@ -201,6 +203,11 @@ impl Repair {
         };
         actions.push(send(self.to, Purpose::RepairStore, copy));
         actions
+    }
+
+    /// Whether the clients of others may have deleted what is to be copied, where nothing else says that it is right (R58).
+    fn may_be_deleted(&self, pair: &Pair) -> bool {
+        pair.source_is_missed && self.why.is_found_alone()
     }
 
     /// What the copy is to be told for its time to live.

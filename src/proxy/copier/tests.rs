@@ -24,6 +24,7 @@ fn pair() -> Pair {
         from: party,
         to: party,
         source_is_still: true,
+        source_is_missed: false,
         flushes: 0,
         flush_is_near: false,
         from_is_senior: true,

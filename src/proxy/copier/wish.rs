@@ -133,6 +133,7 @@ impl Copier {
             from: party(from),
             to: party(to),
             source_is_still: fleet.ledger.holds(self.found(repair)),
+            source_is_missed: fleet.others.say_they_miss(from, to),
             flushes: fleet.flushes(),
             flush_is_near: servers.flush_is_near(),
             from_is_senior: fleet.is_senior(from, to),

@@ -39,6 +39,11 @@ impl Why {
         matches!(self, Why::Heal(_) | Why::Differ(_))
     }
 
+    /// Whether it is copied for no other reason than that it was found on one of the two alone.
+    pub fn is_found_alone(&self) -> bool {
+        matches!(self, Why::Read | Why::Left(_))
+    }
+
     /// Whether what is on `from` is right only where that is the senior.
     pub fn is_by_seniority(&self) -> bool {
         matches!(self, Why::Heal(None) | Why::Differ(_))
@@ -115,6 +120,8 @@ pub struct Pair {
     pub to: Party,
     /// `from` has been up, in one life, since it was found to be right (R17).
     pub source_is_still: bool,
+    /// Other magents are without `from`, and not without `to`: their clients may have deleted what is still there.
+    pub source_is_missed: bool,
     /// The proxy's count of flushes.
     pub flushes: u64,
     /// One with a delay may have come to one of the two, and not to the other: a copy would undo it.

@@ -1,6 +1,6 @@
 //! A copy and its source, looked at once more when the copy is stored.
 
-use super::{Stage, check, in_words};
+use super::{ADD, FETCH, LOOK, Stage, check, in_words};
 use crate::proxy::copier::repair::ROUNDS_MAX;
 
 #[test]
@@ -21,6 +21,24 @@ fn a_copy_is_compared_with_where_it_comes_from() {
             ("add", "unique 6, source down, miss", "2 copied"),
             ("add", "unique 6, lost", "2 copied"),
             ("add", "unique 6, hung", "2 copied"),
+        ],
+    );
+}
+
+/// Their clients may have deleted it (R58).
+#[test]
+fn what_is_found_on_one_server_alone_is_not_copied_from_one_that_others_are_without() {
+    check(
+        "",
+        &[
+            ("read", "source missed, begin", "done"),
+            ("left", "source missed, begin", "done"),
+            ("add", "source missed, begin", FETCH),
+            ("heal", "source missed, begin", LOOK),
+            ("read", "begin, source missed, value", "done"),
+            ("left", "begin, source missed, value", "done"),
+            ("add", "begin, source missed, value", ADD),
+            ("read", "begin, value", ADD),
         ],
     );
 }
