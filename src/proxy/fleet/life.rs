@@ -91,12 +91,31 @@ impl<N: Net> Servers<N> {
     /// A server holds nothing any more, for the reason given: it lacks everything, and others lack nothing of it. It is to
     /// be filled by all its partners.
     pub fn emptied(&mut self, index: usize, reason: &'static str) {
+        self.flush_what_it_could_tell(index);
         self.fleet.ledger.record(Event::Emptied {
             server: index,
             partners: &self.fleet.partners(index),
         });
         self.cx.hand_on(Handoff::BreakOff(index, reason));
         self.settle_later(index);
+    }
+
+    /// A server holds nothing any more: where the items of a partner may be old, nobody can tell which of them are. They are flushed
+    /// before anybody reads there (R59).
+    fn flush_what_it_could_tell(&mut self, index: usize) {
+        for partner in self.fleet.partners(index) {
+            let is_suspect = self.fleet.ledger.account(partner).is_suspect_of(index);
+            if !is_suspect || self.fleet.servers[partner].contact.was_parted_from(index) {
+                continue;
+            }
+            if self.fleet.is_up(partner) {
+                self.is_lost(
+                    partner,
+                    format_args!("what it has may be old, and the server that could tell is empty"),
+                );
+            }
+            self.fleet.ledger.record(Event::FlushMissed(partner));
+        }
     }
 
     /// Gives others time to notice that a server is there again.

@@ -98,6 +98,12 @@ impl Account {
         self.lacks.iter().map(|lack| lack.from)
     }
 
+    /// Whether all that it has may be old, and is to be made what it is on a partner.
+    pub fn is_suspect_of(&self, partner: usize) -> bool {
+        let lack = self.lack(partner);
+        lack.is_some_and(|lack| lack.what == Lacking::Suspect && matches!(lack.of, Range::All))
+    }
+
     /// What it lacks of a partner's.
     pub fn lack(&self, partner: usize) -> Option<&Lack> {
         self.lacks.iter().find(|lack| lack.from == partner)
