@@ -121,10 +121,11 @@ const ONCE_BROKEN_IN_NEWER: [(u64, Class); 40] = [
     (1_018, Class::Duel),
 ];
 /// The same of a single magent that keeps boards.
-const ONCE_BROKEN_WITH_BOARDS: [(u64, Class); 18] = [
+const ONCE_BROKEN_WITH_BOARDS: [(u64, Class); 19] = [
     (132, Class::Calm),
     (231, Class::Evicting),
     (698, Class::Chaos),
+    (19_088, Class::Chaos),
     (38_612, Class::Chaos),
     (87_200, Class::Chaos),
     (47, Class::Refusing),

@@ -182,9 +182,10 @@ impl<N: Net> Servers<N> {
             Ordering::Greater => (index, partner),
             _ => (partner, index),
         };
-        let lack = self.fleet.ledger.account(older).lack(younger);
-        if lack.is_some_and(|lack| lack.what == Lacking::Suspect) {
-            return; // what the older one has is made what it is on the younger (R57)
+        let account = self.fleet.ledger.account(older);
+        let is_suspect = account.lack(younger).is_some_and(|lack| lack.what == Lacking::Suspect);
+        if is_suspect || account.is_to_be_flushed() {
+            return; // what the older one has is made what it is on the younger, or goes (R57)
         }
         self.fleet.ledger.record(Event::Lacks {
             server: younger,

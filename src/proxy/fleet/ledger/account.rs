@@ -73,6 +73,11 @@ impl Account {
         self.misses
     }
 
+    /// Whether it has missed a flush_all: nothing of what it has stays when it returns.
+    pub fn is_to_be_flushed(&self) -> bool {
+        matches!(self.missed, Missed::Everything)
+    }
+
     /// Whether it lacks nothing, and nobody has anything to remove from it.
     pub fn is_whole(&self) -> bool {
         self.lacks.is_empty() && !self.is_settling
