@@ -3,14 +3,13 @@
 
 mod common;
 
-use common::{MISS, Magent, Memcached, Two, eventually, hit};
+use common::{MISS, Magent, Memcached, Two, hit};
 use magent::protocol::keys::KeyList;
 use magent::protocol::request::Request;
 use magent::protocol::server::encode::{Words, encode};
 use magent::protocol::text::dialect::Dialect;
 use magent::protocol::text::parse::parse;
 use std::collections::BTreeSet;
-use std::time::Instant;
 
 /// Command lines with K for a key: as they should be, and with what parsers differ about.
 const LINES: &[&str] = &[
@@ -327,31 +326,10 @@ fn http_requests_are_hung_up_on() {
     assert_eq!(two.magent.stat("cmd_flush"), 0);
 }
 
-/// It would wait for an answer for ever.
+/// It is the first byte of a connection that tells its protocol.
 #[test]
-fn a_binary_client_is_closed_at_once_and_the_log_says_why() {
+fn what_begins_a_binary_request_is_a_byte_like_any_other_behind_a_line() {
     let two = Two::start(&[]);
-    // A set whose value has commands in it, and one byte of a version.
-    let set = [
-        &[0x80, 1, 0, 1, 8, 0, 0, 0, 0, 0, 0, 21, 0, 0, 0, 0][..],
-        &[0; 16],
-        b"k\r\nflush_all\r\n",
-    ]
-    .concat();
-    let began = Instant::now();
-    assert_eq!(last_words(&two.magent, &set), "");
-    for _ in 0..50 {
-        assert_eq!(last_words(&two.magent, &[0x80]), "");
-    }
-    assert!(began.elapsed() < common::PATIENCE);
-    assert_eq!(two.magent.stat("cmd_flush"), 0);
-    eventually("the log says so", || {
-        two.magent.log().contains("sess_binary_protocol = 0")
-    });
-    let log = two.magent.log();
-    assert_eq!(log.matches("binary protocol").count(), 1, "{log}");
-    assert!(log.contains("client 127.0.0.1:"), "{log}");
-    // Later it is a byte like any other.
     two.client().check(b"version\r\n\x80\r\nversion\r\n", {
         let version = Memcached::version().reply();
         let refusal = if Memcached::version() < common::Version(1, 6, 40) {

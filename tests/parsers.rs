@@ -4,12 +4,12 @@
 use magent::buffer::{Chain, Pool, Slice};
 use magent::protocol::keys::{KeyList, Keys};
 use magent::protocol::number::{Decimal, signed, unsigned};
+use magent::protocol::refusal::After;
 use magent::protocol::request::{Kept, Request};
 use magent::protocol::server::answer::{self, Status};
 use magent::protocol::server::encode::{Words, encode};
 use magent::protocol::text::dialect::Dialect;
 use magent::protocol::text::parse::{may_continue, parse};
-use magent::protocol::text::refusal::After;
 use magent::protocol::verb::Verb;
 use magent::protocol::{KEY_BYTES_MAX, find_newline};
 use magent::sys::AppendOnly;

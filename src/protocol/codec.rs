@@ -4,12 +4,10 @@
 //! [`Form`](super::form::Form) that came with it. Servers are spoken to in a dialect of their own ([`server`](super::server)), whatever their clients
 //! speak.
 
+use super::binary;
 use super::text::dialect::Dialect;
 use super::text::parse::{self, Parsed};
 use super::{LINE_END, find_newline};
-
-/// The first byte of a connection whose client speaks the binary protocol (`protocol_binary.h`).
-const BINARY_MAGIC: u8 = 0x80;
 
 /// The protocol of a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,12 +15,17 @@ pub enum Codec {
     /// memcached's text protocol.
     #[default]
     Text,
+    /// Its binary protocol.
+    Binary,
 }
 
 impl Codec {
-    /// That of a connection by its first byte. None: magent does not speak it.
-    pub fn of(first: u8) -> Option<Self> {
-        (first != BINARY_MAGIC).then_some(Codec::Text)
+    /// That of a connection by its first byte.
+    pub fn of(first: u8) -> Self {
+        match first {
+            binary::REQUEST_MAGIC => Codec::Binary,
+            _ => Codec::Text,
+        }
     }
 
     /// Understands the request at the front of `bytes`, as far as the value behind it. None if more has to come.
@@ -30,6 +33,7 @@ impl Codec {
     pub fn parse(self, dialect: Dialect, bytes: &[u8]) -> Option<Parsed<'_>> {
         match self {
             Codec::Text => parse::parse(dialect, bytes),
+            Codec::Binary => binary::parse::parse(bytes),
         }
     }
 
@@ -37,6 +41,7 @@ impl Codec {
     pub fn may_continue(self, bytes: &[u8]) -> bool {
         match self {
             Codec::Text => parse::may_continue(bytes),
+            Codec::Binary => true, // a header says at once what is too long
         }
     }
 
@@ -44,6 +49,7 @@ impl Codec {
     pub fn is_whole(self, bytes: &[u8], known: usize) -> bool {
         match self {
             Codec::Text => find_newline(&bytes[known..]).is_some(),
+            Codec::Binary => binary::parse::is_whole(bytes),
         }
     }
 
@@ -52,6 +58,7 @@ impl Codec {
     pub fn value_end(self) -> &'static [u8] {
         match self {
             Codec::Text => LINE_END,
+            Codec::Binary => b"",
         }
     }
 }

@@ -4,24 +4,28 @@
 //! | --- | --- |
 //! | `request` `verb` `keys` `reply` | what is asked for and what is said, in no protocol's form |
 //! | `codec` `form` | how a client is understood, and how what is said to a request is written: by one of the protocols below |
+//! | `refusal` | what is said to what is no request |
+//! | `binary` | clients: their packets (`parse` `operation`), and replies written for them (`reply`) |
 //! | `text` | clients: their lines (`parse` `storage` `keyed` `admin` `words`), read as the memcached behind would read them (`dialect`), what is no request (`refusal`), and replies written for them (`reply`) |
 //! | `server` | servers: requests written for them (`encode`), what they answer (`answer`), whether that fits (`question`), the list of their keys (`list`) |
 //! | `number` `exptime` `find` | numbers and exptimes as memcached reads them; looking for bytes |
 //!
 //! Everything here is a pure function of the bytes at hand: a parser is given what has arrived so far and either understands
 //! a whole line or asks for more, so any split of the bytes gives the same result. No other room looks into the bytes of a
-//! command. Another protocol of clients will be a room beside `text`, with the same [`request::Request`] as its result, its own [`codec::Codec`] and
+//! command. Each protocol of clients is a room of its own, with the same [`request::Request`] as its result, its own [`codec::Codec`] and
 //! [`form::Form`].
 //!
 //! The text protocol is memcached's `protocol.txt`; where that is silent, the behaviour of memcached 1.6.18 and of 1.6.45
 //! is the rule, and `tests/text_protocol.rs` and `tests/differential.rs` compare byte for byte.
 
+pub mod binary;
 pub mod codec;
 pub mod exptime;
 mod find;
 pub mod form;
 pub mod keys;
 pub mod number;
+pub mod refusal;
 pub mod reply;
 pub mod request;
 pub mod server;

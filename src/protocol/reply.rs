@@ -19,6 +19,8 @@ pub enum Status {
     Ok,
     /// Statistics begin anew.
     Reset,
+    /// The connection ends, at its client's wish.
+    Bye,
     /// The new value of incr and decr.
     Number,
     Version,
@@ -87,8 +89,10 @@ impl Text {
 pub struct Reply {
     pub status: Status,
     pub fault: Fault,
-    /// Of a [`Status::Number`].
+    /// Of a [`Status::Number`]; of a [`Status::Stored`] the server's own unique, 0 if it has not told.
     pub number: u64,
+    /// The unique of what is there now, as clients see it; 0 if it is not known. Two replies may be equal without.
+    pub unique: u64,
     message: Text,
 }
 
@@ -108,6 +112,7 @@ impl Reply {
             status,
             fault: Fault::None,
             number: 0,
+            unique: 0,
             message: Text::Static(b""),
         }
     }
@@ -118,6 +123,7 @@ impl Reply {
             status: Status::Error,
             fault,
             number: 0,
+            unique: 0,
             message: Text::Static(message),
         }
     }
@@ -127,8 +133,14 @@ impl Reply {
             status,
             fault,
             number,
+            unique: 0,
             message: Text::new(message),
         }
+    }
+
+    /// The same, where the unique of what is there now is this.
+    pub fn with_unique(self, unique: u64) -> Self {
+        Self { unique, ..self }
     }
 
     /// What an error says, or which version it is; with what separates it from the word before.

@@ -7,7 +7,8 @@ use super::KEY_BYTES_MAX;
 use super::keys::{KeyList, Keys};
 use super::verb::Verb;
 
-/// What a meta get is to tell, and whether a value comes with it.
+/// What a meta get is to tell, and whether a value comes with it. Of what is stored or counted `unique` alone is told, where the client
+/// wants to know it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
     pub ttl: bool,
@@ -15,6 +16,17 @@ pub struct Options {
     pub unique: bool,
     pub size: bool,
     pub value: bool,
+}
+
+impl Options {
+    /// The unique is told, and nothing else.
+    pub const UNIQUE: Self = Self {
+        ttl: false,
+        flags: false,
+        unique: true,
+        size: false,
+        value: false,
+    };
 }
 
 /// One request, understood. Fields that the verb has no use for are empty or zero.
@@ -113,14 +125,14 @@ impl<'a> Request<'a> {
         Self { verbatim: None, ..self }
     }
 
-    /// The same storage command, to a server that is to tell the unique of what it stores.
-    pub fn telling_unique(self) -> Self {
+    /// The same storage command, or count, to a server that is to tell the unique of what it stores, or is not to.
+    pub fn telling_unique(self, tells: bool) -> Self {
         Self {
             options: Options {
-                unique: true,
+                unique: tells,
                 ..self.options
             },
-            verbatim: None,
+            verbatim: self.verbatim.filter(|_| tells == self.options.unique),
             ..self
         }
     }

@@ -30,6 +30,8 @@ pub enum Verb {
     /// `lru_crawler mgdump`.
     ListAsCommands,
     CacheMemlimit,
+    /// Says that all before it has been answered.
+    Noop,
     Quit,
 }
 
@@ -60,6 +62,7 @@ impl Verb {
             Verb::ListKeys => "lru_crawler metadump",
             Verb::ListAsCommands => "lru_crawler mgdump",
             Verb::CacheMemlimit => "cache_memlimit",
+            Verb::Noop => "mn",
             Verb::Quit => "quit",
         }
     }
@@ -67,6 +70,16 @@ impl Verb {
     /// get, gets, gat, gats, mg: answered by items.
     pub fn is_retrieval(self) -> bool {
         matches!(self, Verb::Get | Verb::Gets | Verb::Gat | Verb::Gats | Verb::MetaGet)
+    }
+
+    /// incr, decr.
+    pub fn is_count(self) -> bool {
+        matches!(self, Verb::Incr | Verb::Decr)
+    }
+
+    /// cas, and a meta delete: done only to the item of one unique.
+    pub fn names_unique(self) -> bool {
+        matches!(self, Verb::Cas | Verb::MetaDelete)
     }
 
     /// get, gets, mg: what is asked for stays as it is.

@@ -4,6 +4,7 @@ use crate::proxy::Proxy;
 use crate::proxy::handoff::Handoff;
 use crate::proxy::net::{Net, Readiness, Token};
 use crate::proxy::upstream::Failure;
+use crate::proxy::upstream::message::Message;
 
 impl<N: Net> Proxy<N> {
     /// Handles an event. `scratch` is where reads go; its content means nothing between calls.
@@ -169,7 +170,10 @@ impl<N: Net> Proxy<N> {
         while let Some(handoff) = self.servers.cx.next_handoff() {
             let (front, replicate, servers) = (&mut self.front, &mut self.replicate, &mut self.servers);
             match handoff {
-                Handoff::Reply(id, reply) => front.answer(&mut servers.cx, replicate, id, &reply),
+                Handoff::Reply(id, reply) => match front.follow(id, reply.status) {
+                    Some(request) => replicate.go_on_with(servers, id, Message::from(&request)),
+                    None => front.answer(&mut servers.cx, replicate, id, &reply),
+                },
                 Handoff::Values(id, values) => front.values(&servers.cx, id, *values),
                 Handoff::Surveyed(id, survey) => front.surveyed(replicate, servers, id, &survey),
                 Handoff::Portion(id, keys) => {

@@ -82,6 +82,10 @@ impl<N: Net> Proxy<N> {
                     let leg = upstream.take_oldest(index).ok_or(Garbage)?;
                     self.answer_came(server, &leg, &response)?;
                 }
+                Said::Counted(number) => {
+                    let leg = upstream.take_oldest(index).ok_or(Garbage)?;
+                    self.answer_came(server, &leg, &response.counted(number)?)?;
+                }
                 Said::Oversized(part) => {
                     self.oversized_came(index, server, &part, &response);
                     self.whole_came(index, server, &part, &response)?;

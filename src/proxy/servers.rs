@@ -42,16 +42,25 @@ impl<N: Net> Servers<N> {
         self.cx.hand_out_log();
     }
 
-    /// Whether a storage command is sent to these two in the form that tells the unique of what it stores. Where memcached refuses that
-    /// for want of room, the item that is there goes, whatever was to be done with it (1.6.18 to 1.6.45); in the form without, only a
-    /// set takes it away.
+    /// Whether a storage command, or a count, is sent to these two in the form that tells the unique of what it stores: because its client
+    /// wants to know it, or because others may write there. Where memcached refuses to store that for want of room, the item that is there goes,
+    /// whatever was to be done with it (1.6.18 to 1.6.45); in the form without, only a set takes it away.
+    #[inline]
     pub fn tell_unique(&self, request: &Request<'_>, one: usize, other: Option<usize>) -> bool {
+        let is_wanted = request.options.unique && self.fleet.tell_unique(one, other);
+        match request.verb.is_storage() {
+            true => (is_wanted || self.fleet.compares(one, other)) && self.may_tell_unique(request, one, other),
+            false => is_wanted,
+        }
+    }
+
+    fn may_tell_unique(&self, request: &Request<'_>, one: usize, other: Option<usize>) -> bool {
         let refuses = |server: usize| self.fleet.servers[server].has_refused;
         let has_room = || {
             let fits = request.value.len() <= TAKEN_BYTES_MAX;
             fits && !refuses(one) && other.is_none_or(|other| !refuses(other))
         };
-        self.fleet.compares(one, other) && (request.verb == Verb::Set || has_room())
+        request.verb == Verb::Set || has_room()
     }
 
     /// Sends a server what changes a key on it, or all keys: whoever does so shows that it may.

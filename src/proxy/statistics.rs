@@ -53,8 +53,8 @@ impl Statistics {
 
     pub fn count_outcome(&mut self, verb: Verb, status: Status) {
         let counter = match (verb, status) {
-            (Verb::Delete, Status::Deleted) => &mut self.delete_hits,
-            (Verb::Delete, Status::NotFound) => &mut self.delete_misses,
+            (Verb::Delete | Verb::MetaDelete, Status::Deleted) => &mut self.delete_hits,
+            (Verb::Delete | Verb::MetaDelete, Status::NotFound) => &mut self.delete_misses,
             (Verb::Incr, Status::Number) => &mut self.incr_hits,
             (Verb::Incr, Status::NotFound) => &mut self.incr_misses,
             (Verb::Decr, Status::Number) => &mut self.decr_hits,

@@ -14,6 +14,7 @@ mod fake;
 mod hosts;
 mod memcached;
 mod network;
+pub mod packets;
 mod port;
 mod process;
 

@@ -37,11 +37,9 @@ pub enum Allowed {
     /// What only begins a word that `stats` knows is none of them: ERROR. Since 1.6.40 memcached takes it for that word, and
     /// resets its counters at `stats r`.
     StatsByWord,
-    /// A connection that begins with 0x80 is closed: the binary protocol is not there.
-    NoBinary,
 }
 
-pub const ALL: [Allowed; 11] = [
+pub const ALL: [Allowed; 10] = [
     Allowed::AsWithoutPipelining,
     Allowed::RefusedEarly,
     Allowed::NoMeta,
@@ -52,7 +50,6 @@ pub const ALL: [Allowed; 11] = [
     Allowed::LongLine,
     Allowed::WrongEndOfTooLarge,
     Allowed::StatsByWord,
-    Allowed::NoBinary,
 ];
 
 /// Cuts of a stream that are tried.
@@ -139,7 +136,7 @@ fn candidates_of(parts: &[Part]) -> Vec<Candidate> {
             closes: false,
         });
         let cuts = parts.iter().enumerate().filter(|(_, part)| !part.is_value);
-        let cuts = cuts.filter_map(|(n, part)| Some((n, closes(n, &part.bytes)?)));
+        let cuts = cuts.filter_map(|(n, part)| Some((n, closes(&part.bytes)?)));
         candidates.extend(cuts.take(CUTS_MAX).map(|(n, allowed)| Candidate {
             allowed,
             stream: stream(&lines[..n]),
@@ -389,11 +386,8 @@ fn without_long_line(line: &[u8]) -> Vec<u8> {
     }
 }
 
-/// Whether the n-th line may end the conversation if it is refused, and why.
-fn closes(n: usize, line: &[u8]) -> Option<Allowed> {
-    if n == 0 && line.starts_with(&[0x80]) {
-        return Some(Allowed::NoBinary);
-    }
+/// Whether a line may end the conversation if it is refused, and why.
+fn closes(line: &[u8]) -> Option<Allowed> {
     // What stands for a unique is a number.
     let line = expand(line, |_, _| 0);
     // The old parser reads a line up to a NUL, the new one does not.

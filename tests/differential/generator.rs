@@ -208,7 +208,7 @@ impl Generator {
             0 | 1 => self.of(HTTP).to_owned(),
             2 => {
                 return [
-                    self.random.pick(&[0x80_u8, 0x81, 0xff, 0x00]).to_be_bytes().to_vec(),
+                    self.random.pick(&[0x81_u8, 0xff, 0x00]).to_be_bytes().to_vec(),
                     self.garbage(),
                 ]
                 .concat();

@@ -8,7 +8,7 @@
 
 pub use crate::protocol::reply::Status;
 use crate::protocol::reply::{Fault, Reply};
-use crate::protocol::{KEY_BYTES_MAX, find_byte, find_newline};
+use crate::protocol::{KEY_BYTES_MAX, LINE_END, find_byte, find_newline};
 
 /// Longest status line that a server sends: an error, or a line of `stats`. A longer one is garbage.
 pub const RESPONSE_LINE_BYTES_MAX: usize = 2048;
@@ -219,12 +219,25 @@ impl<'a> Response<'a> {
         Reply::new(self.status, self.fault, self.number, self.message)
     }
 
-    /// The same of a write: an item whose unique is told has been stored.
+    /// The same of a write: an item whose unique is told has been stored, or counted; else it has been removed.
     pub fn reply_to_write(&self) -> Reply {
+        let unique = self.unique.unwrap_or(0);
         match (self.status, self.unique) {
-            (Status::MetaHit, Some(unique)) => Reply::new(Status::Stored, self.fault, unique, b""),
-            _ => self.reply(),
+            (Status::MetaHit, Some(unique)) => Reply::new(Status::Stored, self.fault, unique, b"").with_unique(unique),
+            (Status::MetaHit | Status::Ok, None) => Reply::plain(Status::Deleted),
+            _ => self.reply().with_unique(unique),
         }
+    }
+
+    /// The same answer where the value behind it, with its line end, is the number that was counted to.
+    pub fn counted(&self, value: &[u8]) -> Result<Response<'a>, Garbage> {
+        let number = value.strip_suffix(LINE_END).and_then(unsigned).ok_or(Garbage)?;
+        Ok(Response {
+            status: Status::Number,
+            number,
+            value_len: None,
+            ..*self
+        })
     }
 
     fn failed(&mut self, fault: Fault) -> Status {

@@ -170,9 +170,10 @@ fn anew<'a>(request: &Request<'a>, words: &'a mut Words) -> Encoded<'a> {
         true => b" ",
         false => b"",
     };
-    let name: &[u8] = match request.verb.is_storage() && request.options.unique {
-        true => b"ms",
-        false => request.verb.name().as_bytes(),
+    let name: &[u8] = match request.verb {
+        verb if verb.is_storage() && request.options.unique => b"ms",
+        verb if verb.is_count() && request.options.unique => b"ma",
+        verb => verb.name().as_bytes(),
     };
     Encoded {
         parts: [name, before, space, key, behind, LINE_END, b"", b""],
@@ -187,6 +188,14 @@ fn anew<'a>(request: &Request<'a>, words: &'a mut Words) -> Encoded<'a> {
 fn write_words(request: &Request<'_>, words: &mut Words) {
     match request.verb {
         Verb::Gat | Verb::Gats | Verb::Touch => words.signed(request.exptime),
+        verb if verb.is_count() && request.options.unique => {
+            if verb == Verb::Decr {
+                words.word(b"MD");
+            }
+            words.word(b"D");
+            words.add(Decimal::new(request.number).as_bytes());
+            words.add(b" v c");
+        }
         Verb::Incr | Verb::Decr | Verb::CacheMemlimit => words.unsigned(request.number),
         // Every memcached answers `delete noreply 0`, and since 1.6.40 none answers `delete noreply`.
         Verb::Delete if request.key == NOREPLY => words.word(b"0"),
@@ -292,7 +301,15 @@ mod tests {
             (Verb::Cas, "ms k 2 F4294967295 T-2147483648 C18446744073709551615 c"),
         ] {
             let expected = format!("{expected}\\r\\nv\\x00\\r\\n");
-            assert_eq!(text(&item(verb).telling_unique()), expected);
+            assert_eq!(text(&item(verb).telling_unique(true)), expected);
+        }
+        for (verb, expected) in [(Verb::Incr, "ma k D7 v c"), (Verb::Decr, "ma k MD D7 v c")] {
+            let count = Request {
+                number: 7,
+                ..Request::new(verb, b"k")
+            };
+            assert_eq!(text(&count.telling_unique(true)), format!("{expected}\\r\\n"));
+            assert_eq!(text(&count.telling_unique(true).telling_unique(false)), text(&count));
         }
     }
 

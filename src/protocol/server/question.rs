@@ -10,6 +10,7 @@
 //! | `cas` | | `STORED`, `EXISTS`, `NOT_FOUND` | `SERVER_ERROR` |
 //! | `ms` with `c` | | `HD` with a unique, `NS`, `EX`, `NF` | `SERVER_ERROR` |
 //! | `incr`, `decr` | | a number, `NOT_FOUND` | any |
+//! | `ma` with `v c` | | `VA` with a unique, `NF` | any |
 //! | `touch` | | `TOUCHED`, `NOT_FOUND` | any |
 //! | `delete` | | `DELETED`, `NOT_FOUND` | any |
 //! | `flush_all`, `cache_memlimit` | | `OK` | any, `MEMLIMIT_ADJUST_FAILED` |
@@ -32,6 +33,9 @@ use crate::protocol::reply::Fault;
 use crate::protocol::request::Request;
 use crate::protocol::verb::Verb;
 
+/// The longest number of 64 bits.
+const NUMBER_BYTES_MAX: usize = "18446744073709551615".len();
+
 /// What a request that was sent to a server asks for, as far as the answer shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Question {
@@ -45,6 +49,8 @@ pub enum Question {
     MetaStore,
     /// incr, decr.
     Count,
+    /// `ma` that tells the unique.
+    MetaCount,
     Touch,
     Delete,
     /// What changes a server as a whole.
@@ -71,6 +77,7 @@ impl Question {
             Verb::Set => Self::Set,
             Verb::Add | Verb::Replace | Verb::Append | Verb::Prepend => Self::Store,
             Verb::Cas => Self::Cas,
+            verb if verb.is_count() && request.options.unique => Self::MetaCount,
             Verb::Incr | Verb::Decr => Self::Count,
             Verb::Touch => Self::Touch,
             Verb::Delete => Self::Delete,
@@ -80,7 +87,7 @@ impl Question {
             Verb::MetaGet if request.options.value => Self::MetaGet,
             Verb::MetaGet => Self::MetaLook,
             Verb::MetaDelete => Self::MetaDelete,
-            Verb::ListKeys | Verb::ListAsCommands | Verb::Verbosity | Verb::Quit => Self::Unasked,
+            Verb::ListKeys | Verb::ListAsCommands | Verb::Verbosity | Verb::Noop | Verb::Quit => Self::Unasked,
         }
     }
 
@@ -106,6 +113,11 @@ impl Question {
             (Self::MetaStore, status) => matches!(status, S::NotStored | S::Exists | S::NotFound),
             (Self::Cas, status) => matches!(status, S::Stored | S::Exists | S::NotFound),
             (Self::Count, status) => matches!(status, S::Number | S::NotFound),
+            (Self::MetaCount, S::MetaValue) => {
+                let is_number = response.value_len.is_some_and(|len| len <= NUMBER_BYTES_MAX);
+                is_number && response.unique.is_some()
+            }
+            (Self::MetaCount, status) => status == S::NotFound,
             (Self::Touch, status) => matches!(status, S::Touched | S::NotFound),
             (Self::Delete, status) => matches!(status, S::Deleted | S::NotFound),
             (Self::Steer, status) => status == S::Ok,

@@ -9,6 +9,7 @@ use crate::protocol::server::answer::Response;
 pub fn encode(reply: &Reply, mut add: impl FnMut(&[u8])) {
     let word: &[u8] = match reply.status {
         Status::Stored => return add(b"STORED\r\n"),
+        Status::Bye => return,
         Status::End => return add(b"END\r\n"),
         Status::Number => {
             add(Decimal::new(reply.number).as_bytes());

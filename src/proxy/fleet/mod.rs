@@ -307,8 +307,13 @@ impl Fleet {
     /// unique of what they store.
     #[inline]
     pub fn compares(&self, one: usize, other: Option<usize>) -> bool {
+        self.others.are_there() && other.is_some() && self.tell_unique(one, other)
+    }
+
+    /// Whether these tell the unique of what they store, if they are asked.
+    pub fn tell_unique(&self, one: usize, other: Option<usize>) -> bool {
         let tells = |server: usize| self.has_meta(server) && self.is_since(server, Version::TELLS_UNIQUE);
-        self.others.are_there() && other.is_some_and(|other| tells(one) && tells(other))
+        tells(one) && other.is_none_or(tells)
     }
 
     /// Whether a server and its partner are the two that hold a key.

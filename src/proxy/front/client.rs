@@ -23,11 +23,16 @@ pub enum Input {
     Value {
         gather: Gather,
         missing: usize,
-        form: Form,
-        kept: Box<Kept>,
+        begun: Box<Begun>,
     },
     /// A data block that was refused; bytes of it still to come.
     Swallow { missing: usize },
+}
+
+/// A storage command whose value has not all come.
+pub struct Begun {
+    pub form: Form,
+    pub kept: Kept,
 }
 
 /// How far the conversation has come.

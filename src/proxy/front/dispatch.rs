@@ -1,14 +1,14 @@
 //! From a request to the transaction that it begins.
 
 use crate::buffer::Slice;
+use crate::protocol::refusal::{self, After, Refusal};
 use crate::protocol::reply::{Reply, Status};
 use crate::protocol::request::{Kept, Request};
-use crate::protocol::text::refusal::{self, After, Refusal};
 use crate::protocol::verb::Verb;
 use crate::proxy::context::Context;
 use crate::proxy::fleet::version::Version;
 use crate::proxy::front::Front;
-use crate::proxy::front::client::{Input, Stage};
+use crate::proxy::front::client::{Begun, Input, Stage};
 use crate::proxy::front::replies::{Addressee, Weight};
 use crate::proxy::net::{Level, Net};
 use crate::proxy::replicate::Replicate;
@@ -71,7 +71,11 @@ impl<N: Net> Front<N> {
             return Step::Used(line_len + self.begin_storage(replicate, servers, to, request, &bytes[line_len..]));
         }
         match request.verb {
-            Verb::Quit => return Step::Leave,
+            Verb::Quit => {
+                self.answer_at_once(&mut servers.cx, replicate, to, &Reply::plain(Status::Bye));
+                return Step::Leave;
+            }
+            Verb::Noop => self.answer_at_once(&mut servers.cx, replicate, to, &Reply::plain(Status::Ok)),
             Verb::Stats => {
                 self.begin_stats(replicate, servers, to, &request);
                 return Step::UsedTurn(line_len);
@@ -79,8 +83,7 @@ impl<N: Net> Front<N> {
             Verb::Verbosity => {
                 // A client may not have the keys of others written down.
                 servers.cx.log.set_verbosity(request.number.min(1) as u32);
-                let ok = Reply::plain(Status::Ok);
-                self.answer_at_once(&mut servers.cx, replicate, to, &ok);
+                self.answer_at_once(&mut servers.cx, replicate, to, &Reply::plain(Status::Ok));
             }
             Verb::ListKeys | Verb::ListAsCommands => {
                 let end = list_end(servers, request.verb);
@@ -131,8 +134,20 @@ impl<N: Net> Front<N> {
         }
         let mut weight = Weight::of(request);
         (weight.cost, weight.keys) = (weight.cost + foreseen, keys);
+        let may_go_on = to.form.may_go_on();
         let id = self.open(&servers.cx, replicate, to, weight, allowance);
         self.begin(replicate, servers, client, id, Message::from(request));
+        if may_go_on {
+            self.raise_barrier(client);
+        }
+    }
+
+    /// An answer has come that makes the reply: or what is to be asked next for the same request.
+    #[inline]
+    pub fn follow(&mut self, id: usize, said: Status) -> Option<Request<'_>> {
+        let pending = &mut self.pending[id];
+        pending.client?;
+        pending.form.follow(said)
     }
 
     /// Hands a request on. What its client asks next has to wait where this does.
@@ -226,8 +241,10 @@ impl<N: Net> Front<N> {
             self.clients[client].input = Input::Value {
                 gather,
                 missing: block_len - block.len(),
-                form: to.form,
-                kept: Box::new(request.kept_behind_head()),
+                begun: Box::new(Begun {
+                    form: to.form,
+                    kept: request.kept_behind_head(),
+                }),
             };
             return block.len();
         };

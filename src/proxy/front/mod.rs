@@ -44,9 +44,6 @@ pub struct Front<N: Net> {
     is_held_back: bool,
     /// No new clients, and no more requests from the old ones.
     is_leaving: bool,
-    /// Connections closed because they spoke the binary protocol, and when the log last said so.
-    binary_refused: u64,
-    binary_logged_ms: u64,
 }
 
 impl<N: Net> Front<N> {
@@ -62,8 +59,6 @@ impl<N: Net> Front<N> {
             requested_ms: 0,
             is_held_back,
             is_leaving: false,
-            binary_refused: 0,
-            binary_logged_ms: 0,
         }
     }
 

@@ -6,7 +6,7 @@ use crate::buffer::Gather;
 use crate::protocol::codec::Codec;
 use crate::proxy::context::Context;
 use crate::proxy::front::Front;
-use crate::proxy::front::client::{Client, Input, Stage};
+use crate::proxy::front::client::{Begun, Client, Input, Stage};
 use crate::proxy::front::dispatch::Step;
 use crate::proxy::front::memory::client_share;
 use crate::proxy::front::replies::Addressee;
@@ -18,8 +18,6 @@ use std::io::ErrorKind;
 
 /// Bytes of what is thrown away that are read at a time.
 const SWALLOWED_AT_ONCE: usize = 32 << 10;
-/// The log says at most this often that a client speaks a protocol that magent does not.
-const BINARY_LOG_PAUSE_MS: u64 = 60_000;
 
 impl<N: Net> Front<N> {
     /// An event of a client's connection has come. Returns whether the client is to be [read](Front::read).
@@ -74,11 +72,7 @@ impl<N: Net> Front<N> {
                 client.asked_s = (cx.now.ms() / 1000) as u32;
                 cx.statistics.bytes_read += count as u64;
                 if !std::mem::replace(&mut client.has_asked, true) {
-                    let Some(codec) = Codec::of(scratch[0]) else {
-                        self.refuse_binary(cx, index);
-                        return None;
-                    };
-                    client.codec = codec;
+                    client.codec = Codec::of(scratch[0]);
                 }
                 return Some(count);
             }
@@ -157,21 +151,20 @@ impl<N: Net> Front<N> {
                 Input::Value {
                     mut gather,
                     missing,
-                    form,
-                    kept,
+                    begun,
                 } => {
                     let (part, rest) = bytes.split_at(missing.min(bytes.len()));
                     gather.extend(part);
                     bytes = rest;
                     if part.len() == missing {
+                        let Begun { form, kept } = *begun;
                         let to = Addressee { client: index, form };
                         self.begin_gathered(replicate, servers, to, &gather.freeze(), &kept);
                     } else {
                         client.input = Input::Value {
                             gather,
                             missing: missing - part.len(),
-                            form,
-                            kept,
+                            begun,
                         };
                     }
                 }
@@ -262,24 +255,6 @@ impl<N: Net> Front<N> {
     pub fn origin(&self, cx: &Context<N>, index: usize) -> String {
         let peer = cx.net.peer(&self.clients[index].socket);
         peer.map_or("a unix socket".to_owned(), |address| address.to_string())
-    }
-
-    /// A client of the binary protocol is told by the end of its connection, at once: it would wait for an answer for ever.
-    /// The log says so for whoever looks after it, but not at every one of its attempts.
-    fn refuse_binary(&mut self, cx: &mut Context<N>, index: usize) {
-        self.binary_refused += 1;
-        if cx.now.ms() >= self.binary_logged_ms + BINARY_LOG_PAUSE_MS || self.binary_refused == 1 {
-            self.binary_logged_ms = cx.now.ms();
-            let count = self.binary_refused;
-            let from = self.origin(cx, index);
-            cx.log.say(
-                Level::Warning,
-                format_args!(
-                    "client {from}: binary protocol, connection closed ({count} so far); set it to the text protocol, PHP: memcached.sess_binary_protocol = 0"
-                ),
-            );
-        }
-        self.client_leaves(index);
     }
 
     /// There is more to be written to a client.

@@ -3,9 +3,9 @@
 use crate::protocol::form::Form;
 use crate::protocol::keys::Keys;
 use crate::protocol::number::unsigned;
+use crate::protocol::refusal;
 use crate::protocol::reply::{Fault, Reply, Status};
 use crate::protocol::request::Request;
-use crate::protocol::text::refusal;
 use crate::proxy::context::Context;
 use crate::proxy::fleet::server::{Health, Server};
 use crate::proxy::front::Front;

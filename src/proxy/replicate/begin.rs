@@ -46,6 +46,17 @@ impl Replicate {
         servers.cx.statistics.count_write(request.verb);
     }
 
+    /// What has been answered was the first part of a request: goes on with the next.
+    pub fn go_on_with<N: Net>(&mut self, servers: &mut Servers<N>, id: usize, message: Message<'_>) {
+        let transaction = &mut self.transactions[id];
+        debug_assert!(
+            matches!(transaction.work, Work::Answered),
+            "nothing is left of the first part"
+        );
+        transaction.is_answered = false;
+        self.begin_transaction(servers, id, message);
+    }
+
     /// Keeps a request until its turn has come.
     pub fn wait<N: Net>(&mut self, servers: &mut Servers<N>, id: usize, message: Message<'_>) {
         self.transactions[id].work = Work::Waiting(message.hold(&servers.cx.pool));

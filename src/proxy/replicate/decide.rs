@@ -1,4 +1,4 @@
-//! Writes that one server decides about first: add, replace and cas where there are backups (see [`Plan`](crate::proxy::replicate::plan::Plan)).
+//! Writes that one server decides about first: add, replace, cas and a delete of one unique where there are backups (see [`Plan`](crate::proxy::replicate::plan::Plan)).
 //!
 //! They go to the server that decides ([`Place::first`](crate::proxy::fleet::place::Place)), and only if it stored does its partner get a
 //! plain set of the same item; where there was nothing to replace, the partner is asked to decide. Between
@@ -61,18 +61,13 @@ impl Replicate {
         let exptime = fleet.exptime_on(place.first, request.exptime);
         let tells_unique = servers.tell_unique(request, place.first, place.second);
         let guard = self.guard(servers, id, place, request, &before);
-        let held = if request.verb == Verb::Cas || exptime != request.exptime || tells_unique {
+        let changes = exptime != request.exptime || tells_unique != request.options.unique;
+        let held = if request.verb.names_unique() || changes {
+            // Who names no unique has 0 there, and its form has none.
             let number = unique::untagged(servers.fleet.tag(place.first), request.number);
-            let own = Request { number, ..*request };
-            let own = own.expiring(exptime).anew();
-            let telling = own.telling_unique();
-            self.change(
-                servers,
-                &pass,
-                to,
-                id,
-                message.with(if tells_unique { &telling } else { &own }),
-            );
+            let own = Request { number, ..*request }.expiring(exptime).anew();
+            let own = own.telling_unique(tells_unique);
+            self.change(servers, &pass, to, id, message.with(&own));
             message.hold(&servers.cx.pool)
         } else {
             let leg = self.change(servers, &pass, to, id, message);
@@ -89,7 +84,13 @@ impl Replicate {
             elsewhere: false,
             key: place.second.and_then(|_| held.piece().part_of(held.key())),
             reply: None,
-            stage: Stage::Deciding(Undecided::new(held, servers.fleet.flushes(), tells_unique, guard)),
+            stage: Stage::Deciding(Box::new(Undecided {
+                held,
+                flushes: servers.fleet.flushes(),
+                tells_unique,
+                is_compared: servers.fleet.compares(place.first, place.second),
+                guard,
+            })),
         });
     }
 
@@ -299,12 +300,15 @@ impl Replicate {
         self.write_step(servers, id);
     }
 
-    /// Sends the partner a plain set of the item that was stored; or first an add, if it was one and other magents are there.
+    /// Sends the partner a plain set of the item that was stored, a removal where one was removed; or first an add, if it was one and other magents are there.
     fn copy_to_second<N: Net>(&mut self, servers: &mut Servers<N>, id: usize, second: usize, write: &mut Write) {
+        if write.verb == Verb::MetaDelete {
+            return self.remove_from_second(servers, id, second, write);
+        }
         let Stage::Deciding(undecided) = std::mem::replace(&mut write.stage, Stage::Copying) else {
             unreachable!("what was decided is copied");
         };
-        let adds = write.verb == Verb::Add && undecided.tells_unique;
+        let adds = write.verb == Verb::Add && undecided.tells_unique && undecided.is_compared;
         let (verb, is_guarded) = match undecided.guard.found {
             _ if adds => (Verb::Add, false),
             Found::Unknown => (Verb::Set, false),
@@ -338,10 +342,7 @@ impl Replicate {
             verbatim: None,
             ..request
         };
-        let copy = match servers.tell_unique(&copy, write.servers.0, Some(second)) {
-            true => copy.telling_unique(),
-            false => copy,
-        };
+        let copy = copy.telling_unique(servers.tell_unique(&copy, write.servers.0, Some(second)));
         let message = Message::in_piece(&copy, undecided.held.piece());
         let to = (second, Purpose::Write(Side::Second));
         self.change(servers, write.pass(), to, id, message);
@@ -378,8 +379,8 @@ fn is_another(status: Status) -> bool {
 /// What a server has made of an add, replace or cas by what it said. `is_flushed`: all servers have been told to flush since it was asked.
 fn decision(status: Status, adds: bool, is_flushed: bool) -> Decision {
     match status {
-        Status::Stored if is_flushed => Decision::Flushed,
-        Status::Stored => Decision::Stored,
+        Status::Stored | Status::Deleted if is_flushed => Decision::Flushed,
+        Status::Stored | Status::Deleted => Decision::Stored,
         // A refusal (too large, out of memory) leaves what is there: memcached takes away only what a set meant to replace, or what
         // was to tell its unique.
         Status::Error => Decision::Refused,

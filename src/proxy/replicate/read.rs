@@ -4,9 +4,9 @@
 //! cannot answer because it went down, is asked of its partner. See `portion` for those of many keys.
 
 use crate::buffer::Slice;
+use crate::protocol::refusal::TOO_LARGE;
 use crate::protocol::request::Request;
 use crate::protocol::server::answer::Status;
-use crate::protocol::text::refusal::TOO_LARGE;
 use crate::protocol::verb::Verb;
 use crate::proxy::fleet::Fleet;
 use crate::proxy::fleet::ledger::Absence;

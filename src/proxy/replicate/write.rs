@@ -36,10 +36,11 @@ impl Replicate {
         (place, pass): (Place, Pass),
     ) {
         let (verb, key) = (message.request.verb, message.request.key);
-        let telling = message.request.telling_unique();
-        let message = match verb.is_storage() && servers.tell_unique(message.request, place.first, place.second) {
-            true => message.with(&telling),
-            false => message,
+        let tells = servers.tell_unique(message.request, place.first, place.second);
+        let telling = message.request.telling_unique(tells);
+        let message = match tells == message.request.options.unique {
+            true => message,
+            false => message.with(&telling),
         };
         let up = |server: &usize| servers.fleet.is_up(*server);
         let first = Some(place.first).filter(up);
@@ -88,12 +89,16 @@ impl Replicate {
     }
 
     /// A server has answered.
-    pub fn write_answer<N: Net>(&mut self, servers: &mut Servers<N>, id: usize, side: Side, reply: Reply) {
+    pub fn write_answer<N: Net>(&mut self, servers: &mut Servers<N>, id: usize, side: Side, mut reply: Reply) {
         if reply.fault == Fault::Server {
             self.note_failure(servers, id, side);
         }
         let is_in_vain = self.is_in_vain(id);
         let (write, told) = self.write_mut(id);
+        if let (Some(server), true) = (write.server(side), reply.unique > 0) {
+            let unique = servers.fleet.unique_for_clients(server, Some(reply.unique));
+            reply.unique = unique.unwrap_or(0);
+        }
         if servers.fleet.others.are_there() {
             if let Some(server) = write.server(side) {
                 servers.fleet.wrote(server, write.key(), &reply);
@@ -308,9 +313,10 @@ fn look_again<N: Net>(servers: &mut Servers<N>, write: &Write) -> Option<()> {
     if !servers.fleet.compares(first, Some(second)) {
         return None;
     }
+    let deletes = matches!(write.verb, Verb::Delete | Verb::MetaDelete);
     let unique = |copy: &Copy| match copy.answer().map(|reply| (reply.status, reply.number)) {
         Some((Status::Stored, unique)) if unique > 0 => Some(Some(unique)),
-        Some((Status::Deleted | Status::NotFound, _)) if write.verb == Verb::Delete => Some(None),
+        Some((Status::Deleted | Status::NotFound, _)) if deletes => Some(None),
         _ => None,
     };
     let stored = |copy: &Copy| copy.answer().is_some_and(|reply| reply.status == Status::Stored);

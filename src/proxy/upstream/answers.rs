@@ -49,6 +49,8 @@ pub enum Said<'a> {
         bytes: &'a [u8],
         slice: Option<&'a Slice>,
     },
+    /// The number that was counted to, with its line end: the answer is the oldest leg's.
+    Counted(&'a [u8]),
     /// A value above the item limit, which is thrown away.
     Oversized(Part),
     /// A value that is not all there.
@@ -151,7 +153,8 @@ impl<N: Net> Upstream<N> {
             };
         };
         let total = line_len + value_len + LINE_END.len();
-        if value_len > item_bytes_max {
+        let is_count = link.is_count();
+        if value_len > item_bytes_max && !is_count {
             let part = take_value(link, response)?;
             let skipped = total.min(bytes.len());
             if skipped < total {
@@ -165,6 +168,9 @@ impl<N: Net> Upstream<N> {
             arrived.used(chunk, total);
             if !whole.ends_with(LINE_END) {
                 return Err(Fault::Garbage);
+            }
+            if is_count {
+                return Ok(Said::Counted(&whole[line_len..]));
             }
             return Ok(Said::Value {
                 part: take_value(link, response)?,

@@ -381,6 +381,12 @@ impl<N: Net> Link<N> {
             && (self.pending.front()).is_some_and(|leg| matches!(leg.purpose, Purpose::Read(_)))
     }
 
+    /// Whether the value that comes is what its oldest leg has counted to.
+    #[inline]
+    pub fn is_count(&self) -> bool {
+        (self.pending.front()).is_some_and(|leg| leg.sent.asked.question == Question::MetaCount)
+    }
+
     /// Since when its server has said nothing and somebody waits, magent's own delays taken off; None while nobody does.
     pub fn waits_since_ms(&self) -> Option<u64> {
         let oldest = self.pending.front().filter(|_| self.used_for != Use::Quarantine)?;

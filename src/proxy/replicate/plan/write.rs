@@ -27,7 +27,7 @@ impl Plan {
         match verb {
             Verb::Gat | Verb::Gats => Plan::Mirrored,
             // What they do depends on one server's state.
-            Verb::Add | Verb::Replace | Verb::Cas if has_backups => Plan::FirstThenCopy,
+            Verb::Add | Verb::Replace | Verb::Cas | Verb::MetaDelete if has_backups => Plan::FirstThenCopy,
             // What set, delete and touch do cannot differ, and incr, decr, append and prepend both copies compute alike.
             _ => Plan::Both,
         }
@@ -79,18 +79,9 @@ pub struct Undecided {
     pub flushes: u64,
     /// It was sent in the form that tells the unique of what it stores.
     pub tells_unique: bool,
+    /// Others may write there.
+    pub is_compared: bool,
     pub guard: Guard,
-}
-
-impl Undecided {
-    pub fn new(held: Held, flushes: u64, tells_unique: bool, guard: Guard) -> Box<Self> {
-        Box::new(Self {
-            held,
-            flushes,
-            tells_unique,
-            guard,
-        })
-    }
 }
 
 /// What the second server, where others may write there, is asked of the item that is to be replaced by what the first stores.
