@@ -143,7 +143,8 @@ const ONCE_BROKEN_WITH_BOARDS: [(u64, Class); 19] = [
     (5_092, Class::Evicting),
 ];
 /// The same of magents that write down what servers miss: whether they keep boards, and give servers up early.
-const ONCE_BROKEN_WITH_JOURNALS: [(u64, Class, bool, bool); 7] = [
+const ONCE_BROKEN_WITH_JOURNALS: [(u64, Class, bool, bool); 8] = [
+    (105_332, Class::Chaos, true, false),
     (27_788, Class::Chaos, true, true),
     (33_440, Class::Chaos, true, false),
     (391, Class::Chaos, false, false),

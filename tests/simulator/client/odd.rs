@@ -156,7 +156,9 @@ impl Client {
         let random = &mut scene.network.random;
         let is_clean = match random.below(6) {
             0 if is_first => {
-                bytes.extend_from_slice(b"\x80\x0a\0\0\0\0\0\0\0\0\0\0\0\0\0\0");
+                // A quiet quit in the binary protocol.
+                bytes.extend_from_slice(b"\x80\x17");
+                bytes.resize(24, 0);
                 true
             }
             0 | 1 => {
