@@ -216,6 +216,7 @@ fn options(seed: u64) -> Options {
         boards: wanted("BOARDS", round % 2 == 1),
         adapts: wanted("ADAPTS", round % 4 == 3),
         journals: wanted("JOURNALS", round % 3 == 2),
+        tongues: wanted("TONGUES", round % 5 == 4),
     }
 }
 
@@ -238,10 +239,10 @@ fn run(seed: u64, class: Class, options: Options, verbosity: Verbosity) -> Outco
 
 fn report(seed: u64, class: Class, options: Options, broken: &str) -> String {
     let again = run(seed, class, options, Verbosity::Tail);
-    let on = [options.boards, options.adapts, options.journals];
-    let [boards, adapts, journals] = on.map(|on| if on { "on" } else { "off" });
+    let on = [options.boards, options.adapts, options.journals, options.tongues];
+    let [boards, adapts, journals, tongues] = on.map(|on| if on { "on" } else { "off" });
     let mut text = format!(
-        "seed {seed}, class {}: {broken}\n(BOARDS={boards} ADAPTS={adapts} JOURNALS={journals})\n",
+        "seed {seed}, class {}: {broken}\n(BOARDS={boards} ADAPTS={adapts} JOURNALS={journals} TONGUES={tongues})\n",
         class.name()
     );
     if again.broken.as_deref() != Some(broken) {
@@ -393,6 +394,7 @@ fn schedules_that_once_broke_a_promise_keep_it() {
             boards,
             adapts,
             journals: true,
+            ..Options::default()
         };
         (seed, class, options)
     });

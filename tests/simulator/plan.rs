@@ -62,6 +62,8 @@ pub struct Plan {
     pub more: Ingredients,
     /// Magents write down what servers miss.
     pub journals: bool,
+    /// Some clients speak the binary protocol.
+    pub tongues: bool,
 }
 
 /// The largest item, and value, of class refusing: more than clients' other values.
@@ -258,6 +260,7 @@ impl Plan {
             refused_bytes: refuses.then_some(REFUSING_ITEM_MAX + 1),
             more: Ingredients::default(),
             journals: false,
+            tongues: false,
         };
         Ingredients::add(&mut plan, &farms, random);
         plan

@@ -73,6 +73,8 @@ pub struct Options {
     pub adapts: bool,
     /// They write down what servers miss.
     pub journals: bool,
+    /// Some clients speak the binary protocol.
+    pub tongues: bool,
 }
 
 pub fn run(seed: u64, class: Class, options: Options, verbosity: Verbosity) -> Outcome {
@@ -86,7 +88,7 @@ pub fn run(seed: u64, class: Class, options: Options, verbosity: Verbosity) -> O
             settings.hedge = Hedge::Never; // as it was when those seeds were found that are run without boards
         }
     }
-    plan.journals = options.journals;
+    (plan.journals, plan.tongues) = (options.journals, options.tongues);
     let mut simulation = Simulation::new(plan, random, verbosity);
     if seed % CHECKED_ALWAYS_ONE_IN != 0 {
         simulation.checked_one_in = CHECKED_ONE_IN;

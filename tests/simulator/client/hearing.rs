@@ -36,9 +36,17 @@ impl Client {
         if self.connection != Some(name) {
             return Ok(());
         }
-        let Some(end) = self.take(scene, name) else {
+        let mut heard = Vec::new();
+        let Some(end) = self.take(scene, name, &mut heard) else {
             return Ok(());
         };
+        match &mut self.speech {
+            None => self.input.append(&mut heard),
+            Some(speech) => {
+                let result = speech.hear(&heard, &mut self.input);
+                result.map_err(|wrong| format!("client {} {wrong}", self.index))?;
+            }
+        }
         let mut told_all = false;
         while !self.input.is_empty() {
             if self.may_be_told_off(scene) && OUT_OF_CONNECTION.starts_with(&self.input) {
@@ -91,18 +99,18 @@ impl Client {
         Ok(())
     }
 
-    /// Takes what has come, or some of it. None if it reads nothing now; else how the stream has ended, if that has come.
-    fn take(&mut self, scene: &mut Scene<'_>, name: Name) -> Option<Option<End>> {
+    /// Takes what has come, or some of it, `into` this. None if it reads nothing now; else how the stream has ended, if that has come.
+    fn take(&mut self, scene: &mut Scene<'_>, name: Name, into: &mut Vec<u8>) -> Option<Option<End>> {
         let now = scene.network.now;
         let Some(slowness) = self.slowness.as_mut().filter(|slowness| now < slowness.until_us) else {
-            return Some(scene.network.peer_take(name, &mut self.input));
+            return Some(scene.network.peer_take(name, into));
         };
         if now < slowness.next_us {
             return None;
         }
         slowness.next_us = now + slowness.pause_us;
         scene.network.at(slowness.next_us, Event::Resume(name));
-        Some(scene.network.peer_take_some(name, slowness.bytes, &mut self.input))
+        Some(scene.network.peer_take_some(name, slowness.bytes, into))
     }
 
     /// Whether it may be one client too many. That is told before anything else.

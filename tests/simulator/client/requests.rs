@@ -183,7 +183,8 @@ impl Client {
 
     fn exptime(&self, scene: &mut Scene<'_>, one_in: u64) -> i64 {
         match scene.network.random.one_in(one_in) {
-            true if scene.network.random.one_in(8) => -1,
+            // A packet has no number below zero.
+            true if scene.network.random.one_in(8) && !scene.plan.tongues => -1,
             true => scene.network.random.between(3, 9) as i64,
             false => 0,
         }
