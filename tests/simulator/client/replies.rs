@@ -116,7 +116,7 @@ impl Client {
         }
         // What has waited for a server that a name does not lead to any more may then wait for the one that it leads to.
         let servers = 1 + u64::from(asked.asked_us < scene.plan.more.renamed_us);
-        let limit_us = (servers * timeout_ms + 100) * 1000 + latency_us + in_turn_us(scene, asked);
+        let limit_us = (servers * timeout_ms + 100) * 1000 + latency_us + self.in_turn_us(scene, asked);
         match waited_us > limit_us {
             true => Err(format!(
                 "client {} waited {} ms for a reply, and {} ms are promised",
@@ -126,6 +126,20 @@ impl Client {
             )),
             false => Ok(()),
         }
+    }
+
+    /// How much longer a request may take because of what is before it. What is asked of a server and then of its partner takes
+    /// four of the network's latencies, with what packets are held up on average. So does each further portion of a retrieval of
+    /// many keys, and in a deep pipeline each key, as each packet of a retrieval: bounds may be so small that it is asked for alone.
+    fn in_turn_us(&self, scene: &Scene<'_>, asked: &Asked) -> Us {
+        let weather = &scene.plan.weather;
+        let held_up_us = HICCUP_MAX_US.checked_div(weather.hiccup_one_in).unwrap_or(0);
+        let is_deep = scene.plan.manners.pipeline_max > PIPELINE_MAX;
+        let in_turn = match is_deep || self.speech.is_some() {
+            true => asked.ahead.keys,
+            false => asked.ahead.portions,
+        };
+        4 * in_turn * (weather.latency_max_us + held_up_us)
     }
 
     /// A VALUE line with the data block behind it; how long the block is.
@@ -295,17 +309,4 @@ pub fn normal<'a>(key: &KeyPlan, value: &'a [u8]) -> &'a [u8] {
         true => value.trim_ascii_end(),
         false => value,
     }
-}
-
-/// How much longer a request may take because of what is before it. What is asked of a server and then of its partner takes
-/// four of the network's latencies, with what packets are held up on average. So does each further portion of a retrieval of
-/// many keys, and in a deep pipeline each key: bounds may be so small that it is asked for alone.
-fn in_turn_us(scene: &Scene<'_>, asked: &Asked) -> Us {
-    let weather = &scene.plan.weather;
-    let held_up_us = HICCUP_MAX_US.checked_div(weather.hiccup_one_in).unwrap_or(0);
-    let in_turn = match scene.plan.manners.pipeline_max > PIPELINE_MAX {
-        true => asked.ahead.keys,
-        false => asked.ahead.portions,
-    };
-    4 * in_turn * (weather.latency_max_us + held_up_us)
 }
