@@ -78,7 +78,7 @@ const ONCE_BROKEN_IN_CHAOS: [u64; 62] = [
     171_060, 176_221, 215_002, 287_253,
 ];
 /// The same of the newer classes, beyond those that every run tries; and those that find planted faults which few others do.
-const ONCE_BROKEN_IN_NEWER: [(u64, Class); 40] = [
+const ONCE_BROKEN_IN_NEWER: [(u64, Class); 41] = [
     (96, Class::Reloaded),
     (50, Class::Deep),
     (185, Class::Deep),
@@ -104,6 +104,7 @@ const ONCE_BROKEN_IN_NEWER: [(u64, Class); 40] = [
     (120, Class::Parted),
     (125, Class::Parted),
     (253, Class::Parted),
+    (362, Class::Parted),
     (718, Class::Parted),
     (2_611, Class::Parted),
     (3_834, Class::Parted),

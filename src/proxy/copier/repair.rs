@@ -142,7 +142,7 @@ impl Repair {
             manner => matches!(manner, Manner::Verify | Manner::Remove),
         };
         match (possible, check_first) {
-            _ if self.may_be_deleted(pair) => self.over(&mut actions),
+            _ if self.may_be_deleted(pair) => self.leave_different(None, &mut actions),
             (false, _) if takes_away => self.over(&mut actions),
             (false, _) if abandoned => self.heal_abandoned(pair, &mut actions),
             (false, _) => self.failed(pair, &mut actions),
@@ -164,9 +164,12 @@ impl Repair {
             self.failed(pair, &mut actions);
             return actions;
         };
-        let is_another = matches!(self.why, Why::Left(unique) if response.unique != Some(unique));
-        if is_another || self.may_be_deleted(pair) {
+        if matches!(self.why, Why::Left(unique) if response.unique != Some(unique)) {
             self.over(&mut actions);
+            return actions;
+        }
+        if self.may_be_deleted(pair) {
+            self.leave_different(None, &mut actions);
             return actions;
         }
         if self.is_by_seniority && !pair.from_is_senior || self.why.has_changed(response.unique, None) {
@@ -205,7 +208,8 @@ impl Repair {
         actions
     }
 
-    /// Whether the clients of others may have deleted what is to be copied, where nothing else says that it is right (R58).
+    /// Whether the clients of others may have deleted what is to be copied, where nothing else says that it is right: it is looked at again
+    /// (R58).
     fn may_be_deleted(&self, pair: &Pair) -> bool {
         pair.source_is_missed && self.why.is_found_alone()
     }

@@ -129,11 +129,13 @@ impl Copier {
             has_meta: fleet.has_meta(index),
             ahead_s: fleet.clock_ahead_s(index),
         };
+        let now_ms = servers.cx.now.ms();
+        let is_missed = |index: usize| fleet.others.are_missing(index, now_ms);
         Pair {
             from: party(from),
             to: party(to),
             source_is_still: fleet.ledger.holds(self.found(repair)),
-            source_is_missed: fleet.others.say_they_miss(from, to),
+            source_is_missed: is_missed(from) && !is_missed(to),
             flushes: fleet.flushes(),
             flush_is_near: servers.flush_is_near(),
             from_is_senior: fleet.is_senior(from, to),
