@@ -37,11 +37,9 @@ impl Replicate {
     ) {
         let (verb, key) = (message.request.verb, message.request.key);
         let tells = servers.tell_unique(message.request, place.first, place.second);
-        let telling = message.request.telling_unique(tells);
-        let message = match tells == message.request.options.unique {
-            true => message,
-            false => message.with(&telling),
-        };
+        let changes = tells != message.request.options.unique;
+        let telling = changes.then(|| message.request.telling_unique(tells));
+        let message = telling.as_ref().map_or(message, |telling| message.with(telling));
         let up = |server: &usize| servers.fleet.is_up(*server);
         let first = Some(place.first).filter(up);
         let second = place.second.filter(up);
