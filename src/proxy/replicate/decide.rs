@@ -1,4 +1,5 @@
-//! Writes that one server decides about first: add, replace, cas and a delete of one unique where there are backups (see [`Plan`](crate::proxy::replicate::plan::Plan)).
+//! Writes that one server decides about first: add, replace, cas and a delete of one unique where there are backups (see
+//! [`Plan`](crate::proxy::replicate::plan::Plan)).
 //!
 //! They go to the server that decides ([`Place::first`](crate::proxy::fleet::place::Place)), and only if it stored does its partner get a
 //! plain set of the same item; where there was nothing to replace, the partner is asked to decide. Between
@@ -300,7 +301,8 @@ impl Replicate {
         self.write_step(servers, id);
     }
 
-    /// Sends the partner a plain set of the item that was stored, a removal where one was removed; or first an add, if it was one and other magents are there.
+    /// Sends the partner a plain set of the item that was stored, a removal where one was removed; or first an add, if it was one and other
+    /// magents are there.
     fn copy_to_second<N: Net>(&mut self, servers: &mut Servers<N>, id: usize, second: usize, write: &mut Write) {
         if write.verb == Verb::MetaDelete {
             return self.remove_from_second(servers, id, second, write);
