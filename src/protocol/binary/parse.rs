@@ -228,3 +228,50 @@ pub(super) fn number_64(extras: &[u8], at: usize) -> u64 {
     let bytes = extras.get(at..).and_then(|extras| extras.first_chunk());
     u64::from_be_bytes(*bytes.unwrap_or(&[0; 8]))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn packet(opcode: u8, extras: &[u8], key: &[u8], value: &[u8]) -> Vec<u8> {
+        let body_len = (extras.len() + key.len() + value.len()) as u32;
+        let mut bytes = vec![REQUEST_MAGIC, opcode];
+        bytes.extend((key.len() as u16).to_be_bytes());
+        bytes.extend([extras.len() as u8, 0, 0, 0]);
+        bytes.extend(body_len.to_be_bytes());
+        bytes.extend([0xde, 0xad, 0xbe, 0xef, 0, 0, 0, 0, 0, 0, 0, 0]);
+        [&bytes[..], extras, key, value].concat()
+    }
+
+    /// It is there, as far as its value, from one byte on, and the same however much is behind it.
+    #[test]
+    fn a_packet_is_the_same_however_it_is_cut() {
+        let count = [&[0; 7][..], &[5], &[0; 7], &[9], &[0; 4]].concat();
+        for (bytes, needed) in [
+            (packet(0x00, b"", b"key", b""), 27),
+            (packet(0x11, &[0; 8], b"key", b"value"), 35),
+            (packet(0x05, &count, b"key", b""), 47),
+            (packet(0x1d, &[0; 4], b"key", b""), 31),
+            (packet(0x0a, b"", b"", b""), 24),
+            (packet(0x10, b"", b"items", b""), 29),
+            // What is refused by its header alone, and by its key.
+            (packet(0x33, b"", b"key", b"value"), 24),
+            (packet(0x00, &[0; 4], b"key", b""), 24),
+            (packet(0x00, b"", &[b'k'; 251], b""), 24),
+            (packet(0x00, b"", b"a b", b""), 27),
+            (b"get key\r\n".to_vec(), 1),
+        ] {
+            let whole = parse(&bytes).expect("a packet");
+            for cut in 0..bytes.len() {
+                let part = &bytes[..cut];
+                let there = cut >= needed;
+                assert_eq!(
+                    (parse(part).is_some(), is_whole(part)),
+                    (there, there),
+                    "{cut} of {bytes:?}"
+                );
+                assert!(!there || parse(part).as_ref() == Some(&whole), "{cut} of {bytes:?}");
+            }
+        }
+    }
+}
