@@ -31,13 +31,13 @@ pub struct Server {
     pub memcached: Option<Memcached>,
     /// SIGSTOP: the kernel goes on taking bytes and connections.
     stopped: bool,
-    has_meta: bool,
     can_list: bool,
     pid: u32,
     /// Seconds by which its clock is ahead of everybody's.
     pub ahead_s: i64,
     /// The largest item that it takes.
     pub item_max: usize,
+    /// None for what the model is.
     pub version: Option<Version>,
     is_full: bool,
     /// How its lists of keys come.
@@ -64,12 +64,11 @@ impl Server {
             name,
             memcached: None,
             stopped: false,
-            has_meta,
             can_list,
             pid: 100 * (index as u32 + 1),
             ahead_s: 0,
             item_max: 1 << 20,
-            version: None,
+            version: (!has_meta).then_some(Version::BEFORE_META),
             is_full: false,
             lists: Lists::default(),
             does_a_part: false,
@@ -90,7 +89,6 @@ impl Server {
             None => Memcached::new(self.pid, self.clock_ms(network) - age_ms),
         };
         memcached.set_item_max(self.item_max);
-        memcached.set_has_meta(self.has_meta);
         memcached.set_can_list(self.can_list);
         if let Some(version) = self.version {
             memcached.set_version(version);

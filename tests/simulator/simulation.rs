@@ -114,7 +114,7 @@ impl Simulation {
             .map(|(index, name)| {
                 let mut server = Server::new(index, name.to_string(), plan.has_meta[index], plan.can_list[index]);
                 (server.ahead_s, server.item_max) = (plan.clocks_ahead_s[index], plan.item_max);
-                server.version = plan.more.versions.get(index).copied();
+                server.version = plan.more.versions.get(index).copied().or(server.version);
                 server.lists = plan.more.lists;
                 server.does_a_part = plan.more.do_a_part;
                 server

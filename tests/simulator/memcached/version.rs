@@ -14,6 +14,8 @@ impl Version {
     pub const ENDS_LISTS: Version = Version(1, 5, 4);
     /// `cls` and `size` in a list.
     pub const LISTS_SIZES: Version = Version(1, 5, 12);
+    /// What a server is that knows no meta commands, where nothing else is said of it.
+    pub const BEFORE_META: Version = Version(1, 5, 22);
     pub const HAS_META: Version = Version(1, 6, 0);
     pub const LISTS_HASH: Version = Version(1, 6, 9);
     /// Before this `mg` answers OK where it has no value to show.
