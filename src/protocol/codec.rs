@@ -4,15 +4,25 @@
 //! [`Form`](super::form::Form) that came with it. Servers are spoken to in a dialect of their own ([`server`](super::server)), whatever their clients
 //! speak.
 
-use super::binary;
+use super::form::Parsed;
+use super::meta::{self, Generation};
 use super::text::dialect::Dialect;
-use super::text::parse::{self, Parsed};
-use super::{LINE_END, find_newline};
+use super::text::parse;
+use super::{LINE_END, binary, find_newline};
+
+pub use super::meta::Room;
+
+/// What the servers behind magent make of what clients say: the same is to be made of it here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Behind {
+    pub dialect: Dialect,
+    pub meta: Generation,
+}
 
 /// The protocol of a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Codec {
-    /// memcached's text protocol.
+    /// memcached's text protocol, with the meta commands.
     #[default]
     Text,
     /// Its binary protocol.
@@ -28,11 +38,16 @@ impl Codec {
         }
     }
 
-    /// Understands the request at the front of `bytes`, as far as the value behind it. None if more has to come.
+    /// Understands the request at the front of `bytes`, as far as the value behind it. None if more has to come. What has to be decoded
+    /// is decoded into `room`.
     #[inline]
-    pub fn parse(self, dialect: Dialect, bytes: &[u8]) -> Option<Parsed<'_>> {
+    pub fn parse<'a>(self, behind: Behind, bytes: &'a [u8], room: &'a mut Room) -> Option<Parsed<'a>> {
         match self {
-            Codec::Text => parse::parse(dialect, bytes),
+            Codec::Text if meta::may_begin(bytes) => match meta::parse::parse(behind, bytes, room) {
+                None => parse::parse(behind.dialect, bytes),
+                parsed => parsed,
+            },
+            Codec::Text => parse::parse(behind.dialect, bytes),
             Codec::Binary => binary::parse::parse(bytes),
         }
     }

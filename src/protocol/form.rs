@@ -7,10 +7,15 @@
 
 use super::LINE_END;
 use super::binary::reply::Packet;
-use super::reply::{Reply, Status};
+use super::meta::reply::Meta;
+use super::refusal::Refusal;
+use super::reply::Reply;
 use super::request::Request;
 use super::server::answer::Response;
 use super::text::reply;
+
+/// The length of a request, as far as the value behind it, how it is replied to, and what it asks for or why it is refused.
+pub type Parsed<'a> = (usize, Form, Result<Request<'a>, Refusal>);
 
 /// How the reply to a request is written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,6 +25,8 @@ pub enum Form {
     Text,
     /// As to a packet of the binary protocol.
     Binary(Packet),
+    /// As to a meta command.
+    Meta(Meta),
     /// Not at all: noreply.
     Silent,
 }
@@ -31,6 +38,7 @@ impl Form {
         match self {
             Form::Text => reply::encode(reply, add),
             Form::Binary(packet) => packet.reply(reply, &mut add),
+            Form::Meta(meta) => meta.reply(reply, &mut add),
             Form::Silent => {}
         }
     }
@@ -40,7 +48,7 @@ impl Form {
         match self {
             Form::Text => reply::add_statistic(lines, name, value),
             Form::Binary(packet) => packet.statistic(lines, name, value),
-            Form::Silent => {}
+            Form::Meta(_) | Form::Silent => {}
         }
     }
 
@@ -71,6 +79,7 @@ impl Form {
             Form::Text if unique == item.unique && verbatim => None,
             Form::Text => Some((reply::value_line(item, unique, data.len() - LINE_END.len()), data)),
             Form::Binary(packet) => Some(packet.item(item, unique, data)),
+            Form::Meta(meta) => Some(meta.item(item, unique, data)),
             Form::Silent => None,
         }
     }
@@ -78,14 +87,36 @@ impl Form {
     /// Whether something may have to be asked when the answer has come: what its client asks behind it waits until then.
     #[inline]
     pub fn may_go_on(&self) -> bool {
-        matches!(self, Form::Binary(packet) if packet.may_go_on())
+        match self {
+            Form::Binary(packet) => packet.may_go_on(),
+            Form::Meta(meta) => meta.may_go_on(),
+            Form::Text | Form::Silent => false,
+        }
+    }
+
+    /// Whether the value of what stores one is behind it: who removes a value stores an empty one.
+    #[inline]
+    pub fn has_value_behind(&self) -> bool {
+        match self {
+            Form::Meta(meta) => meta.has_value_behind(),
+            Form::Text | Form::Binary(_) | Form::Silent => true,
+        }
+    }
+
+    /// The value that a request stores has come; it may have to be stored again.
+    #[inline]
+    pub fn keep_value(&mut self, value: &[u8]) {
+        if let Form::Meta(meta) = self {
+            meta.keep_value(value);
+        }
     }
 
     /// What is to be asked next for the same request, where this is what was said so far; None if that is the reply.
     #[inline]
-    pub fn follow(&mut self, said: Status) -> Option<Request<'_>> {
+    pub fn follow(&mut self, said: &Reply) -> Option<Request<'_>> {
         match self {
-            Form::Binary(packet) => packet.follow(said),
+            Form::Binary(packet) => packet.follow(said.status),
+            Form::Meta(meta) => meta.follow(said),
             Form::Text | Form::Silent => None,
         }
     }

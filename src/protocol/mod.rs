@@ -7,6 +7,8 @@
 //! | `refusal` | what is said to what is no request |
 //! | `binary` | clients: their packets (`parse` `operation`), and replies written for them (`reply`) |
 //! | `text` | clients: their lines (`parse` `storage` `keyed` `admin` `words`), read as the memcached behind would read them (`dialect`), what is no request (`refusal`), and replies written for them (`reply`) |
+//! | `meta` | clients: the meta commands among those lines (`parse` `flags` `base64`), and replies written for them (`reply`) |
+//! | `made` | what a request makes where there is nothing that it could change |
 //! | `server` | servers: requests written for them (`encode`), what they answer (`answer`), whether that fits (`question`), the list of their keys (`list`) |
 //! | `number` `exptime` `find` | numbers and exptimes as memcached reads them; looking for bytes |
 //!
@@ -24,6 +26,8 @@ pub mod exptime;
 mod find;
 pub mod form;
 pub mod keys;
+mod made;
+pub mod meta;
 pub mod number;
 pub mod refusal;
 pub mod reply;

@@ -12,20 +12,34 @@ use super::verb::Verb;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
     pub ttl: bool,
+    /// Of one that sets the exptime: as it was before.
+    pub ttl_before: bool,
     pub flags: bool,
     pub unique: bool,
     pub size: bool,
     pub value: bool,
+    /// Whether it was fetched before, and how long ago in seconds.
+    pub hit: bool,
+    pub last_access: bool,
+    /// Of one that may win: where there is no item an empty one is made, for the exptime; one that has less than `number` seconds
+    /// left is to be stored anew.
+    pub makes: bool,
+    pub recaches: bool,
 }
 
 impl Options {
     /// The unique is told, and nothing else.
     pub const UNIQUE: Self = Self {
         ttl: false,
+        ttl_before: false,
         flags: false,
         unique: true,
         size: false,
         value: false,
+        hit: false,
+        last_access: false,
+        makes: false,
+        recaches: false,
     };
 }
 
@@ -51,7 +65,8 @@ pub struct Request<'a> {
     pub value_len: usize,
     /// The value itself, once it has come.
     pub value: &'a [u8],
-    /// cas unique, incr and decr delta, verbosity level, megabytes; of a meta delete the unique that the item must have.
+    /// cas unique, incr and decr delta, verbosity level, megabytes; of a meta delete the unique that the item must have; of a meta get
+    /// that may win the seconds, as a signed number.
     pub number: u64,
     /// The client's own line, without noreply and its end, where every server reads it as it is meant. That it is sent on as
     /// it is saves writing it anew, and means nothing more.

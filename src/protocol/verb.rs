@@ -23,6 +23,10 @@ pub enum Verb {
     Stats,
     /// `mg`.
     MetaGet,
+    /// `mg` that sets the exptime.
+    MetaGetAndTouch,
+    /// `mg` that makes an empty item where there is none, or is told to store anew what is about to expire, once for each item.
+    MetaWin,
     /// `md`.
     MetaDelete,
     /// `lru_crawler metadump`.
@@ -57,7 +61,7 @@ impl Verb {
             Verb::Version => "version",
             Verb::Verbosity => "verbosity",
             Verb::Stats => "stats",
-            Verb::MetaGet => "mg",
+            Verb::MetaGet | Verb::MetaGetAndTouch | Verb::MetaWin => "mg",
             Verb::MetaDelete => "md",
             Verb::ListKeys => "lru_crawler metadump",
             Verb::ListAsCommands => "lru_crawler mgdump",
@@ -69,7 +73,7 @@ impl Verb {
 
     /// get, gets, gat, gats, mg: answered by items.
     pub fn is_retrieval(self) -> bool {
-        matches!(self, Verb::Get | Verb::Gets | Verb::Gat | Verb::Gats | Verb::MetaGet)
+        matches!(self, Verb::Get | Verb::Gets | Verb::MetaGet) || self.is_get_and_touch()
     }
 
     /// incr, decr.
@@ -87,14 +91,18 @@ impl Verb {
         self.is_retrieval() && !self.is_get_and_touch()
     }
 
-    /// gat, gats: a retrieval that also sets the exptime.
+    /// gat, gats, mg with an exptime: a retrieval that also sets that.
     pub fn is_get_and_touch(self) -> bool {
-        matches!(self, Verb::Gat | Verb::Gats)
+        matches!(self, Verb::Gat | Verb::Gats | Verb::MetaGetAndTouch)
     }
 
     /// Commands that give an item an exptime.
     pub fn has_exptime(self) -> bool {
-        matches!(self, Verb::Set | Verb::Add | Verb::Replace | Verb::Cas | Verb::Touch) || self.is_get_and_touch()
+        let gives_it = matches!(
+            self,
+            Verb::Set | Verb::Add | Verb::Replace | Verb::Cas | Verb::Touch | Verb::MetaWin
+        );
+        gives_it || self.is_get_and_touch()
     }
 
     /// Commands with a data block behind the line.

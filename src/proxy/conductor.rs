@@ -170,7 +170,7 @@ impl<N: Net> Proxy<N> {
         while let Some(handoff) = self.servers.cx.next_handoff() {
             let (front, replicate, servers) = (&mut self.front, &mut self.replicate, &mut self.servers);
             match handoff {
-                Handoff::Reply(id, reply) => match front.follow(id, reply.status) {
+                Handoff::Reply(id, reply) => match front.follow(id, &reply) {
                     Some(request) => replicate.go_on_with(servers, id, Message::from(&request)),
                     None => front.answer(&mut servers.cx, replicate, id, &reply),
                 },

@@ -1,14 +1,14 @@
 //! The packets of clients.
 
 use super::operation::Operation;
-use super::reply::{Initial, Packet};
+use super::reply::Packet;
 use super::{HEADER_BYTES, NOT_TO_BE_MADE, REQUEST_MAGIC};
-use crate::protocol::form::Form;
+use crate::protocol::form::{Form, Parsed};
 use crate::protocol::keys::Keys;
+use crate::protocol::made::Made;
 use crate::protocol::refusal::{After, BAD_FORMAT, ERROR, Refusal};
 use crate::protocol::reply::Reply;
 use crate::protocol::request::{Options, Request};
-use crate::protocol::text::parse::Parsed;
 use crate::protocol::verb::Verb;
 use crate::protocol::{KEY_BYTES_MAX, is_key};
 
@@ -206,9 +206,11 @@ fn verb_of(operation: Operation, of_unique: bool) -> Verb {
 }
 
 /// What a count makes where there is no item.
-fn initial(operation: Operation, key: &[u8], extras: &[u8]) -> Option<Initial> {
+fn initial(operation: Operation, key: &[u8], extras: &[u8]) -> Option<Made> {
     let made_for = number_32(extras, 16);
-    (made_for != NOT_TO_BE_MADE).then(|| Initial::new(operation, key, extras, exptime(made_for)))
+    let numbers = (number_64(extras, 0), number_64(extras, 8));
+    let verb = verb_of(operation, false);
+    (made_for != NOT_TO_BE_MADE).then(|| Made::count(verb, key, numbers, exptime(made_for), Options::UNIQUE))
 }
 
 /// memcached takes an exptime of this protocol for a number without a sign, and one that is not for a text command is a date after
@@ -224,7 +226,7 @@ fn number_32(extras: &[u8], at: usize) -> u32 {
 }
 
 /// The same of 64 bits.
-pub(super) fn number_64(extras: &[u8], at: usize) -> u64 {
+fn number_64(extras: &[u8], at: usize) -> u64 {
     let bytes = extras.get(at..).and_then(|extras| extras.first_chunk());
     u64::from_be_bytes(*bytes.unwrap_or(&[0; 8]))
 }

@@ -16,15 +16,13 @@
 //! Quiet operations say nothing of what they have done, or have not found; errors they tell.
 
 use super::operation::Operation;
-use super::parse::number_64;
 use super::{HEADER_BYTES, RESPONSE_MAGIC};
 use crate::protocol::LINE_END;
-use crate::protocol::number::Decimal;
+use crate::protocol::made::Made;
 use crate::protocol::refusal::TOO_LARGE;
 use crate::protocol::reply::{Fault, Reply, Status};
-use crate::protocol::request::{Options, Request};
+use crate::protocol::request::Request;
 use crate::protocol::server::answer::Response;
-use crate::protocol::verb::Verb;
 
 const SUCCESS: u16 = 0;
 const NOT_FOUND: u16 = 1;
@@ -36,9 +34,6 @@ const NOT_A_NUMBER: u16 = 6;
 const UNKNOWN_COMMAND: u16 = 0x81;
 const OUT_OF_MEMORY: u16 = 0x82;
 const TEMPORARY_FAILURE: u16 = 0x86;
-
-/// So often an item that a count is to make, and that somebody else has made meanwhile, is counted, and made anew if it is gone again.
-const ROUNDS_MAX: u8 = 4;
 
 /// What the reply to a packet needs of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,65 +51,8 @@ enum More {
     Nothing,
     /// The key, where that is told.
     Key(Box<[u8]>),
-    Initial(Box<Initial>),
-}
-
-/// What a count makes where there is no item.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Initial {
-    verb: Verb,
-    key: Box<[u8]>,
-    delta: u64,
-    value: u64,
-    digits: Box<[u8]>,
-    exptime: i64,
-    /// It has been asked for: what comes back is not of the count.
-    is_asked: bool,
-    rounds: u8,
-}
-
-impl Initial {
-    pub fn new(operation: Operation, key: &[u8], extras: &[u8], exptime: i64) -> Self {
-        let value = number_64(extras, 8);
-        Self {
-            verb: match operation {
-                Operation::Decrement => Verb::Decr,
-                _ => Verb::Incr,
-            },
-            key: key.into(),
-            delta: number_64(extras, 0),
-            value,
-            digits: Decimal::new(value).as_bytes().into(),
-            exptime,
-            is_asked: false,
-            rounds: 0,
-        }
-    }
-
-    /// What is to be asked next, where this is what was said. There is nothing to count: it is made, and if somebody was faster that is counted.
-    fn follow(&mut self, said: Status) -> Option<Request<'_>> {
-        match (said, self.is_asked) {
-            (Status::NotFound, false) | (Status::NotStored, true) if self.rounds < ROUNDS_MAX => {}
-            _ => return None,
-        }
-        self.rounds += 1;
-        self.is_asked = !self.is_asked;
-        let options = Options::UNIQUE;
-        Some(match self.is_asked {
-            true => Request {
-                exptime: self.exptime,
-                value_len: self.digits.len(),
-                value: &self.digits,
-                options,
-                ..Request::new(Verb::Add, &self.key)
-            },
-            false => Request {
-                number: self.delta,
-                options,
-                ..Request::new(self.verb, &self.key)
-            },
-        })
-    }
+    /// What a count makes where there is no item.
+    Initial(Box<Made>),
 }
 
 /// What is said, but for the header.
@@ -148,7 +86,7 @@ impl Packet {
     }
 
     /// The same of a count that may make its item.
-    pub fn making(self, initial: Option<Initial>) -> Self {
+    pub fn making(self, initial: Option<Made>) -> Self {
         let more = initial.map_or(More::Nothing, |initial| More::Initial(Box::new(initial)));
         Self { more, ..self }
     }
@@ -201,7 +139,7 @@ impl Packet {
             return None;
         }
         let initial = match &self.more {
-            More::Initial(initial) if initial.is_asked && reply.status == Status::Stored => Some(initial.value),
+            More::Initial(initial) if initial.is_made(reply.status) => Some(initial.number),
             _ => None,
         };
         let body = match (reply.status, &self.more) {

@@ -42,6 +42,36 @@ pub struct Response<'a> {
     pub value_len: Option<usize>,
 }
 
+/// What a server tells of an item without being asked: that somebody else is to store it anew, that it is stale, that who asks is to
+/// store it anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Marks(pub u64);
+
+impl Marks {
+    /// In the order in which they are told.
+    const ALL: [u8; 3] = *b"ZXW";
+
+    /// Their letters.
+    pub fn letters(self) -> impl Iterator<Item = u8> {
+        let is_set = move |&(bit, _): &(usize, u8)| self.0 >> bit & 1 == 1;
+        Self::ALL
+            .into_iter()
+            .enumerate()
+            .filter(is_set)
+            .map(|(_, letter)| letter)
+    }
+
+    /// Whether who asks is to store it anew.
+    pub fn has_won(self) -> bool {
+        self.letters().any(|mark| mark == b'W')
+    }
+
+    /// Whether there are none.
+    pub fn are_none(self) -> bool {
+        self.0 == 0
+    }
+}
+
 /// The server said something that is no answer: the connection cannot be trusted any more.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Garbage;
@@ -219,10 +249,15 @@ impl<'a> Response<'a> {
         Reply::new(self.status, self.fault, self.number, self.message)
     }
 
-    /// The same of a write: an item whose unique is told has been stored, or counted; else it has been removed.
-    pub fn reply_to_write(&self) -> Reply {
+    /// The same of a write: an item whose unique is told has been stored, or counted; else it has been removed. `wins`: or it was won, with
+    /// these [`Marks`].
+    pub fn reply_to_write(&self, wins: bool) -> Reply {
         let unique = self.unique.unwrap_or(0);
         match (self.status, self.unique) {
+            (Status::MetaHit | Status::Ok, None) if wins => {
+                Reply::new(Status::Touched, self.fault, self.marks().0, b"")
+            }
+            (Status::MetaMiss, _) if wins => Reply::plain(Status::NotFound),
             (Status::MetaHit, Some(unique)) => Reply::new(Status::Stored, self.fault, unique, b"").with_unique(unique),
             (Status::MetaHit | Status::Ok, None) => Reply::plain(Status::Deleted),
             _ => self.reply().with_unique(unique),
@@ -243,6 +278,22 @@ impl<'a> Response<'a> {
     fn failed(&mut self, fault: Fault) -> Status {
         self.fault = fault;
         Status::Error
+    }
+
+    /// What a meta command tells of an item under this letter, where that is a number.
+    pub fn told(&self, letter: u8) -> Option<u64> {
+        self.meta_flag(letter).and_then(unsigned)
+    }
+
+    /// What it tells of an item without being asked.
+    pub fn marks(&self) -> Marks {
+        let is_meta = matches!(self.status, Status::MetaValue | Status::MetaHit | Status::Ok);
+        let words = self.line.split(|&byte| byte == b' ').skip(1).filter(|_| is_meta);
+        let bits = words.filter_map(|word| match word {
+            [mark] => Marks::ALL.iter().position(|known| known == mark),
+            _ => None,
+        });
+        Marks(bits.fold(0, |bits, bit| bits | 1 << bit))
     }
 
     /// The value of a meta return flag (`t-1` gives `-1` for `t`), if the server sent it.

@@ -160,7 +160,7 @@ fn as_it_came<'a>(request: &Request<'a>, line: &'a [u8]) -> Encoded<'a> {
 fn anew<'a>(request: &Request<'a>, words: &'a mut Words) -> Encoded<'a> {
     write_words(request, words);
     let words = words.bytes();
-    let (before, behind): (&[u8], &[u8]) = match request.verb.is_get_and_touch() {
+    let (before, behind): (&[u8], &[u8]) = match matches!(request.verb, Verb::Gat | Verb::Gats) {
         true => (words, b""),
         false => (b"", words),
     };
@@ -201,6 +201,25 @@ fn write_words(request: &Request<'_>, words: &mut Words) {
         Verb::Delete if request.key == NOREPLY => words.word(b"0"),
         Verb::FlushAll if request.exptime >= 0 => words.signed(request.exptime),
         Verb::MetaGet => write_options(request.options, words),
+        // In the order in which it is done.
+        Verb::MetaGetAndTouch if request.options.ttl_before => {
+            write_options(request.options, words);
+            write_exptime(request.exptime, words);
+        }
+        Verb::MetaGetAndTouch => {
+            write_exptime(request.exptime, words);
+            write_options(request.options, words);
+        }
+        Verb::MetaWin => {
+            if request.options.makes {
+                write_seconds(b'N', request.exptime, words);
+            }
+            if request.options.recaches {
+                write_seconds(b'R', request.number as i64, words);
+            }
+            // It does not count as a fetch.
+            words.word(b"u");
+        }
         Verb::MetaDelete => {
             words.word(b"C");
             words.add(Decimal::new(request.number).as_bytes());
@@ -231,8 +250,7 @@ fn write_item_options(request: &Request<'_>, words: &mut Words) {
     if !matches!(request.verb, Verb::Append | Verb::Prepend) {
         words.word(b"F");
         words.add(Decimal::new(request.flags.into()).as_bytes());
-        words.word(if request.exptime < 0 { b"T-" } else { b"T" });
-        words.add(Decimal::new(request.exptime.unsigned_abs()).as_bytes());
+        write_exptime(request.exptime, words);
     }
     if !mode.is_empty() {
         words.word(mode);
@@ -244,6 +262,18 @@ fn write_item_options(request: &Request<'_>, words: &mut Words) {
     words.word(b"c");
 }
 
+fn write_exptime(exptime: i64, words: &mut Words) {
+    write_seconds(b'T', exptime, words);
+}
+
+fn write_seconds(letter: u8, seconds: i64, words: &mut Words) {
+    words.word(&[letter]);
+    if seconds < 0 {
+        words.add(b"-");
+    }
+    words.add(Decimal::new(seconds.unsigned_abs()).as_bytes());
+}
+
 /// What is to be told, and the key with it, so that it is seen what was looked at.
 fn write_options(told: Options, words: &mut Words) {
     let flags = [
@@ -251,6 +281,8 @@ fn write_options(told: Options, words: &mut Words) {
         (told.flags, b"f"),
         (told.unique, b"c"),
         (told.size, b"s"),
+        (told.hit, b"h"),
+        (told.last_access, b"l"),
         (true, b"k"),
         (told.value, b"v"),
     ];
@@ -325,6 +357,9 @@ mod tests {
             unique: true,
             size: true,
             value: true,
+            hit: true,
+            last_access: true,
+            ..Options::default()
         };
         for (request, expected) in [
             (Request::new(Verb::Get, b"k"), "get k"),
@@ -347,7 +382,7 @@ mod tests {
             (Request::new(Verb::Stats, b"items"), "stats items"),
             (Request::new(Verb::ListKeys, b"hash"), "lru_crawler metadump hash"),
             (Request::look(b"k", Options::default()), "mg k k"),
-            (Request::look(b"k", all), "mg k t f c s k v"),
+            (Request::look(b"k", all), "mg k t f c s h l k v"),
             (number(Verb::MetaDelete, b"k", 7), "md k C7"),
         ] {
             assert_eq!(text(&request), format!("{expected}\\r\\n"));

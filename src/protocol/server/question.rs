@@ -17,6 +17,7 @@
 //! | `version` | | `VERSION` | any |
 //! | `stats` | `STAT` | `END` | any |
 //! | `mg` with `t f v` | | `VA` with both, `EN` | any |
+//! | `mg` with `v` | | `VA`, `EN` | any |
 //! | `mg` without | | `HD` (`OK` before memcached 1.6.10), `EN` | any |
 //! | `md` | | `HD` (`OK`), `NF`, `EX` | any |
 //!
@@ -59,8 +60,12 @@ pub enum Question {
     Stats,
     /// `mg` with all that a copy of an item needs.
     MetaGet,
+    /// `mg` with a value, and what else a client wants to know.
+    MetaValue,
     /// `mg` without it.
     MetaLook,
+    /// `mg` that makes an item, or wins.
+    MetaWin,
     /// `md`.
     MetaDelete,
     /// What no link for requests is asked.
@@ -84,8 +89,10 @@ impl Question {
             Verb::FlushAll | Verb::CacheMemlimit => Self::Steer,
             Verb::Version => Self::Version,
             Verb::Stats => Self::Stats,
-            Verb::MetaGet if request.options.value => Self::MetaGet,
-            Verb::MetaGet => Self::MetaLook,
+            Verb::MetaGet | Verb::MetaGetAndTouch if !request.options.value => Self::MetaLook,
+            Verb::MetaGet if request.options.ttl && request.options.flags => Self::MetaGet,
+            Verb::MetaGet | Verb::MetaGetAndTouch => Self::MetaValue,
+            Verb::MetaWin => Self::MetaWin,
             Verb::MetaDelete => Self::MetaDelete,
             Verb::ListKeys | Verb::ListAsCommands | Verb::Verbosity | Verb::Noop | Verb::Quit => Self::Unasked,
         }
@@ -124,8 +131,9 @@ impl Question {
             (Self::Version, status) => status == S::Version,
             (Self::Stats, status) => matches!(status, S::Stat | S::End),
             (Self::MetaGet, S::MetaValue) => response.flags.is_some() && response.ttl_s.is_some(),
-            (Self::MetaGet, status) => status == S::MetaMiss,
-            (Self::MetaLook, status) => matches!(status, S::MetaHit | S::Ok | S::MetaMiss),
+            (Self::MetaValue, S::MetaValue) => true,
+            (Self::MetaGet | Self::MetaValue, status) => status == S::MetaMiss,
+            (Self::MetaLook | Self::MetaWin, status) => matches!(status, S::MetaHit | S::Ok | S::MetaMiss),
             (Self::MetaDelete, status) => matches!(status, S::MetaHit | S::Ok | S::NotFound | S::Exists),
         }
     }

@@ -11,16 +11,13 @@ use super::refusal::{After, BAD_EXPTIME, BAD_FORMAT, Refusal};
 use super::storage::storage;
 use super::words::Words;
 use super::{admin, keyed};
-use crate::protocol::form::Form;
+use crate::protocol::form::{Form, Parsed};
 use crate::protocol::keys::Keys;
 use crate::protocol::number::is_plain;
 use crate::protocol::reply::Reply;
 use crate::protocol::request::Request;
 use crate::protocol::verb::Verb;
 use crate::protocol::{KEY_BYTES_MAX, LINE_BYTES_MAX, RETRIEVAL_LINE_BYTES_MAX, find_byte, find_newline};
-
-/// The length of a line with its end, how it is replied to, and the request that it is or memcached's refusal of it.
-pub type Parsed<'a> = (usize, Form, Result<Request<'a>, Refusal>);
 
 /// Lines with their ends that the new parser does not look into.
 const BYTES_MIN_NEW: usize = 4;

@@ -184,6 +184,11 @@ impl Repair {
             return actions;
         }
         let bytes = data.len() - LINE_END.len();
+        if bytes == 0 && !response.marks().are_none() {
+            // It holds the place of what somebody is about to store, which the copy would not say.
+            self.failed(pair, &mut actions);
+            return actions;
+        }
         let unique = response.unique.filter(|_| pair.to.has_meta && self.rounds < ROUNDS_MAX);
         self.stage = Stage::Storing { bytes, unique };
         if !pair.to.is_up {

@@ -5,6 +5,8 @@
 //! its partners have, and what others lacked of it is gone for good. When magent itself starts, a server that is younger
 //! than its partner lacks what that has: a machine that rebooted starts both.
 
+use crate::protocol::codec::Behind;
+use crate::protocol::meta::Generation;
 use crate::protocol::text::dialect::Dialect;
 use crate::proxy::fleet::introduction::{Acquaintance, Life};
 use crate::proxy::fleet::ledger::{Event, Lacking, Range};
@@ -82,9 +84,21 @@ impl<N: Net> Servers<N> {
     pub fn learn_dialect(&mut self) {
         let servers = self.fleet.servers.iter();
         let in_use = servers.filter(|server| server.health != Health::Retired);
-        self.fleet.dialect = match in_use.filter_map(|server| server.version).min() {
-            Some(version) if version < Version::PARSES_ANEW => Dialect::Old,
-            _ => Dialect::New,
+        let know_meta = in_use.clone().all(|server| server.knows_meta());
+        let oldest = in_use.filter_map(|server| server.version).min();
+        let is_before = |version| oldest.is_some_and(|oldest| oldest < version);
+        self.fleet.behind = Behind {
+            dialect: if is_before(Version::PARSES_ANEW) {
+                Dialect::Old
+            } else {
+                Dialect::New
+            },
+            meta: match () {
+                _ if !know_meta => Generation::Nothing,
+                _ if is_before(Version::MAKES_WHAT_IS_PADDED) => Generation::Basic,
+                _ if is_before(Version::REMOVES_VALUES) => Generation::MakesWhatIsPadded,
+                _ => Generation::RemovesValues,
+            },
         };
     }
 

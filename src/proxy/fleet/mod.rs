@@ -30,11 +30,12 @@ pub mod silence;
 pub mod unique;
 pub mod version;
 
+use crate::protocol::codec::Behind;
 use crate::protocol::exptime::exptime_by_clock;
+use crate::protocol::meta::Generation;
 use crate::protocol::request::Request;
 use crate::protocol::server::Dialect;
 use crate::protocol::server::list::ListBy;
-use crate::protocol::text::dialect::Dialect as ClientDialect;
 use crate::proxy::settings::{ServerName, Settings};
 use delayed_flush::DelayedFlush;
 use heirs::Heirs;
@@ -96,7 +97,7 @@ pub struct Fleet {
     /// Pairs of servers of which it is not said yet which lacks what the other has.
     uncompared: BTreeSet<(usize, usize)>,
     /// How clients' lines are read: as the servers read them.
-    dialect: ClientDialect,
+    behind: Behind,
     /// Times that all servers were flushed.
     flushes: u64,
     /// Those that are not answered yet: no list is asked for meanwhile.
@@ -125,7 +126,7 @@ impl Fleet {
             heirs: Heirs::default(),
             is_starting: !settings.backups.is_empty(),
             uncompared: BTreeSet::new(),
-            dialect: ClientDialect::default(),
+            behind: Behind::default(),
             flushes: 0,
             flushes_under_way: 0,
             delayed_flush: DelayedFlush::default(),
@@ -183,8 +184,8 @@ impl Fleet {
 
     /// How clients' lines are read.
     #[inline]
-    pub fn dialect(&self) -> ClientDialect {
-        self.dialect
+    pub fn behind(&self) -> Behind {
+        self.behind
     }
 
     /// How often all servers were flushed.
@@ -229,12 +230,13 @@ impl Fleet {
 
     /// Whether a server answers meta commands, as far as we know.
     pub fn has_meta(&self, server: usize) -> bool {
-        self.servers[server].dialect == Dialect::Meta
+        self.servers[server].knows_meta()
     }
 
     /// A server has refused a meta command.
     pub fn has_no_meta(&mut self, server: usize) {
         self.servers[server].dialect = Dialect::Text;
+        self.behind.meta = Generation::Nothing;
     }
 
     /// How a server can list its keys, as far as we know; and that it cannot do it by its hash table.

@@ -225,6 +225,11 @@ impl Server {
         self.list_again();
     }
 
+    /// Whether it answers meta commands, as far as we know.
+    pub fn knows_meta(&self) -> bool {
+        self.dialect == Dialect::Meta
+    }
+
     /// Whether it has what this version brought, as far as we know.
     pub fn is_since(&self, version: Version) -> bool {
         self.version.is_none_or(|own| own >= version)

@@ -15,6 +15,10 @@ impl Version {
     pub const TELLS_UNIQUE: Version = Version(1, 6, 18);
     /// Since this it lists its keys as commands, too: `lru_crawler mgdump`.
     pub const HAS_MGDUMP: Version = Version(1, 6, 19);
+    /// Since this an append by a meta command may make its item, and `ms` tells the size of what it has stored.
+    pub const MAKES_WHAT_IS_PADDED: Version = Version(1, 6, 20);
+    /// Since this a meta command may remove an item's value, and give its unique.
+    pub const REMOVES_VALUES: Version = Version(1, 6, 27);
     /// Since this it can list its keys by its hash table.
     pub const LISTS_HASH: Version = Version(1, 6, 9);
     /// Since this its `flush_all` passes over what another of its threads, its crawler perhaps, has locked at that moment.

@@ -1,6 +1,7 @@
 //! From a request to the transaction that it begins.
 
 use crate::buffer::Slice;
+use crate::protocol::codec::Room;
 use crate::protocol::refusal::{self, After, Refusal};
 use crate::protocol::reply::{Reply, Status};
 use crate::protocol::request::{Kept, Request};
@@ -45,7 +46,8 @@ impl<N: Net> Front<N> {
         bytes: &[u8],
     ) -> Step {
         let codec = self.clients[client].codec;
-        let Some((line_len, form, parsed)) = codec.parse(servers.fleet.dialect(), bytes) else {
+        let mut room = Room::default();
+        let Some((line_len, form, parsed)) = codec.parse(servers.fleet.behind(), bytes, &mut room) else {
             return Step::Unfinished;
         };
         let to = Addressee { client, form };
@@ -67,7 +69,7 @@ impl<N: Net> Front<N> {
             return self.raise_barrier(client);
         }
         tell_of_request(&mut servers.cx, client, &bytes[..line_len]);
-        if request.verb.is_storage() {
+        if request.verb.is_storage() && to.form.has_value_behind() {
             return Step::Used(line_len + self.begin_storage(replicate, servers, to, request, &bytes[line_len..]));
         }
         match request.verb {
@@ -134,17 +136,13 @@ impl<N: Net> Front<N> {
         }
         let mut weight = Weight::of(request);
         (weight.cost, weight.keys) = (weight.cost + foreseen, keys);
-        let may_go_on = to.form.may_go_on();
         let id = self.open(&servers.cx, replicate, to, weight, allowance);
         self.begin(replicate, servers, client, id, Message::from(request));
-        if may_go_on {
-            self.raise_barrier(client);
-        }
     }
 
     /// An answer has come that makes the reply: or what is to be asked next for the same request.
     #[inline]
-    pub fn follow(&mut self, id: usize, said: Status) -> Option<Request<'_>> {
+    pub fn follow(&mut self, id: usize, said: &Reply) -> Option<Request<'_>> {
         let pending = &mut self.pending[id];
         pending.client?;
         pending.form.follow(said)
@@ -160,7 +158,7 @@ impl<N: Net> Front<N> {
         message: Message<'_>,
     ) {
         replicate.begin_transaction(servers, id, message);
-        if replicate.is_waiting(id) {
+        if replicate.is_waiting(id) || self.pending[id].form.may_go_on() {
             self.raise_barrier(client);
         }
     }
@@ -274,7 +272,7 @@ impl<N: Net> Front<N> {
         &mut self,
         replicate: &mut Replicate,
         servers: &mut Servers<N>,
-        to: Addressee,
+        mut to: Addressee,
         message: Message<'_>,
         end: &[u8],
     ) {
@@ -284,6 +282,7 @@ impl<N: Net> Front<N> {
             let bad = refusal::BAD_CHUNK;
             return self.answer_at_once(&mut servers.cx, replicate, to, bad);
         }
+        to.form.keep_value(request.value);
         let weight = Weight::of(request);
         let id = self.open(&servers.cx, replicate, to, weight, Allowance::default());
         self.begin(replicate, servers, client, id, message);

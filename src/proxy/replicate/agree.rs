@@ -23,10 +23,15 @@ use crate::proxy::upstream::link::Purpose;
 /// What is on a board, to be looked at.
 const ON_BOARD: Options = Options {
     ttl: true,
+    ttl_before: false,
     flags: true,
     unique: true,
     size: false,
     value: true,
+    hit: false,
+    last_access: false,
+    makes: false,
+    recaches: false,
 };
 
 impl Replicate {

@@ -1,6 +1,7 @@
 //! What came back of a request, or did not, is its plan's.
 
 use crate::protocol::server::answer::Response;
+use crate::protocol::server::question::Question;
 use crate::proxy::net::Net;
 use crate::proxy::replicate::Replicate;
 use crate::proxy::servers::Servers;
@@ -18,9 +19,12 @@ impl Replicate {
             Purpose::MirrorTouch | Purpose::MirrorTouchAlone => {
                 self.mirror_touch_done(servers, server, leg, Some(response.status));
             }
-            Purpose::Write(side) => self.write_answer(servers, id, side, response.reply_to_write()),
+            Purpose::Write(side) => {
+                let wins = leg.sent.asked.question == Question::MetaWin;
+                self.write_answer(servers, id, side, response.reply_to_write(wins));
+            }
             Purpose::Size(side) => self.size_answered(servers, id, side, Some(response)),
-            Purpose::Decide => self.write_answer(servers, id, Side::First, response.reply_to_write()),
+            Purpose::Decide => self.write_answer(servers, id, Side::First, response.reply_to_write(false)),
             Purpose::Confirm => self.confirmed(servers, id, Some(response)),
             Purpose::Guard => self.guarded(servers, id, Some(response)),
             Purpose::Rank => self.rank_told(servers, id),

@@ -1,12 +1,13 @@
 //! The parsers alone, and the proxy's independence of how a client's bytes are split.
 
 use super::world::World;
+use magent::protocol::form::Parsed;
 use magent::protocol::keys::KeyList;
 use magent::protocol::request::{Kept, Request};
 use magent::protocol::server::answer;
 use magent::protocol::server::encode::{Words, encode};
 use magent::protocol::text::dialect::Dialect;
-use magent::protocol::text::parse::{self, Parsed};
+use magent::protocol::text::parse;
 use magent::protocol::verb::Verb;
 
 /// The first byte says where the rest is cut.

@@ -40,10 +40,10 @@ impl Client {
         let Some(end) = self.take(scene, name, &mut heard) else {
             return Ok(());
         };
-        match &mut self.speech {
+        match &mut self.tongue {
             None => self.input.append(&mut heard),
-            Some(speech) => {
-                let result = speech.hear(&heard, &mut self.input);
+            Some(tongue) => {
+                let result = tongue.hear(&heard, &mut self.input);
                 result.map_err(|wrong| format!("client {} {wrong}", self.index))?;
             }
         }

@@ -1,11 +1,13 @@
 //! A client: thinks of requests, sends them, and hands what it is told to the checker.
 
 mod hearing;
+mod meta_speech;
 mod odd;
 mod owed;
 mod replies;
 mod requests;
 mod speech;
+mod tongue;
 
 pub use owed::Owed;
 pub use replies::normal;
@@ -17,10 +19,12 @@ use super::pipe::{End, Us};
 use super::plan::{KeyPlan, Plan};
 use super::trace::Readable;
 use hearing::Slowness;
+use meta_speech::MetaSpeech;
 use odd::Expected;
 use replies::PIPELINE_MAX;
 use speech::Speech;
 use std::collections::VecDeque;
+use tongue::Tongue;
 
 /// What a client, or anything else that happens, may touch.
 pub struct Scene<'a> {
@@ -115,8 +119,8 @@ pub struct Client {
     asked: VecDeque<Asked>,
     /// Lines that have come, and those that packets have been put into.
     input: Vec<u8>,
-    /// Where it speaks the binary protocol on this connection.
-    speech: Option<Speech>,
+    /// Where it speaks another protocol on this connection.
+    tongue: Option<Tongue>,
     /// By key: the last unique seen.
     uniques: Vec<Option<(u64, Seen)>>,
     serial: u64,
@@ -148,7 +152,7 @@ impl Client {
             lifetime: index as u32,
             asked: VecDeque::new(),
             input: Vec::new(),
-            speech: None,
+            tongue: None,
             uniques: vec![None; keys],
             serial: 0,
             next_at: None,
@@ -249,21 +253,25 @@ impl Client {
             (self.has_asked, self.was_told) = (false, false);
             self.connected_us = scene.network.now;
             self.slowness = Slowness::draw(scene);
-            self.speech = self.speaks_in_packets(scene).then(Speech::default);
+            self.tongue = self.draw_tongue(scene);
         }
         true
     }
 
-    /// Whether it speaks the binary protocol on the connection that it has begun: every other one, where clients do. Neither where they say
-    /// what no packet can, nor where it matters how many keys are asked for at once, or how many bytes that takes.
-    fn speaks_in_packets(&self, scene: &Scene<'_>) -> bool {
+    /// Which protocol it speaks on the connection that it has begun: packets and meta commands by turns on every other one, where clients do.
+    /// Neither where they say what no packet can, nor where it matters how many keys are asked for at once, or how many bytes that takes.
+    fn draw_tongue(&self, scene: &Scene<'_>) -> Option<Tongue> {
         let more = &scene.plan.more;
         let is_plain = more.odd_one_in == 0 && more.shut_one_in == 0 && !more.sheds;
         let is_shallow = scene.plan.manners.pipeline_max <= PIPELINE_MAX;
         // A memcached without the meta commands or gat says that it is older than those of most classes say.
         let are_new = scene.plan.manners.get_and_touch && !scene.plan.has_meta.contains(&false);
         let is_its_turn = (self.lifetime / 1000 + self.lifetime) % 2 == 0;
-        scene.plan.tongues && is_plain && is_shallow && are_new && is_its_turn
+        let speaks = scene.plan.tongues && is_plain && is_shallow && are_new && is_its_turn;
+        speaks.then(|| match (self.lifetime / 2000 + self.lifetime / 2) % 2 {
+            0 => Tongue::Packets(Speech::default()),
+            _ => Tongue::Meta(MetaSpeech::default()),
+        })
     }
 
     fn say(&mut self, scene: &mut Scene<'_>, bytes: &[u8]) {
@@ -276,9 +284,9 @@ impl Client {
                 format_args!("{}", Readable(bytes)),
             );
         }
-        let packets = self.speech.as_mut().map(|speech| speech.say(bytes));
+        let said = self.tongue.as_mut().map(|tongue| tongue.say(bytes));
         if let Some(name) = self.connection {
-            scene.network.peer_send(name, packets.as_deref().unwrap_or(bytes));
+            scene.network.peer_send(name, said.as_deref().unwrap_or(bytes));
         }
         let named = self.asked.iter().rev().take_while(|asked| asked.asked_us == now);
         let keys: usize = named.map(|asked| asked.parts.len().max(1)).sum();
@@ -330,7 +338,7 @@ impl Client {
 
     fn forget_connection(&mut self, scene: &mut Scene<'_>) {
         self.connection = None;
-        self.speech = None;
+        self.tongue = None;
         scene.owed.pay(self.index);
         self.input.clear();
         for asked in std::mem::take(&mut self.asked) {

@@ -135,7 +135,7 @@ impl Client {
         let weather = &scene.plan.weather;
         let held_up_us = HICCUP_MAX_US.checked_div(weather.hiccup_one_in).unwrap_or(0);
         let is_deep = scene.plan.manners.pipeline_max > PIPELINE_MAX;
-        let in_turn = match is_deep || self.speech.is_some() {
+        let in_turn = match is_deep || self.tongue.is_some() {
             true => asked.ahead.keys,
             false => asked.ahead.portions,
         };

@@ -67,23 +67,26 @@ impl<'a> Heard<'a> {
     }
 }
 
+/// The request that a text begins with, if it is whole: its line, its value, and how long it is.
+pub fn request_at(text: &[u8]) -> Option<(&str, &[u8], usize)> {
+    let end = text.windows(2).position(|two| two == b"\r\n")?;
+    let line = std::str::from_utf8(&text[..end]).expect("what the client thinks of is text");
+    let words: Vec<&str> = line.split(' ').collect();
+    let behind = end + 2;
+    if !matches!(words[0], "set" | "add" | "replace" | "append" | "prepend" | "cas") {
+        return Some((line, b"", behind));
+    }
+    let len: usize = words[4].parse().expect("a length");
+    let block = text.get(behind..behind + len + 2)?;
+    Some((line, &block[..len], behind + block.len()))
+}
+
 impl Speech {
     /// Puts lines into packets. What is not a whole request at the end is not said.
     pub fn say(&mut self, mut text: &[u8]) -> Vec<u8> {
         let mut packets = Vec::new();
-        while let Some(end) = text.windows(2).position(|two| two == b"\r\n") {
-            let line = String::from_utf8_lossy(&text[..end]).into_owned();
-            let words: Vec<&str> = line.split(' ').collect();
-            let mut used = end + 2;
-            let mut value: &[u8] = b"";
-            if matches!(words[0], "set" | "add" | "replace" | "append" | "prepend" | "cas") {
-                let len: usize = words[4].parse().expect("a length");
-                let Some(block) = text.get(used..used + len + 2) else {
-                    break;
-                };
-                value = &block[..len];
-                used += block.len();
-            }
+        while let Some((words, value, used)) = request_at(text) {
+            let words: Vec<&str> = words.split(' ').collect();
             self.say_one(&words, value, &mut packets);
             text = &text[used..];
         }

@@ -25,7 +25,7 @@ impl Plan {
     #[inline]
     pub fn of(verb: Verb, has_backups: bool) -> Self {
         match verb {
-            Verb::Gat | Verb::Gats => Plan::Mirrored,
+            Verb::Gat | Verb::Gats | Verb::MetaGetAndTouch => Plan::Mirrored,
             // What they do depends on one server's state.
             Verb::Add | Verb::Replace | Verb::Cas | Verb::MetaDelete if has_backups => Plan::FirstThenCopy,
             // What set, delete and touch do cannot differ, and incr, decr, append and prepend both copies compute alike.

@@ -1,0 +1,47 @@
+//! The meta commands of clients (`mg ms md ma mn me`): [`parse`] reads their lines, which may stand among text commands, [`flags`]
+//! what follows the key, [`base64`] keys that are written so, and [`reply`] writes what they are told.
+//!
+//! | asked | becomes | and then |
+//! | --- | --- | --- |
+//! | `mg` | a meta get; `get` or `gets` where a server knows no meta | |
+//! | `mg` with `T` | a meta get that touches; `gat` or `gats` there | |
+//! | `ms` | set, or by its mode add, replace, append, prepend; with `C` cas | an append with `N` that finds nothing: add |
+//! | `mg` with `N` or `R` | a meta get that may make or win the item, of both servers, whose senior tells who has won | what is to be told is read |
+//! | `md` | delete; with `C` a meta delete; with `x` replace or cas by an empty value | |
+//! | `ma` | incr or decr | with `N`, where there is nothing: add; with `T`: touch; with `t`: a look at what is left of its time |
+//! | `mn` | noop | |
+//!
+//! A flag that the servers behind do not know is refused as they refuse it. So are those that magent does not know: a unique of the
+//! client's own (`E`), one that a count or an append must find (`C`), and `me`. Nothing is stale behind magent: what is to be marked so
+//! (`I`) is deleted, for each look at what is stale gives a token away, magent's own as well; and what would be stored as stale is not.
+//! What a text command cannot say is not said here either: a key in base64 with a blank, a newline or a zero byte in it is refused.
+//! Servers get keys as they are, so that one that was stored in base64 is told as it is to who asks for it so.
+//!
+//! Memcached's `proto_text.c` and `proto_parser.c` (1.6.18 to 1.6.45) are the rule, and `tests/meta_protocol.rs` compares line by line.
+
+mod base64;
+mod flags;
+pub mod parse;
+pub mod reply;
+
+pub use base64::Room;
+
+/// Whether a line that begins so may be one of these; they begin with `m`, before which the old parser takes blanks.
+#[inline]
+pub fn may_begin(bytes: &[u8]) -> bool {
+    matches!(bytes, [b'm' | b' ', ..])
+}
+
+/// What the servers know of meta commands, and all that others knew before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Generation {
+    /// Nothing: memcached before 1.6.
+    Nothing,
+    /// What 1.6.10 knew.
+    Basic,
+    /// An append may make its item, and the size of what is stored is told: 1.6.20.
+    MakesWhatIsPadded,
+    /// An item's value may be removed, and its unique given: 1.6.27.
+    #[default]
+    RemovesValues,
+}

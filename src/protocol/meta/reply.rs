@@ -1,0 +1,445 @@
+//! Replies as clients of the meta commands get them.
+//!
+//! | said | line |
+//! | --- | --- |
+//! | an item, a number | `VA <bytes> <flags>*` and the value, where that was asked for, else `HD <flags>*` |
+//! | done | `HD <flags>*` |
+//! | no such item | `EN` of a get, else `NF` |
+//! | nothing to replace, or an item where none was to be | `NS` |
+//! | another unique | `EX` |
+//! | that all before it is answered | `MN` |
+//!
+//! The flags are told in the order in which they were asked for. Quiet commands do not tell what is usual: a get that nothing is there,
+//! the others that it is done.
+
+use super::base64;
+use super::flags::Flags;
+use crate::protocol::LINE_END;
+use crate::protocol::keys::Keys;
+use crate::protocol::made::Made;
+use crate::protocol::number::Decimal;
+use crate::protocol::reply::{Reply, Status};
+use crate::protocol::request::{Manner, Options, Request};
+use crate::protocol::server::answer::{Marks, Response};
+use crate::protocol::text;
+use crate::protocol::verb::Verb;
+
+/// Which of them it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    Get,
+    Store,
+    Delete,
+    Count,
+    Noop,
+}
+
+/// What is told of an item, or of the request, word for word as far as that is known before.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Told(Box<[u8]>);
+
+impl Told {
+    /// The `letters` among the words of a request, with its key, which may have been in base64.
+    pub fn of(letters: &[u8], words: Keys<'_>, (key, is_base64): (&[u8], bool)) -> Self {
+        let mut told = Vec::new();
+        for word in words.filter(|word| letters.contains(&word[0])) {
+            told.push(b' ');
+            match word[0] {
+                b'k' => {
+                    told.push(b'k');
+                    match is_base64 {
+                        true => {
+                            base64::encode(key, &mut told);
+                            told.extend_from_slice(b" b");
+                        }
+                        false => told.extend_from_slice(key),
+                    }
+                }
+                b'O' => told.extend_from_slice(word),
+                letter => told.push(letter),
+            }
+        }
+        Self(told.into_boxed_slice())
+    }
+
+    /// Adds the words to a line; `find` tells what is behind the letter of one that was not known before. Those that nobody knows are left out.
+    fn add(&self, line: &mut Vec<u8>, mut find: impl FnMut(u8, &mut Vec<u8>) -> bool) {
+        for word in Keys::of(&self.0) {
+            let before = line.len();
+            line.push(b' ');
+            line.extend_from_slice(word);
+            let is_known = matches!(word, [b'k' | b'O' | b'b', ..]);
+            if !is_known && !find(word[0], line) {
+                line.truncate(before);
+            }
+        }
+    }
+}
+
+/// What a get may make, or win, before it is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Win {
+    made_for: Option<i64>,
+    recached_at: Option<i64>,
+}
+
+impl Win {
+    pub fn of(flags: &Flags) -> Self {
+        let Flags {
+            made_for, recached_at, ..
+        } = *flags;
+        Self { made_for, recached_at }
+    }
+
+    pub fn request(self, key: &[u8]) -> Request<'_> {
+        Request {
+            exptime: self.made_for.unwrap_or(0),
+            number: self.recached_at.unwrap_or(0) as u64,
+            options: Options {
+                makes: self.made_for.is_some(),
+                recaches: self.recached_at.is_some(),
+                ..Options::default()
+            },
+            ..Request::new(Verb::MetaWin, key)
+        }
+    }
+}
+
+/// What the reply to a meta command needs of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Meta {
+    command: Command,
+    is_quiet: bool,
+    value: bool,
+    /// An item has been told.
+    has_told: bool,
+    told: Told,
+    more: Option<Box<More>>,
+}
+
+/// What some commands need beside that.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct More {
+    /// With this unique the client has the value.
+    unless: Option<u64>,
+    /// Bytes that are stored, where that is known.
+    size: Option<usize>,
+    made: Option<Made>,
+    /// That something was made is told, quiet or not.
+    tells_made: bool,
+    key: Box<[u8]>,
+    /// An exptime that is given behind it.
+    touch: Option<i64>,
+    /// What may be made or won behind it.
+    win: Option<Win>,
+    /// What is read behind that.
+    reads: Option<Manner>,
+    /// The time that is told is what was left before a new one is given.
+    ttl_before: bool,
+    /// And before it has one, where it is made.
+    ttl_before_made: bool,
+    /// What was said, where something is asked behind it.
+    so_far: Option<Reply>,
+}
+
+impl Meta {
+    pub fn new(command: Command, flags: &Flags, told: Told) -> Self {
+        Self {
+            command,
+            is_quiet: flags.is_quiet,
+            value: flags.value,
+            has_told: false,
+            told,
+            more: None,
+        }
+    }
+
+    pub fn noop() -> Self {
+        Self::new(Command::Noop, &Flags::default(), Told::default())
+    }
+
+    fn more(&mut self) -> &mut More {
+        self.more.get_or_insert_default()
+    }
+
+    /// The value is left out if the item has this unique.
+    pub fn unless(&mut self, unique: Option<u64>) {
+        if unique.is_some() {
+            self.more().unless = unique;
+        }
+    }
+
+    /// So many bytes are stored.
+    pub fn stores(&mut self, len: usize) {
+        if self.tells_size() {
+            self.more().size = Some(len);
+        }
+    }
+
+    fn tells_size(&self) -> bool {
+        Keys::of(&self.told.0).any(|word| word == b"s")
+    }
+
+    /// An append, or prepend: how large the item is then is to be told.
+    pub fn pads(&mut self, key: &[u8]) {
+        if self.tells_size() && !self.is_quiet {
+            let more = self.more();
+            more.key = key.into();
+            more.reads = Some(look(Options {
+                size: true,
+                ..Options::default()
+            }));
+        }
+    }
+
+    /// Something is made where there is nothing; `is_told`: that is told by a quiet command as well.
+    pub fn makes(&mut self, made: Made, is_told: bool) {
+        let more = self.more();
+        (more.made, more.tells_made) = (Some(made), is_told);
+    }
+
+    /// A count: what is given or told of the number's time.
+    pub fn counts(&mut self, key: &[u8], flags: &Flags) {
+        let is_told = !flags.is_quiet || self.more.as_ref().is_some_and(|more| more.tells_made);
+        let looks = flags.ttl && is_told;
+        if flags.exptime.is_some() || looks {
+            let more = self.more();
+            more.key = key.into();
+            more.touch = flags.exptime;
+            (more.ttl_before, more.ttl_before_made) = (flags.ttl_before, flags.ttl_before_made);
+            more.reads = looks.then_some(look(Options {
+                ttl: true,
+                ..Options::default()
+            }));
+        }
+    }
+
+    /// A get of what it may make or win first: what it reads then, if anything. `ttl_before`: of what it has made no time is told.
+    pub fn reads_behind(&mut self, key: &[u8], reads: Option<Manner>, ttl_before: bool) {
+        let more = self.more();
+        more.key = key.into();
+        (more.reads, more.ttl_before_made) = (reads, ttl_before);
+    }
+
+    /// And what it may make or win behind a touch.
+    pub fn wins_behind(&mut self, win: Win) {
+        self.more().win = Some(win);
+    }
+
+    /// The value that is stored, if it may have to be stored again.
+    pub fn keep_value(&mut self, value: &[u8]) {
+        if let Some(made) = self.more.as_mut().and_then(|more| more.made.as_mut()) {
+            made.keep_value(value);
+        }
+    }
+
+    /// Whether a value is behind the line of what stores one.
+    pub fn has_value_behind(&self) -> bool {
+        self.command == Command::Store
+    }
+
+    /// Whether something may have to be asked when the answer has come.
+    pub fn may_go_on(&self) -> bool {
+        let goes_on =
+            |more: &More| more.made.is_some() || more.touch.is_some() || more.reads.is_some() || more.win.is_some();
+        self.more.as_ref().is_some_and(|more| goes_on(more))
+    }
+
+    /// What is to be asked next, where this is what was said so far; None if that is the reply.
+    #[inline(never)]
+    pub fn follow(&mut self, said: &Reply) -> Option<Request<'_>> {
+        let more = self.more.as_mut()?;
+        if matches!(said.status, Status::Touched | Status::NotFound) {
+            if let Some(win) = more.win.take() {
+                return Some(win.request(&more.key));
+            }
+        }
+        if more.so_far.is_none() {
+            let mut said = said.clone();
+            if let Some(made) = &mut more.made {
+                if made.is_made(said.status) && self.command == Command::Count {
+                    self.is_quiet &= !more.tells_made;
+                    more.reads.take_if(|_| more.ttl_before_made);
+                    said = Reply::new(Status::Number, said.fault, made.number, b"").with_unique(said.unique);
+                }
+            }
+            if !matches!(said.status, Status::Number | Status::Stored | Status::Touched) {
+                return more.made.as_mut()?.follow(said.status);
+            }
+            more.so_far = Some(said);
+        }
+        let touches = !(more.ttl_before && more.reads.is_some());
+        if let Some(exptime) = more.touch.take_if(|_| touches) {
+            return Some(Request::new(Verb::Touch, &more.key).expiring(exptime));
+        }
+        let Manner { verb, options, exptime } = more.reads.take()?;
+        Some(Request {
+            keys: Keys::of(&more.key),
+            options,
+            exptime,
+            ..Request::new(verb, &more.key)
+        })
+    }
+
+    /// Writes a reply, or what ends one that has told an item, piece by piece.
+    #[inline(never)]
+    pub fn reply(&self, reply: &Reply, add: &mut dyn FnMut(&[u8])) {
+        if self.has_told {
+            return;
+        }
+        let gets = self.command == Command::Get;
+        let reply = match &self.more {
+            // What was read behind it is not there any more.
+            Some(more) if !(gets && reply.status == Status::End) => more.so_far.as_ref().unwrap_or(reply),
+            _ => reply,
+        };
+        let is_done = match (self.command, reply.status) {
+            (Command::Noop, _) => return add(b"MN\r\n"),
+            (Command::Get, status) => status == Status::Touched,
+            (Command::Store, status) => status == Status::Stored,
+            (Command::Delete, status) => matches!(status, Status::Deleted | Status::Stored),
+            (Command::Count, status) => status == Status::Number,
+        };
+        let word: &[u8] = match reply.status {
+            _ if is_done && self.is_quiet && !gets => return,
+            _ if is_done => return self.done(reply, None, add),
+            Status::End | Status::NotFound if gets && self.is_quiet => return,
+            Status::End => b"EN",
+            Status::NotFound if gets => b"EN",
+            Status::NotFound => b"NF",
+            Status::NotStored if self.command == Command::Delete => b"NF",
+            Status::NotStored => b"NS",
+            Status::Exists => b"EX",
+            _ => return text::reply::encode(reply, add),
+        };
+        let mut line = word.to_vec();
+        self.told.add(&mut line, |letter, line| {
+            let has_unique = letter == b'c' && self.command == Command::Store;
+            if has_unique {
+                line.push(b'0');
+            }
+            has_unique || letter == b's' && self.size(line)
+        });
+        line.extend_from_slice(LINE_END);
+        add(&line);
+    }
+
+    /// Adds how many bytes are stored, if that is known.
+    fn size(&self, line: &mut Vec<u8>) -> bool {
+        let size = self.more.as_ref().and_then(|more| more.size);
+        if let Some(size) = size {
+            line.extend_from_slice(Decimal::new(size as u64).as_bytes());
+        }
+        size.is_some()
+    }
+
+    /// What was asked is done; `item`: and this is what was found of it then.
+    fn done(&self, reply: &Reply, item: Option<&Response<'_>>, add: &mut dyn FnMut(&[u8])) {
+        let number = Decimal::new(reply.number);
+        let is_value = self.command == Command::Count && self.value;
+        let mut line = match is_value {
+            true => [b"VA ", Decimal::new(number.as_bytes().len() as u64).as_bytes()].concat(),
+            false => b"HD".to_vec(),
+        };
+        self.told.add(&mut line, |letter, line| match (letter, item) {
+            (b'c', _) => {
+                line.extend_from_slice(Decimal::new(reply.unique).as_bytes());
+                true
+            }
+            (b's', None) => self.size(line),
+            (b't' | b's', Some(item)) => add_of(item, letter, line),
+            // It is gone since, or its server.
+            (b't', None) => {
+                line.extend_from_slice(b"-1");
+                true
+            }
+            _ => false,
+        });
+        if self.command == Command::Get {
+            add_marks(Marks(reply.number), &mut line);
+        }
+        line.extend_from_slice(LINE_END);
+        add(&line);
+        if is_value {
+            add(number.as_bytes());
+            add(LINE_END);
+        }
+    }
+
+    /// An item: what comes in front of its value, and the part of `data` that follows. `data` is the value with its line end; empty if none
+    /// came.
+    #[inline(never)]
+    pub fn item<'a>(&mut self, item: &Response<'_>, unique: Option<u64>, data: &'a [u8]) -> (Vec<u8>, &'a [u8]) {
+        self.has_told = true;
+        let more = self.more.as_ref();
+        let so_far = more.and_then(|more| more.so_far.as_ref());
+        if let Some(so_far) = so_far.filter(|_| self.command != Command::Get) {
+            let mut line = Vec::new();
+            if !self.is_quiet {
+                self.done(so_far, Some(item), &mut |part| line.extend_from_slice(part));
+            }
+            return (line, b"");
+        }
+        let has_it = unique.is_some() && more.is_some_and(|more| more.unless == unique);
+        let size = data.len().saturating_sub(LINE_END.len()) as u64;
+        let shows = self.value && !has_it;
+        let has_won = so_far.is_some_and(|so_far| Marks(so_far.number).has_won());
+        let is_new = has_won && item.size.unwrap_or(size) == 0;
+        let mut line = match shows {
+            true => [b"VA ", Decimal::new(size).as_bytes()].concat(),
+            false => b"HD".to_vec(),
+        };
+        self.told.add(&mut line, |letter, line| match (letter, unique) {
+            (b'c', Some(unique)) => {
+                line.extend_from_slice(Decimal::new(unique).as_bytes());
+                true
+            }
+            (b't', _) if is_new && more.is_some_and(|more| more.ttl_before_made) => {
+                line.extend_from_slice(b"-1");
+                true
+            }
+            (b's', _) if item.size.is_none() => {
+                line.extend_from_slice(Decimal::new(size).as_bytes());
+                true
+            }
+            _ => add_of(item, letter, line),
+        });
+        add_marks(so_far.map_or(item.marks(), |so_far| Marks(so_far.number)), &mut line);
+        line.extend_from_slice(LINE_END);
+        (line, if shows { data } else { b"" })
+    }
+}
+
+/// A look at an item.
+fn look(options: Options) -> Manner {
+    Manner {
+        verb: Verb::MetaGet,
+        options,
+        exptime: 0,
+    }
+}
+
+fn add_marks(marks: Marks, line: &mut Vec<u8>) {
+    marks.letters().for_each(|mark| line.extend_from_slice(&[b' ', mark]));
+}
+
+/// Adds what a server has told of an item under this letter. Returns whether it has.
+fn add_of(item: &Response<'_>, letter: u8, line: &mut Vec<u8>) -> bool {
+    let number = match letter {
+        b'f' => item.flags.map(u64::from),
+        b's' => item.size,
+        b't' => match item.ttl_s {
+            Some(-1) => {
+                line.extend_from_slice(b"-1");
+                return true;
+            }
+            ttl_s => ttl_s.and_then(|ttl_s| u64::try_from(ttl_s).ok()),
+        },
+        b'h' | b'l' => item.told(letter),
+        _ => None,
+    };
+    if let Some(number) = number {
+        line.extend_from_slice(Decimal::new(number).as_bytes());
+    }
+    number.is_some()
+}
