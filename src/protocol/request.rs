@@ -190,6 +190,19 @@ pub struct Manner {
     pub exptime: i64,
 }
 
+impl Manner {
+    /// Whether nothing is told that is another on the other copy: a unique, and when it was read, are of one server.
+    pub fn is_of_either_copy(&self) -> bool {
+        let Options {
+            unique,
+            hit,
+            last_access,
+            ..
+        } = self.options;
+        self.verb == Verb::Get || self.verb == Verb::MetaGet && !unique && !hit && !last_access
+    }
+}
+
 /// A part of a piece of memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Span {

@@ -159,33 +159,7 @@ fn get<'a>(
     }
     // Before 1.6.40 it was read and passed over.
     let unless = flags.found.filter(|_| behind.dialect == Dialect::New);
-    let wants_unique = flags.unique || unless.is_some();
-    let needs_meta = flags.ttl || flags.hit || flags.last_access || wins;
-    let (verb, options) = match (behind.meta, flags.exptime) {
-        (Generation::Nothing, _) if needs_meta => return Err(ERROR),
-        (Generation::Nothing, None) if wants_unique => (Verb::Gets, Options::default()),
-        (Generation::Nothing, None) => (Verb::Get, Options::default()),
-        (Generation::Nothing, Some(_)) if wants_unique => (Verb::Gats, Options::default()),
-        (Generation::Nothing, Some(_)) => (Verb::Gat, Options::default()),
-        (_, exptime) => {
-            let options = Options {
-                ttl: flags.ttl,
-                ttl_before: flags.ttl && flags.ttl_before,
-                flags: flags.flags,
-                unique: wants_unique,
-                size: flags.size && !flags.value,
-                value: flags.value,
-                hit: flags.hit,
-                last_access: flags.last_access,
-                ..Options::default()
-            };
-            let verb = match exptime {
-                Some(_) => Verb::MetaGetAndTouch,
-                None => Verb::MetaGet,
-            };
-            (verb, options)
-        }
-    };
+    let (verb, options) = asked_for(flags, flags.unique || unless.is_some(), behind)?;
     let told = Told::of(b"Okstcflh", line.words, (key, flags.is_base64));
     let mut meta = Meta::new(Command::Get, flags, told);
     meta.unless(unless);
@@ -213,6 +187,38 @@ fn get<'a>(
         ..Request::new(verb, key)
     };
     Ok((Form::Meta(meta), request))
+}
+
+/// What is asked of servers for a get.
+fn asked_for(flags: &Flags, wants_unique: bool, behind: Behind) -> Result<(Verb, Options), &'static Reply> {
+    let wins = flags.made_for.is_some() || flags.recached_at.is_some();
+    let needs_meta = flags.ttl || flags.hit || flags.last_access || wins;
+    if behind.meta == Generation::Nothing {
+        let verb = match (flags.exptime, wants_unique) {
+            _ if needs_meta => return Err(ERROR),
+            (None, false) => Verb::Get,
+            (None, true) => Verb::Gets,
+            (Some(_), false) => Verb::Gat,
+            (Some(_), true) => Verb::Gats,
+        };
+        return Ok((verb, Options::default()));
+    }
+    let options = Options {
+        ttl: flags.ttl,
+        ttl_before: flags.ttl && flags.ttl_before,
+        flags: flags.flags,
+        unique: wants_unique,
+        size: flags.size && !flags.value,
+        value: flags.value,
+        hit: flags.hit,
+        last_access: flags.last_access,
+        ..Options::default()
+    };
+    let verb = match flags.exptime {
+        Some(_) => Verb::MetaGetAndTouch,
+        None => Verb::MetaGet,
+    };
+    Ok((verb, options))
 }
 
 /// The refusal of an `ms`, whose value, where its length is known, is passed over.

@@ -10,7 +10,6 @@
 //!                    | second says so, or is lost: nothing
 //! ```
 
-use crate::protocol::verb::Verb;
 use crate::proxy::net::Net;
 use crate::proxy::replicate::Replicate;
 use crate::proxy::replicate::plan::{Race, Wanted, add_to_share, unanswered};
@@ -72,8 +71,8 @@ impl Replicate {
         let Work::Read(read) = &self.transactions[id].work else {
             return None;
         };
-        // A unique is of one server; a gat changes what it finds; and what a server has passed over is asked for elsewhere anyway.
-        let is_plain = read.manner.verb == Verb::Get && read.race.is_none() && read.missed.is_none();
+        // A gat changes what it finds; and what a server has passed over is asked for elsewhere anyway.
+        let is_plain = read.manner.is_of_either_copy() && read.race.is_none() && read.missed.is_none();
         let client = self.transactions[id].client.filter(|_| is_plain)?;
         if !is_first(client, id) {
             return Some(sent_ms);
