@@ -10,7 +10,7 @@ use super::text::dialect::Dialect;
 use super::text::parse;
 use super::{LINE_END, binary, find_newline};
 
-pub use super::meta::Room;
+pub use super::name::Room;
 
 /// What the servers behind magent make of what clients say: the same is to be made of it here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,7 +48,7 @@ impl Codec {
                 parsed => parsed,
             },
             Codec::Text => parse::parse(behind.dialect, bytes),
-            Codec::Binary => binary::parse::parse(bytes),
+            Codec::Binary => binary::parse::parse(bytes, room),
         }
     }
 

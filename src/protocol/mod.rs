@@ -7,7 +7,8 @@
 //! | `refusal` | what is said to what is no request |
 //! | `binary` | clients: their packets (`parse` `operation`), and replies written for them (`reply`) |
 //! | `text` | clients: their lines (`parse` `storage` `keyed` `admin` `words`), read as the memcached behind would read them (`dialect`), what is no request (`refusal`), and replies written for them (`reply`) |
-//! | `meta` | clients: the meta commands among those lines (`parse` `flags` `base64`), and replies written for them (`reply`) |
+//! | `meta` | clients: the meta commands among those lines (`parse` `flags`), and replies written for them (`reply`) |
+//! | `name` `base64` | what a key is called on servers that no text command can name |
 //! | `made` | what a request makes where there is nothing that it could change |
 //! | `server` | servers: requests written for them (`encode`), what they answer (`answer`), whether that fits (`question`), the list of their keys (`list`) |
 //! | `number` `exptime` `find` | numbers and exptimes as memcached reads them; looking for bytes |
@@ -20,6 +21,7 @@
 //! The text protocol is memcached's `protocol.txt`; where that is silent, the behaviour of memcached 1.6.18 and of 1.6.45
 //! is the rule, and `tests/text_protocol.rs` and `tests/differential.rs` compare byte for byte.
 
+mod base64;
 pub mod binary;
 pub mod codec;
 pub mod exptime;
@@ -28,6 +30,7 @@ pub mod form;
 pub mod keys;
 mod made;
 pub mod meta;
+pub mod name;
 pub mod number;
 pub mod refusal;
 pub mod reply;

@@ -6,8 +6,8 @@
 //!  | magic |opcode | key bytes     |extras |   -   | vbucket or    | body bytes    | opaque        | cas unique            | extras, key, value
 //!  |       |       |               | bytes |       | status        | in all        |               |                       |
 //! ```
-//! Servers are not asked in it: a memcached that was built without it will do. What a text command cannot say is not
-//! said here either: a key with a blank, a newline or a zero byte in it is refused.
+//! Servers are not asked in it: a memcached that was built without it will do. A key that a text command cannot name has a
+//! [`name`](super::name) there.
 //!
 //! Memcached's own `proto_bin.c` (1.6.18 to 1.6.45) is the rule, and `tests/binary_protocol.rs` compares packet by packet.
 

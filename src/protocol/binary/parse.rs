@@ -3,14 +3,15 @@
 use super::operation::Operation;
 use super::reply::Packet;
 use super::{HEADER_BYTES, NOT_TO_BE_MADE, REQUEST_MAGIC};
+use crate::protocol::KEY_BYTES_MAX;
 use crate::protocol::form::{Form, Parsed};
 use crate::protocol::keys::Keys;
 use crate::protocol::made::Made;
+use crate::protocol::name::{self, Room};
 use crate::protocol::refusal::{After, BAD_FORMAT, ERROR, Refusal};
 use crate::protocol::reply::Reply;
 use crate::protocol::request::{Options, Request};
 use crate::protocol::verb::Verb;
-use crate::protocol::{KEY_BYTES_MAX, is_key};
 
 /// More than this no packet may have behind its header (`ITEM_SIZE_MAX_UPPER_LIMIT` of memcached).
 const BODY_BYTES_MAX: usize = 1 << 30;
@@ -97,7 +98,7 @@ pub fn is_whole(bytes: &[u8]) -> bool {
 
 /// Reads the packet at the front of `bytes`, as far as its value. None if more has to come.
 #[inline(never)]
-pub fn parse(bytes: &[u8]) -> Option<Parsed<'_>> {
+pub fn parse<'a>(bytes: &'a [u8], room: &'a mut Room) -> Option<Parsed<'a>> {
     if *bytes.first()? != REQUEST_MAGIC {
         return Some((1, Form::Silent, Err(Refusal::hang_up())));
     }
@@ -113,25 +114,26 @@ pub fn parse(bytes: &[u8]) -> Option<Parsed<'_>> {
     };
     let head = bytes.get(..header.head_len())?;
     let (extras, key) = head[HEADER_BYTES..].split_at(header.extras_len);
-    let can_be_said = match operation {
-        Operation::Stat => true,
+    let name = match operation {
         Operation::Append | Operation::Prepend | Operation::Increment | Operation::Decrement if header.unique > 0 => {
-            false
+            None
         }
-        _ => key.is_empty() || is_key(key),
+        Operation::Stat => Some(key),
+        _ if key.is_empty() => Some(key),
+        _ => name::of(key, room),
     };
-    if !can_be_said {
+    let Some(name) = name else {
         return refused(packet, head.len(), BAD_FORMAT, After::Swallow(header.value_len()));
-    }
+    };
     let packet = match operation {
-        Operation::Increment | Operation::Decrement => packet.making(initial(operation, key, extras)),
+        Operation::Increment | Operation::Decrement => packet.making(initial(operation, name, extras)),
         _ if operation.tells_key() => packet.telling(key),
         _ => packet,
     };
     Some((
         head.len(),
         Form::Binary(packet),
-        Ok(request(operation, &header, extras, key)),
+        Ok(request(operation, &header, extras, name)),
     ))
 }
 
@@ -263,16 +265,14 @@ mod tests {
             (packet(0x00, b"", b"a b", b""), 27),
             (b"get key\r\n".to_vec(), 1),
         ] {
-            let whole = parse(&bytes).expect("a packet");
+            let (mut room, mut other) = (Room::default(), Room::default());
+            let whole = parse(&bytes, &mut room).expect("a packet");
             for cut in 0..bytes.len() {
                 let part = &bytes[..cut];
                 let there = cut >= needed;
-                assert_eq!(
-                    (parse(part).is_some(), is_whole(part)),
-                    (there, there),
-                    "{cut} of {bytes:?}"
-                );
-                assert!(!there || parse(part).as_ref() == Some(&whole), "{cut} of {bytes:?}");
+                let parsed = parse(part, &mut other);
+                assert_eq!((parsed.is_some(), is_whole(part)), (there, there), "{cut} of {bytes:?}");
+                assert!(!there || parsed.as_ref() == Some(&whole), "{cut} of {bytes:?}");
             }
         }
     }

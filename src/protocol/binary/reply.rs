@@ -165,9 +165,9 @@ impl Packet {
             Some(Operation::Touch) => b"",
             _ => data.strip_suffix(LINE_END).unwrap_or(data),
         };
-        let key: &[u8] = match operation.is_some_and(Operation::tells_key) {
-            true => item.key,
-            false => b"",
+        let key: &[u8] = match &self.more {
+            More::Key(key) => key,
+            _ => b"",
         };
         let flags = item.flags.unwrap_or(0).to_be_bytes();
         let lens = (flags.len(), key.len(), flags.len() + key.len() + value.len());

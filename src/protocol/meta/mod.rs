@@ -1,5 +1,5 @@
 //! The meta commands of clients (`mg ms md ma mn me`): [`parse`] reads their lines, which may stand among text commands, [`flags`]
-//! what follows the key, [`base64`] keys that are written so, and [`reply`] writes what they are told.
+//! what follows the key, and [`reply`] writes what they are told.
 //!
 //! | asked | becomes | and then |
 //! | --- | --- | --- |
@@ -14,17 +14,14 @@
 //! A flag that the servers behind do not know is refused as they refuse it. So are those that magent does not know: a unique of the
 //! client's own (`E`), one that a count or an append must find (`C`), and `me`. Nothing is stale behind magent: what is to be marked so
 //! (`I`) is deleted, for each look at what is stale gives a token away, magent's own as well; and what would be stored as stale is not.
-//! What a text command cannot say is not said here either: a key in base64 with a blank, a newline or a zero byte in it is refused.
-//! Servers get keys as they are, so that one that was stored in base64 is told as it is to who asks for it so.
+//! Servers get a key in base64 as it is, or by its [`name`](super::name), so that one that was stored in base64 is told as it is to
+//! who asks for it so.
 //!
 //! Memcached's `proto_text.c` and `proto_parser.c` (1.6.18 to 1.6.45) are the rule, and `tests/meta_protocol.rs` compares line by line.
 
-mod base64;
 mod flags;
 pub mod parse;
 pub mod reply;
-
-pub use base64::Room;
 
 /// Whether a line that begins so may be one of these; they begin with `m`, before which the old parser takes blanks.
 #[inline]

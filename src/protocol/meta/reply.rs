@@ -12,9 +12,7 @@
 //! The flags are told in the order in which they were asked for. Quiet commands do not tell what is usual: a get that nothing is there,
 //! the others that it is done.
 
-use super::base64;
 use super::flags::Flags;
-use crate::protocol::LINE_END;
 use crate::protocol::keys::Keys;
 use crate::protocol::made::Made;
 use crate::protocol::number::Decimal;
@@ -23,6 +21,7 @@ use crate::protocol::request::{Manner, Options, Request};
 use crate::protocol::server::answer::{Marks, Response};
 use crate::protocol::text;
 use crate::protocol::verb::Verb;
+use crate::protocol::{KEY_BYTES_MAX, LINE_END, base64};
 
 /// Which of them it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +38,7 @@ pub enum Command {
 pub struct Told(Box<[u8]>);
 
 impl Told {
-    /// The `letters` among the words of a request, with its key, which may have been in base64.
+    /// The `letters` among the words of a request, with its key, as that was written, which may be in base64.
     pub fn of(letters: &[u8], words: Keys<'_>, (key, is_base64): (&[u8], bool)) -> Self {
         let mut told = Vec::new();
         for word in words.filter(|word| letters.contains(&word[0])) {
@@ -49,7 +48,10 @@ impl Told {
                     told.push(b'k');
                     match is_base64 {
                         true => {
-                            base64::encode(key, &mut told);
+                            // As memcached writes it.
+                            let mut room = [0; KEY_BYTES_MAX];
+                            let key = base64::decode(key, &mut room).unwrap_or(&[]);
+                            told.extend(base64::encode(key));
                             told.extend_from_slice(b" b");
                         }
                         false => told.extend_from_slice(key),
