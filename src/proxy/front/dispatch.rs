@@ -157,8 +157,12 @@ impl<N: Net> Front<N> {
         id: usize,
         message: Message<'_>,
     ) {
+        let may_go_on = self.pending[id].form.may_go_on();
+        if may_go_on {
+            replicate.has_parts(id);
+        }
         replicate.begin_transaction(servers, id, message);
-        if replicate.is_waiting(id) || self.pending[id].form.may_go_on() {
+        if replicate.is_waiting(id) || may_go_on {
             self.raise_barrier(client);
         }
     }

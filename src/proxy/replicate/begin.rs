@@ -49,7 +49,7 @@ impl Replicate {
     /// What has been answered was the first part of a request: goes on with the next.
     pub fn go_on_with<N: Net>(&mut self, servers: &mut Servers<N>, id: usize, message: Message<'_>) {
         let transaction = &mut self.transactions[id];
-        debug_assert!(
+        assert!(
             matches!(transaction.work, Work::Answered),
             "nothing is left of the first part"
         );

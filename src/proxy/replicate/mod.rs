@@ -78,6 +78,11 @@ impl Replicate {
         self.transactions.open(client, allowance)
     }
 
+    /// A request that may [go on](Self::go_on_with) when it is answered: that is when all servers have answered, whatever is told of others.
+    pub fn has_parts(&mut self, id: usize) {
+        self.transactions[id].has_parts = true;
+    }
+
     /// The reply of a request has left for its client.
     #[inline]
     pub fn release(&mut self, id: usize) {

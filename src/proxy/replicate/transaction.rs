@@ -46,6 +46,8 @@ pub struct Transaction {
     pub is_open: bool,
     /// The reply is complete.
     pub is_answered: bool,
+    /// What is answered may not be the reply, but the first part of it: nothing may be left of one part when the next begins.
+    pub has_parts: bool,
     /// Legs whose answer has not come.
     pub legs: u32,
     /// The client that it is for; None when the reply has left, or the client.
@@ -58,7 +60,7 @@ pub struct Transaction {
 impl Transaction {
     pub fn open(&mut self, client: usize, allowance: Allowance) {
         self.is_open = true;
-        self.is_answered = false;
+        (self.is_answered, self.has_parts) = (false, false);
         self.client = Some(client);
         self.allowance = allowance;
     }

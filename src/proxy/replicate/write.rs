@@ -159,6 +159,7 @@ impl Replicate {
 
     /// Goes on when enough servers have answered: with the reply, or, when all have, with making them alike.
     pub fn write_step<N: Net>(&mut self, servers: &mut Servers<N>, id: usize) {
+        let is_told_at_the_end = self.transactions[id].has_parts;
         let (write, told) = self.write_mut(id);
         if !write.is_pending() {
             if !self.weighs(servers, id) {
@@ -166,7 +167,8 @@ impl Replicate {
             }
             return;
         }
-        if told || servers.cx.settings.ack != settings::Ack::Primary || may_be_overruled(servers, write) {
+        let is_early = servers.cx.settings.ack == settings::Ack::Primary && !is_told_at_the_end;
+        if told || !is_early || may_be_overruled(servers, write) {
             return;
         }
         // The other answer is still to come, but is not waited for.

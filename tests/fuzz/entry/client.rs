@@ -38,7 +38,7 @@ struct Replies {
 
 /// Requests, with `K` for a key, `V` for a value and `#` for its length; a line end follows. In capitals what depends on
 /// more.
-const REQUESTS: [&str; 40] = [
+const REQUESTS: [&str; 60] = [
     "get K",
     "get K",
     "gets K",
@@ -79,6 +79,26 @@ const REQUESTS: [&str; 40] = [
     " get K",
     "nonsense",
     "incr K x",
+    "mg K v",
+    "mg K v f t c s k O7",
+    "mg K h l t",
+    "mg K T100 v",
+    "mg K N30 R60 v k",
+    "mg K v q",
+    "mg K y",
+    "ms K # T0|V",
+    "ms K # F7 T100 c k|V",
+    "ms K # ME|V",
+    "ms K # MA N0 s|V",
+    "ms K # C1|V",
+    "ms K # q|V",
+    "md K k",
+    "md K q",
+    "ma K v",
+    "ma K N0 J5 v t",
+    "ma K MD D5 T9 q",
+    "mn",
+    "ms K|",
 ];
 
 impl Client {
@@ -114,6 +134,8 @@ impl Client {
         }
         self.outbox.extend_from_slice(b"\r\n");
         self.requests += usize::from(!text.contains("noreply"));
+        // Of a quiet one it depends on what is there.
+        self.is_raw |= text.starts_with('m') && text.contains(" q");
         // A refused value is swallowed, read as lines, or the end of the connection: so many replies nobody can foresee.
         self.is_raw |= text.ends_with('|') || text.starts_with(' ') || text == "delete noreply";
     }
@@ -173,10 +195,17 @@ impl Replies {
             self.line.extend_from_slice(&bytes[..end]);
             bytes = &bytes[end + 1..];
             let line = std::mem::take(&mut self.line);
-            if line.starts_with(b"VALUE ") {
-                let word = line.trim_ascii_end().split(|&byte| byte == b' ').nth(3);
+            let len_at = match () {
+                _ if line.starts_with(b"VALUE ") => Some(3),
+                _ if line.starts_with(b"VA ") => Some(1),
+                _ => None,
+            };
+            if let Some(len_at) = len_at {
+                let word = line.trim_ascii_end().split(|&byte| byte == b' ').nth(len_at);
                 let len = word.and_then(|word| std::str::from_utf8(word).ok()?.parse::<usize>().ok());
                 self.value = len.expect("a length") + 2;
+                // Nothing comes behind a meta item.
+                self.count += usize::from(len_at == 1);
             } else if !line.starts_with(b"STAT ") {
                 self.count += 1;
             }

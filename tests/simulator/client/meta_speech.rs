@@ -79,7 +79,7 @@ impl MetaSpeech {
             [line.as_bytes(), value, b"\r\n"].concat()
         };
         let pad = |mode: &str| {
-            let line = format!("ms {key} {} {mode}{quiet}\r\n", value.len());
+            let line = format!("ms {key} {} {mode} s{quiet}\r\n", value.len());
             [line.as_bytes(), value, b"\r\n"].concat()
         };
         let get = |keys: &[&str], told: &str| {
@@ -97,8 +97,9 @@ impl MetaSpeech {
             "cas" => store(&format!(" C{}", at(5))),
             "append" => pad("MA"),
             "prepend" => pad("MP"),
-            "incr" => format!("ma {key} D{} v{quiet}\r\n", at(2)).into_bytes(),
-            "decr" => format!("ma {key} MD D{} v{quiet}\r\n", at(2)).into_bytes(),
+            // Of what it has counted it wants to know more, for which magent asks once more.
+            "incr" => format!("ma {key} D{} v t{quiet}\r\n", at(2)).into_bytes(),
+            "decr" => format!("ma {key} MD D{} v t{quiet}\r\n", at(2)).into_bytes(),
             "touch" => format!("mg {key} T{}{quiet}\r\n", at(2)).into_bytes(),
             "delete" => format!("md {key}{quiet}\r\n").into_bytes(),
             _ => {
