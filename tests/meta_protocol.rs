@@ -37,6 +37,12 @@ const CONVERSATIONS: &[&str] = &[
     "ms k 2 F7\r\nhi\r\nmd k x F3 T50\r\nmg k v f t\r\nmd none x\r\nmd k x q k\r\nmd none x C5 k\r\nmd k x C18446744073709551615\r\nmg k v f t\r\n",
     "ms k 1 MA N60 k s\r\nx\r\nms k 1 MA N60 s\r\ny\r\nms k 1 MP N60 F3 c\r\nz\r\nmg k v t f\r\nms j 1 MP N0 F3 s\r\nz\r\nmg j v t f\r\n",
     "ms k 3 s c\r\nabc\r\nms k 1 ME s k c\r\nx\r\nms k 2 MR s\r\nxy\r\nms k 1 MA s q\r\nx\r\nms none 1 MA s c\r\nx\r\n",
+    // What is stale, and who is to store it anew.
+    "ms k 2 T90\r\nhi\r\nmd k I T30 k\r\nmg k v t c\r\nmg k v\r\nget k\r\nms k 3\r\nnew\r\nmg k v\r\n",
+    "ms k 2 T90\r\nhi\r\nmd k I q\r\nmg k t h\r\nmg k N30 v\r\nmd k I\r\nmg k R30 v k\r\nmg k T50 t\r\ntouch k 9\r\nmg k v\r\n",
+    "md none I k\r\nmd none I q\r\nms k 2\r\nhi\r\nmd k I C18446744073709551615 O1\r\nmg k v\r\nmd none I C5\r\nmd k I\r\nms k 1 MA\r\nx\r\nmg k v\r\n",
+    "ms k 2 F7\r\nhi\r\nmd k x I T30 k\r\nmg k v f t\r\nmg k v f\r\nmd none x I\r\nmd k x I C18446744073709551615\r\n",
+    "ms n 1\r\n5\r\nmd n I\r\nma n v\r\nmg n v\r\n",
     // Keys in base64.
     "ms Zm9v 3 b k c\r\nbar\r\nmg foo v\r\nmg Zm9v b k v O1\r\nmg Zm9v k\r\nma Zm9v b k\r\nmd Zm9v k b\r\nmg Zm9v b k\r\n",
     "ms 8J+RjQ== 1 b k\r\nx\r\nmg 8J+RjQ== k b v\r\nma bg== b N0 J3 k v\r\nma n v k\r\nmg /w== b k\r\n",
@@ -188,8 +194,8 @@ impl Random {
 
     /// One on the keys of a round.
     fn request(&mut self, round: usize) -> String {
-        let key = self.pick(&["k0", "k1", "k2", "base64", "k3"]);
-        let in_base64 = key == "base64";
+        let key = self.pick(&["k0", "k1", "k2", "base64", "k3", "stale"]);
+        let (in_base64, may_be_stale) = (key == "base64", key == "stale");
         let (key, first) = match in_base64 {
             true => (in_digits(round), " b"),
             false => (format!("{key}-{round}"), ""),
@@ -201,6 +207,11 @@ impl Random {
                 let flags = self.flags(&[
                     "v", "t", "f", "c", "s", "k", "q", "O12", "T100", "T0", makes, "R30", "R1000", "u", "y",
                 ]);
+                // Which of the two has won is not told, and so not whether there was a time before.
+                let flags = match flags.contains(" N") && flags.contains(" R") {
+                    true => flags.replace(" t", ""),
+                    false => flags,
+                };
                 format!("mg {key}{first}{flags}\r\n")
             }
             3..=5 => {
@@ -215,10 +226,12 @@ impl Random {
                 format!("ms {key} {}{first}{flags}\r\n{value}\r\n", value.len())
             }
             6 => {
-                let flags = self.flags(&["k", "q", "O56", "T9", "C18446744073709551615"]);
+                let marks = if may_be_stale { ["I", "x"] } else { ["k", "q"] };
+                let flags = self.flags(&["k", "q", "O56", "T900", "C18446744073709551615", marks[0], marks[1]]);
                 format!("md {key}{first}{flags}\r\n")
             }
-            7 | 8 => {
+            // What is counted in place stays stale, and that is so unless it is being read just then.
+            7 | 8 if !may_be_stale => {
                 let flags = self.flags(&["v", "t", "c", "k", "q", "O78", "D5", "MD", "MI", "J7", makes, "T800"]);
                 format!("ma {key}{first}{flags}\r\n")
             }
@@ -293,17 +306,43 @@ fn uniques_are_good_where_they_were_told() {
     two.both_say("get k\r\n", "END\r\n");
 }
 
-/// Each look at what is stale gives a token away, and magent looks as well.
+/// One client stores anew what is stale, and magent is none, though it looks as well: at how large an item is that it has appended to.
 #[test]
-fn what_is_to_be_stale_goes() {
+fn what_is_stale_is_stored_anew_by_one_client() {
     let two = Two::start(&[]);
     let mut client = two.client();
-    client.check("ms k 2\r\nhi\r\n", "HD\r\n");
-    client.check("md k I T30 k\r\n", "HD kk\r\n");
-    two.both_say("get k\r\n", "END\r\n");
-    client.check("md k I q\r\n", "NF\r\n");
-    client.check("mg k N30 v\r\n", "VA 0 W\r\n\r\n");
-    client.check("mg k N30 v\r\n", "VA 0 Z\r\n\r\n");
+    client.send("ms k 2 c\r\nhi\r\n");
+    let line = String::from_utf8_lossy(&client.line().0).into_owned();
+    let unique = line.trim_end().strip_prefix("HD c").expect("a unique").to_owned();
+    client.check(format!("md k I C{unique} T30 k\r\n"), "HD kk\r\n");
+    client.check(format!("md k I C{unique} k\r\n"), "EX kk\r\n");
+    for server in [&two.primary, &two.backup] {
+        assert_eq!(server.ask("mg k s\r\n"), "HD s2 X W\r\n");
+        assert_eq!(server.ask("md k I\r\n"), "HD\r\n");
+    }
+    two.client().check("mg k v\r\n", "VA 2 X W\r\nhi\r\n");
+    client.check("mg k v\r\n", "VA 2 Z X\r\nhi\r\n");
+    client.check("append k 0 0 1\r\nx\r\nmg k v\r\n", "STORED\r\nVA 3\r\nhix\r\n");
+    client.check("md k I\r\n", "HD\r\n");
+    client.check("ms k 1\r\nx\r\nmg k v\r\n", "HD\r\nVA 1\r\nx\r\n");
+}
+
+#[test]
+fn what_is_stale_is_not_copied_and_no_look_takes_it_away() {
+    let mut two = Two::start(&[]);
+    let mut client = two.client();
+    client.check("ms k 2\r\nhi\r\nms fresh 1\r\nx\r\nmd k I\r\n", "HD\r\nHD\r\nHD\r\n");
+    two.primary.kill();
+    two.magent.wait_for(&two.primary, "down");
+    two.primary.restart();
+    two.magent.wait_for(&two.primary, "up");
+    eventually("it is filled", || two.magent.server_stat(&two.primary, "state") == "up");
+    two.both_say("get fresh\r\n", &hit("fresh", 0, "x"));
+    assert_eq!(two.primary.ask("get k\r\n"), "END\r\n");
+    // The next client is to store it anew.
+    eventually("it has been given back", || {
+        two.backup.ask("mg k v u\r\n") == "VA 2 X W\r\nhi\r\n"
+    });
 }
 
 /// What is refused here, and not by every memcached.

@@ -94,6 +94,12 @@ impl Form {
         }
     }
 
+    /// Whether what is read for it is a look of magent's own at the item.
+    #[inline]
+    pub fn only_looks(&self) -> bool {
+        matches!(self, Form::Meta(meta) if meta.only_looks())
+    }
+
     /// Whether the value of what stores one is behind it: who removes a value stores an empty one.
     #[inline]
     pub fn has_value_behind(&self) -> bool {

@@ -23,6 +23,7 @@ pub struct Options {
     pub last_access: bool,
     /// Of one that may win: where there is no item an empty one is made, for the exptime; one that has less than `number` seconds
     /// left is to be stored anew.
+    /// Of one that is stale from now on: it has the exptime.
     pub makes: bool,
     pub recaches: bool,
 }
@@ -65,8 +66,8 @@ pub struct Request<'a> {
     pub value_len: usize,
     /// The value itself, once it has come.
     pub value: &'a [u8],
-    /// cas unique, incr and decr delta, verbosity level, megabytes; of a meta delete the unique that the item must have; of a meta get
-    /// that may win the seconds, as a signed number.
+    /// cas unique, incr and decr delta, verbosity level, megabytes; of a meta delete the unique that the item must have, and of one that
+    /// makes stale, unless it is 0; of a meta get that may win the seconds, as a signed number.
     pub number: u64,
     /// The client's own line, without noreply and its end, where every server reads it as it is meant. That it is sent on as
     /// it is saves writing it anew, and means nothing more.

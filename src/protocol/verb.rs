@@ -27,6 +27,8 @@ pub enum Verb {
     MetaGetAndTouch,
     /// `mg` that makes an empty item where there is none, or is told to store anew what is about to expire, once for each item.
     MetaWin,
+    /// `md` that marks an item as stale.
+    MetaInvalidate,
     /// `md`.
     MetaDelete,
     /// `lru_crawler metadump`.
@@ -62,7 +64,7 @@ impl Verb {
             Verb::Verbosity => "verbosity",
             Verb::Stats => "stats",
             Verb::MetaGet | Verb::MetaGetAndTouch | Verb::MetaWin => "mg",
-            Verb::MetaDelete => "md",
+            Verb::MetaInvalidate | Verb::MetaDelete => "md",
             Verb::ListKeys => "lru_crawler metadump",
             Verb::ListAsCommands => "lru_crawler mgdump",
             Verb::CacheMemlimit => "cache_memlimit",
@@ -98,11 +100,9 @@ impl Verb {
 
     /// Commands that give an item an exptime.
     pub fn has_exptime(self) -> bool {
-        let gives_it = matches!(
-            self,
-            Verb::Set | Verb::Add | Verb::Replace | Verb::Cas | Verb::Touch | Verb::MetaWin
-        );
-        gives_it || self.is_get_and_touch()
+        let gives_it = matches!(self, Verb::Set | Verb::Add | Verb::Replace | Verb::Cas | Verb::Touch);
+        let may_give_it = matches!(self, Verb::MetaWin | Verb::MetaInvalidate);
+        gives_it || may_give_it || self.is_get_and_touch()
     }
 
     /// Commands with a data block behind the line.

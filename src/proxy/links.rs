@@ -2,12 +2,17 @@
 
 use crate::protocol::LINE_END;
 use crate::protocol::reply;
+use crate::protocol::request::Request;
 use crate::protocol::server::answer::{self, Garbage, Response, Status};
+use crate::protocol::verb::Verb;
 use crate::proxy::Proxy;
 use crate::proxy::net::{Net, Readiness};
+use crate::proxy::permit::PastGate;
 use crate::proxy::replicate::read::Goes;
+use crate::proxy::servers::Servers;
 use crate::proxy::upstream::answers::{Fault, Pieces, Said, Value};
 use crate::proxy::upstream::link::{Leg, Part, Purpose, Use};
+use crate::proxy::upstream::message::Message;
 
 impl<N: Net> Proxy<N> {
     pub(in crate::proxy) fn link_ready(&mut self, index: usize, readiness: Readiness, scratch: &mut [u8]) {
@@ -119,6 +124,9 @@ impl<N: Net> Proxy<N> {
         let (replicate, servers) = (&mut self.replicate, &mut self.servers);
         match value.part.purpose {
             Purpose::Read(_) => {
+                if self.front.only_looks(id) {
+                    give_back(servers, server, value.response.key, value.response);
+                }
                 let unique = servers.fleet.unique_for_clients(server, value.response.unique);
                 let anew = self.front.written_anew(&servers.cx, id, value, unique);
                 let (bytes, slice) = match &anew {
@@ -142,6 +150,7 @@ impl<N: Net> Proxy<N> {
             }
             Purpose::RepairFetch => {
                 let data = &value.bytes[value.line_len..];
+                give_back(servers, server, value.response.key, value.response);
                 self.copier.repair_value(replicate, servers, id, value.response, data);
             }
             _ => {}
@@ -192,7 +201,11 @@ impl<N: Net> Proxy<N> {
         if response.status == Status::Error {
             servers.fleet.counters(server).errors += 1;
         }
+        if leg.purpose.looks() {
+            give_back(servers, server, leg.sent.key(), response);
+        }
         match leg.purpose {
+            Purpose::GiveBack => {}
             Purpose::Probe | Purpose::Forget | Purpose::GivenUp { .. } => {
                 return servers.answered(server, leg, response);
             }
@@ -222,7 +235,7 @@ impl<N: Net> Proxy<N> {
         let (replicate, servers) = (&mut self.replicate, &mut self.servers);
         match leg.purpose {
             Purpose::Probe | Purpose::Forget | Purpose::GivenUp { .. } => servers.lost(server, leg),
-            Purpose::Board | Purpose::Post => {}
+            Purpose::Board | Purpose::Post | Purpose::GiveBack => {}
             Purpose::Compare(side) => self.copier.compared(replicate, servers, (leg.transaction, side), None),
             purpose if purpose.is_repair() => {
                 self.copier
@@ -230,5 +243,16 @@ impl<N: Net> Proxy<N> {
             }
             _ => replicate.lost(servers, server, leg),
         }
+    }
+}
+
+/// Where magent's own look at an item that is stale was told to store it anew, the next client that asks for it is to be told so.
+fn give_back<N: Net>(servers: &mut Servers<N>, server: usize, key: &[u8], said: &Response<'_>) {
+    if said.marks().has_won() && servers.fleet.is_up(server) {
+        let stale = Request {
+            number: said.unique.unwrap_or(0),
+            ..Request::new(Verb::MetaInvalidate, key)
+        };
+        servers.change(&PastGate::Token, server, Purpose::GiveBack, 0, Message::from(&stale));
     }
 }

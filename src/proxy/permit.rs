@@ -11,6 +11,8 @@ pub enum PastGate {
     AllKeys,
     /// The board is no client's item.
     Board,
+    /// What magent's own look has taken from an item that is stale is given back to it.
+    Token,
 }
 
 /// What permits to send a server what changes it: a [`Pass`](crate::proxy::replicate::gate::Pass), or a reason to go past the gates.

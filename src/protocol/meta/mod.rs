@@ -7,13 +7,16 @@
 //! | `mg` with `T` | a meta get that touches; `gat` or `gats` there | |
 //! | `ms` | set, or by its mode add, replace, append, prepend; with `C` cas | an append with `N` that finds nothing: add |
 //! | `mg` with `N` or `R` | a meta get that may make or win the item, of both servers, whose senior tells who has won | what is to be told is read |
-//! | `md` | delete; with `C` a meta delete; with `x` replace or cas by an empty value | |
+//! | `md` | delete; with `C` a meta delete; with `x` replace or cas by an empty value | with `I` too a mark |
+//! | `md` with `I` | a mark that it is stale, on both servers | |
+//! | `md` with `I` and `C` | a look at its unique | the mark |
 //! | `ma` | incr or decr | with `N`, where there is nothing: add; with `T`: touch; with `t`: a look at what is left of its time |
 //! | `mn` | noop | |
 //!
 //! A flag that the servers behind do not know is refused as they refuse it. So are those that magent does not know: a unique of the
-//! client's own (`E`), one that a count or an append must find (`C`), and `me`. Nothing is stale behind magent: what is to be marked so
-//! (`I`) is deleted, for each look at what is stale gives a token away, magent's own as well; and what would be stored as stale is not.
+//! client's own (`E`), one that a count or an append must find (`C`), and `me`. What an `ms` with `I` would store as stale, because it is
+//! older than what is there, is not stored. Each look at what is stale gives a token away, so that one client stores it anew; what
+//! magent's own look is given it gives back.
 //! Servers get a key in base64 as it is, or by its [`name`](super::name), so that one that was stored in base64 is told as it is to
 //! who asks for it so.
 //!

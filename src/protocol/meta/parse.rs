@@ -2,7 +2,7 @@
 
 use super::Generation;
 use super::flags::{self, Flags};
-use super::reply::{Command, Meta, Told, Win};
+use super::reply::{Command, Invalidation, Meta, Told, Win};
 use crate::protocol::codec::Behind;
 use crate::protocol::form::{Form, Parsed};
 use crate::protocol::keys::Keys;
@@ -313,26 +313,38 @@ fn delete<'a>(
         });
     }
     let told = Told::of(b"Ok", line.words, (line.key, flags.is_base64));
-    let form = Form::Meta(Meta::new(Command::Delete, flags, told));
-    // What is to be marked as stale goes.
-    let removes_value = flags.removes_value && !flags.invalidates;
-    let verb = match flags.found {
-        Some(_) if removes_value => Verb::Cas,
-        None if removes_value => Verb::Replace,
-        Some(_) if behind.meta == Generation::Nothing => return Err(ERROR),
-        Some(_) => Verb::MetaDelete,
-        None => Verb::Delete,
+    let mut meta = Meta::new(Command::Delete, flags, told);
+    let needs_meta = flags.invalidates || flags.found.is_some() && !flags.removes_value;
+    if needs_meta && behind.meta == Generation::Nothing {
+        return Err(ERROR);
+    }
+    let stale = Invalidation {
+        exptime: flags.exptime.filter(|_| !flags.removes_value),
+        found: flags.found.filter(|_| !flags.removes_value),
     };
-    let request = Request {
-        number: flags.found.unwrap_or(0),
-        ..Request::new(verb, key)
+    if flags.invalidates && (flags.removes_value || flags.found.is_some()) {
+        meta.invalidates(key, stale);
+    }
+    let request = match (flags.removes_value, flags.invalidates, flags.found) {
+        (true, _, found) => Request {
+            flags: flags.item_flags,
+            exptime: flags.exptime.unwrap_or(0),
+            number: found.unwrap_or(0),
+            ..Request::new(if found.is_some() { Verb::Cas } else { Verb::Replace }, key)
+        },
+        // It is looked at first, in the way that takes no token.
+        (false, true, Some(_)) => Request {
+            keys: Keys::of(key),
+            ..Request::new(Verb::Gets, key)
+        },
+        (false, true, None) => stale.request(key),
+        (false, false, Some(unique)) => Request {
+            number: unique,
+            ..Request::new(Verb::MetaDelete, key)
+        },
+        (false, false, None) => Request::new(Verb::Delete, key),
     };
-    let emptied = Request {
-        flags: flags.item_flags,
-        exptime: flags.exptime.unwrap_or(0),
-        ..request
-    };
-    Ok((form, if removes_value { emptied } else { request }))
+    Ok((Form::Meta(meta), request))
 }
 
 fn count<'a>(

@@ -78,6 +78,28 @@ impl Told {
     }
 }
 
+/// What makes an item stale.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Invalidation {
+    pub exptime: Option<i64>,
+    /// The unique that it has to have.
+    pub found: Option<u64>,
+}
+
+impl Invalidation {
+    /// Whatever its unique is: that has been looked at.
+    pub fn request(self, key: &[u8]) -> Request<'_> {
+        Request {
+            exptime: self.exptime.unwrap_or(0),
+            options: Options {
+                makes: self.exptime.is_some(),
+                ..Options::default()
+            },
+            ..Request::new(Verb::MetaInvalidate, key)
+        }
+    }
+}
+
 /// What a get may make, or win, before it is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Win {
@@ -134,6 +156,9 @@ struct More {
     touch: Option<i64>,
     /// What may be made or won behind it.
     win: Option<Win>,
+    /// How it is made stale behind it, and the unique that was found.
+    invalidation: Option<Invalidation>,
+    found: Option<u64>,
     /// What is read behind that.
     reads: Option<Manner>,
     /// The time that is told is what was left before a new one is given.
@@ -228,11 +253,23 @@ impl Meta {
         self.more().win = Some(win);
     }
 
+    /// A delete that makes stale, once the item's value is removed or its unique has been looked at, where that is to be.
+    pub fn invalidates(&mut self, key: &[u8], invalidation: Invalidation) {
+        let more = self.more();
+        more.key = key.into();
+        more.invalidation = Some(invalidation);
+    }
+
     /// The value that is stored, if it may have to be stored again.
     pub fn keep_value(&mut self, value: &[u8]) {
         if let Some(made) = self.more.as_mut().and_then(|more| more.made.as_mut()) {
             made.keep_value(value);
         }
+    }
+
+    /// Whether its client has not asked for the item that is read.
+    pub fn only_looks(&self) -> bool {
+        self.command != Command::Get
     }
 
     /// Whether a value is behind the line of what stores one.
@@ -242,8 +279,8 @@ impl Meta {
 
     /// Whether something may have to be asked when the answer has come.
     pub fn may_go_on(&self) -> bool {
-        let goes_on =
-            |more: &More| more.made.is_some() || more.touch.is_some() || more.reads.is_some() || more.win.is_some();
+        let goes_on = |more: &More| more.made.is_some() || more.touch.is_some() || more.reads.is_some();
+        let goes_on = |more: &More| goes_on(more) || more.win.is_some() || more.invalidation.is_some();
         self.more.as_ref().is_some_and(|more| goes_on(more))
     }
 
@@ -251,6 +288,12 @@ impl Meta {
     #[inline(never)]
     pub fn follow(&mut self, said: &Reply) -> Option<Request<'_>> {
         let more = self.more.as_mut()?;
+        if let Some(invalidation) = more.invalidation.take() {
+            // Its value is removed, or its unique is known, or it is stale already.
+            let is_right = said.status == Status::End && more.found.is_some() && more.found == invalidation.found;
+            let goes_on = is_right || said.status == Status::Stored;
+            return goes_on.then(|| invalidation.request(&more.key));
+        }
         if matches!(said.status, Status::Touched | Status::NotFound) {
             if let Some(win) = more.win.take() {
                 return Some(win.request(&more.key));
@@ -299,13 +342,17 @@ impl Meta {
             (Command::Noop, _) => return add(b"MN\r\n"),
             (Command::Get, status) => status == Status::Touched,
             (Command::Store, status) => status == Status::Stored,
-            (Command::Delete, status) => matches!(status, Status::Deleted | Status::Stored),
+            (Command::Delete, status) => matches!(status, Status::Deleted | Status::Stored | Status::Touched),
             (Command::Count, status) => status == Status::Number,
         };
         let word: &[u8] = match reply.status {
             _ if is_done && self.is_quiet && !gets => return,
             _ if is_done => return self.done(reply, None, add),
             Status::End | Status::NotFound if gets && self.is_quiet => return,
+            Status::End if self.command == Command::Delete => match self.more.as_ref().and_then(|more| more.found) {
+                Some(_) => b"EX",
+                None => b"NF",
+            },
             Status::End => b"EN",
             Status::NotFound if gets => b"EN",
             Status::NotFound => b"NF",
@@ -372,6 +419,10 @@ impl Meta {
     /// came.
     #[inline(never)]
     pub fn item<'a>(&mut self, item: &Response<'_>, unique: Option<u64>, data: &'a [u8]) -> (Vec<u8>, &'a [u8]) {
+        if self.command == Command::Delete {
+            self.more().found = unique;
+            return (Vec::new(), b"");
+        }
         self.has_told = true;
         let more = self.more.as_ref();
         let so_far = more.and_then(|more| more.so_far.as_ref());

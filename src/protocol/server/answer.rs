@@ -61,6 +61,10 @@ impl Marks {
             .map(|(_, letter)| letter)
     }
 
+    pub fn is_stale(self) -> bool {
+        self.letters().any(|mark| mark == b'X')
+    }
+
     /// Whether who asks is to store it anew.
     pub fn has_won(self) -> bool {
         self.letters().any(|mark| mark == b'W')
@@ -249,15 +253,15 @@ impl<'a> Response<'a> {
         Reply::new(self.status, self.fault, self.number, self.message)
     }
 
-    /// The same of a write: an item whose unique is told has been stored, or counted; else it has been removed. `wins`: or it was won, with
-    /// these [`Marks`].
-    pub fn reply_to_write(&self, wins: bool) -> Reply {
+    /// The same of a write: an item whose unique is told has been stored, or counted; else it has been removed. `marks`: or it was marked,
+    /// with these [`Marks`] now.
+    pub fn reply_to_write(&self, marks: bool) -> Reply {
         let unique = self.unique.unwrap_or(0);
         match (self.status, self.unique) {
-            (Status::MetaHit | Status::Ok, None) if wins => {
+            (Status::MetaHit | Status::Ok, None) if marks => {
                 Reply::new(Status::Touched, self.fault, self.marks().0, b"")
             }
-            (Status::MetaMiss, _) if wins => Reply::plain(Status::NotFound),
+            (Status::MetaMiss, _) if marks => Reply::plain(Status::NotFound),
             (Status::MetaHit, Some(unique)) => Reply::new(Status::Stored, self.fault, unique, b"").with_unique(unique),
             (Status::MetaHit | Status::Ok, None) => Reply::plain(Status::Deleted),
             _ => self.reply().with_unique(unique),

@@ -200,6 +200,25 @@ fn write_words(request: &Request<'_>, words: &mut Words) {
         // Every memcached answers `delete noreply 0`, and since 1.6.40 none answers `delete noreply`.
         Verb::Delete if request.key == NOREPLY => words.word(b"0"),
         Verb::FlushAll if request.exptime >= 0 => words.signed(request.exptime),
+        Verb::MetaGet | Verb::MetaGetAndTouch | Verb::MetaWin | Verb::MetaInvalidate | Verb::MetaDelete => {
+            write_meta_words(request, words);
+        }
+        verb if verb.is_storage() && request.options.unique => write_item_options(request, words),
+        verb if verb.is_storage() => {
+            words.unsigned(request.flags.into());
+            words.signed(request.exptime);
+            words.unsigned(request.value.len() as u64);
+            if verb == Verb::Cas {
+                words.unsigned(request.number);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The same of those that are meta commands whatever they tell.
+fn write_meta_words(request: &Request<'_>, words: &mut Words) {
+    match request.verb {
         Verb::MetaGet => write_options(request.options, words),
         // In the order in which it is done.
         Verb::MetaGetAndTouch if request.options.ttl_before => {
@@ -220,18 +239,19 @@ fn write_words(request: &Request<'_>, words: &mut Words) {
             // It does not count as a fetch.
             words.word(b"u");
         }
+        Verb::MetaInvalidate => {
+            words.word(b"I");
+            if request.options.makes {
+                write_exptime(request.exptime, words);
+            }
+            if request.number > 0 {
+                words.word(b"C");
+                words.add(Decimal::new(request.number).as_bytes());
+            }
+        }
         Verb::MetaDelete => {
             words.word(b"C");
             words.add(Decimal::new(request.number).as_bytes());
-        }
-        verb if verb.is_storage() && request.options.unique => write_item_options(request, words),
-        verb if verb.is_storage() => {
-            words.unsigned(request.flags.into());
-            words.signed(request.exptime);
-            words.unsigned(request.value.len() as u64);
-            if verb == Verb::Cas {
-                words.unsigned(request.number);
-            }
         }
         _ => {}
     }

@@ -68,11 +68,18 @@ pub enum Question {
     MetaWin,
     /// `md`.
     MetaDelete,
+    /// `md` that makes stale.
+    MetaInvalidate,
     /// What no link for requests is asked.
     Unasked,
 }
 
 impl Question {
+    /// Whether it sets marks of an item, and leaves the item as it is.
+    pub fn marks(self) -> bool {
+        matches!(self, Self::MetaWin | Self::MetaInvalidate)
+    }
+
     /// The question that a request is.
     pub fn of(request: &Request<'_>) -> Self {
         match request.verb {
@@ -94,6 +101,7 @@ impl Question {
             Verb::MetaGet | Verb::MetaGetAndTouch => Self::MetaValue,
             Verb::MetaWin => Self::MetaWin,
             Verb::MetaDelete => Self::MetaDelete,
+            Verb::MetaInvalidate => Self::MetaInvalidate,
             Verb::ListKeys | Verb::ListAsCommands | Verb::Verbosity | Verb::Noop | Verb::Quit => Self::Unasked,
         }
     }
@@ -134,7 +142,9 @@ impl Question {
             (Self::MetaValue, S::MetaValue) => true,
             (Self::MetaGet | Self::MetaValue, status) => status == S::MetaMiss,
             (Self::MetaLook | Self::MetaWin, status) => matches!(status, S::MetaHit | S::Ok | S::MetaMiss),
-            (Self::MetaDelete, status) => matches!(status, S::MetaHit | S::Ok | S::NotFound | S::Exists),
+            (Self::MetaDelete | Self::MetaInvalidate, status) => {
+                matches!(status, S::MetaHit | S::Ok | S::NotFound | S::Exists)
+            }
         }
     }
 }

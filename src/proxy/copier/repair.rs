@@ -184,8 +184,9 @@ impl Repair {
             return actions;
         }
         let bytes = data.len() - LINE_END.len();
-        if bytes == 0 && !response.marks().are_none() {
-            // It holds the place of what somebody is about to store, which the copy would not say.
+        let marks = response.marks();
+        if bytes == 0 && !marks.are_none() || marks.is_stale() {
+            // It is stale, or holds the place of what somebody is about to store, which the copy would not say.
             self.failed(pair, &mut actions);
             return actions;
         }

@@ -134,6 +134,12 @@ impl<N: Net> Front<N> {
         Some(cx.pool.copy(&[&before, data]))
     }
 
+    /// Whether the client of a retrieval has not asked for the item, which magent looks at for its sake.
+    #[inline]
+    pub fn only_looks(&self, id: usize) -> bool {
+        self.pending[id].form.only_looks()
+    }
+
     /// A value came, and goes into the reply.
     #[inline]
     pub fn value(&mut self, cx: &Context<N>, id: usize, bytes: &[u8], slice: Option<&Slice>) {

@@ -1,7 +1,6 @@
 //! What came back of a request, or did not, is its plan's.
 
 use crate::protocol::server::answer::Response;
-use crate::protocol::server::question::Question;
 use crate::proxy::net::Net;
 use crate::proxy::replicate::Replicate;
 use crate::proxy::servers::Servers;
@@ -20,8 +19,8 @@ impl Replicate {
                 self.mirror_touch_done(servers, server, leg, Some(response.status));
             }
             Purpose::Write(side) => {
-                let wins = leg.sent.asked.question == Question::MetaWin;
-                self.write_answer(servers, id, side, response.reply_to_write(wins));
+                let marks = leg.sent.asked.question.marks();
+                self.write_answer(servers, id, side, response.reply_to_write(marks));
             }
             Purpose::Size(side) => self.size_answered(servers, id, side, Some(response)),
             Purpose::Decide => self.write_answer(servers, id, Side::First, response.reply_to_write(false)),

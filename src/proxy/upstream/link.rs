@@ -53,6 +53,8 @@ pub enum Purpose {
     Probe,
     /// The removal of what a server missed while it was away.
     Forget,
+    /// That an item is stale, said once more.
+    GiveBack,
     /// Nobody any more: it was given up before the answer came.
     GivenUp {
         /// It was sent elsewhere since, to be decided there.
@@ -65,7 +67,7 @@ impl Purpose {
     pub fn changes(self) -> bool {
         match self {
             Purpose::MirrorTouch | Purpose::MirrorTouchAlone | Purpose::Write(_) | Purpose::Decide => true,
-            Purpose::RepairStore | Purpose::Forget | Purpose::Broadcast(_) | Purpose::Post => true,
+            Purpose::RepairStore | Purpose::Forget | Purpose::Broadcast(_) | Purpose::Post | Purpose::GiveBack => true,
             Purpose::Read(_) | Purpose::Confirm | Purpose::Guard | Purpose::Rank => false,
             Purpose::Size(_) | Purpose::Survey => false,
             Purpose::RepairFetch | Purpose::RepairCheck | Purpose::Compare(_) => false,
@@ -77,10 +79,21 @@ impl Purpose {
     pub fn has_transaction(self) -> bool {
         let is_fleets = matches!(
             self,
-            Purpose::Probe | Purpose::Forget | Purpose::Board | Purpose::Post | Purpose::GivenUp { .. }
+            Purpose::Probe
+                | Purpose::Forget
+                | Purpose::Board
+                | Purpose::Post
+                | Purpose::GiveBack
+                | Purpose::GivenUp { .. }
         );
         let is_copiers = self.is_repair() || matches!(self, Purpose::Compare(_));
         !is_fleets && !is_copiers && self != Purpose::MirrorTouchAlone
+    }
+
+    /// Whether it is a look of magent's own at a client's item.
+    pub fn looks(self) -> bool {
+        let is_copiers = matches!(self, Purpose::RepairFetch | Purpose::RepairCheck | Purpose::Compare(_));
+        is_copiers || matches!(self, Purpose::Confirm | Purpose::Guard | Purpose::Size(_))
     }
 
     /// Whether a repair of the copier's waits for the answer.
