@@ -109,12 +109,16 @@ impl Form {
         }
     }
 
-    /// The value that a request stores has come; it may have to be stored again.
+    /// Whether the value that a request stores may have to be stored again, so that it is kept.
     #[inline]
-    pub fn keep_value(&mut self, value: &[u8]) {
-        if let Form::Meta(meta) = self {
-            meta.keep_value(value);
-        }
+    pub fn keeps_value(&self) -> bool {
+        matches!(self, Form::Meta(meta) if meta.keeps_value())
+    }
+
+    /// Whether an item goes that was to be replaced by what is too large, whatever was to be done with it: not only by a set.
+    #[inline]
+    pub fn always_makes_room(&self) -> bool {
+        matches!(self, Form::Meta(_))
     }
 
     /// What is to be asked next for the same request, where this is what was said so far; None if that is the reply.

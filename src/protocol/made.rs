@@ -49,19 +49,12 @@ impl Made {
         }
     }
 
-    /// What is appended, or prepended, stored as it is; its value is [kept](Self::keep_value) when it has come.
+    /// What is appended, or prepended, stored as it is; who keeps its value puts that into what is to be asked.
     pub fn what_is_padded(verb: Verb, key: &[u8], (flags, exptime): (u32, i64), options: Options) -> Self {
         Self {
             flags,
             value: Box::default(),
             ..Self::count(verb, key, (0, 0), exptime, options)
-        }
-    }
-
-    /// Keeps the value that is appended.
-    pub fn keep_value(&mut self, value: &[u8]) {
-        if self.verb.is_storage() {
-            self.value = value.into();
         }
     }
 
@@ -124,18 +117,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_appended_is_kept_to_be_stored() {
+    fn what_is_appended_is_stored_where_there_is_nothing() {
         let mut made = Made::what_is_padded(Verb::Append, b"k", (7, 5), Options::default());
-        made.keep_value(b"more");
         let add = made.follow(Status::NotStored).expect("an add");
-        assert_eq!(
-            (add.verb, add.value, add.flags, add.exptime),
-            (Verb::Add, &b"more"[..], 7, 5)
-        );
+        assert_eq!((add.verb, add.flags, add.exptime), (Verb::Add, 7, 5));
         let again = made.follow(Status::NotStored).expect("an append");
-        assert_eq!(
-            (again.verb, again.value, again.flags, again.exptime),
-            (Verb::Append, &b"more"[..], 0, 0)
-        );
+        assert_eq!((again.verb, again.flags, again.exptime), (Verb::Append, 0, 0));
     }
 }

@@ -21,11 +21,13 @@ pub struct Options {
     /// Whether it was fetched before, and how long ago in seconds.
     pub hit: bool,
     pub last_access: bool,
-    /// Of one that may win: where there is no item an empty one is made, for the exptime; one that has less than `number` seconds
-    /// left is to be stored anew.
-    /// Of one that is stale from now on: it has the exptime.
-    pub makes: bool,
+    /// It does not count as a fetch.
+    pub no_update: bool,
+    /// With less than `number` seconds left somebody is told to store it anew, which is looked at before an exptime is set or after that.
     pub recaches: bool,
+    pub recaches_first: bool,
+    /// What is made stale is given the exptime.
+    pub sets_exptime: bool,
 }
 
 impl Options {
@@ -39,8 +41,10 @@ impl Options {
         value: false,
         hit: false,
         last_access: false,
-        makes: false,
+        no_update: false,
         recaches: false,
+        recaches_first: false,
+        sets_exptime: false,
     };
 }
 
@@ -67,7 +71,7 @@ pub struct Request<'a> {
     /// The value itself, once it has come.
     pub value: &'a [u8],
     /// cas unique, incr and decr delta, verbosity level, megabytes; of a meta delete the unique that the item must have, and of one that
-    /// makes stale, unless it is 0; of a meta get that may win the seconds, as a signed number.
+    /// makes stale, unless it is 0; of a meta get seconds.
     pub number: u64,
     /// The client's own line, without noreply and its end, where every server reads it as it is meant. That it is sent on as
     /// it is saves writing it anew, and means nothing more.
@@ -114,6 +118,7 @@ impl<'a> Request<'a> {
             key_count: count,
             options: manner.options,
             exptime: manner.exptime,
+            number: manner.number,
             ..Self::new(manner.verb, keys.clone().next().unwrap_or(&[]))
         }
     }
@@ -124,6 +129,7 @@ impl<'a> Request<'a> {
             verb: self.verb,
             options: self.options,
             exptime: self.exptime,
+            number: self.number,
         }
     }
 
@@ -189,18 +195,21 @@ pub struct Manner {
     pub verb: Verb,
     pub options: Options,
     pub exptime: i64,
+    pub number: u64,
 }
 
 impl Manner {
-    /// Whether nothing is told that is another on the other copy: a unique, and when it was read, are of one server.
+    /// Whether nothing is told that is another on the other copy: a unique, when it was read, and who is to store it anew, are of one server.
     pub fn is_of_either_copy(&self) -> bool {
         let Options {
             unique,
             hit,
             last_access,
+            recaches,
             ..
         } = self.options;
-        self.verb == Verb::Get || self.verb == Verb::MetaGet && !unique && !hit && !last_access
+        let is_of_one = unique || hit || last_access || recaches;
+        self.verb == Verb::Get || self.verb == Verb::MetaGet && !is_of_one
     }
 }
 

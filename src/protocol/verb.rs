@@ -25,8 +25,8 @@ pub enum Verb {
     MetaGet,
     /// `mg` that sets the exptime.
     MetaGetAndTouch,
-    /// `mg` that makes an empty item where there is none, or is told to store anew what is about to expire, once for each item.
-    MetaWin,
+    /// `mg` that makes an empty item where there is none, and tells who is to store it.
+    MetaMake,
     /// `md` that marks an item as stale.
     MetaInvalidate,
     /// `md`.
@@ -63,7 +63,7 @@ impl Verb {
             Verb::Version => "version",
             Verb::Verbosity => "verbosity",
             Verb::Stats => "stats",
-            Verb::MetaGet | Verb::MetaGetAndTouch | Verb::MetaWin => "mg",
+            Verb::MetaGet | Verb::MetaGetAndTouch | Verb::MetaMake => "mg",
             Verb::MetaInvalidate | Verb::MetaDelete => "md",
             Verb::ListKeys => "lru_crawler metadump",
             Verb::ListAsCommands => "lru_crawler mgdump",
@@ -101,7 +101,7 @@ impl Verb {
     /// Commands that give an item an exptime.
     pub fn has_exptime(self) -> bool {
         let gives_it = matches!(self, Verb::Set | Verb::Add | Verb::Replace | Verb::Cas | Verb::Touch);
-        let may_give_it = matches!(self, Verb::MetaWin | Verb::MetaInvalidate);
+        let may_give_it = matches!(self, Verb::MetaMake | Verb::MetaInvalidate);
         gives_it || may_give_it || self.is_get_and_touch()
     }
 

@@ -179,7 +179,10 @@ impl<N: Net> Proxy<N> {
         match part.purpose {
             Purpose::Read(_) => replicate.read_oversized(id),
             Purpose::Board => servers.board_unread(server),
-            Purpose::RepairFetch => self.copier.repair_too_large(replicate, servers, id, response),
+            Purpose::RepairFetch => {
+                give_back(servers, server, response.key, response);
+                self.copier.repair_too_large(replicate, servers, id, response);
+            }
             _ => {}
         }
     }
@@ -248,9 +251,12 @@ impl<N: Net> Proxy<N> {
 
 /// Where magent's own look at an item that is stale was told to store it anew, the next client that asks for it is to be told so.
 fn give_back<N: Net>(servers: &mut Servers<N>, server: usize, key: &[u8], said: &Response<'_>) {
-    if said.marks().has_won() && servers.fleet.is_up(server) {
+    let Some(number) = said.unique.filter(|_| said.marks().has_won()) else {
+        return;
+    };
+    if servers.fleet.is_up(server) {
         let stale = Request {
-            number: said.unique.unwrap_or(0),
+            number,
             ..Request::new(Verb::MetaInvalidate, key)
         };
         servers.change(&PastGate::Token, server, Purpose::GiveBack, 0, Message::from(&stale));

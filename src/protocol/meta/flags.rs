@@ -45,12 +45,16 @@ pub struct Flags {
     pub last_access: bool,
     /// `T`: seconds until it expires.
     pub exptime: Option<i64>,
-    /// It comes before `N` and `R`, which see what it has done.
-    pub touches_first: bool,
+    /// It comes before `N`.
+    pub touches_before_made: bool,
     /// `N`: the same of what is made where there is nothing.
     pub made_for: Option<i64>,
     /// `R`: with less than so many seconds left somebody is to store it anew.
     pub recached_at: Option<i64>,
+    /// It comes before `T`.
+    pub recaches_first: bool,
+    /// `u`: it does not count as a fetch.
+    pub no_update: bool,
     /// `F`: flags of the item.
     pub item_flags: u32,
     /// `C`: the unique that is to be found.
@@ -129,7 +133,8 @@ impl Flags {
             b'v' => self.value = true,
             b't' => {
                 self.ttl = true;
-                (self.ttl_before, self.ttl_before_made) = (self.exptime.is_none(), self.made_for.is_none());
+                self.ttl_before = self.exptime.is_none();
+                self.ttl_before_made = self.ttl_before && self.made_for.is_none();
             }
             b'f' => self.flags = true,
             b'c' => self.unique = true,
@@ -140,10 +145,14 @@ impl Flags {
             b'x' => self.removes_value = true,
             b'T' => {
                 self.exptime = Some(seconds()?);
-                self.touches_first = self.made_for.is_none() && self.recached_at.is_none();
+                self.touches_before_made = self.made_for.is_none();
             }
             b'N' => self.made_for = Some(seconds()?),
-            b'R' => self.recached_at = Some(seconds()?),
+            b'R' => {
+                self.recached_at = Some(seconds()?);
+                self.recaches_first = self.exptime.is_none();
+            }
+            b'u' => self.no_update = true,
             b'F' => self.item_flags = level()?,
             b'C' => self.found = Some(number(BAD_TOKEN)?),
             b'E' => self.given = Some(number(BAD_TOKEN)?),
@@ -155,7 +164,7 @@ impl Flags {
                 (Dialect::New, []) => self.mode = b' ',
                 (Dialect::Old, _) => return Err(BAD_MODE_LEN),
             },
-            b'k' | b'O' | b'P' | b'L' | b'u' => {}
+            b'k' | b'O' | b'P' | b'L' => {}
             _ => return Ok(false),
         }
         Ok(true)
@@ -190,7 +199,8 @@ mod tests {
                 ttl: true,
                 ttl_before: true,
                 ttl_before_made: true,
-                touches_first: true,
+                touches_before_made: true,
+                no_update: true,
                 flags: true,
                 unique: true,
                 size: true,
@@ -208,7 +218,8 @@ mod tests {
             let flags = read("MI J5 D3 I T-1", behind).expect("flags");
             assert_eq!((flags.mode, flags.initial, flags.delta), (b'I', 5, 3));
             assert_eq!((flags.invalidates, flags.exptime), (true, Some(-1)));
-            assert!(!read("N7 T1", behind).expect("flags").touches_first);
+            assert!(!read("N7 T1", behind).expect("flags").touches_before_made);
+            assert!(read("R7 T1", behind).expect("flags").recaches_first);
         }
         let flags = read("x E7", NEW).expect("flags");
         assert_eq!((flags.removes_value, flags.given), (true, Some(7)));

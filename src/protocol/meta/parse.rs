@@ -2,7 +2,7 @@
 
 use super::Generation;
 use super::flags::{self, Flags};
-use super::reply::{Command, Invalidation, Meta, Told, Win};
+use super::reply::{Command, Invalidation, Meta, Told};
 use crate::protocol::codec::Behind;
 use crate::protocol::form::{Form, Parsed};
 use crate::protocol::keys::Keys;
@@ -35,7 +35,7 @@ struct Line<'a> {
 /// The command that a line begins with, and the rest of it; None if it is none of these. The old parser takes blanks before it.
 fn command(line: &[u8], dialect: Dialect) -> Option<(Command, &[u8])> {
     let line = match dialect {
-        Dialect::Old => line.trim_ascii_start(),
+        Dialect::Old => &line[line.iter().take_while(|&&byte| byte == b' ').count()..],
         Dialect::New => line,
     };
     let [b'm', letter, rest @ ..] = line else {
@@ -58,7 +58,7 @@ fn command(line: &[u8], dialect: Dialect) -> Option<(Command, &[u8])> {
 pub fn parse<'a>(behind: Behind, bytes: &'a [u8], room: &'a mut Room) -> Option<Parsed<'a>> {
     match bytes {
         [b'm', _, b' ' | b'\r' | b'\n', ..] => parse_line(behind, bytes, room),
-        [b' ', ..] if behind.dialect == Dialect::Old => parse_line(behind, bytes, room),
+        [b'm', _, 0, ..] | [b' ', ..] if behind.dialect == Dialect::Old => parse_line(behind, bytes, room),
         _ => None,
     }
 }
@@ -154,7 +154,6 @@ fn get<'a>(
     key: &'a [u8],
     behind: Behind,
 ) -> Result<(Form, Request<'a>), &'static Reply> {
-    let wins = flags.made_for.is_some() || flags.recached_at.is_some();
     if flags.given.is_some() {
         return Err(flags::INVALID);
     }
@@ -165,25 +164,24 @@ fn get<'a>(
     let mut meta = Meta::new(Command::Get, flags, told);
     meta.unless(unless);
     let exptime = flags.exptime.unwrap_or(0);
-    if wins {
-        let touches_first = flags.exptime.is_some() && flags.touches_first;
-        let verb = if touches_first { Verb::MetaGet } else { verb };
-        let reads = verb == Verb::MetaGetAndTouch || options != Options::default();
-        meta.reads_behind(
-            key,
-            reads.then_some(Manner { verb, options, exptime }),
-            flags.ttl_before_made && flags.recached_at.is_none(),
-        );
-        let win = Win::of(flags);
-        if touches_first {
-            meta.wins_behind(win);
-            return Ok((Form::Meta(meta), Request::new(Verb::Touch, key).expiring(exptime)));
-        }
-        return Ok((Form::Meta(meta), win.request(key)));
+    if let Some(made_for) = flags.made_for {
+        // A time that is set behind it is the item's.
+        let later = flags.exptime.filter(|_| !flags.touches_before_made);
+        let manner = Manner {
+            verb: Verb::MetaGet,
+            options: Options {
+                recaches: false,
+                ..options
+            },
+            exptime: 0,
+            number: 0,
+        };
+        meta.makes_where_none(key, later.unwrap_or(made_for), manner, flags.ttl_before_made);
     }
     let request = Request {
         keys: Keys::of(key),
         exptime,
+        number: flags.recached_at.unwrap_or(0) as u64,
         options,
         ..Request::new(verb, key)
     };
@@ -213,6 +211,9 @@ fn asked_for(flags: &Flags, wants_unique: bool, behind: Behind) -> Result<(Verb,
         value: flags.value,
         hit: flags.hit,
         last_access: flags.last_access,
+        no_update: flags.no_update,
+        recaches: flags.recached_at.is_some(),
+        recaches_first: flags.recached_at.is_some() && flags.recaches_first,
         ..Options::default()
     };
     let verb = match flags.exptime {
@@ -238,7 +239,12 @@ fn store<'a>(mut line: Line<'a>, behind: Behind, room: &'a mut Room) -> Understo
     let value_len = line.words.next().and_then(|word| behind.dialect.value_len(word));
     let Some(value_len) = value_len else {
         let is_unknown = behind.meta == Generation::Nothing || line.count < 2 && behind.dialect == Dialect::Old;
-        return Err(Refusal::closing(if is_unknown { ERROR } else { BAD_FORMAT }));
+        let reply = if is_unknown { ERROR } else { BAD_FORMAT };
+        // Without a key there is no value either.
+        return Err(match line.count {
+            1 => Refusal::loud(reply),
+            _ => Refusal::closing(reply),
+        });
     };
     let is_passed_over = match behind.dialect {
         // Here memcached has not looked at the length yet.

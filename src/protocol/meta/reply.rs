@@ -92,39 +92,10 @@ impl Invalidation {
         Request {
             exptime: self.exptime.unwrap_or(0),
             options: Options {
-                makes: self.exptime.is_some(),
+                sets_exptime: self.exptime.is_some(),
                 ..Options::default()
             },
             ..Request::new(Verb::MetaInvalidate, key)
-        }
-    }
-}
-
-/// What a get may make, or win, before it is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Win {
-    made_for: Option<i64>,
-    recached_at: Option<i64>,
-}
-
-impl Win {
-    pub fn of(flags: &Flags) -> Self {
-        let Flags {
-            made_for, recached_at, ..
-        } = *flags;
-        Self { made_for, recached_at }
-    }
-
-    pub fn request(self, key: &[u8]) -> Request<'_> {
-        Request {
-            exptime: self.made_for.unwrap_or(0),
-            number: self.recached_at.unwrap_or(0) as u64,
-            options: Options {
-                makes: self.made_for.is_some(),
-                recaches: self.recached_at.is_some(),
-                ..Options::default()
-            },
-            ..Request::new(Verb::MetaWin, key)
         }
     }
 }
@@ -154,8 +125,10 @@ struct More {
     key: Box<[u8]>,
     /// An exptime that is given behind it.
     touch: Option<i64>,
-    /// What may be made or won behind it.
-    win: Option<Win>,
+    /// Not where it has just been made.
+    touches_before_made: bool,
+    /// For how long an empty item is made where there is none.
+    make: Option<i64>,
     /// How it is made stale behind it, and the unique that was found.
     invalidation: Option<Invalidation>,
     found: Option<u64>,
@@ -167,6 +140,19 @@ struct More {
     ttl_before_made: bool,
     /// What was said, where something is asked behind it.
     so_far: Option<Reply>,
+}
+
+impl More {
+    fn read(&mut self) -> Option<Request<'_>> {
+        let reads = self.reads.take()?;
+        Some(Request {
+            keys: Keys::of(&self.key),
+            options: reads.options,
+            exptime: reads.exptime,
+            number: reads.number,
+            ..Request::new(reads.verb, &self.key)
+        })
+    }
 }
 
 impl Meta {
@@ -232,7 +218,7 @@ impl Meta {
         if flags.exptime.is_some() || looks {
             let more = self.more();
             more.key = key.into();
-            more.touch = flags.exptime;
+            (more.touch, more.touches_before_made) = (flags.exptime, flags.touches_before_made);
             (more.ttl_before, more.ttl_before_made) = (flags.ttl_before, flags.ttl_before_made);
             more.reads = looks.then_some(look(Options {
                 ttl: true,
@@ -241,16 +227,12 @@ impl Meta {
         }
     }
 
-    /// A get of what it may make or win first: what it reads then, if anything. `ttl_before`: of what it has made no time is told.
-    pub fn reads_behind(&mut self, key: &[u8], reads: Option<Manner>, ttl_before: bool) {
+    /// A get that makes an empty item for so long where there is none: how that is read then. `ttl_before`: of what it has made no time
+    /// is told.
+    pub fn makes_where_none(&mut self, key: &[u8], exptime: i64, reads: Manner, ttl_before: bool) {
         let more = self.more();
         more.key = key.into();
-        (more.reads, more.ttl_before_made) = (reads, ttl_before);
-    }
-
-    /// And what it may make or win behind a touch.
-    pub fn wins_behind(&mut self, win: Win) {
-        self.more().win = Some(win);
+        (more.make, more.reads, more.ttl_before_made) = (Some(exptime), Some(reads), ttl_before);
     }
 
     /// A delete that makes stale, once the item's value is removed or its unique has been looked at, where that is to be.
@@ -260,11 +242,9 @@ impl Meta {
         more.invalidation = Some(invalidation);
     }
 
-    /// The value that is stored, if it may have to be stored again.
-    pub fn keep_value(&mut self, value: &[u8]) {
-        if let Some(made) = self.more.as_mut().and_then(|more| more.made.as_mut()) {
-            made.keep_value(value);
-        }
+    /// Whether the value that is stored may have to be stored again.
+    pub fn keeps_value(&self) -> bool {
+        self.command == Command::Store && self.more.as_ref().is_some_and(|more| more.made.is_some())
     }
 
     /// Whether its client has not asked for the item that is read.
@@ -280,13 +260,16 @@ impl Meta {
     /// Whether something may have to be asked when the answer has come.
     pub fn may_go_on(&self) -> bool {
         let goes_on = |more: &More| more.made.is_some() || more.touch.is_some() || more.reads.is_some();
-        let goes_on = |more: &More| goes_on(more) || more.win.is_some() || more.invalidation.is_some();
+        let goes_on = |more: &More| goes_on(more) || more.make.is_some() || more.invalidation.is_some();
         self.more.as_ref().is_some_and(|more| goes_on(more))
     }
 
     /// What is to be asked next, where this is what was said so far; None if that is the reply.
     #[inline(never)]
     pub fn follow(&mut self, said: &Reply) -> Option<Request<'_>> {
+        if self.command == Command::Get {
+            return self.follow_get(said);
+        }
         let more = self.more.as_mut()?;
         if let Some(invalidation) = more.invalidation.take() {
             // Its value is removed, or its unique is known, or it is stale already.
@@ -294,17 +277,13 @@ impl Meta {
             let goes_on = is_right || said.status == Status::Stored;
             return goes_on.then(|| invalidation.request(&more.key));
         }
-        if matches!(said.status, Status::Touched | Status::NotFound) {
-            if let Some(win) = more.win.take() {
-                return Some(win.request(&more.key));
-            }
-        }
         if more.so_far.is_none() {
             let mut said = said.clone();
             if let Some(made) = &mut more.made {
                 if made.is_made(said.status) && self.command == Command::Count {
                     self.is_quiet &= !more.tells_made;
                     more.reads.take_if(|_| more.ttl_before_made);
+                    more.touch.take_if(|_| more.touches_before_made);
                     said = Reply::new(Status::Number, said.fault, made.number, b"").with_unique(said.unique);
                 }
             }
@@ -317,13 +296,27 @@ impl Meta {
         if let Some(exptime) = more.touch.take_if(|_| touches) {
             return Some(Request::new(Verb::Touch, &more.key).expiring(exptime));
         }
-        let Manner { verb, options, exptime } = more.reads.take()?;
-        Some(Request {
-            keys: Keys::of(&more.key),
-            options,
-            exptime,
-            ..Request::new(verb, &more.key)
-        })
+        more.read()
+    }
+
+    /// The same of a get. Nothing was there: it is made; and it is read, unless it is known what was made.
+    fn follow_get(&mut self, said: &Reply) -> Option<Request<'_>> {
+        let is_absent = said.status == Status::End && !self.has_told;
+        let more = self.more.as_mut()?;
+        match said.status {
+            Status::End if is_absent && more.so_far.is_none() => Some(Request {
+                exptime: more.make.take()?,
+                ..Request::new(Verb::MetaMake, &more.key)
+            }),
+            Status::Touched => {
+                let is_new = Marks(said.number).has_won();
+                more.so_far = Some(said.clone());
+                more.reads
+                    .take_if(|reads| is_new && !reads.options.unique && !reads.options.ttl);
+                more.read()
+            }
+            _ => None,
+        }
     }
 
     /// Writes a reply, or what ends one that has told an item, piece by piece.
@@ -333,9 +326,11 @@ impl Meta {
             return;
         }
         let gets = self.command == Command::Get;
-        let reply = match &self.more {
-            // What was read behind it is not there any more.
-            Some(more) if !(gets && reply.status == Status::End) => more.so_far.as_ref().unwrap_or(reply),
+        let so_far = self.more.as_ref().and_then(|more| more.so_far.as_ref());
+        let reply = match so_far {
+            // Of what came behind it an error is told; and of what was made, and is gone again, that it was made.
+            Some(so_far) if gets && !Marks(so_far.number).has_won() => reply,
+            Some(so_far) if reply.status != Status::Error => so_far,
             _ => reply,
         };
         let is_done = match (self.command, reply.status) {
@@ -385,12 +380,19 @@ impl Meta {
     /// What was asked is done; `item`: and this is what was found of it then.
     fn done(&self, reply: &Reply, item: Option<&Response<'_>>, add: &mut dyn FnMut(&[u8])) {
         let number = Decimal::new(reply.number);
-        let is_value = self.command == Command::Count && self.value;
+        // What a get has made is empty.
+        let is_made = self.command == Command::Get;
+        let value = if is_made { b"" } else { number.as_bytes() };
+        let is_value = (is_made || self.command == Command::Count) && self.value;
         let mut line = match is_value {
-            true => [b"VA ", Decimal::new(number.as_bytes().len() as u64).as_bytes()].concat(),
+            true => [b"VA ", Decimal::new(value.len() as u64).as_bytes()].concat(),
             false => b"HD".to_vec(),
         };
         self.told.add(&mut line, |letter, line| match (letter, item) {
+            (b's' | b'f' | b'h' | b'l', _) if is_made => {
+                line.push(b'0');
+                true
+            }
             (b'c', _) => {
                 line.extend_from_slice(Decimal::new(reply.unique).as_bytes());
                 true
@@ -404,13 +406,13 @@ impl Meta {
             }
             _ => false,
         });
-        if self.command == Command::Get {
+        if is_made {
             add_marks(Marks(reply.number), &mut line);
         }
         line.extend_from_slice(LINE_END);
         add(&line);
         if is_value {
-            add(number.as_bytes());
+            add(value);
             add(LINE_END);
         }
     }
@@ -436,8 +438,7 @@ impl Meta {
         let has_it = unique.is_some() && more.is_some_and(|more| more.unless == unique);
         let size = data.len().saturating_sub(LINE_END.len()) as u64;
         let shows = self.value && !has_it;
-        let has_won = so_far.is_some_and(|so_far| Marks(so_far.number).has_won());
-        let is_new = has_won && item.size.unwrap_or(size) == 0;
+        let is_new = so_far.is_some_and(|so_far| Marks(so_far.number).has_won());
         let mut line = match shows {
             true => [b"VA ", Decimal::new(size).as_bytes()].concat(),
             false => b"HD".to_vec(),
@@ -463,12 +464,17 @@ impl Meta {
     }
 }
 
-/// A look at an item.
+/// A look at an item. What it takes from one that is stale is given back to this one alone.
 fn look(options: Options) -> Manner {
     Manner {
         verb: Verb::MetaGet,
-        options,
+        options: Options {
+            unique: true,
+            no_update: true,
+            ..options
+        },
         exptime: 0,
+        number: 0,
     }
 }
 

@@ -200,7 +200,7 @@ fn write_words(request: &Request<'_>, words: &mut Words) {
         // Every memcached answers `delete noreply 0`, and since 1.6.40 none answers `delete noreply`.
         Verb::Delete if request.key == NOREPLY => words.word(b"0"),
         Verb::FlushAll if request.exptime >= 0 => words.signed(request.exptime),
-        Verb::MetaGet | Verb::MetaGetAndTouch | Verb::MetaWin | Verb::MetaInvalidate | Verb::MetaDelete => {
+        Verb::MetaGet | Verb::MetaGetAndTouch | Verb::MetaMake | Verb::MetaInvalidate | Verb::MetaDelete => {
             write_meta_words(request, words);
         }
         verb if verb.is_storage() && request.options.unique => write_item_options(request, words),
@@ -219,29 +219,19 @@ fn write_words(request: &Request<'_>, words: &mut Words) {
 /// The same of those that are meta commands whatever they tell.
 fn write_meta_words(request: &Request<'_>, words: &mut Words) {
     match request.verb {
-        Verb::MetaGet => write_options(request.options, words),
-        // In the order in which it is done.
-        Verb::MetaGetAndTouch if request.options.ttl_before => {
-            write_options(request.options, words);
-            write_exptime(request.exptime, words);
-        }
-        Verb::MetaGetAndTouch => {
-            write_exptime(request.exptime, words);
+        Verb::MetaGet => {
+            write_recache(request, words);
             write_options(request.options, words);
         }
-        Verb::MetaWin => {
-            if request.options.makes {
-                write_seconds(b'N', request.exptime, words);
-            }
-            if request.options.recaches {
-                write_seconds(b'R', request.number as i64, words);
-            }
-            // It does not count as a fetch.
+        Verb::MetaGetAndTouch => write_touch(request, words),
+        Verb::MetaMake => {
+            write_seconds(b'N', request.exptime, words);
+            // The fetch is counted where it is read.
             words.word(b"u");
         }
         Verb::MetaInvalidate => {
             words.word(b"I");
-            if request.options.makes {
+            if request.options.sets_exptime {
                 write_exptime(request.exptime, words);
             }
             if request.number > 0 {
@@ -294,6 +284,29 @@ fn write_seconds(letter: u8, seconds: i64, words: &mut Words) {
     words.add(Decimal::new(seconds.unsigned_abs()).as_bytes());
 }
 
+/// What of a meta get sets the exptime, in the order in which it is done.
+fn write_touch(request: &Request<'_>, words: &mut Words) {
+    let mut options = request.options;
+    if options.recaches_first {
+        write_recache(request, words);
+    }
+    if options.ttl && options.ttl_before {
+        options.ttl = false;
+        words.word(b"t");
+    }
+    write_exptime(request.exptime, words);
+    if !options.recaches_first {
+        write_recache(request, words);
+    }
+    write_options(options, words);
+}
+
+fn write_recache(request: &Request<'_>, words: &mut Words) {
+    if request.options.recaches {
+        write_seconds(b'R', request.number as i64, words);
+    }
+}
+
 /// What is to be told, and the key with it, so that it is seen what was looked at.
 fn write_options(told: Options, words: &mut Words) {
     let flags = [
@@ -303,6 +316,7 @@ fn write_options(told: Options, words: &mut Words) {
         (told.size, b"s"),
         (told.hit, b"h"),
         (told.last_access, b"l"),
+        (told.no_update, b"u"),
         (true, b"k"),
         (told.value, b"v"),
     ];

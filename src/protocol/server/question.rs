@@ -64,8 +64,8 @@ pub enum Question {
     MetaValue,
     /// `mg` without it.
     MetaLook,
-    /// `mg` that makes an item, or wins.
-    MetaWin,
+    /// `mg` that makes an item.
+    MetaMake,
     /// `md`.
     MetaDelete,
     /// `md` that makes stale.
@@ -77,7 +77,7 @@ pub enum Question {
 impl Question {
     /// Whether it sets marks of an item, and leaves the item as it is.
     pub fn marks(self) -> bool {
-        matches!(self, Self::MetaWin | Self::MetaInvalidate)
+        matches!(self, Self::MetaMake | Self::MetaInvalidate)
     }
 
     /// The question that a request is.
@@ -99,7 +99,7 @@ impl Question {
             Verb::MetaGet | Verb::MetaGetAndTouch if !request.options.value => Self::MetaLook,
             Verb::MetaGet if request.options.ttl && request.options.flags => Self::MetaGet,
             Verb::MetaGet | Verb::MetaGetAndTouch => Self::MetaValue,
-            Verb::MetaWin => Self::MetaWin,
+            Verb::MetaMake => Self::MetaMake,
             Verb::MetaDelete => Self::MetaDelete,
             Verb::MetaInvalidate => Self::MetaInvalidate,
             Verb::ListKeys | Verb::ListAsCommands | Verb::Verbosity | Verb::Noop | Verb::Quit => Self::Unasked,
@@ -141,7 +141,7 @@ impl Question {
             (Self::MetaGet, S::MetaValue) => response.flags.is_some() && response.ttl_s.is_some(),
             (Self::MetaValue, S::MetaValue) => true,
             (Self::MetaGet | Self::MetaValue, status) => status == S::MetaMiss,
-            (Self::MetaLook | Self::MetaWin, status) => matches!(status, S::MetaHit | S::Ok | S::MetaMiss),
+            (Self::MetaLook | Self::MetaMake, status) => matches!(status, S::MetaHit | S::Ok | S::MetaMiss),
             (Self::MetaDelete | Self::MetaInvalidate, status) => {
                 matches!(status, S::MetaHit | S::Ok | S::NotFound | S::Exists)
             }

@@ -32,7 +32,7 @@ impl<'a> Command<'a> {
         let mut options = Options::default();
         match *self {
             Command::Look => {
-                options.ttl = true;
+                (options.ttl, options.unique) = (true, true);
                 Request::look(key, options)
             }
             Command::LookForUnique => {

@@ -10,6 +10,7 @@ use crate::proxy::context::Context;
 use crate::proxy::fleet::version::Version;
 use crate::proxy::front::Front;
 use crate::proxy::front::client::{Begun, Input, Stage};
+use crate::proxy::front::pending::Pending;
 use crate::proxy::front::replies::{Addressee, Weight};
 use crate::proxy::net::{Level, Net};
 use crate::proxy::replicate::Replicate;
@@ -143,9 +144,17 @@ impl<N: Net> Front<N> {
     /// An answer has come that makes the reply: or what is to be asked next for the same request.
     #[inline]
     pub fn follow(&mut self, id: usize, said: &Reply) -> Option<Request<'_>> {
-        let pending = &mut self.pending[id];
-        pending.client?;
-        pending.form.follow(said)
+        let Pending { client, form, kept, .. } = &mut self.pending[id];
+        (*client)?;
+        let request = form.follow(said)?;
+        Some(match kept {
+            Some(kept) if request.verb.is_storage() => Request {
+                value: kept.bytes(),
+                value_len: kept.len(),
+                ..request
+            },
+            _ => request,
+        })
     }
 
     /// Hands a request on. What its client asks next has to wait where this does.
@@ -276,7 +285,7 @@ impl<N: Net> Front<N> {
         &mut self,
         replicate: &mut Replicate,
         servers: &mut Servers<N>,
-        mut to: Addressee,
+        to: Addressee,
         message: Message<'_>,
         end: &[u8],
     ) {
@@ -286,9 +295,14 @@ impl<N: Net> Front<N> {
             let bad = refusal::BAD_CHUNK;
             return self.answer_at_once(&mut servers.cx, replicate, to, bad);
         }
-        to.form.keep_value(request.value);
+        let keep = || {
+            let part = message.piece().and_then(|piece| piece.part_of(request.value));
+            part.unwrap_or_else(|| servers.cx.pool.copy(&[request.value]))
+        };
+        let kept = to.form.keeps_value().then(keep);
         let weight = Weight::of(request);
         let id = self.open(&servers.cx, replicate, to, weight, Allowance::default());
+        self.pending[id].kept = kept;
         self.begin(replicate, servers, client, id, message);
     }
 
@@ -300,7 +314,7 @@ impl<N: Net> Front<N> {
         to: Addressee,
         request: &Request<'_>,
     ) {
-        if request.verb != Verb::Set {
+        if request.verb != Verb::Set && !to.form.always_makes_room() {
             let too_large = refusal::TOO_LARGE;
             return self.answer_at_once(&mut servers.cx, replicate, to, too_large);
         }

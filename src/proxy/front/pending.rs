@@ -1,6 +1,6 @@
 //! What a client waits for.
 
-use crate::buffer::{BLOCK_BYTES, Chain};
+use crate::buffer::{BLOCK_BYTES, Chain, Slice};
 use crate::protocol::form::Form;
 
 /// A client's side of a request in progress.
@@ -9,6 +9,8 @@ pub struct Pending {
     /// The client whose queue this is in; None once the reply has left, or its client.
     pub client: Option<usize>,
     pub form: Form,
+    /// The value that it stores, if that may have to be stored again.
+    pub kept: Option<Slice>,
     /// The reply is complete.
     pub is_answered: bool,
     /// Keys that a retrieval asks for at a time; 0 for everything else.
@@ -33,5 +35,13 @@ impl Pending {
     pub fn clear(&mut self) {
         self.client = None;
         self.reply.clear();
+        self.forget_request();
+    }
+
+    /// What is known of the request for its reply is not needed any more.
+    #[inline]
+    pub fn forget_request(&mut self) {
+        self.form = Form::default();
+        self.kept = None;
     }
 }

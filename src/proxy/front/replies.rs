@@ -232,6 +232,7 @@ impl<N: Net> Front<N> {
             client.load -= pending.cost;
             client.pace.answered(&cx.settings.limits, pending.keys);
             pending.client = None;
+            pending.forget_request();
             replicate.release(front);
         }
         if client.stage == Stage::Leaving && client.queue.is_empty() {

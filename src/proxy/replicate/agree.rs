@@ -30,8 +30,10 @@ const ON_BOARD: Options = Options {
     value: true,
     hit: false,
     last_access: false,
-    makes: false,
+    no_update: false,
     recaches: false,
+    recaches_first: false,
+    sets_exptime: false,
 };
 
 impl Replicate {

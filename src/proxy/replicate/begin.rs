@@ -25,6 +25,7 @@ impl Replicate {
                 false => self.start_read(servers, id, message, None),
             };
         }
+        self.has_marked |= matches!(request.verb, Verb::MetaMake | Verb::MetaInvalidate);
         let plan = Plan::of(request.verb, servers.fleet.has_backups());
         if plan == Plan::Mirrored && request.key_count != 1 {
             // One of many keys goes through their gates as it is asked for.

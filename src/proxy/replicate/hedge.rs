@@ -10,6 +10,7 @@
 //!                    | second says so, or is lost: nothing
 //! ```
 
+use crate::protocol::verb::Verb;
 use crate::proxy::net::Net;
 use crate::proxy::replicate::Replicate;
 use crate::proxy::replicate::plan::{Race, Wanted, add_to_share, unanswered};
@@ -71,8 +72,12 @@ impl Replicate {
         let Work::Read(read) = &self.transactions[id].work else {
             return None;
         };
-        // A gat changes what it finds; and what a server has passed over is asked for elsewhere anyway.
-        let is_plain = read.manner.is_of_either_copy() && read.race.is_none() && read.missed.is_none();
+        // Who is to store anew what has marks, one server says; a gat changes what it finds; and what a server has passed over is asked for elsewhere anyway.
+        let is_meta = read.manner.verb == Verb::MetaGet;
+        let is_plain = read.manner.is_of_either_copy()
+            && !(is_meta && self.has_marked)
+            && read.race.is_none()
+            && read.missed.is_none();
         let client = self.transactions[id].client.filter(|_| is_plain)?;
         if !is_first(client, id) {
             return Some(sent_ms);

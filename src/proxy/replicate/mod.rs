@@ -49,6 +49,8 @@ pub struct Replicate {
     refused: Refused,
     /// Those that may go through a gate once all legs that were cut off have failed over.
     put_off: VecDeque<Going>,
+    /// Some client has made an item that is to be stored, or made one stale: who asks for such a one first is to store it.
+    has_marked: bool,
     /// Room to split retrievals in.
     shares: Vec<Share>,
     /// Retrievals whose next portion is to be asked for in another turn.
@@ -66,6 +68,7 @@ impl Replicate {
             gate: Gate::new(limits),
             refused: Refused::default(),
             put_off: VecDeque::new(),
+            has_marked: false,
             shares: Vec::new(),
             reads_to_go_on: Vec::new(),
             surveys: Vec::new(),

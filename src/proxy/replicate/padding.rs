@@ -42,6 +42,8 @@ impl Replicate {
         for (server, side) in both {
             let size = Options {
                 size: true,
+                unique: true,
+                no_update: true,
                 ..Options::default()
             };
             self.ask(servers, (server, Purpose::Size(side)), id, Request::look(key, size));
