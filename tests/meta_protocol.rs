@@ -449,3 +449,24 @@ fn made_or_not() -> &'static str {
         false => "HD\r\n",
     }
 }
+
+/// What may have to be stored again is held as long as that may be, and by nobody who has left.
+#[test]
+fn values_that_may_be_stored_again_are_not_held_for_ever() {
+    let two = Two::start(&[]);
+    let value = "v".repeat(1_000_000);
+    let mut client = two.client();
+    client.check("ms k 1\r\nx\r\n", "HD\r\n");
+    let before = two.magent.resident_bytes();
+    let mut clients: Vec<Client> = (0..20).map(|_| two.client()).collect();
+    for (key, client) in clients.iter_mut().enumerate() {
+        client.send(format!("ms k{key} {} MA N0\r\n{value}\r\n", value.len()));
+    }
+    for client in &mut clients {
+        client.line();
+    }
+    drop(clients);
+    eventually("they are given back", || {
+        two.magent.resident_bytes() < before + (8 << 20)
+    });
+}

@@ -7,7 +7,7 @@
 //! | `refusal` | what is said to what is no request |
 //! | `binary` | clients: their packets (`parse` `operation`), and replies written for them (`reply`) |
 //! | `text` | clients: their lines (`parse` `storage` `keyed` `admin` `words`), read as the memcached behind would read them (`dialect`), what is no request (`refusal`), and replies written for them (`reply`) |
-//! | `meta` | clients: the meta commands among those lines (`parse` `flags`), and replies written for them (`reply`) |
+//! | `meta` | clients: the meta commands among those lines (`parse` `flags`), and replies written for them (`reply` `told`) |
 //! | `name` `base64` | what a key is called on servers that no text command can name |
 //! | `made` | what a request makes where there is nothing that it could change |
 //! | `server` | servers: requests written for them (`encode`), what they answer (`answer`), whether that fits (`question`), the list of their keys (`list`) |

@@ -1,12 +1,12 @@
 //! The meta commands of clients (`mg ms md ma mn me`): [`parse`] reads their lines, which may stand among text commands, [`flags`]
-//! what follows the key, and [`reply`] writes what they are told.
+//! what follows the key, and [`reply`] writes what they are told, word by word ([`told`]).
 //!
 //! | asked | becomes | and then |
 //! | --- | --- | --- |
 //! | `mg` | a meta get; `get` or `gets` where a server knows no meta | |
 //! | `mg` with `T` | a meta get that touches; `gat` or `gats` there | |
 //! | `ms` | set, or by its mode add, replace, append, prepend; with `C` cas | an append with `N` that finds nothing: add |
-//! | `mg` with `N` or `R` | a meta get that may make or win the item, of both servers, whose senior tells who has won | what is to be told is read |
+//! | `mg` with `N` | a meta get | where there is nothing: on both servers an empty item is made, and it is read |
 //! | `md` | delete; with `C` a meta delete; with `x` replace or cas by an empty value | with `I` too a mark |
 //! | `md` with `I` | a mark that it is stale, on both servers | |
 //! | `md` with `I` and `C` | a look at its unique | the mark |
@@ -25,6 +25,7 @@
 mod flags;
 pub mod parse;
 pub mod reply;
+mod told;
 
 /// Whether a line that begins so may be one of these; they begin with `m`, before which the old parser takes blanks.
 #[inline]

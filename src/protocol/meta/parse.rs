@@ -2,7 +2,8 @@
 
 use super::Generation;
 use super::flags::{self, Flags};
-use super::reply::{Command, Invalidation, Meta, Told};
+use super::reply::{Command, Invalidation, Meta};
+use super::told::Told;
 use crate::protocol::codec::Behind;
 use crate::protocol::form::{Form, Parsed};
 use crate::protocol::keys::Keys;
