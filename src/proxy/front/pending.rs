@@ -31,11 +31,11 @@ impl Pending {
         }
     }
 
-    /// Nobody waits any more.
+    /// Nobody waits any more; what is still to be answered goes on, in its form.
     pub fn clear(&mut self) {
         self.client = None;
         self.reply.clear();
-        self.forget_request();
+        self.kept = None;
     }
 
     /// What is known of the request for its reply is not needed any more.
