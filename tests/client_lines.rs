@@ -244,8 +244,9 @@ fn what_may_be_a_value_is_not_run() {
     client.check("set kept 0 0 1\r\nx\r\n", "STORED\r\n");
     let before = "get kept\r\n";
     for line in [
-        "ms page 11 T60",
-        "ms page 11",
+        "ms page eleven T60",
+        "ms page -11",
+        "ms page",
         "ms",
         "SET page 0 0 11",
         "\tset page 0 0 11",

@@ -58,7 +58,6 @@ const CONVERSATIONS: &[&str] = &[
     "mg\r\n",
     "md\r\n",
     "ma\r\n",
-    "ms\r\nms \r\n",
     "mx k\r\nm\r\nmgg k\r\nmg\tk\r\nMG k\r\n",
     "mg k v v\r\nmg k y\r\nmg k Tx\r\nmg k T\r\nmg k Rx N\r\nmg k Fx\r\nmg k Cx\r\nmg k Jx\r\nmg k D-1\r\nmg k 9\r\nmg k S1\r\n",
     "mg k Oaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\nmg k Oaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n",
@@ -384,7 +383,7 @@ fn what_cannot_be_kept_is_refused() {
     ] {
         client.check(request, reply);
     }
-    for request in ["ms k\r\n", "ms k x\r\nx\r\n", "ms k -1\r\n"] {
+    for request in ["ms\r\n", "ms k\r\n", "ms k x\r\nx\r\n", "ms k -1\r\n"] {
         // What follows may be a value.
         let lines = said(&two.magent.name, request);
         assert_eq!(lines.len(), 1, "{request}: {lines:?}");

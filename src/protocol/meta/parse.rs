@@ -240,12 +240,7 @@ fn store<'a>(mut line: Line<'a>, behind: Behind, room: &'a mut Room) -> Understo
     let value_len = line.words.next().and_then(|word| behind.dialect.value_len(word));
     let Some(value_len) = value_len else {
         let is_unknown = behind.meta == Generation::Nothing || line.count < 2 && behind.dialect == Dialect::Old;
-        let reply = if is_unknown { ERROR } else { BAD_FORMAT };
-        // Without a key there is no value either.
-        return Err(match line.count {
-            1 => Refusal::loud(reply),
-            _ => Refusal::closing(reply),
-        });
+        return Err(Refusal::closing(if is_unknown { ERROR } else { BAD_FORMAT }));
     };
     let is_passed_over = match behind.dialect {
         // Here memcached has not looked at the length yet.

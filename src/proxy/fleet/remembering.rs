@@ -46,10 +46,13 @@ impl<N: Net> Servers<N> {
             .iter()
             .filter_map(|memory| Some((find(&memory.name)?, memory)))
             .collect();
+        let is_filled = |index: usize| known.iter().any(|&(other, memory)| other == index && memory.fill);
         for &(index, memory) in &known {
+            // Of two of which each may lack what the other has, their ages tell, which are looked at where a server is seen first (R63).
+            let is_weighed = memory.fill && self.fleet.partners(index).into_iter().any(is_filled);
             let server = &mut self.fleet.servers[index];
             server.is_remembered = memory.is_all;
-            if let (true, Some(life), Known::Nothing) = (memory.is_all, memory.life, server.life) {
+            if let (true, Some(life), Known::Nothing) = (memory.is_all && !is_weighed, memory.life, server.life) {
                 server.life = Known::Life(life);
             }
             if !memory.keys.is_empty() || memory.fill || memory.anything {

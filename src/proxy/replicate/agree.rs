@@ -67,6 +67,7 @@ impl Replicate {
         self.ask_for_rank(servers, id, second);
         Guard {
             is_asked: true,
+            of: second,
             pending: 2,
             found: Found::Unknown,
         }
@@ -77,16 +78,22 @@ impl Replicate {
     }
 
     /// The second server has said what it has, or nothing.
-    pub fn guarded<N: Net>(&mut self, servers: &mut Servers<N>, id: usize, response: Option<&Response<'_>>) {
+    pub fn guarded<N: Net>(
+        &mut self,
+        servers: &mut Servers<N>,
+        id: usize,
+        server: usize,
+        response: Option<&Response<'_>>,
+    ) {
         let found = response.map_or(Found::Unknown, |response| match (response.status, response.unique) {
             (Status::MetaMiss, _) => Found::Nothing,
             (_, Some(unique)) => Found::Item(unique),
             _ => Found::Unknown,
         });
-        self.guard_step(servers, id, Some(found));
+        self.guard_step(servers, id, server, Some(found));
     }
 
-    fn guard_step<N: Net>(&mut self, servers: &mut Servers<N>, id: usize, found: Option<Found>) {
+    fn guard_step<N: Net>(&mut self, servers: &mut Servers<N>, id: usize, server: usize, found: Option<Found>) {
         let Work::Write(write) = &mut self.transactions[id].work else {
             return;
         };
@@ -94,6 +101,9 @@ impl Replicate {
             return;
         };
         let guard = &mut undecided.guard;
+        if guard.pending == 0 || guard.of != server {
+            return; // it was asked for the sake of another server's decision, which is lost
+        }
         guard.pending -= 1;
         guard.found = found.unwrap_or(guard.found);
         if guard.pending == 0 && !write.first.is_pending() {
@@ -102,12 +112,12 @@ impl Replicate {
     }
 
     /// A board has told who decides, as far as it tells.
-    pub fn rank_told<N: Net>(&mut self, servers: &mut Servers<N>, id: usize) {
+    pub fn rank_told<N: Net>(&mut self, servers: &mut Servers<N>, id: usize, server: usize) {
         let Work::Write(write) = &mut self.transactions[id].work else {
             return;
         };
         match &mut write.stage {
-            Stage::Deciding(_) => self.guard_step(servers, id, None),
+            Stage::Deciding(_) => self.guard_step(servers, id, server, None),
             Stage::Asking(_) => self.go_on_by_rank(servers, id),
             Stage::Weighing { is_asked } => {
                 *is_asked = false;

@@ -160,7 +160,9 @@ impl Replicate {
     /// Goes on when a leg was answered, or cut off: with what the partner gets, with the end, or by the other server.
     pub fn follow<N: Net>(&mut self, servers: &mut Servers<N>, id: usize) {
         let mut write = self.take_write(id);
-        if matches!(&write.stage, Stage::Deciding(undecided) if undecided.guard.pending > 0) {
+        // Where who was to decide is lost, it is sent elsewhere at once: before what its client has asked behind it is (R60).
+        let is_lost = write.first.lost().is_some();
+        if matches!(&write.stage, Stage::Deciding(undecided) if undecided.guard.pending > 0 && !is_lost) {
             self.transactions[id].work = Work::Write(write);
             return;
         }
@@ -294,6 +296,14 @@ impl Replicate {
                 self.copy_as(servers, id, (second, Verb::Set), &mut write, undecided);
             }
             Some(_) if is_as_stored => missed_by_second(servers, &mut write, undecided.held.key()),
+            // What was over as soon as it was stored leaves nothing on the second either (R61).
+            Some(response) if response.status == Status::MetaMiss && undecided.held.request().exptime < 0 => {
+                if servers.fleet.is_up(second) {
+                    self.remove_from_second(servers, id, second, &mut write);
+                } else {
+                    missed_by_second(servers, &mut write, undecided.held.key());
+                }
+            }
             // Somebody has changed it since, and that on both.
             Some(_) => write.second = Copy::Absent,
         }

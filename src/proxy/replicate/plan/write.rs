@@ -88,6 +88,8 @@ pub struct Undecided {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Guard {
     pub is_asked: bool,
+    /// The server that is asked.
+    pub of: usize,
     /// Answers that are to come.
     pub pending: u8,
     pub found: Found,
