@@ -72,7 +72,7 @@ const CONVERSATIONS: &[&str] = &[
     "mg  k   v  \r\nms  k  1  T0 \r\nx\r\nmg  k   v  k \r\n",
 ];
 
-/// The reply where it does not matter which unique is told, or how many seconds exactly.
+/// The reply where it does not matter which unique is told, or when it was last fetched.
 fn masked(line: &str) -> String {
     let word = line.split(' ').next().unwrap_or("");
     let is_meta = ["HD", "VA", "EN", "NS", "EX", "NF"].contains(&word);
@@ -85,7 +85,7 @@ fn masked(line: &str) -> String {
         return words.join(" ");
     }
     let words = line.split(' ').map(|word| match (word.chars().next(), word.get(1..)) {
-        (Some(letter @ ('c' | 't' | 'l')), Some(number)) if number.parse::<u64>().is_ok_and(|number| number > 0) => {
+        (Some(letter @ ('c' | 'l')), Some(number)) if number.parse::<u64>().is_ok_and(|number| number > 0) => {
             format!("{letter}#")
         }
         (Some('l'), Some("0")) => "l#".to_owned(),
@@ -119,11 +119,32 @@ fn said(name: &str, requests: &str) -> Vec<String> {
     lines(&until(&client, END))
 }
 
+/// Whether two lines are the same but for a second or two of what is left of a time.
+fn are_same(one: &str, other: &str) -> bool {
+    let time = |word: &str| word.strip_prefix('t').and_then(|seconds| seconds.parse::<i64>().ok());
+    let (mut words, mut others) = (one.split(' '), other.split(' '));
+    loop {
+        match (words.next(), others.next()) {
+            (None, None) => return true,
+            (Some(word), Some(other)) if word == other => {}
+            (Some(word), Some(other)) => match (time(word), time(other)) {
+                (Some(one), Some(other)) if one > 0 && other > 0 && (one - other).abs() <= 2 => {}
+                _ => return false,
+            },
+            _ => return false,
+        }
+    }
+}
+
+fn are_all_same(lines: &[String], others: &[String]) -> bool {
+    lines.len() == others.len() && lines.iter().zip(others).all(|(one, other)| are_same(one, other))
+}
+
 fn alike(magent: &Magent, bare: &Memcached) {
     let mut differences = String::new();
     for requests in CONVERSATIONS {
         let (here, there) = (said(&magent.name, requests), said(&bare.name, requests));
-        if here != there {
+        if !are_all_same(&here, &there) {
             differences += &format!("{requests}  magent:    {here:?}\n  memcached: {there:?}\n\n");
         }
     }
@@ -155,11 +176,9 @@ fn a_conversation_is_the_same_however_it_is_cut() {
         two.client().check("flush_all\r\n", "OK\r\n");
         let mut client = two.client();
         requests.as_bytes().chunks(size).for_each(|chunk| client.send(chunk));
-        assert_eq!(
-            lines(&until(&client, "MN\r\n")),
-            whole[..whole.len() - 1],
-            "in pieces of {size}"
-        );
+        let lines = lines(&until(&client, "MN\r\n"));
+        let is_same = are_all_same(&lines, &whole[..whole.len() - 1]);
+        assert!(is_same, "in pieces of {size}: {lines:?}");
     }
 }
 
@@ -278,7 +297,7 @@ fn random_requests_are_answered_as_memcached_answers_them_and_leave_both_copies_
         let same = here
             .iter()
             .zip(&there)
-            .take_while(|(here, there)| tight(here) == tight(there))
+            .take_while(|(here, there)| are_same(&tight(here), &tight(there)))
             .count();
         assert!(
             same == here.len() && same == there.len(),
@@ -330,7 +349,7 @@ fn uniques_are_good_where_they_were_told() {
     two.both_say("get k\r\n", "END\r\n");
 }
 
-/// One client stores anew what is stale, and magent is none, though it looks as well: at how large an item is that it has appended to.
+/// One client stores anew what is stale.
 #[test]
 fn what_is_stale_is_stored_anew_by_one_client() {
     let two = Two::start(&[]);
@@ -456,7 +475,6 @@ fn values_that_may_be_stored_again_are_not_held_for_ever() {
     let value = "v".repeat(1_000_000);
     let mut client = two.client();
     client.check("ms k 1\r\nx\r\n", "HD\r\n");
-    let before = two.magent.resident_bytes();
     let mut clients: Vec<Client> = (0..20).map(|_| two.client()).collect();
     for (key, client) in clients.iter_mut().enumerate() {
         client.send(format!("ms k{key} {} MA N0\r\n{value}\r\n", value.len()));
@@ -465,7 +483,5 @@ fn values_that_may_be_stored_again_are_not_held_for_ever() {
         client.line();
     }
     drop(clients);
-    eventually("they are given back", || {
-        two.magent.resident_bytes() < before + (8 << 20)
-    });
+    eventually("they are given back", || two.magent.stat("buffer_bytes") < 1 << 20);
 }

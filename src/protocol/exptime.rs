@@ -10,6 +10,11 @@ pub fn exptime_by_clock(exptime: i64, ahead_s: i64) -> i64 {
     }
 }
 
+/// Whether what is stored with this exptime is over at once.
+pub fn is_past(exptime: i64, now_s: i64) -> bool {
+    exptime < 0 || exptime > RELATIVE_EXPTIME_MAX_S && exptime <= now_s
+}
+
 /// The exptime that makes an item expire in `ttl_s` seconds, -1 for never; None where it would not, or where a memcached
 /// would read another one: it keeps 32 bits.
 pub fn exptime_of(ttl_s: i64, now_s: i64) -> Option<i64> {
@@ -31,6 +36,14 @@ pub fn absolute_exptime(unix_s: i64) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_below_zero_or_a_date_that_has_been_is_past() {
+        let now_s = 1_800_000_000;
+        for (exptime, expected) in [(-1, true), (0, false), (1, false), (now_s, true), (now_s + 1, false)] {
+            assert_eq!(is_past(exptime, now_s), expected, "{exptime}");
+        }
+    }
 
     #[test]
     fn an_exptime_is_one_that_a_memcached_reads_as_it_is_meant() {

@@ -260,5 +260,6 @@ fn give_back<N: Net>(servers: &mut Servers<N>, server: usize, key: &[u8], said: 
             ..Request::new(Verb::MetaInvalidate, key)
         };
         servers.change(&PastGate::Token, server, Purpose::GiveBack, 0, Message::from(&stale));
+        servers.fleet.servers[server].contact.wrote_unseen(key); // it has another unique then
     }
 }

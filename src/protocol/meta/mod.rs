@@ -1,11 +1,11 @@
-//! The meta commands of clients (`mg ms md ma mn me`): [`parse`] reads their lines, which may stand among text commands, [`flags`]
+//! The meta commands of clients (`mg ms md ma mn`): [`parse`] reads their lines, which may stand among text commands, [`flags`]
 //! what follows the key, and [`reply`] writes what they are told, word by word ([`told`]).
 //!
 //! | asked | becomes | and then |
 //! | --- | --- | --- |
 //! | `mg` | a meta get; `get` or `gets` where a server knows no meta | |
 //! | `mg` with `T` | a meta get that touches; `gat` or `gats` there | |
-//! | `ms` | set, or by its mode add, replace, append, prepend; with `C` cas | an append with `N` that finds nothing: add |
+//! | `ms` | set, or by its mode add, replace, append, prepend; with `C` cas | an append with `N` that finds nothing: add; with `s`: a look at its size |
 //! | `mg` with `N` | a meta get | where there is nothing: on both servers an empty item is made, and it is read |
 //! | `md` | delete; with `C` a meta delete; with `x` replace or cas by an empty value | with `I` too a mark |
 //! | `md` with `I` | a mark that it is stale, on both servers | |
@@ -17,8 +17,8 @@
 //! client's own (`E`), one that a count or an append must find (`C`), and `me`. What an `ms` with `I` would store as stale, because it is
 //! older than what is there, is not stored. Each look at what is stale gives a token away, so that one client stores it anew; what
 //! magent's own look is given it gives back.
-//! Servers get a key in base64 as it is, or by its [`name`](super::name), so that one that was stored in base64 is told as it is to
-//! who asks for it so.
+//! Servers get a key that is in base64 decoded, or by its [`name`](super::name), so that one that was stored in base64 is told as it is
+//! to who asks for it so.
 //!
 //! Memcached's `proto_text.c` and `proto_parser.c` (1.6.18 to 1.6.45) are the rule, and `tests/meta_protocol.rs` compares line by line.
 

@@ -248,6 +248,9 @@ impl Meta {
             }
             more.so_far = Some(said);
         }
+        if said.status == Status::Error {
+            return None;
+        }
         let touches = !(more.ttl_before && more.reads.is_some());
         if let Some(exptime) = more.touch.take_if(|_| touches) {
             return Some(Request::new(Verb::Touch, &more.key).expiring(exptime));
@@ -265,7 +268,7 @@ impl Meta {
                 ..Request::new(Verb::MetaMake, &more.key)
             }),
             Status::Touched => {
-                let is_new = Marks(said.number).has_won();
+                let is_new = Marks(said.number).are_of_new();
                 more.so_far = Some(said.clone());
                 more.reads
                     .take_if(|reads| is_new && !reads.options.unique && !reads.options.ttl);
@@ -285,7 +288,7 @@ impl Meta {
         let so_far = self.more.as_ref().and_then(|more| more.so_far.as_ref());
         let reply = match so_far {
             // Of what came behind it an error is told; and of what was made, and is gone again, that it was made.
-            Some(so_far) if gets && !Marks(so_far.number).has_won() => reply,
+            Some(so_far) if gets && !Marks(so_far.number).are_of_new() => reply,
             Some(so_far) if reply.status != Status::Error => so_far,
             _ => reply,
         };
@@ -394,7 +397,7 @@ impl Meta {
         let has_it = unique.is_some() && more.is_some_and(|more| more.unless == unique);
         let size = data.len().saturating_sub(LINE_END.len()) as u64;
         let shows = self.value && !has_it;
-        let is_new = so_far.is_some_and(|so_far| Marks(so_far.number).has_won());
+        let is_new = so_far.is_some_and(|so_far| Marks(so_far.number).are_of_new());
         let mut line = match shows {
             true => [b"VA ", Decimal::new(size).as_bytes()].concat(),
             false => b"HD".to_vec(),

@@ -65,14 +65,20 @@ impl Marks {
         self.letters().any(|mark| mark == b'X')
     }
 
+    /// Whether they are of an item that has just been made.
+    pub fn are_of_new(self) -> bool {
+        self.has_won() && !self.is_stale()
+    }
+
     /// Whether who asks is to store it anew.
     pub fn has_won(self) -> bool {
         self.letters().any(|mark| mark == b'W')
     }
 
-    /// Whether there are none.
-    pub fn are_none(self) -> bool {
-        self.0 == 0
+    /// Whether a copy of an item of so many bytes would not say what they say: that it is stale, or, where it is empty, that it holds the
+    /// place of what somebody is about to store.
+    pub fn forbid_a_copy(self, bytes: usize) -> bool {
+        bytes == 0 && self.0 != 0 || self.is_stale()
     }
 }
 

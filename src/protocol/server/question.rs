@@ -75,7 +75,7 @@ pub enum Question {
 }
 
 impl Question {
-    /// Whether it sets marks of an item, and leaves the item as it is.
+    /// Whether it sets marks of an item, and gives it no value.
     pub fn marks(self) -> bool {
         matches!(self, Self::MetaMake | Self::MetaInvalidate)
     }

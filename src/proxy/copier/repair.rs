@@ -168,11 +168,8 @@ impl Repair {
             self.over(&mut actions);
             return actions;
         }
-        if self.may_be_deleted(pair) {
-            self.leave_different(None, &mut actions);
-            return actions;
-        }
-        if self.is_by_seniority && !pair.from_is_senior || self.why.has_changed(response.unique, None) {
+        let is_overtaken = self.is_by_seniority && !pair.from_is_senior || self.why.has_changed(response.unique, None);
+        if is_overtaken || self.may_be_deleted(pair) {
             self.leave_different(None, &mut actions);
             return actions;
         }
@@ -184,10 +181,8 @@ impl Repair {
             return actions;
         }
         let bytes = data.len() - LINE_END.len();
-        let marks = response.marks();
-        if bytes == 0 && !marks.are_none() || marks.is_stale() {
-            // It is stale, or holds the place of what somebody is about to store, which the copy would not say.
-            self.failed(pair, &mut actions);
+        if response.marks().forbid_a_copy(bytes) {
+            self.give_way(response.unique, pair, &mut actions);
             return actions;
         }
         let unique = response.unique.filter(|_| pair.to.has_meta && self.rounds < ROUNDS_MAX);

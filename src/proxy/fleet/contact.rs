@@ -199,7 +199,8 @@ impl Contact {
         };
         let late = lost.late.entry(hash(key)).or_default();
         *late = (*late).max(unique.unwrap_or_default());
-        if unique.is_none() && matches!(status, Status::Stored | Status::Number) {
+        let writes = matches!(status, Status::Stored | Status::Number | Status::MetaHit | Status::Ok);
+        if unique.is_none() && writes {
             lost.own.add(hash(key));
         }
     }

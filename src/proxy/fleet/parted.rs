@@ -151,11 +151,12 @@ impl Fleet {
         is_one(one, other) || is_one(other, one)
     }
 
-    /// A server has answered a write of this key.
-    pub fn wrote(&mut self, server: usize, key: &[u8], reply: &Reply) {
+    /// A server has answered a write of this key; `marks`: one that gives an item another unique, and does not tell it.
+    pub fn wrote(&mut self, server: usize, key: &[u8], reply: &Reply, marks: bool) {
         let unique = match reply.status {
             Status::Stored => reply.number, // 0 if it does not tell
             Status::Number => 0,
+            Status::Touched if marks => 0,
             _ => return,
         };
         let contact = &mut self.servers[server].contact;

@@ -48,7 +48,7 @@ impl<N: Net> Servers<N> {
             .collect();
         let is_filled = |index: usize| known.iter().any(|&(other, memory)| other == index && memory.fill);
         for &(index, memory) in &known {
-            // Of two of which each may lack what the other has, their ages tell, which are looked at where a server is seen first (R63).
+            // Of two of which each may lack what the other has, their ages tell, which are looked at where a server is seen first (R62).
             let is_weighed = memory.fill && self.fleet.partners(index).into_iter().any(is_filled);
             let server = &mut self.fleet.servers[index];
             server.is_remembered = memory.is_all;

@@ -95,14 +95,14 @@ impl Replicate {
 
     fn guard_step<N: Net>(&mut self, servers: &mut Servers<N>, id: usize, server: usize, found: Option<Found>) {
         let Work::Write(write) = &mut self.transactions[id].work else {
-            return;
+            return self.end_if_over(id);
         };
         let Stage::Deciding(undecided) = &mut write.stage else {
             return;
         };
         let guard = &mut undecided.guard;
         if guard.pending == 0 || guard.of != server {
-            return; // it was asked for the sake of another server's decision, which is lost
+            return; // it was asked beside another server's decision, which is not waited for any more
         }
         guard.pending -= 1;
         guard.found = found.unwrap_or(guard.found);
@@ -114,7 +114,7 @@ impl Replicate {
     /// A board has told who decides, as far as it tells.
     pub fn rank_told<N: Net>(&mut self, servers: &mut Servers<N>, id: usize, server: usize) {
         let Work::Write(write) = &mut self.transactions[id].work else {
-            return;
+            return self.end_if_over(id);
         };
         match &mut write.stage {
             Stage::Deciding(_) => self.guard_step(servers, id, server, None),

@@ -14,6 +14,7 @@
 //!   +--lost, or its word does not count--> Deciding, by the other server
 //! ```
 
+use crate::protocol::exptime::is_past;
 use crate::protocol::reply::Status;
 use crate::protocol::request::{Options, Request};
 use crate::protocol::server::answer::Response;
@@ -287,6 +288,7 @@ impl Replicate {
         else {
             unreachable!("it is asked for what it has stored");
         };
+        let now_s = servers.cx.net.unix_time_s() as i64;
         let stored = write.first.answer().map(|reply| reply.number);
         let is_as_stored = response.is_some_and(|response| response.unique == stored);
         match response {
@@ -297,7 +299,9 @@ impl Replicate {
             }
             Some(_) if is_as_stored => missed_by_second(servers, &mut write, undecided.held.key()),
             // What was over as soon as it was stored leaves nothing on the second either (R61).
-            Some(response) if response.status == Status::MetaMiss && undecided.held.request().exptime < 0 => {
+            Some(response)
+                if response.status == Status::MetaMiss && is_past(undecided.held.request().exptime, now_s) =>
+            {
                 if servers.fleet.is_up(second) {
                     self.remove_from_second(servers, id, second, &mut write);
                 } else {

@@ -202,10 +202,6 @@ impl Replicate {
             (true, false) if fleet.is_up(server) => Worth::Later,
             (true, _) => Worth::Now,
             (false, true) if sound && servers.cx.settings.miss == Miss::Partner => Worth::Now,
-            // Who has the key alone may be about to find there what it was to replace (R62).
-            (false, false) if sound && servers.cx.settings.miss == Miss::Partner && self.gate.is_held(key) => {
-                Worth::Later
-            }
             (false, _) => Worth::Never,
         }
     }

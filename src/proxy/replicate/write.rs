@@ -99,7 +99,8 @@ impl Replicate {
         }
         if servers.fleet.others.are_there() {
             if let Some(server) = write.server(side) {
-                servers.fleet.wrote(server, write.key(), &reply);
+                let marks = matches!(write.verb, Verb::MetaMake | Verb::MetaInvalidate);
+                servers.fleet.wrote(server, write.key(), &reply, marks);
             }
         }
         *write.copy_mut(side) = Copy::Answered(reply);

@@ -10,6 +10,9 @@ use std::collections::VecDeque;
 /// What one client too many is told.
 const TOLD_OFF: &[u8] = b"SERVER_ERROR OUT OF CONNECTION";
 
+/// What is refused for its size is larger, and nothing but `#`.
+const LARGEST_BYTES: usize = 10_000;
+
 /// One connection's tongue.
 #[derive(Default)]
 pub struct MetaSpeech {
@@ -86,7 +89,10 @@ impl MetaSpeech {
             let each = keys.iter().map(|key| format!("mg {key} v f k q{told}\r\n"));
             each.collect::<String>().into_bytes()
         };
-        let command = match words[0] {
+        // What is too large takes away what was there, if it is said by a meta command, whatever was to be done with it.
+        let is_too_large = value.len() > LARGEST_BYTES && value.iter().all(|&byte| byte == b'#');
+        let verb = if is_too_large { "" } else { words[0] };
+        let command = match verb {
             "get" => get(&words[1..], ""),
             "gets" => get(&words[1..], " c"),
             "gat" => get(&words[2..], &format!(" T{key}")),
@@ -103,6 +109,7 @@ impl MetaSpeech {
             "touch" => format!("mg {key} T{}{quiet}\r\n", at(2)).into_bytes(),
             "delete" => format!("md {key}{quiet}\r\n").into_bytes(),
             _ => {
+                // It may be in the middle of others.
                 said.extend_from_slice(as_it_is);
                 if !noreply {
                     self.note(words[0], false);

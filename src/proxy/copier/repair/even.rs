@@ -62,6 +62,25 @@ impl Repair {
         }
     }
 
+    /// What is on `from` cannot be copied; where it would be right, what is on `to` is copied there, if there is anything.
+    pub(super) fn give_way(&mut self, source: Option<u64>, pair: &Pair, actions: &mut Actions) {
+        if !self.evens_out() {
+            return self.failed(pair, actions);
+        }
+        self.rounds += 1;
+        let (Some(unique), There::Item(_), true) = (source, self.there, self.rounds < ROUNDS_MAX) else {
+            return self.over(actions);
+        };
+        let turned = Pair {
+            from: pair.to,
+            to: pair.from,
+            ..*pair
+        };
+        std::mem::swap(&mut self.from, &mut self.to);
+        self.there = There::Item(unique);
+        self.fetch(&turned, actions);
+    }
+
     /// Another magent has put something else there meanwhile, or removed it. That is looked at, or left alone where nothing had
     /// to be replaced.
     pub(super) fn contended(&mut self, pair: &Pair, actions: &mut Actions) {
