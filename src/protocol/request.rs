@@ -31,12 +31,12 @@ pub struct Options {
 }
 
 impl Options {
-    /// The unique is told, and nothing else.
-    pub const UNIQUE: Self = Self {
+    /// Nothing is told.
+    pub const NONE: Self = Self {
         ttl: false,
         ttl_before: false,
         flags: false,
-        unique: true,
+        unique: false,
         size: false,
         value: false,
         hit: false,
@@ -45,6 +45,11 @@ impl Options {
         recaches: false,
         recaches_first: false,
         sets_exptime: false,
+    };
+    /// The unique is told, and nothing else.
+    pub const UNIQUE: Self = Self {
+        unique: true,
+        ..Self::NONE
     };
 }
 

@@ -23,17 +23,10 @@ use crate::proxy::upstream::link::Purpose;
 /// What is on a board, to be looked at.
 const ON_BOARD: Options = Options {
     ttl: true,
-    ttl_before: false,
     flags: true,
     unique: true,
-    size: false,
     value: true,
-    hit: false,
-    last_access: false,
-    no_update: false,
-    recaches: false,
-    recaches_first: false,
-    sets_exptime: false,
+    ..Options::NONE
 };
 
 impl Replicate {
