@@ -72,7 +72,8 @@ impl Replicate {
         let Work::Read(read) = &self.transactions[id].work else {
             return None;
         };
-        // Who is to store anew what has marks, one server says; a gat changes what it finds; and what a server has passed over is asked for elsewhere anyway.
+        // Who is to store anew what has marks, one server says; a gat changes what it finds; and what a server has passed over is asked for
+        // elsewhere anyway.
         let is_meta = read.manner.verb == Verb::MetaGet;
         let is_plain = read.manner.is_of_either_copy()
             && !(is_meta && self.has_marked)
