@@ -6,6 +6,8 @@ use common::{Client, Fake, MISS, Magent, Memcached, PATIENT, eventually, hit};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread::sleep;
+use std::time::Duration;
 
 /// A memcached in a container has the same process number in each life, and two may begin in one second. It closes its first
 /// connection when it is asked for `end`, and tells on the next how many there have been.
@@ -48,6 +50,44 @@ fn a_second_life_in_the_same_second_is_told_from_the_first() {
         assert_eq!(log.contains("may lack items"), restarted, "{connections:?}: {log}");
         assert_eq!(log.contains("kept its items"), !restarted, "{connections:?}: {log}");
     }
+}
+
+/// Its first connection is cut off with a write, so that it is asked on the second one twice: before it is waited for no longer what
+/// becomes of the write, and then.
+#[test]
+fn one_that_is_asked_twice_on_a_connection_is_not_in_another_life() {
+    let introductions = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::clone(&introductions);
+    let server = Fake::start_with_stats(move |line| {
+        let said = match line.split(' ').next()? {
+            "stats" => {
+                let connections = 3 + seen.fetch_add(1, Ordering::SeqCst).min(1);
+                format!(
+                    "STAT pid 1\r\nSTAT uptime 2\r\nSTAT time 1800000000\r\nSTAT version 1.6.18\r\n\
+                     STAT total_connections {connections}\r\nEND\r\n"
+                )
+            }
+            "delete" if line.ends_with(" hangs") => {
+                sleep(Duration::from_secs(5));
+                return None;
+            }
+            "get" | "lru_crawler" => MISS.to_owned(),
+            "mg" => "EN\r\n".to_owned(),
+            "delete" => "NOT_FOUND\r\n".to_owned(),
+            _ => String::new(),
+        };
+        Some(said.into_bytes())
+    });
+    let backup = Memcached::start();
+    let magent = Magent::start(&["-s", &server.name, "-b", &backup.name, "--timeout=200"]);
+    magent.client().check("delete hangs\r\n", "NOT_FOUND\r\n");
+    eventually("it has come back", || magent.log().contains("is up again"));
+    assert!(
+        introductions.load(Ordering::SeqCst) > 2,
+        "it was asked once: {}",
+        magent.log()
+    );
+    assert!(magent.log().contains("kept its items"), "{}", magent.log());
 }
 
 /// The greatest, the least, and what is no number at all.

@@ -266,6 +266,38 @@ fn a_cut_as_long_as_the_timeout_loses_nothing() {
     }
 }
 
+/// Both magents lose a server to a cut, each the other's, but one has no clients: what the other's clients write is never anything but the
+/// last that they wrote, nor where the server is lost once more as soon as it is back.
+#[test]
+fn a_cut_is_not_told_by_who_writes_on_one_side_alone() {
+    let Some(hosts) = Hosts::start(Lists::Crossed) else {
+        return;
+    };
+    let magents = [&hosts.magents[0], &hosts.magents[1]];
+    let [first, second] = &hosts.servers;
+    let stage = Stage::new(&magents[..1], &[first, second]).on(&hosts.network.hosts[..1]);
+    let said = |magent: &Magent, what: &str| magent.log().matches(what).count();
+    let played = stage.play(|| {
+        for round in ["a cut", "another", "and another"] {
+            stage.fault(round, || {
+                for _ in 0..2 {
+                    let [lost, back] = [" is down: ", " is up again "].map(|what| said(magents[0], what));
+                    hosts.network.cut();
+                    stage.until("the server is lost", || said(magents[0], " is down: ") > lost)?;
+                    stage.work_on(400)?;
+                    hosts.network.mend();
+                    stage.until("the server is back", || said(magents[0], " is up again ") > back)?;
+                }
+                stage.until_up(&magents)
+            })?;
+            stage.work_on(1000)?;
+        }
+        stage.until_up(&magents)
+    });
+    // One that was lost a moment ago is waited for four times as long.
+    played.assert_flawless_within(Duration::from_millis(4 * 500 + 200), &magents[..1]);
+}
+
 /// A server is killed or hangs, a machine loses its power, and each returns: no client can tell.
 fn failures(lists: Lists) {
     let Some(mut hosts) = Hosts::start(lists) else {

@@ -209,10 +209,9 @@ impl Repair {
         actions
     }
 
-    /// Whether the clients of others may have deleted what is to be copied, where nothing else says that it is right: it is looked at again
-    /// (R58).
+    /// Whether what is to be copied may have been deleted, where nothing else says that it is right: it is looked at again (R58, R63).
     fn may_be_deleted(&self, pair: &Pair) -> bool {
-        pair.source_is_missed && self.why.is_found_alone()
+        pair.source_is_doubtful && self.why.is_found_alone()
     }
 
     /// What the copy is to be told for its time to live.

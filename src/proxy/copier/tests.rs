@@ -24,7 +24,7 @@ fn pair() -> Pair {
         from: party,
         to: party,
         source_is_still: true,
-        source_is_missed: false,
+        source_is_doubtful: false,
         flushes: 0,
         flush_is_near: false,
         from_is_senior: true,

@@ -65,6 +65,9 @@ impl Copier {
                     purpose,
                     command,
                 } => {
+                    if purpose == Purpose::RepairStore {
+                        servers.fleet.is_made_alike(&key, server);
+                    }
                     let request = command.request(&key);
                     self.ask(servers, repair, server, purpose, Message::from(&request));
                 }
@@ -135,7 +138,8 @@ impl Copier {
             from: party(from),
             to: party(to),
             source_is_still: fleet.ledger.holds(self.found(repair)),
-            source_is_missed: is_missed(from) && !is_missed(to),
+            source_is_doubtful: is_missed(from) && !is_missed(to)
+                || fleet.is_to_be_evened_out(self.key(repair), from, to),
             flushes: fleet.flushes(),
             flush_is_near: servers.flush_is_near(),
             from_is_senior: fleet.is_senior(from, to),

@@ -1,6 +1,7 @@
 //! What is known of a server for the case that it is parted from a partner; see `parted`.
 
 use crate::protocol::reply::Status;
+use crate::proxy::fleet::marks::Marks;
 use crate::proxy::fleet::others::SAID_MS;
 use crate::proxy::fleet::own::{Own, hash};
 use std::collections::{HashMap, HashSet};
@@ -61,7 +62,8 @@ struct Lost {
     own: Own,
     /// Under which uniques its partners have stored since what this magent wrote last, by a hash of the key; 0 where they have not told.
     stored: HashMap<u64, u64>,
-    /// By a hash of the key: under which unique it has stored what it was sent before, as it has told since; 0 if that stored nothing.
+    /// By a hash of the key: under which unique it has stored what it was sent before, or since it returned, as it has told; 0 if that
+    /// stored nothing.
     late: HashMap<u64, u64>,
     /// What it had got of magent's own by then, by a hash of the key.
     delivered: HashSet<u64>,
@@ -70,6 +72,10 @@ struct Lost {
 #[derive(Debug)]
 struct Parted {
     partner: usize,
+    /// It was lost once more before all had been made alike.
+    is_earlier: bool,
+    /// Keys that have been made alike since, by a hash of each; see `is_earlier`.
+    made_alike: HashSet<u64>,
     /// Until then at most it is waited for others to find the partner again; None once they have.
     waits_until_ms: Option<u64>,
     /// What has a unique above this was written meanwhile: on the server, on its partner.
@@ -79,47 +85,31 @@ struct Parted {
     late: HashMap<u64, u64>,
 }
 
-/// How a key of two parted servers is to be judged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Marks {
-    /// The unique of what this magent wrote last to the server that is copied from, meanwhile. If something else is there, another wrote that,
-    /// or what it had under way came late.
-    pub stored: Option<u64>,
-    /// What has a unique above this was written meanwhile: on the server that is copied from, if the former is not known; and to.
-    pub from_above: u64,
-    pub to_above: u64,
-    /// What is on the server that is copied to may be this magent's own, from before; it is, if it has this unique.
-    pub to_is_own: bool,
-    pub late: Option<u64>,
-    /// The server that is copied from is the senior.
-    pub from_is_senior: bool,
+impl Parted {
+    /// Whether this key is judged by it.
+    fn covers(&self, key: &[u8]) -> bool {
+        !self.is_earlier || !self.made_alike.contains(&hash(key))
+    }
+
+    /// What this magent had under way to the server when that was lost is not somebody else's.
+    fn has_own_of(&mut self, lost: &Lost) {
+        let untold = |hash: &&u64| !lost.late.contains_key(*hash);
+        self.own.append(&lost.own);
+        lost.delivered
+            .iter()
+            .filter(untold)
+            .for_each(|&hash| self.own.add(hash));
+        self.late.extend(&lost.late);
+    }
 }
 
-/// Which of two copies is right.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Right {
-    /// What is on the server that is copied from, or that nothing is.
-    From,
-    To,
-    /// Both, if their exptimes are the same: neither was written meanwhile.
-    Either,
-}
-
-impl Marks {
-    /// Which copy of a key is right, of which two servers have the items with these uniques, or none.
-    pub fn right(&self, from: Option<u64>, to: Option<u64>) -> Right {
-        let is_late = to.is_some() && to == self.late;
-        let is_written_to = to.is_some_and(|unique| unique > self.to_above) && !self.to_is_own && !is_late;
-        let is_written_from = from.is_some_and(|unique| match self.stored {
-            Some(stored) => unique == stored,
-            None => unique > self.from_above,
-        });
-        match (is_written_from, is_written_to) {
-            (true, true) if self.from_is_senior => Right::From,
-            (_, true) => Right::To,
-            (false, false) if from.is_some() && to.is_some() => Right::Either,
-            (_, false) => Right::From,
-        }
+/// Notes the unique that a key has now.
+fn remember(uniques: &mut HashMap<u64, u64>, key: &[u8], unique: u64) {
+    let has_room = uniques.len() < STORED_MAX;
+    match uniques.get_mut(&hash(key)) {
+        Some(known) => *known = unique, // also where there is no room for others: what is older would be taken for the last
+        None if has_room => _ = uniques.insert(hash(key), unique),
+        None => {}
     }
 }
 
@@ -164,10 +154,11 @@ impl Contact {
         self.own[0].add(hash(key));
     }
 
-    /// It is away from now on.
-    pub fn is_lost(&mut self) {
+    /// It is away from now on. `is_uneven`: it was parted from a partner, and has not been made like it yet.
+    pub fn is_lost(&mut self, is_uneven: bool) {
         self.asked = None;
-        self.parted.clear();
+        self.parted.retain(|_| is_uneven);
+        self.parted.iter_mut().for_each(|parted| parted.is_earlier = true);
         self.without = Absence::Now;
         let mut own = Own::default();
         std::mem::take(&mut self.own)
@@ -188,7 +179,7 @@ impl Contact {
     /// its partners have acknowledged.
     pub fn was_lost_before(&mut self, now_ms: u64) {
         (self.seen, self.heard_ms) = (u64::MAX, now_ms);
-        self.is_lost();
+        self.is_lost(false);
         self.seen = 0;
     }
 
@@ -233,22 +224,23 @@ impl Contact {
             return;
         };
         let of_partner = lost.heard.iter().find(|&&(of, _)| of == partner);
-        let mut own = lost.own.clone();
-        let untold = |hash: &&u64| !lost.late.contains_key(*hash);
-        lost.delivered.iter().filter(untold).for_each(|&hash| own.add(hash));
         self.parted.push(Parted {
             partner,
+            is_earlier: false,
+            made_alike: HashSet::new(),
             waits_until_ms: Some(u64::MAX),
             stored: lost.stored.clone(),
-            late: lost.late.clone(),
+            late: HashMap::new(),
             above: [lost.seen, of_partner.map_or(0, |&(_, seen)| seen)],
-            own,
+            own: Own::default(),
         });
     }
 
     /// It has returned.
     pub fn is_back(&mut self, now_ms: u64) {
-        self.lost = None;
+        if let Some(lost) = self.lost.take() {
+            self.parted.iter_mut().for_each(|parted| parted.has_own_of(&lost));
+        }
         if self.without == Absence::Now {
             self.without = Absence::Until(now_ms);
         }
@@ -276,16 +268,23 @@ impl Contact {
         self.lost.as_ref().map_or(u64::MAX >> 1, |lost| lost.heard_ms)
     }
 
-    /// A partner has stored a key, under this unique, 0 if it has not told, while this server is away.
-    pub fn partner_stored(&mut self, key: &[u8], unique: u64) {
-        let Some(Lost { stored, .. }) = &mut self.lost else {
-            return;
-        };
-        let has_room = stored.len() < STORED_MAX;
-        match stored.get_mut(&hash(key)) {
-            Some(known) => *known = unique, // also where there is no room for others: what is older would be taken for the last
-            None if has_room => _ = stored.insert(hash(key), unique),
-            None => {}
+    /// A partner has stored a key, under this unique, 0 if it has not told, while this server is away, or has returned and was parted from it.
+    pub fn partner_stored(&mut self, key: &[u8], partner: usize, unique: u64) {
+        let of_lost = self.lost.iter_mut().map(|lost| &mut lost.stored);
+        let of_it = self.parted.iter_mut().filter(|parted| parted.partner == partner);
+        let of_parted = of_it.map(|parted| &mut parted.stored);
+        of_lost
+            .chain(of_parted)
+            .for_each(|stored| remember(stored, key, unique));
+    }
+
+    /// It has stored a key, under this unique, 0 if it has not told, since it returned: what was parted is not made alike yet.
+    pub fn stored_again(&mut self, key: &[u8], unique: u64) {
+        for parted in &mut self.parted {
+            match unique {
+                0 => parted.own.add(hash(key)),
+                unique => remember(&mut parted.late, key, unique),
+            }
         }
     }
 
@@ -321,9 +320,35 @@ impl Contact {
         self.parted.iter().any(|parted| parted.partner == partner)
     }
 
+    /// The same, when it was away last.
+    pub fn was_parted_last(&self, partner: usize) -> bool {
+        let mut of_it = self.parted.iter().filter(|parted| parted.partner == partner);
+        of_it.any(|parted| !parted.is_earlier)
+    }
+
+    /// Whether this key is to be judged by what is known of that.
+    pub fn was_parted_of(&self, key: &[u8], partner: usize) -> bool {
+        self.parting(key, partner).is_some()
+    }
+
+    fn parting(&self, key: &[u8], partner: usize) -> Option<&Parted> {
+        self.parted
+            .iter()
+            .find(|parted| parted.partner == partner && parted.covers(key))
+    }
+
+    /// A copy of this key is made here, or on a partner.
+    pub fn is_made_alike(&mut self, key: &[u8]) {
+        for parted in &mut self.parted {
+            if parted.made_alike.len() < STORED_MAX {
+                parted.made_alike.insert(hash(key));
+            }
+        }
+    }
+
     /// How a key is to be judged that is copied to this server from a partner; None where they were not parted.
     pub fn marks(&self, key: &[u8], partner: usize, from_is_senior: bool) -> Option<Marks> {
-        let parted = self.parted.iter().find(|parted| parted.partner == partner)?;
+        let parted = self.parting(key, partner)?;
         let [to_above, from_above] = parted.above;
         Some(Marks {
             stored: parted.stored.get(&hash(key)).copied().filter(|&unique| unique > 0),
@@ -339,39 +364,7 @@ impl Contact {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_was_written_while_they_were_parted_is_right() {
-        let marks = |to_is_own, from_is_senior| Marks {
-            stored: None,
-            from_above: 10,
-            to_above: 20,
-            to_is_own,
-            late: Some(22),
-            from_is_senior,
-        };
-        let (old_from, new_from, old_to, new_to) = (Some(10), Some(11), Some(20), Some(21));
-        for senior in [true, false] {
-            let right = |from, to| marks(false, senior).right(from, to);
-            assert_eq!(right(new_from, old_to), Right::From);
-            assert_eq!(right(new_from, None), Right::From);
-            assert_eq!(right(old_from, new_to), Right::To);
-            assert_eq!(
-                right(None, new_to),
-                Right::To,
-                "nothing is deleted because it is absent"
-            );
-            assert_eq!(right(None, old_to), Right::From, "it was deleted there");
-            assert_eq!(right(old_from, old_to), Right::Either);
-            let both = if senior { Right::From } else { Right::To };
-            assert_eq!(right(new_from, new_to), both);
-            // What this magent had under way itself is not somebody else's.
-            for (from, right) in [(old_from, Right::Either), (new_from, Right::From), (None, Right::From)] {
-                assert_eq!(marks(true, senior).right(from, new_to), right);
-                assert_eq!(marks(false, senior).right(from, Some(22)), right);
-            }
-        }
-    }
+    use crate::proxy::fleet::marks::Right;
 
     #[test]
     fn a_server_is_silent_that_has_not_told_its_board_for_a_while() {
@@ -409,11 +402,11 @@ mod tests {
         contact.is_heard();
         contact.is_asked([(1, 11)].into_iter(), 200);
         contact.is_asked([(1, 12)].into_iter(), 300); // it has not answered the first one
-        contact.is_lost();
+        contact.is_lost(false);
         assert_eq!((contact.missed_ago_ms(5000), contact.lost_heard_ms()), (Some(0), 100));
-        contact.partner_stored(b"stored", 15);
-        contact.partner_stored(b"untold", 15);
-        contact.partner_stored(b"untold", 0);
+        contact.partner_stored(b"stored", 1, 15);
+        contact.partner_stored(b"untold", 1, 15);
+        contact.partner_stored(b"untold", 1, 0);
         contact.is_asked([(1, 90)].into_iter(), 5000);
         contact.is_heard();
         contact.saw(100); // its board, which others have written meanwhile
@@ -433,20 +426,48 @@ mod tests {
         let marks = contact.marks(b"key", 1, true).unwrap();
         assert_eq!((marks.from_above, marks.to_above, marks.to_is_own), (10, 20, false));
         assert!(contact.marks(b"delivered", 1, true).unwrap().to_is_own);
-        let late = |key: &[u8]| {
+        let late = |contact: &Contact, key: &[u8]| {
             let marks = contact.marks(key, 1, true).unwrap();
             (marks.to_is_own, marks.late)
         };
-        assert_eq!(late(b"late"), (false, Some(25)));
-        assert_eq!([late(b"deleted"), late(b"counted")], [(false, None), (true, None)]);
-        let stored = |key: &[u8]| contact.marks(key, 1, true).unwrap().stored;
-        assert_eq!(
-            [stored(b"key"), stored(b"stored"), stored(b"untold")],
-            [None, Some(15), None]
-        );
+        assert_eq!(late(&contact, b"late"), (false, Some(25)));
+        let [deleted, counted] = [&b"deleted"[..], b"counted"].map(|key| late(&contact, key));
+        assert_eq!([deleted, counted], [(false, None), (true, None)]);
+        let stored = |contact: &Contact, key: &[u8]| contact.marks(key, 1, true).unwrap().stored;
+        let all = [&b"key"[..], b"stored", b"untold"].map(|key| stored(&contact, key));
+        assert_eq!(all, [None, Some(15), None]);
+        contact.partner_stored(b"stored", 1, 16);
+        contact.partner_stored(b"key", 2, 17); // another partner, from which it was not parted
+        let both = [&b"key"[..], b"stored"].map(|key| stored(&contact, key));
+        assert_eq!(both, [None, Some(16)]);
+        contact.stored_again(b"late", 26);
+        contact.stored_again(b"key", 0);
+        let both = [&b"late"[..], b"key"].map(|key| late(&contact, key));
+        assert_eq!(both, [(false, Some(26)), (true, None)]);
         assert_eq!(contact.marks(b"key", 2, true), None);
         contact.is_settled();
         assert!(!contact.was_parted_from(1));
+    }
+
+    #[test]
+    fn what_was_not_made_alike_when_it_is_lost_again_is_judged_by_what_was_known_first() {
+        let mut contact = Contact::default();
+        contact.saw(20);
+        contact.is_lost(false);
+        contact.is_parted_from(1);
+        contact.is_back(0);
+        contact.is_made_alike(b"copied");
+        contact.saw(30);
+        contact.is_lost(true);
+        assert!(
+            contact.was_parted_of(b"key", 1) && !contact.was_parted_of(b"copied", 1) && !contact.was_parted_last(1)
+        );
+        contact.is_parted_from(1);
+        let above = |key: &[u8]| contact.marks(key, 1, true).unwrap().to_above;
+        assert_eq!([above(b"key"), above(b"copied")], [20, 30]);
+        assert!(contact.was_parted_last(1));
+        contact.is_lost(false);
+        assert!(!contact.was_parted());
     }
 
     #[test]
@@ -458,8 +479,9 @@ mod tests {
                 contact.is_asked([].into_iter(), 0);
                 contact.is_heard();
             }
-            contact.is_lost();
+            contact.is_lost(false);
             contact.is_parted_from(1);
+            contact.is_back(0);
             contact.marks(b"key", 1, true).unwrap().to_is_own
         };
         assert_eq!([0, 1, 2].map(is_own), [true, true, false]);
@@ -468,9 +490,9 @@ mod tests {
     #[test]
     fn what_is_stored_last_is_known_also_where_there_is_no_room_for_more_keys() {
         let mut contact = Contact::default();
-        contact.is_lost();
-        (0..STORED_MAX + 1).for_each(|n| contact.partner_stored(n.to_string().as_bytes(), 1));
-        contact.partner_stored(b"0", 2);
+        contact.is_lost(false);
+        (0..STORED_MAX + 1).for_each(|n| contact.partner_stored(n.to_string().as_bytes(), 1, 1));
+        contact.partner_stored(b"0", 1, 2);
         contact.is_parted_from(1);
         let stored = |n: usize| contact.marks(n.to_string().as_bytes(), 1, true).unwrap().stored;
         assert_eq!([0, 1, STORED_MAX].map(stored), [Some(2), Some(1), None]);

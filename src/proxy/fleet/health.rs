@@ -94,7 +94,8 @@ impl<N: Net> Servers<N> {
                     Level::Warning,
                     format_args!("server {name} is down: {reason}; requests failed over: {cut_off}"),
                 );
-                server.contact.is_lost();
+                let is_uneven = !self.fleet.ledger.account(index).lacks_nothing_more();
+                server.contact.is_lost(is_uneven);
                 Away {
                     since_ms: self.cx.now.ms(),
                     pause_ms: PROBE_PAUSE_MIN_MS,
@@ -123,8 +124,11 @@ impl<N: Net> Servers<N> {
     }
 
     /// Begins a link with a question that every memcached answers at once, and that tells which life it is in.
+    /// On a link that is open already it is in the life that it was in.
     pub fn look_for(&mut self, index: usize) {
-        self.fleet.ledger.record(Event::Asked(index));
+        if !self.upstream.is_linked(index) {
+            self.fleet.ledger.record(Event::Asked(index));
+        }
         self.ask_for_life(index);
     }
 

@@ -16,6 +16,7 @@ mod layout;
 mod leaving;
 pub mod ledger;
 mod life;
+pub mod marks;
 mod names;
 mod others;
 mod own;

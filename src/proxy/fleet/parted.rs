@@ -18,8 +18,8 @@
 use crate::protocol::reply::{Reply, Status};
 use crate::proxy::fleet::Fleet;
 use crate::proxy::fleet::board::{Absence, NOTICED_MS, Without};
-use crate::proxy::fleet::contact::Marks;
 use crate::proxy::fleet::ledger::{Event, Lacking, Lacks, Range};
+use crate::proxy::fleet::marks::Marks;
 use crate::proxy::fleet::others::{FOUND_MS, SAID_MS};
 use crate::proxy::fleet::server::{Health, PROBE_PAUSE_MIN_MS};
 use crate::proxy::handoff::Handoff;
@@ -122,14 +122,21 @@ impl Fleet {
     }
 
     pub fn was_parted_from_all(&self, server: usize) -> bool {
-        let was_parted = |partner: usize| self.servers[server].contact.was_parted_from(partner);
+        let was_parted = |partner: usize| self.servers[server].contact.was_parted_last(partner);
         self.partners(server).into_iter().all(was_parted)
     }
 
     /// Whether a server that returns was parted from the partner that has this key.
     pub fn was_parted(&self, server: usize, key: &[u8]) -> bool {
         let partner = self.partner(key, server);
-        partner.is_some_and(|partner| self.servers[server].contact.was_parted_from(partner))
+        partner.is_some_and(|partner| self.servers[server].contact.was_parted_of(key, partner))
+    }
+
+    /// A copy of a key is made on one of its servers.
+    pub fn is_made_alike(&mut self, key: &[u8], server: usize) {
+        for server in [Some(server), self.partner(key, server)].into_iter().flatten() {
+            self.servers[server].contact.is_made_alike(key);
+        }
     }
 
     /// Whether one of a key's servers is away, so that both are looked at when it returns.
@@ -143,12 +150,16 @@ impl Fleet {
 
     /// Whether a key of two servers that were parted has still to be made alike.
     pub fn are_to_be_evened_out(&self, key: &[u8], [one, other]: [usize; 2]) -> bool {
-        let is_one = |server: usize, of: usize| {
-            let lack = self.ledger.account(server).lack(of);
-            let waits = lack.is_some_and(|lack| lack.lacks(key) == Lacks::Surely || lack.is_suspect_of(key));
-            waits && self.servers[server].contact.was_parted_from(of)
-        };
-        is_one(one, other) || is_one(other, one)
+        self.is_to_be_evened_out(key, one, other) || self.is_to_be_evened_out(key, other, one)
+    }
+
+    /// The same, where this server is the one that returned: what it has of the key may be old, or somebody else's (R63).
+    pub fn is_to_be_evened_out(&self, key: &[u8], server: usize, partner: usize) -> bool {
+        if !self.servers[server].contact.was_parted_from(partner) {
+            return false;
+        }
+        let lack = self.ledger.account(server).lack(partner);
+        lack.is_some_and(|lack| lack.lacks(key) == Lacks::Surely || lack.is_suspect_of(key))
     }
 
     /// A server has answered a write of this key; `marks`: one that gives an item another unique, and does not tell it.
@@ -164,8 +175,9 @@ impl Fleet {
             0 => contact.wrote_unseen(key),
             unique => contact.saw(unique),
         }
+        contact.stored_again(key, unique);
         if let Some(partner) = self.partner(key, server) {
-            self.servers[partner].contact.partner_stored(key, unique);
+            self.servers[partner].contact.partner_stored(key, server, unique);
         }
     }
 

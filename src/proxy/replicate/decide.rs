@@ -238,6 +238,8 @@ impl Replicate {
                 Decision::NothingThere if servers.fleet.ledger.is_outdated(key, second, first) => {
                     self.remove_from_second(servers, id, second, write);
                 }
+                // What its partner has may be old, or somebody else's.
+                Decision::NothingThere if servers.fleet.is_to_be_evened_out(key, second, first) => {}
                 // What its partner has may be what this one has refused (R42).
                 Decision::NothingThere if self.refused.has_another(id, key, write.number) => {}
                 // Otherwise whoever reads finds it there.

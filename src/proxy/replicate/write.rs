@@ -286,8 +286,9 @@ fn is_overruled<N: Net>(servers: &Servers<N>, write: &Write, is_settled: bool) -
             let finds = !is_settled && !is_failure && !is_negative(answer) && write.verb != Verb::Delete;
             let (first, second) = write.servers;
             let counts = |second| {
-                let is_good =
-                    servers.fleet.has_meta(second) && !servers.fleet.ledger.is_outdated(key.bytes(), second, first);
+                let is_outdated = servers.fleet.ledger.is_outdated(key.bytes(), second, first)
+                    || servers.fleet.is_to_be_evened_out(key.bytes(), second, first);
+                let is_good = servers.fleet.has_meta(second) && !is_outdated;
                 // Or it has come to decide meanwhile, and somebody may have read there what the write has left (R40).
                 is_good || servers.fleet.place_to_decide(key.bytes()).first == second
             };

@@ -2,7 +2,7 @@
 
 use super::{Action, Actions, Manner, Pair, ROUNDS_MAX, Repair, Stage, There, Why, look_for_unique};
 use crate::protocol::server::answer::{Response, Status};
-use crate::proxy::fleet::contact::Right;
+use crate::proxy::fleet::marks::Right;
 
 impl There {
     /// What a server has, that was asked for the unique of its item.

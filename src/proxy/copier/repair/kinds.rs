@@ -2,7 +2,7 @@
 
 use crate::protocol::reply::Reply;
 use crate::proxy::copier::command::Command;
-use crate::proxy::fleet::contact::Marks;
+use crate::proxy::fleet::marks::Marks;
 use crate::proxy::handoff::Waiting;
 use crate::proxy::upstream::link::Purpose;
 
@@ -120,8 +120,9 @@ pub struct Pair {
     pub to: Party,
     /// `from` has been up, in one life, since it was found to be right (R17).
     pub source_is_still: bool,
-    /// Other magents are without `from`, and not without `to`: their clients may have deleted what is still there.
-    pub source_is_missed: bool,
+    /// Other magents are without `from`, and not without `to`: their clients may have deleted what is still there. Or it has returned, was
+    /// parted from `to`, and has not been made alike of this key yet.
+    pub source_is_doubtful: bool,
     /// The proxy's count of flushes.
     pub flushes: u64,
     /// One with a delay may have come to one of the two, and not to the other: a copy would undo it.

@@ -2,7 +2,7 @@ use super::*;
 use crate::protocol::reply::Reply;
 use crate::protocol::server::answer;
 use crate::protocol::server::encode::{Words, encode};
-use crate::proxy::fleet::contact::Marks;
+use crate::proxy::fleet::marks::Marks;
 use crate::proxy::handoff::Waiting;
 
 mod compare;
@@ -35,7 +35,7 @@ fn both_up() -> Pair {
         from: party,
         to: party,
         source_is_still: true,
-        source_is_missed: false,
+        source_is_doubtful: false,
         flushes: 0,
         flush_is_near: false,
         from_is_senior: true,
@@ -170,7 +170,7 @@ impl Stage {
             "source down" => (pair.from.is_up, pair.source_is_still) = (false, false),
             "source restarted" => pair.source_is_still = false,
             "source old" => pair.from.has_meta = false,
-            "source missed" => pair.source_is_missed = true,
+            "source doubtful" => pair.source_is_doubtful = true,
             "source ahead" => pair.from.ahead_s = 1000,
             "target down" => pair.to.is_up = false,
             "target old" => pair.to.has_meta = false,

@@ -31,13 +31,13 @@ fn what_is_found_on_one_server_alone_is_not_copied_from_one_that_others_are_with
     check(
         "",
         &[
-            ("read", "source missed, begin", "they differ, done"),
-            ("left", "source missed, begin", "they differ, done"),
-            ("add", "source missed, begin", FETCH),
-            ("heal", "source missed, begin", LOOK),
-            ("read", "begin, source missed, value", "they differ, done"),
-            ("left", "begin, source missed, value", "they differ, done"),
-            ("add", "begin, source missed, value", ADD),
+            ("read", "source doubtful, begin", "they differ, done"),
+            ("left", "source doubtful, begin", "they differ, done"),
+            ("add", "source doubtful, begin", FETCH),
+            ("heal", "source doubtful, begin", LOOK),
+            ("read", "begin, source doubtful, value", "they differ, done"),
+            ("left", "begin, source doubtful, value", "they differ, done"),
+            ("add", "begin, source doubtful, value", ADD),
             ("read", "begin, value", ADD),
         ],
     );
