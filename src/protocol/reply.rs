@@ -30,6 +30,8 @@ pub enum Status {
     MetaMiss,
     /// `HD`: a meta hit of which no value was asked for.
     MetaHit,
+    /// `ME <key> <name>=<value>*`: what a server says of an item to who looks for a fault.
+    MetaDebug,
     /// `STAT <name> <value>`; more of them or END follow.
     Stat,
     /// It went wrong; see [`Fault`].

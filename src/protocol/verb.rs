@@ -31,6 +31,8 @@ pub enum Verb {
     MetaInvalidate,
     /// `md`.
     MetaDelete,
+    /// `me`.
+    MetaDebug,
     /// `lru_crawler metadump`.
     ListKeys,
     /// `lru_crawler mgdump`.
@@ -65,6 +67,7 @@ impl Verb {
             Verb::Stats => "stats",
             Verb::MetaGet | Verb::MetaGetAndTouch | Verb::MetaMake => "mg",
             Verb::MetaInvalidate | Verb::MetaDelete => "md",
+            Verb::MetaDebug => "me",
             Verb::ListKeys => "lru_crawler metadump",
             Verb::ListAsCommands => "lru_crawler mgdump",
             Verb::CacheMemlimit => "cache_memlimit",
@@ -73,9 +76,9 @@ impl Verb {
         }
     }
 
-    /// get, gets, gat, gats, mg: answered by items.
+    /// get, gets, gat, gats, mg, me: answered by items.
     pub fn is_retrieval(self) -> bool {
-        matches!(self, Verb::Get | Verb::Gets | Verb::MetaGet) || self.is_get_and_touch()
+        matches!(self, Verb::Get | Verb::Gets | Verb::MetaGet | Verb::MetaDebug) || self.is_get_and_touch()
     }
 
     /// incr, decr.
@@ -88,7 +91,7 @@ impl Verb {
         matches!(self, Verb::Cas | Verb::MetaDelete)
     }
 
-    /// get, gets, mg: what is asked for stays as it is.
+    /// get, gets, mg, me: what is asked for stays as it is.
     pub fn only_reads(self) -> bool {
         self.is_retrieval() && !self.is_get_and_touch()
     }

@@ -1,4 +1,4 @@
-//! The meta commands of clients (`mg ms md ma mn`): [`parse`] reads their lines, which may stand among text commands, [`flags`]
+//! The meta commands of clients (`mg ms md ma me mn`): [`parse`] reads their lines, which may stand among text commands, [`flags`]
 //! what follows the key, and [`reply`] writes what they are told, word by word ([`told`]).
 //!
 //! | asked | becomes | and then |
@@ -11,10 +11,11 @@
 //! | `md` with `I` | a mark that it is stale, on both servers | |
 //! | `md` with `I` and `C` | a look at its unique | the mark |
 //! | `ma` | incr or decr | with `N`, where there is nothing: add; with `T`: touch; with `t`: a look at what is left of its time |
+//! | `me` | a meta debug | |
 //! | `mn` | noop | |
 //!
 //! A flag that the servers behind do not know is refused as they refuse it. So are those that magent does not know: a unique of the
-//! client's own (`E`), one that a count or an append must find (`C`), and `me`. What an `ms` with `I` would store as stale, because it is
+//! client's own (`E`), and one that a count or an append must find (`C`). What an `ms` with `I` would store as stale, because it is
 //! older than what is there, is not stored. Each look at what is stale gives a token away, so that one client stores it anew; what
 //! magent's own look is given it gives back.
 //! Servers get a key that is in base64 decoded, or by its [`name`](super::name), so that one that was stored in base64 is told as it is

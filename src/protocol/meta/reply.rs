@@ -3,6 +3,7 @@
 //! | said | line |
 //! | --- | --- |
 //! | an item, a number | `VA <bytes> <flags>*` and the value, where that was asked for, else `HD <flags>*` |
+//! | an item, to `me` | `ME <key> <name>=<value>*`, as the server says it |
 //! | done | `HD <flags>*` |
 //! | no such item | `EN` of a get, else `NF` |
 //! | nothing to replace, or an item where none was to be | `NS` |
@@ -31,6 +32,7 @@ pub enum Command {
     Store,
     Delete,
     Count,
+    Debug,
     Noop,
 }
 
@@ -123,8 +125,9 @@ impl Meta {
         }
     }
 
-    pub fn noop() -> Self {
-        Self::new(Command::Noop, &Flags::default(), Told::default())
+    /// One whose line has nothing that the reply needs.
+    pub fn plain(command: Command) -> Self {
+        Self::new(command, &Flags::default(), Told::default())
     }
 
     fn more(&mut self) -> &mut More {
@@ -205,7 +208,7 @@ impl Meta {
 
     /// Whether its client has not asked for the item that is read.
     pub fn only_looks(&self) -> bool {
-        self.command != Command::Get
+        !matches!(self.command, Command::Get | Command::Debug)
     }
 
     /// Whether a value is behind the line of what stores one.
@@ -298,6 +301,7 @@ impl Meta {
             (Command::Store, status) => status == Status::Stored,
             (Command::Delete, status) => matches!(status, Status::Deleted | Status::Stored | Status::Touched),
             (Command::Count, status) => status == Status::Number,
+            (Command::Debug, _) => false,
         };
         let word: &[u8] = match reply.status {
             _ if is_done && self.is_quiet && !gets => return,
@@ -385,6 +389,9 @@ impl Meta {
             return (Vec::new(), b"");
         }
         self.has_told = true;
+        if self.command == Command::Debug {
+            return ([item.line, LINE_END].concat(), b"");
+        }
         let more = self.more.as_ref();
         let so_far = more.and_then(|more| more.so_far.as_ref());
         if let Some(so_far) = so_far.filter(|_| self.command != Command::Get) {

@@ -142,6 +142,7 @@ fn parse_line(line: &[u8]) -> Result<Response<'_>, Garbage> {
         b"EN" => Status::MetaMiss,
         b"HD" => return meta_flags(response, Status::MetaHit),
         b"STAT" => return Ok(statistic(response)),
+        b"ME" => return Ok(debugging(response)),
         b"VA" => return meta_value(response),
         digits => {
             response.number = unsigned(digits).filter(|_| alone).ok_or(Garbage)?;
@@ -163,6 +164,13 @@ fn statistic(mut response: Response<'_>) -> Response<'_> {
     let mut words = response.line.splitn(3, |&byte| byte == b' ').skip(1);
     response.key = words.next().unwrap_or(&[]);
     response.message = words.next().unwrap_or(&[]);
+    response
+}
+
+/// `ME <key> <name>=<value>*`.
+fn debugging(mut response: Response<'_>) -> Response<'_> {
+    response.status = Status::MetaDebug;
+    response.key = response.line.split(|&byte| byte == b' ').nth(1).unwrap_or(&[]);
     response
 }
 
@@ -336,6 +344,7 @@ mod tests {
             (b"VERSION 1.6.18\r\n", Status::Version),
             (b"EN\r\n", Status::MetaMiss),
             (b"HD\r\n", Status::MetaHit),
+            (b"ME k exp=-1\r\n", Status::MetaDebug),
             (b"STAT pid 7\r\n", Status::Stat),
             (b"ERROR\r\n", Status::Error),
             (b"SERVER_ERROR out of memory storing object\r\n", Status::Error),

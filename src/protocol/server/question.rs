@@ -19,6 +19,7 @@
 //! | `mg` with `t f v` | | `VA` with both, `EN` | any |
 //! | `mg` with `v` | | `VA`, `EN` | any |
 //! | `mg` without | | `HD` (`OK` before memcached 1.6.10), `EN` | any |
+//! | `me` | | `ME`, `EN` | any |
 //! | `md` | | `HD` (`OK`), `NF`, `EX` | any |
 //!
 //! That is what the sources of memcached 1.4.0 to 1.6.45 say. Whether a value is of a key that was asked for, in the order
@@ -64,6 +65,8 @@ pub enum Question {
     MetaValue,
     /// `mg` without it.
     MetaLook,
+    /// `me`.
+    MetaDebug,
     /// `mg` that makes an item.
     MetaMake,
     /// `md`.
@@ -99,6 +102,7 @@ impl Question {
             Verb::MetaGet | Verb::MetaGetAndTouch if !request.options.value => Self::MetaLook,
             Verb::MetaGet if request.options.ttl && request.options.flags => Self::MetaGet,
             Verb::MetaGet | Verb::MetaGetAndTouch => Self::MetaValue,
+            Verb::MetaDebug => Self::MetaDebug,
             Verb::MetaMake => Self::MetaMake,
             Verb::MetaDelete => Self::MetaDelete,
             Verb::MetaInvalidate => Self::MetaInvalidate,
@@ -142,6 +146,7 @@ impl Question {
             (Self::MetaValue, S::MetaValue) => true,
             (Self::MetaGet | Self::MetaValue, status) => status == S::MetaMiss,
             (Self::MetaLook | Self::MetaMake, status) => matches!(status, S::MetaHit | S::Ok | S::MetaMiss),
+            (Self::MetaDebug, status) => matches!(status, S::MetaDebug | S::MetaMiss),
             (Self::MetaDelete | Self::MetaInvalidate, status) => {
                 matches!(status, S::MetaHit | S::Ok | S::NotFound | S::Exists)
             }
@@ -156,7 +161,7 @@ mod tests {
     use crate::protocol::request::Options;
 
     /// A line of each kind, an error of each kind, values with and without unique.
-    const ANSWERS: [&str; 22] = [
+    const ANSWERS: [&str; 23] = [
         "VALUE k 0 1",
         "VALUE k 0 1 7",
         "END",
@@ -179,6 +184,7 @@ mod tests {
         "CLIENT_ERROR bad command line format",
         "SERVER_ERROR out of memory storing object",
         "MEMLIMIT_ADJUST_FAILED input value is megabytes not bytes",
+        "ME k exp=-1 la=0",
     ];
 
     #[test]
@@ -226,6 +232,7 @@ mod tests {
             (&[plain(Verb::Stats)], &["STAT pid 7", "END"], true),
             (&[looks(item)], &["VA 1 t-1 f0 kk", "EN"], true),
             (&[looks(Options::default())], &["HD t-1 kk", "OK", "EN"], true),
+            (&[plain(Verb::MetaDebug)], &["ME k exp=-1 la=0", "EN"], true),
             (
                 &[plain(Verb::MetaDelete)],
                 &["HD t-1 kk", "OK", "NOT_FOUND", "NF", "EXISTS", "EX"],

@@ -25,6 +25,7 @@ pub fn encode(reply: &Reply, mut add: impl FnMut(&[u8])) {
         Status::Version => b"VERSION",
         Status::MetaMiss => b"EN",
         Status::MetaHit => b"HD",
+        Status::MetaDebug => b"ME",
         Status::Error => match reply.fault {
             Fault::Unknown => b"ERROR",
             Fault::Client => b"CLIENT_ERROR",

@@ -383,14 +383,15 @@ impl<N: Net> Link<N> {
             _ => leg.end <= self.written(),
         };
         let question = leg.sent.asked.question;
-        sent && question.is_answered_by(response) && (question != Question::MetaLook || leg.is_looked_at(response))
+        let tells_key = matches!(question, Question::MetaLook | Question::MetaDebug);
+        sent && question.is_answered_by(response) && (!tells_key || leg.is_looked_at(response))
     }
 
     /// Whether an answer without a value is an item all the same: a retrieval asked for what is known of it alone.
     #[inline]
     pub fn is_item(&self, response: &Response<'_>) -> bool {
         // Before memcached 1.6.10 it was OK.
-        matches!(response.status, Status::MetaHit | Status::Ok)
+        matches!(response.status, Status::MetaHit | Status::Ok | Status::MetaDebug)
             && (self.pending.front()).is_some_and(|leg| matches!(leg.purpose, Purpose::Read(_)))
     }
 
