@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{MISS, PATIENT, Two, eventually, hit};
+use common::{Fake, MISS, Magent, Memcached, PATIENT, Two, eventually, hit};
 
 /// Hedged after a moment; a test says itself when a server hangs, and for how long.
 const SOON: &str = "--hedge=20";
@@ -94,6 +94,44 @@ fn only_where_both_have_the_same_the_partner_is_asked() {
     assert!(others[2].reply().contains("VALUE l 0 1 "));
     others[3].expect(hit("l", 0, "y"));
     assert_eq!(two.magent.server_stat(&two.primary, "state"), "up");
+}
+
+/// The partner has taken its items back from before it was restarted, and has not been made like the other yet.
+#[test]
+fn a_partner_whose_items_may_be_old_is_not_asked() {
+    let primary = Memcached::start();
+    for key in ["k", "l"] {
+        primary.ask(&format!("set {key} 0 0 3\r\nnew\r\n"));
+    }
+    let backup = Fake::start_with_stats(|line| {
+        let said = match line.split(' ').next()? {
+            "stats" => {
+                "STAT pid 7\r\nSTAT uptime 100\r\nSTAT time 1800000000\r\nSTAT version 1.6.18\r\n\
+                 STAT total_connections 10\r\nSTAT curr_items 2\r\nSTAT total_items 2\r\nSTAT cmd_set 0\r\nEND\r\n"
+            }
+            "get" => "VALUE k 0 3\r\nold\r\nEND\r\n",
+            "mg" => "EN\r\n",
+            "lru_crawler" => "BUSY currently processing crawler request\r\n",
+            _ => "ERROR\r\n",
+        };
+        Some(said.as_bytes().to_vec())
+    });
+    let magent = Magent::start(&["-s", &primary.name, "-b", &backup.name, PATIENT, SOON]);
+    eventually("it is seen that the backup was restarted", || {
+        magent.log().contains("has items from before it was restarted")
+    });
+    let (mut client, mut other) = (magent.client(), magent.client());
+    client.check("get k\r\n", hit("k", 0, "new"));
+    primary.stop();
+    client.send("get k\r\n");
+    other.send("gets k\r\n");
+    for _ in 0..5 {
+        magent.settle();
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert!(client.is_quiet() && other.is_quiet());
+    primary.cont();
+    client.expect(hit("k", 0, "new"));
 }
 
 #[test]
