@@ -101,7 +101,7 @@ fn only_where_both_have_the_same_the_partner_is_asked() {
 fn a_partner_whose_items_may_be_old_is_not_asked() {
     let primary = Memcached::start();
     for key in ["k", "l"] {
-        primary.ask(&format!("set {key} 0 0 3\r\nnew\r\n"));
+        primary.ask(format!("set {key} 0 0 3\r\nnew\r\n"));
     }
     let backup = Fake::start_with_stats(|line| {
         let said = match line.split(' ').next()? {
