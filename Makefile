@@ -76,6 +76,7 @@ check-packages:
 bench: all
 	@$(MAKE) packages PACKAGES="$(PACKAGES) $(BENCH_PACKAGES)"
 	@tests/bench/run
+	@tests/bench/protocols
 	@tests/bench/resync
 
 deb:

@@ -72,7 +72,8 @@ impl<N: Net> Front<N> {
     fn own_reply(&self, own: &mut Servers<N>, request: &Request<'_>, form: &Form) -> Vec<u8> {
         match request.key {
             b"servers" => servers(own).written(form),
-            b"conns" => self.connections(&own.cx).written(form),
+            // Memcached knows it in the text protocol alone.
+            b"conns" if *form == Form::Text => self.connections(&own.cx).written(form),
             b"cachedump" => form.written(cachedump(request.keys)),
             b"reset" => {
                 own.cx.statistics = Statistics::new(own.cx.statistics.started_ms);
