@@ -23,6 +23,9 @@ class Client:
         self.port = port
         self.address = f"127.0.0.1:{port}"
 
+    def close(self):
+        """When there is no more to do."""
+
     def __getattr__(self, name):
         raise Lacks(name)
 
@@ -75,9 +78,6 @@ class Pymemcache(Client):
     def touch(self, key, ttl):
         return self.c.touch(key, ttl)
 
-    def gat(self, key, ttl):
-        return self.c.gat(key, ttl)
-
     def flush(self):
         return self.c.flush_all()
 
@@ -89,16 +89,20 @@ class Pymemcache(Client):
 
 
 class PymemcacheNoreply(Pymemcache):
-    """As it is by default: writes do not wait for a reply, and a read on the same connection comes after them."""
+    """Its writes do not wait for a reply, as by default; but for those that are made for the sake of their answer."""
 
     def __init__(self, port):
         super().__init__(port)
         self.c.default_noreply = True
 
+    def add(self, key, value):
+        return self.c.add(key, value.encode(), noreply=False)
+
     def incr(self, key, number):
         return self.c.incr(key, number, noreply=False)
 
-    decr = None
+    def decr(self, key, number):
+        return self.c.decr(key, number, noreply=False)
 
 
 class PythonMemcached(Client):
@@ -233,19 +237,19 @@ class Libmc(Client):
         self.c.toggle_flush_all_feature(True)
 
     def set(self, key, value, ttl):
-        return self.c.set(key, value, ttl)
+        return self.c.set(key, value.encode(), ttl)
 
     def add(self, key, value):
-        return self.c.add(key, value)
+        return self.c.add(key, value.encode())
 
     def replace(self, key, value):
-        return self.c.replace(key, value)
+        return self.c.replace(key, value.encode())
 
     def append(self, key, value):
-        return self.c.append(key, value)
+        return self.c.append(key, value.encode())
 
     def prepend(self, key, value):
-        return self.c.prepend(key, value)
+        return self.c.prepend(key, value.encode())
 
     def get(self, key):
         return self.c.get(key)
@@ -261,7 +265,7 @@ class Libmc(Client):
         return value
 
     def cas(self, key, value):
-        return self.c.cas(key, value, 0, self.unique)
+        return self.c.cas(key, value.encode(), 0, self.unique)
 
     def incr(self, key, number):
         return self.c.incr(key, number)
@@ -317,7 +321,8 @@ class BinaryMemcached(Client):
         return self.c.cas(key, value, self.unique)
 
     def incrinit(self, key, number, initial):
-        return self.c.servers[0].incr(key, number, default=initial, time=0)
+        [server] = self.c.servers
+        return server.incr(key, number, default=initial, time=0)
 
     def delete(self, key):
         return self.c.delete(key)
@@ -536,7 +541,7 @@ class Memcachio(Asynchronous):
 
 
 class MetaMemcache(Client):
-    """A miss is a miss: its defaults would make one of an error, and hide it."""
+    """An error is raised here, and never made a miss."""
 
     def __init__(self, port):
         super().__init__(port)
@@ -544,17 +549,13 @@ class MetaMemcache(Client):
         pool = m.HashRingConnectionPoolProvider(
             server_pool=m.build_server_pool(
                 servers=[m.ServerAddress("127.0.0.1", port)],
-                connection_pool_factory_fn=m.connection_pool_factory_builder(
-                    recv_timeout=10, connection_timeout=10
-                ),
+                connection_pool_factory_fn=m.connection_pool_factory_builder(recv_timeout=10, connection_timeout=10),
             )
         )
         self.c = m.CacheClient(
             router=m.DefaultRouter(
                 pool_provider=pool,
-                executor=m.DefaultExecutor(
-                    serializer=m.MixedSerializer(), raise_on_server_error=True
-                ),
+                executor=m.DefaultExecutor(serializer=m.MixedSerializer(), raise_on_server_error=True),
             )
         )
 
@@ -680,7 +681,7 @@ NUMBERS = {"set": (2,), "incr": (1,), "decr": (1,), "incrinit": (1, 2), "touch":
 
 
 def text(value):
-    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
+    return bytes(value).decode("utf-8", "backslashreplace") if isinstance(value, (bytes, bytearray)) else str(value)
 
 
 def line(*words):
@@ -709,14 +710,13 @@ def main():
             words[index] = int(words[index])
         try:
             operation = getattr(client, name)
-            if operation is None:
-                raise Lacks(name)
             reply = answer(name, operation(*words))
         except Lacks:
             reply = line("lacks")
         except Exception as error:
             reply = line("error", f"{type(error).__name__}: {error}")
         print(reply, flush=True)
+    client.close()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,153 @@
+# Ruby's memcached clients for ../matrix. usage: ruby adapter.rb CLIENT PORT; ../README.md has what is read and answered.
+# A class lacks what it has no method for.
+
+class DalliClient
+  def initialize(port)
+    require 'dalli'
+    # Without serializing, so that what is set can be appended to.
+    @c = Dalli::Client.new("127.0.0.1:#{port}", raw: true, compress: false)
+  end
+
+  def set(key, value, ttl) = @c.set(key, value, ttl.to_i)
+  def add(key, value) = @c.add(key, value, 0)
+  def replace(key, value) = @c.replace(key, value, 0)
+  def append(key, value) = @c.append(key, value)
+  def prepend(key, value) = @c.prepend(key, value)
+  def get(key) = @c.get(key)
+  def getmulti(*keys) = @c.get_multi(*keys)
+
+  def gets(key)
+    value, @unique = @c.get_cas(key)
+    value
+  end
+
+  def cas(key, value) = @c.set_cas(key, value, @unique, 0)
+  def incr(key, number) = @c.incr(key, number.to_i)
+  def decr(key, number) = @c.decr(key, number.to_i)
+  def incrinit(key, number, initial) = @c.incr(key, number.to_i, 0, initial.to_i)
+  def delete(key) = @c.delete(key)
+  def touch(key, ttl) = @c.touch(key, ttl.to_i)
+  def gat(key, ttl) = @c.gat(key, ttl.to_i)
+  def flush = @c.flush.all?
+  def stats = @c.stats.values.first.keys
+  def version = @c.version.values.first
+end
+
+# Rails' cache, in which every error is a miss and logged: the log is looked at.
+class RailsCache
+  def initialize(port)
+    require 'active_support'
+    require 'active_support/cache'
+    require 'active_support/cache/mem_cache_store'
+    require 'stringio'
+    require 'logger'
+    @log = StringIO.new
+    Dalli.logger = ActiveSupport::Cache::Store.logger = Logger.new(@log, level: Logger::WARN)
+    @c = ActiveSupport::Cache::MemCacheStore.new("127.0.0.1:#{port}")
+  end
+
+  def said(result)
+    log = @log.string
+    @log.reopen(String.new)
+    raise log unless log.empty?
+
+    result
+  end
+
+  def set(key, value, ttl) = said(@c.write(key, value, expires_in: ttl.to_i.zero? ? nil : ttl.to_i))
+  def add(key, value) = said(@c.write(key, value, unless_exist: true))
+  def get(key) = said(@c.read(key))
+  def getmulti(*keys) = said(@c.read_multi(*keys))
+  def incr(key, number) = said(@c.increment(key, number.to_i))
+  def decr(key, number) = said(@c.decrement(key, number.to_i))
+  def delete(key) = said(@c.delete(key))
+
+  def flush
+    @c.clear
+    said(true)
+  end
+end
+
+# Counters in Rails' cache are written raw.
+class RailsCounters < RailsCache
+  def set(key, value, ttl) = said(@c.write(key, value, raw: true, expires_in: ttl.to_i.zero? ? nil : ttl.to_i))
+  def add(key, value) = said(@c.write(key, value, raw: true, unless_exist: true))
+  def get(key) = said(@c.read(key, raw: true))
+  def getmulti(*keys) = said(@c.read_multi(*keys, raw: true))
+end
+
+# A session each key, made and read by requests to an application; the session's cookie is remembered by key.
+class RackSessions
+  def initialize(port)
+    require 'rack'
+    require 'rack/session/dalli'
+    @cookies = {}
+    application = lambda do |env|
+      name, value = env['work']
+      session = env['rack.session']
+      case name
+      when 'set' then session['value'] = value
+      when 'incr' then session['value'] = (session['value'].to_i + value.to_i).to_s if session['value']
+      when 'delete' then session.destroy
+      end
+      [200, {}, [name == 'delete' ? nil : session['value']]]
+    end
+    @application = Rack::Session::Dalli.new(application, memcache_server: "127.0.0.1:#{port}")
+  end
+
+  def request(key, *work)
+    environment = Rack::MockRequest.env_for('/', 'HTTP_COOKIE' => @cookies[key].to_s)
+    environment['work'] = work
+    errors = environment['rack.errors']
+    _, headers, body = @application.call(environment)
+    raise errors.string unless errors.string.empty?
+
+    @cookies[key] = headers['Set-Cookie'].split(';').first if headers['Set-Cookie']
+    body.first
+  end
+
+  def set(key, value, ttl)
+    raise NotImplementedError if ttl.to_i == 1
+
+    request(key, 'set', value) == value
+  end
+
+  def get(key) = request(key, 'get')
+  def incr(key, number) = request(key, 'incr', number)
+
+  def delete(key)
+    request(key, 'delete')
+    true
+  end
+end
+
+CLIENTS = { 'dalli' => DalliClient, 'rails' => RailsCache, 'rails-raw' => RailsCounters, 'rack-session-dalli' => RackSessions }.freeze
+
+def words(kind, *rest)
+  [kind, *rest.map { |word| word.to_s.unpack1('H*') }].join("\t")
+end
+
+def answer(name, result)
+  case name
+  when 'getmulti' then words('values', *result.sort.flatten)
+  when 'stats' then words('names', *result)
+  when 'get', 'gets', 'gat', 'version' then result.nil? ? 'none' : words('value', result)
+  when 'incr', 'decr', 'incrinit' then result ? words('number', result) : 'none'
+  else result ? 'yes' : 'no'
+  end
+end
+
+client = CLIENTS.fetch(ARGV[0]).new(ARGV[1].to_i)
+$stdout.sync = true
+while (line = $stdin.gets)
+  name, *given = line.chomp.split("\t", -1)
+  given.map! { |word| [word].pack('H*').force_encoding('UTF-8') }
+  begin
+    reply = client.class.public_method_defined?(name, false) || client.class.superclass.public_method_defined?(name, false) ? answer(name, client.public_send(name, *given)) : 'lacks'
+  rescue NotImplementedError
+    reply = 'lacks'
+  rescue StandardError => e
+    reply = words('error', "#{e.class}: #{e.message}")
+  end
+  puts reply
+end
