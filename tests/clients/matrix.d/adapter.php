@@ -166,7 +166,8 @@ $classes = ['php-memcached' => 'MemcachedText', 'php-memcached-binary' => 'Memca
 ini_set('display_errors', 'stderr');
 ini_set('log_errors', '0');
 // A notice or a warning is an error here: PHP tells a server's trouble in one.
-set_error_handler(function ($level, $message) { throw new ErrorException($message, 0, $level); });
+set_error_handler(function ($level, $message) { throw new ErrorException($message, 0, $level); }, E_ALL & ~E_DEPRECATED);
+error_reporting(E_ALL & ~E_DEPRECATED);
 $client = new $classes[$argv[1]]((int)$argv[2]);
 
 function words(...$words) {

@@ -61,15 +61,15 @@ if ($client eq 'perl-cache-memcached') {
         prepend => sub { $said->($c->memcached_prepend(@_)) },
         get => sub { my $value = $c->memcached_get($_[0]); defined $value ? $value : $said->($value) },
         getmulti => sub { my %found; $c->mget_into_hashref([@_], \%found); \%found },
-        incr => sub { my $count; $said->($c->memcached_increment($_[0], $_[1], $count)) ? $count : undef },
-        decr => sub { my $count; $said->($c->memcached_decrement($_[0], $_[1], $count)) ? $count : undef },
+        incr => sub { my $count = 0; $said->($c->memcached_increment($_[0], $_[1], $count)) ? $count : undef },
+        decr => sub { my $count = 0; $said->($c->memcached_decrement($_[0], $_[1], $count)) ? $count : undef },
         delete => sub { $said->($c->memcached_delete($_[0])) },
         flush => sub { $said->($c->memcached_flush(0)) },
-        version => sub { $said->($c->memcached_version) && join '.', $c->memcached_version },
+        version => sub { join '.', $c->memcached_version },
     );
     if ($client =~ /binary/) {
         $operations{incrinit} = sub {
-            my $count;
+            my $count = 0;
             $said->($c->memcached_increment_with_initial($_[0], $_[1], $_[2], 0, $count)) ? $count : undef;
         };
     }

@@ -4,13 +4,13 @@
 class DalliClient
   def initialize(port)
     require 'dalli'
-    # Without serializing, so that what is set can be appended to.
-    @c = Dalli::Client.new("127.0.0.1:#{port}", raw: true, compress: false)
+    @c = Dalli::Client.new("127.0.0.1:#{port}")
   end
 
-  def set(key, value, ttl) = @c.set(key, value, ttl.to_i)
-  def add(key, value) = @c.add(key, value, 0)
-  def replace(key, value) = @c.replace(key, value, 0)
+  # Raw, so that what is set can be appended to and counted.
+  def set(key, value, ttl) = @c.set(key, value, ttl.to_i, raw: true)
+  def add(key, value) = @c.add(key, value, 0, raw: true)
+  def replace(key, value) = @c.replace(key, value, 0, raw: true)
   def append(key, value) = @c.append(key, value)
   def prepend(key, value) = @c.prepend(key, value)
   def get(key) = @c.get(key)
@@ -21,7 +21,7 @@ class DalliClient
     value
   end
 
-  def cas(key, value) = @c.set_cas(key, value, @unique, 0)
+  def cas(key, value) = @c.set_cas(key, value, @unique, 0, raw: true)
   def incr(key, number) = @c.incr(key, number.to_i)
   def decr(key, number) = @c.decr(key, number.to_i)
   def incrinit(key, number, initial) = @c.incr(key, number.to_i, 0, initial.to_i)
@@ -42,7 +42,8 @@ class RailsCache
     require 'stringio'
     require 'logger'
     @log = StringIO.new
-    Dalli.logger = ActiveSupport::Cache::Store.logger = Logger.new(@log, level: Logger::WARN)
+    logger = Logger.new(@log, level: Logger::WARN, formatter: ->(_, _, _, message) { "#{message}\n" })
+    Dalli.logger = ActiveSupport::Cache::Store.logger = logger
     @c = ActiveSupport::Cache::MemCacheStore.new("127.0.0.1:#{port}")
   end
 
@@ -58,8 +59,6 @@ class RailsCache
   def add(key, value) = said(@c.write(key, value, unless_exist: true))
   def get(key) = said(@c.read(key))
   def getmulti(*keys) = said(@c.read_multi(*keys))
-  def incr(key, number) = said(@c.increment(key, number.to_i))
-  def decr(key, number) = said(@c.decrement(key, number.to_i))
   def delete(key) = said(@c.delete(key))
 
   def flush
@@ -68,12 +67,14 @@ class RailsCache
   end
 end
 
-# Counters in Rails' cache are written raw.
+# What is counted in Rails' cache has to be written raw.
 class RailsCounters < RailsCache
   def set(key, value, ttl) = said(@c.write(key, value, raw: true, expires_in: ttl.to_i.zero? ? nil : ttl.to_i))
   def add(key, value) = said(@c.write(key, value, raw: true, unless_exist: true))
   def get(key) = said(@c.read(key, raw: true))
   def getmulti(*keys) = said(@c.read_multi(*keys, raw: true))
+  def incr(key, number) = said(@c.increment(key, number.to_i))
+  def decr(key, number) = said(@c.decrement(key, number.to_i))
 end
 
 # A session each key, made and read by requests to an application; the session's cookie is remembered by key.
@@ -143,7 +144,8 @@ while (line = $stdin.gets)
   name, *given = line.chomp.split("\t", -1)
   given.map! { |word| [word].pack('H*').force_encoding('UTF-8') }
   begin
-    reply = client.class.public_method_defined?(name, false) || client.class.superclass.public_method_defined?(name, false) ? answer(name, client.public_send(name, *given)) : 'lacks'
+    has = [client.class, client.class.superclass].any? { |one| one != Object && one.public_method_defined?(name, false) }
+    reply = has ? answer(name, client.public_send(name, *given)) : 'lacks'
   rescue NotImplementedError
     reply = 'lacks'
   rescue StandardError => e

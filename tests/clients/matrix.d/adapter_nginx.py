@@ -37,8 +37,13 @@ http {{
         location /memc {{
             set $memc_cmd $arg_cmd;
             set $memc_key $arg_key;
-            set $memc_value $arg_val;
             set $memc_exptime $arg_exptime;
+            memc_pass cache;
+        }}
+        location /count {{
+            set $memc_cmd $arg_cmd;
+            set $memc_key $arg_key;
+            set $memc_value $arg_val;
             memc_pass cache;
         }}
     }}
@@ -93,7 +98,7 @@ class Nginx(adapter.Client):
         return text is not None and text.startswith(b"STORED")
 
     def number(self, command, key, number):
-        text = self.request("memc", cmd=command, key=key, val=number)
+        text = self.request("count", cmd=command, key=key, val=number)
         return text and text.decode().strip()
 
     def set(self, key, value, ttl):

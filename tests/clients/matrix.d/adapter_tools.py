@@ -20,7 +20,9 @@ class Tools(adapter.Client):
 
     def tool(self, name, *words):
         """Its output, or None if it says that it found nothing or stored nothing."""
-        command = [name, "--verbose", f"--servers={self.address}", *self.flags, *words]
+        # memccat's output is more than the value then.
+        verbose = [] if name in ("memccat", "memcstat") else ["--verbose"]
+        command = [name, *verbose, f"--servers={self.address}", *self.flags, *words]
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=15)
         if done.returncode == 0:
             return done.stdout
@@ -44,11 +46,12 @@ class Tools(adapter.Client):
         return self.store(key, value, "--replace")
 
     def get(self, key):
+        """memccat does not say of what it could not read whether it is a miss: memcexist is asked."""
         path = pathlib.Path(self.directory.name) / "read"
-        found = self.tool("memccat", f"--file={path}", key) is not None
-        if (self.tool("memcexist", key) is not None) != found:
-            raise OSError(f"memcexist and memccat do not agree about {key}")
-        return path.read_bytes() if found else None
+        if self.tool("memcexist", key) is None:
+            return None
+        self.tool("memccat", f"--file={path}", key)
+        return path.read_bytes()
 
     def delete(self, key):
         return self.tool("memcrm", key) is not None
@@ -57,7 +60,6 @@ class Tools(adapter.Client):
         return self.tool("memctouch", f"--expire={ttl}", key) is not None
 
     def flush(self):
-        self.tool("memcping")
         return self.tool("memcflush") is not None
 
     def stats(self):
@@ -65,7 +67,9 @@ class Tools(adapter.Client):
         return [line.split(":")[0].strip() for line in lines if line.startswith(("\t", " ")) and ":" in line]
 
     def version(self):
-        return self.tool("memcstat", "--server-version").decode().split()[-1]
+        # It says it to its standard error.
+        words = ["memcstat", "--server-version", f"--servers={self.address}", *self.flags]
+        return subprocess.run(words, capture_output=True, text=True, timeout=15).stderr.split()[-1]
 
 
 class ToolsBinary(Tools):
