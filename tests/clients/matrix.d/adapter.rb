@@ -1,11 +1,17 @@
 # Ruby's memcached clients for ../matrix. usage: ruby adapter.rb CLIENT PORT; ../README.md has what is read and answered.
 # A class lacks what it has no method for.
 
+require 'logger'
+
 class DalliClient
   def initialize(port)
     require 'dalli'
-    @c = Dalli::Client.new("127.0.0.1:#{port}")
+    # It would warn on the standard output, which is ours.
+    Dalli.logger = Logger.new(File::NULL)
+    @c = Dalli::Client.new("127.0.0.1:#{port}", **options)
   end
+
+  def options = {}
 
   # Raw, so that what is set can be appended to and counted.
   def set(key, value, ttl) = @c.set(key, value, ttl.to_i, raw: true)
@@ -33,6 +39,10 @@ class DalliClient
   def version = @c.version.values.first
 end
 
+class DalliMeta < DalliClient
+  def options = { protocol: :meta }
+end
+
 # Rails' cache, in which every error is a miss and logged: the log is looked at.
 class RailsCache
   def initialize(port)
@@ -40,7 +50,6 @@ class RailsCache
     require 'active_support/cache'
     require 'active_support/cache/mem_cache_store'
     require 'stringio'
-    require 'logger'
     @log = StringIO.new
     logger = Logger.new(@log, level: Logger::WARN, formatter: ->(_, _, _, message) { "#{message}\n" })
     Dalli.logger = ActiveSupport::Cache::Store.logger = logger
@@ -82,6 +91,7 @@ class RackSessions
   def initialize(port)
     require 'rack'
     require 'rack/session/dalli'
+    Dalli.logger = Logger.new(File::NULL)
     @cookies = {}
     application = lambda do |env|
       name, value = env['work']
@@ -122,7 +132,11 @@ class RackSessions
   end
 end
 
-CLIENTS = { 'dalli' => DalliClient, 'rails' => RailsCache, 'rails-raw' => RailsCounters, 'rack-session-dalli' => RackSessions }.freeze
+CLIENTS = {
+  'dalli' => DalliClient, 'dalli-3-meta' => DalliMeta, 'dalli-5' => DalliClient,
+  'rack-session-dalli' => RackSessions, 'rack-session-dalli-5' => RackSessions,
+  'rails' => RailsCache, 'rails-raw' => RailsCounters
+}.freeze
 
 def words(kind, *rest)
   [kind, *rest.map { |word| word.to_s.unpack1('H*') }].join("\t")

@@ -155,7 +155,8 @@ def apache_ssl(directory, port, trouble):
 
     def connect(how):
         said = run("openssl", "s_client", "-connect", f"127.0.0.1:{listen}", "-tls1_2", "-no_ticket", how, session)
-        return re.search(r"^(New|Reused), TLSv1\.2|error.*", said, re.MULTILINE)[0][:20]
+        found = re.search(r"^(New|Reused), TLSv1\.2", said, re.MULTILINE)
+        return found[0] if found else said[-200:]
 
     configuration = f"""
         SSLSessionCache memcache:127.0.0.1:{port}
@@ -331,7 +332,7 @@ def check_memcached(_, port, trouble):
 def zabbix(directory, port, trouble):
     fill(port)
     configuration = directory / "zabbix.conf"
-    configuration.write_text(f"Server=127.0.0.1\nHostname=here\nLogFile={directory}/zabbix.log\nListenPort={free_port()}\n"
+    configuration.write_text(f"Server=127.0.0.1\nHostname=here\nLogFile={directory}/zabbix.log\n"
                              f"PluginSocket={directory}/plugin.sock\nControlSocket={directory}/control.sock\n")
     for key in ("memcached.ping", "memcached.stats"):
         said = run("zabbix_agent2", "-c", configuration, "-t", f"{key}[tcp://127.0.0.1:{port}]").replace(str(port), "PORT")
@@ -347,28 +348,34 @@ def memcstat(_, port, trouble):
         trouble()
 
 
-# Name, label, what is done, packages, what has to be there, the check; whether it shows what memcached says of itself.
+# Name, label, what is done, packages, what has to be there, the check, and what it has to see of a bare memcached at least.
 APPLICATIONS = [
     ("php-locking", "PHP sessions, memcached", "two open one session: locking", ["php-memcached", "php-cli"], "php",
-     locking("memcached", "")),
+     locking("memcached", ""), "opened after a wait, count 4"),
     ("php-memcache-locking", "PHP sessions, memcache", "two open one session: locking", ["php-memcache", "php-cli"], "php",
-     locking("memcache", "tcp://")),
+     locking("memcache", "tcp://"), "opened after a wait, count 4"),
     ("apache-authn", "Apache mod_authn_socache", "passwords in mod_socache_memcache", ["apache2-bin", "openssl"], "apache2",
-     apache_authn),
-    ("apache-ssl", "Apache mod_ssl", "TLS sessions in mod_socache_memcache", ["apache2-bin", "openssl"], "apache2", apache_ssl),
-    ("postfix", "Postfix memcache_table", "`postmap -q`, `-d`", ["postfix"], "postmap", postfix),
-    ("dovecot", "Dovecot dict", "`doveadm dict get`, both protocols", ["dovecot-core"], "doveadm", dovecot),
+     apache_authn, "first: 200"),
+    ("apache-ssl", "Apache mod_ssl", "TLS sessions in mod_socache_memcache", ["apache2-bin", "openssl"], "apache2", apache_ssl,
+     "Reused, TLSv1.2"),
+    ("postfix", "Postfix memcache_table", "`postmap -q`, `-d`", ["postfix"], "postmap", postfix,
+     "exit 0\nme@there."),
+    ("dovecot", "Dovecot dict", "`doveadm dict get`, both protocols", ["dovecot-core"], "doveadm", dovecot,
+     "exit 0\nhello"),
 ]
 MONITORS = [
     ("memcached-tool", "memcached-tool", "`display`, `stats`, `settings`, `sizes`", ["memcached"],
-     "/usr/share/memcached/scripts/memcached-tool", memcached_tool),
+     "/usr/share/memcached/scripts/memcached-tool", memcached_tool, "stats: curr_items"),
     ("memcached-tool-dump", "memcached-tool", "`dump`, `keys`", ["memcached"], "/usr/share/memcached/scripts/memcached-tool",
-     memcached_tool_dump),
+     memcached_tool_dump, "dump: add item-N N N N"),
     ("munin", "munin memcached_", "`rates`, `bytes`, `counters`", ["munin-plugins-extra", "libcache-memcached-perl"],
-     "/usr/share/munin/plugins/memcached_", munin),
-    ("collectd", "collectd memcached", "values written by csv", ["collectd-core"], "collectd", collectd),
+     "/usr/share/munin/plugins/memcached_", munin, "counters: memcache_curr_items.value N"),
+    ("collectd", "collectd memcached", "values written by csv", ["collectd-core"], "collectd", collectd,
+     "memcached_items-current"),
     ("check_memcached", "check_memcached", "plain, and with its history in memcached", ["monitoring-plugins-contrib"],
-     "/usr/lib/nagios/plugins/check_memcached", check_memcached),
-    ("zabbix", "Zabbix agent 2", "`memcached.ping`, `memcached.stats`", ["zabbix-agent2"], "zabbix_agent2", zabbix),
-    ("memcstat", "memcstat", "plain, `--binary`", ["libmemcached-tools"], "memcstat", memcstat),
+     "/usr/lib/nagios/plugins/check_memcached", check_memcached, "time=N cmd_get=N cmd_set=N get_hits=N get_misses=N evictions=N"),
+    ("zabbix", "Zabbix agent 2", "`memcached.ping`, `memcached.stats`", ["zabbix-agent2"], "zabbix_agent2", zabbix,
+     "memcached.stats: curr_items"),
+    ("memcstat", "memcstat", "plain, `--binary`", ["libmemcached-tools"], "memcstat", memcstat,
+     "curr_items"),
 ]
