@@ -209,33 +209,42 @@ def dovecot(directory, port, trouble):
 LOCKING = """
 ini_set('session.save_handler', $argv[1]);
 ini_set('session.save_path', $argv[2]);
-session_id('locked');
 ini_set('session.use_cookies', '0');
 ini_set('session.cache_limiter', '');
+session_id('locked');
+fwrite(STDOUT, "opens\\n");
 $begin = microtime(true);
-if (!@session_start()) { fwrite(STDOUT, "not opened\\n"); exit; }
+$opened = @session_start();
 $waited = microtime(true) - $begin;
 $_SESSION['count'] = $count = ($_SESSION['count'] ?? 0) + 1;
-fwrite(STDOUT, ($waited > 0.2 ? 'opened after a wait' : 'opened at once') . ", count $count\\n");
-usleep((int)$argv[3] * 1000);
+fwrite(STDOUT, ($opened ? 'opened' : 'not opened') . ($waited > 0.25 ? ' after a wait' : '') . ", count $count\\n");
+fgets(STDIN);
 session_write_close();
 """
+LOCKED_SECONDS = 0.3
 
 
 def locking(handler, prefix):
     """Of two that open a session, the second waits until the first has written it; what both count is counted."""
 
-    def check(_, port, trouble):
-        def opened(hold_ms):
-            words = ["php", "-r", LOCKING, handler, f"{prefix}127.0.0.1:{port}", str(hold_ms)]
-            return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+    def opening(port):
+        words = ["php", "-r", LOCKING, handler, f"{prefix}127.0.0.1:{port}"]
+        process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        process.stdout.readline()
+        return process
 
+    def close(process):
+        said, _ = process.communicate("\n", timeout=20)
+        return said.strip()
+
+    def check(_, port, trouble):
         for _ in range(2):
-            first = opened(400)
+            first = opening(port)
             yield first.stdout.readline().strip()
-            second = opened(0)
-            yield second.communicate(timeout=20)[0].strip()
-            first.communicate(timeout=20)
+            second = opening(port)
+            time.sleep(LOCKED_SECONDS)
+            close(first)
+            yield close(second)
             trouble()
 
     return check
