@@ -1,5 +1,6 @@
 # magent: `make` builds it, `make demo` shows it, `make check` tests it, `make install` installs it, `make deb` and
-# `make rpm` package it, `make check-packages` tests the packages, `make simulate` and `make bench` take as long as you like.
+# `make rpm` package it, `make check-packages` tests the packages, `make clients` tries clients that others wrote, `make simulate`
+# and `make bench` take as long as you like.
 
 PREFIX = /usr/local
 SBINDIR = $(PREFIX)/sbin
@@ -20,6 +21,15 @@ BENCH_PACKAGES = nutcracker
 # Where the tests find their Python clients; pylibmc is Debian's, the others come from pip: module=package.
 VENV = $(TARGET)/venv
 PYTHON_CLIENTS = pymemcache=pymemcache memcache=python-memcached
+# What `make clients` tries: clients and tools of Debian's, those that need a compiler, and those of pip and npm.
+CLIENTS_PACKAGES = $(PACKAGES) php-cli php-memcached php-memcache libcache-memcached-perl libcache-memcached-fast-perl \
+	libmemcached-libmemcached-perl ruby-dalli ruby-rack ruby-activesupport ruby-connection-pool nginx-light \
+	libnginx-mod-http-memc apache2-bin openssl postfix dovecot-core munin-plugins-extra collectd-core \
+	monitoring-plugins-contrib zabbix-agent2
+CLIENTS_COMPILED = libspymemcached-java default-jdk-headless golang-go golang-github-bradfitz-gomemcache-dev
+CLIENTS_PYTHON = $(PYTHON_CLIENTS) bmemcached=python-binary-memcached aiomcache=aiomcache emcache=emcache \
+	memcachio=memcachio meta_memcache=meta-memcache libmc=libmc django=django
+CLIENTS_NODE = memjs memcached memcache-client memcache
 
 SUDO = $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 APT_GET = $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300
@@ -32,8 +42,8 @@ STREAMS = 20000
 MINUTES = 60
 TARGETS = proxy
 
-.PHONY: all demo check check-packages simulate simulate-faults coverage differential fuzz bench install uninstall deb rpm clean \
-	deps packages venv memcacheds
+.PHONY: all demo check check-packages simulate simulate-faults coverage differential fuzz clients bench install uninstall deb \
+	rpm clean deps packages venv memcacheds clients-debian clients-pip clients-npm
 
 all:
 	cargo build --release --locked
@@ -72,6 +82,12 @@ check-packages:
 	tests/packages/deb
 	tests/packages/rpm
 	tests/packages/systemd
+
+# Clients that others wrote, each through magent and directly; ONLY="rails emcache" tries these. Takes minutes, and installs
+# packages on this machine. What cannot be had is left out, and named. See tests/clients/README.md.
+clients: all
+	@$(MAKE) --keep-going --ignore-errors clients-debian clients-pip clients-npm
+	@tests/clients/matrix $(ONLY)
 
 bench: all
 	@$(MAKE) packages PACKAGES="$(PACKAGES) $(BENCH_PACKAGES)"
@@ -138,6 +154,26 @@ venv:
 	        || { echo "pip could not install $${client#*=}"; failed=yes; }; \
 	done; \
 	[ -z "$$failed" ]
+
+# One by one if they cannot be had together. They are to be run by the tests alone, so that their services are not started;
+# with systemd, nginx's, Postfix's, Dovecot's and Zabbix's are.
+clients-debian:
+	@for list in "$(CLIENTS_PACKAGES)" "$(CLIENTS_COMPILED)"; do \
+	    $(MAKE) packages PACKAGES="$$list" APT_GET="$(subst env ,env RUNLEVEL=1 ,$(APT_GET))" && continue; \
+	    for package in $$list; do \
+	        $(MAKE) packages PACKAGES=$$package APT_GET="$(subst env ,env RUNLEVEL=1 ,$(APT_GET))" || echo "LEFT OUT: Debian's $$package"; \
+	    done; \
+	done
+
+clients-pip:
+	@$(MAKE) venv VENV=$(TARGET)/venv-clients PYTHON_CLIENTS="$(CLIENTS_PYTHON)"
+
+# Node's own packages bring npm, Debian's nodejs does not.
+clients-npm:
+	@command -v npm >/dev/null || $(MAKE) packages PACKAGES="nodejs npm"
+	@mkdir -p $(TARGET)/node-clients && cd $(TARGET)/node-clients && for client in $(CLIENTS_NODE); do \
+	    [ -e node_modules/$$client ] || npm install --no-audit --no-fund --silent $$client || echo "LEFT OUT: npm's $$client"; \
+	done
 
 # Other memcacheds than the machine's, for the tests alone: $(TARGET)/memcacheds/VERSION/memcached.
 memcacheds:
