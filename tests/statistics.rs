@@ -493,10 +493,7 @@ fn tools_see_the_farm_added_up() {
         client.check(format!("set key{number} 0 0 1\r\nx\r\n"), "STORED\r\n");
     }
     for (request, names) in [
-        (
-            "stats",
-            &["curr_items", "total_items", "bytes", "limit_maxbytes", "evictions"][..],
-        ),
+        ("stats", &["curr_items", "bytes", "limit_maxbytes", "evictions"][..]),
         ("stats items", &["items:1:number", "items:1:evicted"]),
         (
             "stats slabs",
@@ -519,6 +516,9 @@ fn tools_see_the_farm_added_up() {
         });
     }
     assert_eq!(client.stat("stats", "curr_items"), "50");
+    client.check("add key0 0 0 1\r\ny\r\nmg key0\r\nmn\r\n", "NOT_STORED\r\nHD\r\nMN\r\n");
+    assert_eq!(client.stat("stats", "total_items"), "50");
+    assert_eq!(client.stat("stats", "cmd_meta"), "2");
     let slabs = statistics(&mut client, "stats slabs");
     assert_eq!(
         slabs["1:chunk_size"],
@@ -527,6 +527,19 @@ fn tools_see_the_farm_added_up() {
     assert_eq!(client.stat("stats settings", "maxbytes"), (128 << 20).to_string());
     assert_eq!(client.stat("stats settings", "growth_factor"), "1.25");
     assert_eq!(client.stat("stats sizes", "sizes_status"), "disabled");
+}
+
+/// What magents write to find each other is nobody's.
+#[test]
+fn boards_are_not_counted_among_the_items() {
+    let two = Two::start(&["--board=on"]);
+    let mut client = two.client();
+    client.check("set k 0 0 1\r\nx\r\n", "STORED\r\n");
+    eventually("both have a board", || {
+        two.primary.stat("curr_items") + two.backup.stat("curr_items") == 4
+    });
+    eventually("it is not counted", || client.stat("stats", "curr_items") == "2");
+    assert_eq!(client.stat("stats", "total_items"), "1");
 }
 
 #[test]

@@ -15,6 +15,10 @@ pub struct Statistics {
     pub cmd_get: u64,
     /// set, add, replace, append, prepend and cas.
     pub cmd_set: u64,
+    /// Items that clients have stored: the servers count what magents store for themselves as well.
+    pub total_items: u64,
+    /// Meta commands.
+    pub cmd_meta: u64,
     pub cmd_touch: u64,
     pub cmd_flush: u64,
     pub get_hits: u64,
@@ -52,6 +56,7 @@ impl Statistics {
     }
 
     pub fn count_outcome(&mut self, verb: Verb, status: Status) {
+        self.total_items += u64::from(verb.is_storage() && status == Status::Stored);
         let counter = match (verb, status) {
             (Verb::Delete | Verb::MetaDelete, Status::Deleted) => &mut self.delete_hits,
             (Verb::Delete | Verb::MetaDelete, Status::NotFound) => &mut self.delete_misses,

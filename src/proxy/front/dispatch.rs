@@ -2,6 +2,7 @@
 
 use crate::buffer::Slice;
 use crate::protocol::codec::Room;
+use crate::protocol::form::Form;
 use crate::protocol::refusal::{self, After, Refusal};
 use crate::protocol::reply::{Reply, Status};
 use crate::protocol::request::{Kept, Request};
@@ -51,6 +52,7 @@ impl<N: Net> Front<N> {
         let Some((line_len, form, parsed)) = codec.parse(servers.fleet.behind(), bytes, &mut room) else {
             return Step::Unfinished;
         };
+        servers.cx.statistics.cmd_meta += u64::from(matches!(form, Form::Meta(_)));
         let to = Addressee { client, form };
         let mut request = match parsed {
             Ok(request) => request,
@@ -83,11 +85,7 @@ impl<N: Net> Front<N> {
                 self.begin_stats(replicate, servers, to, &request);
                 return Step::UsedTurn(line_len);
             }
-            Verb::Verbosity => {
-                // A client may not have the keys of others written down.
-                servers.cx.log.set_verbosity(request.number.min(1) as u32);
-                self.answer_at_once(&mut servers.cx, replicate, to, &Reply::plain(Status::Ok));
-            }
+            Verb::Verbosity => self.set_verbosity(&mut servers.cx, replicate, to, request.number),
             Verb::ListKeys | Verb::ListAsCommands => {
                 let end = list_end(servers, request.verb);
                 self.answer_at_once(&mut servers.cx, replicate, to, end);
@@ -98,6 +96,12 @@ impl<N: Net> Front<N> {
             _ => self.begin_keyed(replicate, servers, to, &request),
         }
         Step::Used(line_len)
+    }
+
+    /// Sets how much is logged, at a client's wish, which may not have the keys of others written down.
+    fn set_verbosity(&mut self, cx: &mut Context<N>, replicate: &mut Replicate, to: Addressee, level: u64) {
+        cx.log.set_verbosity(level.min(1) as u32);
+        self.answer_at_once(cx, replicate, to, &Reply::plain(Status::Ok));
     }
 
     /// Begins what all servers are asked.

@@ -58,7 +58,16 @@ impl<N: Net> Front<N> {
             Topic::Items | Topic::Slabs | Topic::Sizes => {}
         }
         let own = reply.0.len();
+        let boards = in_use(servers).filter(|(_, server)| server.id.is_some()).count() as u64;
         for (name, value) in &survey.lines {
+            let items = value
+                .parse::<u64>()
+                .ok()
+                .filter(|_| survey.topic == Topic::General && **name == *"curr_items");
+            if let Some(items) = items {
+                reply.add(name, items.saturating_sub(boards)); // but for those by which magents find each other
+                continue;
+            }
             if !reply.0[..own].iter().any(|(known, _)| **known == **name) {
                 reply.add(name, value);
             }
@@ -155,6 +164,9 @@ fn general<N: Net>(own: &Servers<N>, (clients, requests): (usize, usize), lines:
     lines.add("cmd_get", s.cmd_get);
     lines.add("cmd_set", s.cmd_set);
     lines.add("cmd_flush", s.cmd_flush);
+    lines.add("cmd_meta", s.cmd_meta);
+    lines.add("total_items", s.total_items);
+    lines.add("listen_disabled_num", s.rejected_connections);
     lines.add("cmd_touch", s.cmd_touch);
     lines.add("get_hits", s.get_hits);
     lines.add("get_misses", s.get_misses);
