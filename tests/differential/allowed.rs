@@ -3,8 +3,10 @@
 //! Each is checked against a bare memcached too: it is sent what magent makes of the stream, and answers what magent's
 //! client has to see.
 
+use super::asked::Asked;
+use super::packets_allowed;
 use super::stream::{Stream, expand, needs_replies, split_lines};
-use super::world::{End, Truth, last_replies};
+use super::world::{End, Truth};
 use magent::protocol::text::dialect::Dialect;
 
 /// What a client sees.
@@ -37,9 +39,23 @@ pub enum Allowed {
     /// What only begins a word that `stats` knows is none of them: ERROR. Since 1.6.40 memcached takes it for that word, and
     /// resets its counters at `stats r`.
     StatsByWord,
+    /// A packet of an unknown operation that has a key or extras is passed over, where memcached passes over as many bytes
+    /// more, which are of the next packet.
+    UnknownWithKey,
+    /// A key of the binary protocol, or in base64, that a text command cannot name is refused if it has more than 186 bytes:
+    /// its name on the servers would be too long.
+    NoNameForKey,
+    /// The unique of what was stored is not told, but by a plain set, where the value is long or a server has refused one for want of
+    /// room: what memcached refuses in the form that tells it takes away the item that is there.
+    NoUniqueTold,
+    /// An append or a count of the binary protocol with a unique is refused, where memcached does it to the item of that
+    /// unique alone: servers cannot be asked that.
+    NoUniqueOfCount,
+    /// A fault that is known, and should be none: what there is of them is told where they are looked for.
+    KnownFault,
 }
 
-pub const ALL: [Allowed; 10] = [
+pub const ALL: [Allowed; 15] = [
     Allowed::AsWithoutPipelining,
     Allowed::RefusedEarly,
     Allowed::NoMeta,
@@ -50,6 +66,11 @@ pub const ALL: [Allowed; 10] = [
     Allowed::LongLine,
     Allowed::WrongEndOfTooLarge,
     Allowed::StatsByWord,
+    Allowed::UnknownWithKey,
+    Allowed::NoNameForKey,
+    Allowed::NoUniqueTold,
+    Allowed::NoUniqueOfCount,
+    Allowed::KnownFault,
 ];
 
 /// Cuts of a stream that are tried.
@@ -85,13 +106,18 @@ pub struct Candidate {
     pub allowed: Allowed,
     pub stream: Stream,
     /// The connection is closed behind it, after one of these.
-    pub closes: bool,
+    pub closes: Option<Vec<Vec<u8>>>,
+    /// What is said to what stands in for another thing, and what magent says to that.
+    pub replies: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 /// All that magent might be allowed to make of a stream.
 pub fn candidates(stream: &Stream) -> Vec<Candidate> {
+    if stream.is_binary() {
+        return packets_allowed::candidates(stream);
+    }
     let line = |bytes: Vec<u8>| Part { bytes, is_value: false };
-    let lines: Vec<Part> = stream.by_lines().0.into_iter().map(line).collect();
+    let lines: Vec<Part> = stream.by_units().0.into_iter().map(line).collect();
     let parts = parts(stream);
     let mut candidates = candidates_of(&lines);
     if parts != lines {
@@ -133,14 +159,16 @@ fn candidates_of(parts: &[Part]) -> Vec<Candidate> {
         candidates.push(Candidate {
             allowed,
             stream: stream(&lines),
-            closes: false,
+            closes: None,
+            replies: Vec::new(),
         });
         let cuts = parts.iter().enumerate().filter(|(_, part)| !part.is_value);
         let cuts = cuts.filter_map(|(n, part)| Some((n, closes(&part.bytes)?)));
         candidates.extend(cuts.take(CUTS_MAX).map(|(n, allowed)| Candidate {
             allowed,
             stream: stream(&lines[..n]),
-            closes: true,
+            closes: Some(LAST_WORDS.iter().map(|words| words.as_bytes().to_vec()).collect()),
+            replies: Vec::new(),
         }));
     }
     candidates
@@ -148,36 +176,49 @@ fn candidates_of(parts: &[Part]) -> Vec<Candidate> {
 
 impl Candidate {
     /// What magent's client may see, by what the bare memcached answered to the stream of this.
-    pub fn outcomes(&self, truth: Truth) -> Vec<(Allowed, Truth)> {
-        if !self.closes {
-            let mut outcomes = vec![(self.allowed, truth.clone())];
-            if matches!(truth.end, End::Awaits(_)) {
-                outcomes.extend(REFUSALS_OF_VALUE.iter().map(|words| {
-                    let mut truth = truth.clone();
-                    truth.replies.extend_from_slice(words.as_bytes());
-                    (Allowed::RefusedEarly, truth)
-                }));
-            }
-            if let Some(replies) = replaced(&truth.replies, TOO_LARGE.as_bytes(), b"CLIENT_ERROR bad data chunk\r\n") {
-                outcomes.push((Allowed::WrongEndOfTooLarge, Truth { replies, ..truth }));
-            }
-            return outcomes;
+    pub fn outcomes(&self, mut truth: Truth) -> Vec<(Allowed, Truth)> {
+        for (from, to) in &self.replies {
+            truth.replies = replaced(&truth.replies, from, to).unwrap_or(truth.replies);
         }
-        let End::Open(sent) = truth.end else {
-            return Vec::new();
-        };
-        let closed = |words: &&str| {
-            let mut truth = truth.clone();
-            // Without the answers to what was sent behind the cut to see how it ends.
-            truth
-                .replies
-                .truncate(truth.replies.len().saturating_sub(last_replies(sent).len()));
-            truth.replies.extend_from_slice(words.as_bytes());
-            truth.end = End::Closed;
-            (self.allowed, truth)
-        };
-        LAST_WORDS.iter().map(closed).collect()
+        match (&self.closes, &truth.end) {
+            (None, _) => self.outcomes_of_whole(truth),
+            (Some(words), &End::Open(sent)) => {
+                // Without the answers to what was sent behind the cut to see how it ends.
+                let len = Asked::of(&self.stream).last_replies(sent).len();
+                truth.replies.truncate(truth.replies.len().saturating_sub(len));
+                truth.end = End::Closed;
+                words.iter().map(|words| (self.allowed, truth.saying(words))).collect()
+            }
+            (Some(_), _) => Vec::new(),
+        }
     }
+
+    fn outcomes_of_whole(&self, truth: Truth) -> Vec<(Allowed, Truth)> {
+        let mut outcomes = vec![(self.allowed, truth.clone())];
+        let is_binary = self.stream.is_binary();
+        if matches!(truth.end, End::Awaits(_)) {
+            outcomes.extend(match is_binary {
+                true => packets_allowed::refused_early(&self.stream, &truth),
+                false => {
+                    let words = REFUSALS_OF_VALUE.iter();
+                    words
+                        .map(|words| (Allowed::RefusedEarly, truth.saying(words.as_bytes())))
+                        .collect()
+                }
+            });
+        }
+        let replies = replaced(&truth.replies, TOO_LARGE.as_bytes(), b"CLIENT_ERROR bad data chunk\r\n");
+        if let Some(replies) = replies.filter(|_| !is_binary) {
+            outcomes.push((Allowed::WrongEndOfTooLarge, Truth { replies, ..truth }));
+        }
+        outcomes
+    }
+}
+
+/// When an item ends, -1 for never. An exptime of the binary protocol that is no signed number is a date after 2038 to memcached,
+/// and never to magent, which cannot say it in the text protocol.
+pub fn end_of_life(seconds: i64) -> i64 {
+    if seconds > i32::MAX.into() { -1 } else { seconds }
 }
 
 /// The answers of a memcached as they would be without its slips.
@@ -336,7 +377,7 @@ fn refused_whole(line: &[u8]) -> Vec<u8> {
     let blanks = &whole[..before];
     if RETRIEVALS.contains(&name) {
         let (arguments, keys) = words.split_at(words.len().min(if name.starts_with(b"gat") { 2 } else { 1 }));
-        let is_refused = |key: &&[u8]| expand(key, |_, _| 0).len() > KEY_BYTES_MAX || key.contains(&0);
+        let is_refused = |key: &&[u8]| expand(key, |_, _| "0").len() > KEY_BYTES_MAX || key.contains(&0);
         return match keys.iter().any(is_refused) {
             true => [blanks, &arguments.join(&b' '), b" <x*251>", end.as_bytes()].concat(),
             false => line.to_vec(),
@@ -361,10 +402,10 @@ const LINE_BYTES_MAX: usize = 2048;
 /// Whether a line, or what a value may have left of one, is too long for memcached to wait for its end.
 pub fn has_long_line(stream: &Stream) -> bool {
     stream
-        .by_lines()
+        .by_units()
         .0
         .iter()
-        .any(|line| expand(line, |_, _| 0).len() > LINE_BYTES_MAX)
+        .any(|line| expand(line, |_, _| "0").len() > LINE_BYTES_MAX)
 }
 
 /// A long gat as a get, which memcached reads whatever its length: what it finds lives on as before. Of any other line
@@ -372,7 +413,7 @@ pub fn has_long_line(stream: &Stream) -> bool {
 fn without_long_line(line: &[u8]) -> Vec<u8> {
     let words = words(line);
     let end = if line.ends_with(b"\n") { &b"\r\n"[..] } else { b"" };
-    if expand(line, |_, _| 0).len() <= LINE_BYTES_MAX {
+    if expand(line, |_, _| "0").len() <= LINE_BYTES_MAX {
         return line.to_vec();
     }
     match words.first() {
@@ -382,14 +423,14 @@ fn without_long_line(line: &[u8]) -> Vec<u8> {
             let words = [&[get], &words[2..]].concat();
             [&words.join(&b' '), end].concat()
         }
-        _ => [&expand(line, |_, _| 0)[..LINE_BYTES_MAX - 100], end].concat(),
+        _ => [&expand(line, |_, _| "0")[..LINE_BYTES_MAX - 100], end].concat(),
     }
 }
 
 /// Whether a line may end the conversation if it is refused, and why.
 fn closes(line: &[u8]) -> Option<Allowed> {
     // What stands for a unique is a number.
-    let line = expand(line, |_, _| 0);
+    let line = expand(line, |_, _| "0");
     // The old parser reads a line up to a NUL, the new one does not.
     let beginning = line.split(|&byte| byte == 0).next().unwrap_or(&[]);
     closes_by_words(&words(&line)).or_else(|| closes_by_words(&words(beginning)))

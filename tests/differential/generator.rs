@@ -1,7 +1,7 @@
-//! Random streams: valid ones, nearly valid ones, garbage.
+//! Random streams: valid ones, nearly valid ones, garbage. Those of the text protocol are here.
 
 use super::random::Random;
-use super::stream::Stream;
+use super::stream::{Stream, needs_replies};
 
 const KEYS: &str = "a|b|c|n|n|user:1|noreply|0|-1|k\x01|\x7f|\u{1}\u{2}|\u{e9}t\u{e9}|%41|key=a|KEY";
 /// No number from 2^63 on: to tell it from a negative one, memcached up to 1.6.18 or later looks for a minus in what lies behind
@@ -24,25 +24,52 @@ const HTTP: &str = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n|POST / HTTP/1.1\r\
     Host: 127.0.0.1\r\n";
 const LINE_ENDS: &str = "\r\n|\r\n|\r\n|\r\n|\r\n|\r\n|\r\n|\n|\r\r\n|\r|\n\n";
 
+/// What a stream is made of. The kinds take turns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Text,
+    Binary,
+}
+
+pub const KINDS: [Kind; 2] = [Kind::Text, Kind::Binary];
+
 pub struct Generator {
-    random: Random,
+    pub random: Random,
+    pub kind: Kind,
+    /// How many of them are in the stream, whatever became of their bytes.
+    pub commands: usize,
 }
 
 impl Generator {
     pub fn new(seed: u64) -> Self {
         Self {
             random: Random::new(seed),
+            kind: KINDS[(seed % KINDS.len() as u64) as usize],
+            commands: 0,
         }
     }
 
-    /// Any stream.
+    /// Any stream of the kind.
     pub fn stream(&mut self) -> Stream {
+        let bytes = match self.kind {
+            Kind::Text => self.lines(),
+            Kind::Binary => self.packets(),
+        };
+        // What cannot be known before the replies are there is sent alone.
+        if needs_replies(&bytes) {
+            return Stream(vec![bytes]).by_units();
+        }
+        Stream::split(&bytes, &mut self.random)
+    }
+
+    fn lines(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
         let count = match self.below(10) {
             0 => 40 + self.below(60),
             1..=3 => 1 + self.below(3),
             _ => 2 + self.below(14),
         };
+        self.commands = count;
         let style = self.below(10);
         for _ in 0..count {
             let command = match style {
@@ -64,22 +91,18 @@ impl Generator {
         if style == 5 || style == 9 {
             self.damage(&mut bytes);
         }
-        // What cannot be known before the replies are there is sent alone.
-        if bytes.windows(5).any(|window| window == b"<cas " || window == b"<old ") {
-            return Stream(vec![bytes]).by_lines();
-        }
-        Stream::split(&bytes, &mut self.random)
+        bytes
     }
 
-    fn below(&mut self, end: usize) -> usize {
+    pub fn below(&mut self, end: usize) -> usize {
         self.random.below(end as u64) as usize
     }
 
-    fn one_in(&mut self, times: u64) -> bool {
+    pub fn one_in(&mut self, times: u64) -> bool {
         self.random.one_in(times)
     }
 
-    fn of(&mut self, choices: &'static str) -> &'static str {
+    pub fn of(&mut self, choices: &'static str) -> &'static str {
         let choices: Vec<_> = choices.split('|').collect();
         match *self.random.pick(&choices) {
             "''" => "",
@@ -87,7 +110,7 @@ impl Generator {
         }
     }
 
-    fn key(&mut self) -> String {
+    pub fn key(&mut self) -> String {
         match self.below(60) {
             0 => "k".repeat(250),
             1 => "k".repeat(251),
@@ -271,7 +294,7 @@ impl Generator {
     }
 
     /// Bytes lost, doubled, changed.
-    fn damage(&mut self, bytes: &mut Vec<u8>) {
+    pub fn damage(&mut self, bytes: &mut Vec<u8>) {
         for _ in 0..1 + self.below(3) {
             if bytes.is_empty() {
                 return;

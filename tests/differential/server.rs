@@ -1,7 +1,10 @@
 //! The memcacheds of a world: one of them bare, the others behind magent; and what they hold.
 
+use super::allowed::end_of_life;
+use super::asked::Asked;
 use super::common::{Client, Memcached, Port, Process, eventually};
 use super::conversation::Conversation;
+use super::keys::{encoded, key_of, named};
 use super::replies::without_padding;
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -112,7 +115,7 @@ impl Server {
         }
         // 1.6.45 leaves an item there that was changed in place a few seconds before.
         for key in self.expiries().into_keys() {
-            self.control.send([&b"delete "[..], &key, b"\r\n"].concat());
+            self.control.send([b"md ", &named(&key)[..], b"\r\n"].concat());
             let _ = self.control.line();
         }
         self.emptied = unix_now();
@@ -126,10 +129,10 @@ impl Server {
     }
 
     /// Opens a connection, and waits until its thread has it: else it might be read after one that rings later.
-    pub fn open(&mut self) -> Conversation {
+    pub fn open(&mut self, asked: Asked) -> Conversation {
         let connections = |control: &mut Client| control.stat("stats", "total_connections");
         let before = connections(&mut self.control);
-        let conversation = Conversation::open(&self.name);
+        let conversation = Conversation::open(&self.name, asked);
         eventually("memcached has taken the connection", || {
             connections(&mut self.control) != before
         });
@@ -141,7 +144,7 @@ impl Server {
         let expiries = self.expiries();
         let mut request = Vec::new();
         for key in expiries.keys() {
-            request.extend_from_slice(&[b"mg ", &key[..], b" f v\r\n"].concat());
+            request.extend_from_slice(&[b"mg ", &named(key)[..], b" f v\r\n"].concat());
         }
         request.extend_from_slice(b"mn\r\n");
         self.control.send(&request);
@@ -162,7 +165,7 @@ impl Server {
             let (len, flags) = (number(0), number(1));
             let mut value = self.control.rest_or(len + 2).0;
             value.truncate(len);
-            items.insert(key, (flags as u32, value, exptime));
+            items.insert(meant(key), (flags as u32, value, exptime));
         }
         self.control.expect("MN\r\n");
         Contents {
@@ -188,12 +191,21 @@ impl Server {
                     words.next().and_then(|word| word.strip_prefix("key=")),
                     words.next().and_then(|word| word.strip_prefix("exp=")),
                 ) {
-                    expiries.insert(decoded(key), exp.parse().expect("a time"));
+                    expiries.insert(decoded(key), end_of_life(exp.parse().expect("a time")));
                 }
                 line = self.control.line();
             }
             return expiries;
         }
+    }
+}
+
+/// The key that is meant by the name of one that a text command cannot name, which magent gives it.
+fn meant(name: Vec<u8>) -> Vec<u8> {
+    const MARK: u8 = 0x1f;
+    match name.split_first() {
+        Some((&MARK, text)) if encoded(&key_of(text, true)) == text => key_of(text, true),
+        _ => name,
     }
 }
 
