@@ -16,6 +16,10 @@ mod conversation;
 mod generator;
 #[path = "differential/keys.rs"]
 mod keys;
+#[path = "differential/meta_allowed.rs"]
+mod meta_allowed;
+#[path = "differential/meta_generator.rs"]
+mod meta_generator;
 #[path = "differential/packets.rs"]
 mod packets;
 #[path = "differential/packets_allowed.rs"]
@@ -25,6 +29,8 @@ mod packets_generator;
 #[allow(dead_code)] // the simulator uses all of it
 #[path = "simulator/random.rs"]
 mod random;
+#[path = "differential/readers.rs"]
+mod readers;
 #[path = "differential/replies.rs"]
 mod replies;
 #[path = "differential/server.rs"]

@@ -3,7 +3,8 @@
 //! Each is checked against a bare memcached too: it is sent what magent makes of the stream, and answers what magent's
 //! client has to see.
 
-use super::asked::Asked;
+use super::asked::{Asked, Masked};
+use super::meta_allowed;
 use super::packets_allowed;
 use super::stream::{Stream, expand, needs_replies, split_lines};
 use super::world::{End, Truth};
@@ -17,8 +18,12 @@ pub enum Allowed {
     AsWithoutPipelining,
     /// A value that is too large, or whose line is refused, is refused before all of it is there.
     RefusedEarly,
-    /// The meta commands are not there: ERROR.
-    NoMeta,
+    /// The meta command `me` is not there: ERROR.
+    NoMetaDebug,
+    /// The flag E of meta commands is refused: magent gives uniques itself.
+    NoGivenUnique,
+    /// An `ms` with I and a unique that is older than what is there stores nothing, where memcached stores it as stale.
+    NoStaleStore,
     /// A refused line that has, or may have, a value behind it closes the connection, after the error, where memcached runs
     /// the value as commands.
     ClosedBeforeValue,
@@ -45,20 +50,42 @@ pub enum Allowed {
     /// A key of the binary protocol, or in base64, that a text command cannot name is refused if it has more than 186 bytes:
     /// its name on the servers would be too long.
     NoNameForKey,
+    /// An item has not been fetched where it is looked at with the flag h: the other copy was, when this one was slow to answer.
+    HitElsewhere,
     /// The unique of what was stored is not told, but by a plain set, where the value is long or a server has refused one for want of
     /// room: what memcached refuses in the form that tells it takes away the item that is there.
     NoUniqueTold,
-    /// An append or a count of the binary protocol with a unique is refused, where memcached does it to the item of that
-    /// unique alone: servers cannot be asked that.
+    /// An append or a count with a unique, in the binary protocol or by the flag C, is refused, where memcached does it to the
+    /// item of that unique alone: servers cannot be asked that.
     NoUniqueOfCount,
     /// A fault that is known, and should be none: what there is of them is told where they are looked for.
     KnownFault,
 }
 
-pub const ALL: [Allowed; 15] = [
+/// What is allowed of replies wherever it is in them, each with all before it.
+pub const MASKS: [(Allowed, Masked); 2] = [
+    (
+        Allowed::HitElsewhere,
+        Masked {
+            hits: true,
+            stored: false,
+        },
+    ),
+    (
+        Allowed::NoUniqueTold,
+        Masked {
+            hits: true,
+            stored: true,
+        },
+    ),
+];
+
+pub const ALL: [Allowed; 18] = [
     Allowed::AsWithoutPipelining,
     Allowed::RefusedEarly,
-    Allowed::NoMeta,
+    Allowed::NoMetaDebug,
+    Allowed::NoGivenUnique,
+    Allowed::NoStaleStore,
     Allowed::ClosedBeforeValue,
     Allowed::SkippedValue,
     Allowed::ClosedForBrowser,
@@ -68,6 +95,7 @@ pub const ALL: [Allowed; 15] = [
     Allowed::StatsByWord,
     Allowed::UnknownWithKey,
     Allowed::NoNameForKey,
+    Allowed::HitElsewhere,
     Allowed::NoUniqueTold,
     Allowed::NoUniqueOfCount,
     Allowed::KnownFault,
@@ -131,7 +159,10 @@ fn candidates_of(parts: &[Part]) -> Vec<Candidate> {
     let mut bases = vec![(Allowed::AsWithoutPipelining, plain.clone())];
     for (allowed, instead) in [
         (Allowed::SkippedValue, without_indented_value as fn(&[u8]) -> Vec<u8>),
-        (Allowed::NoMeta, without_meta),
+        (Allowed::NoMetaDebug, meta_allowed::without_debug),
+        (Allowed::NoGivenUnique, meta_allowed::without_given_unique),
+        (Allowed::NoUniqueOfCount, meta_allowed::without_unique_of_count),
+        (Allowed::NoStaleStore, meta_allowed::without_stale_store),
         (Allowed::StatsByWord, without_beginning_of_word),
         (Allowed::LongLine, without_long_line),
         (Allowed::RefusedWhole, refused_whole),
@@ -238,22 +269,11 @@ fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Option<Vec<u8>> {
     (rest.len() < bytes.len()).then_some(out)
 }
 
-fn words(line: &[u8]) -> Vec<&[u8]> {
+pub fn words(line: &[u8]) -> Vec<&[u8]> {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     let words = line.split(|&byte| byte == b' ').filter(|word| !word.is_empty());
     words.collect()
-}
-
-/// A line that is answered ERROR in place of a meta command.
-fn without_meta(line: &[u8]) -> Vec<u8> {
-    const META: [&[u8]; 5] = [b"mg", b"md", b"ma", b"mn", b"me"];
-    let is_meta = words(line).first().is_some_and(|word| META.contains(word));
-    match (is_meta, line.ends_with(b"\n")) {
-        (true, true) => b"nonsense\r\n".to_vec(),
-        (true, false) => b"nonsense".to_vec(), // it goes on
-        _ => line.to_vec(),
-    }
 }
 
 /// A `stats` that memcached does not know, in place of one with the beginning of a word.
@@ -321,14 +341,21 @@ fn parts(stream: &Stream) -> Vec<Part> {
     parts
 }
 
+/// The word that says how long the value behind a line is.
+fn value_len_word<'a>(words: &[&'a [u8]]) -> Option<&'a [u8]> {
+    match words.first() {
+        Some(name) if *name == b"ms" => words.get(2).copied(),
+        Some(name) if STORAGE.contains(name) => words.get(4).copied(),
+        _ => None,
+    }
+}
+
 /// How many of the bytes behind a line are its value, with the end of that; a stand-in for a value is one.
 fn value_bytes(line: &[u8], behind: &[u8]) -> usize {
-    let words = words(line);
-    let stores = words.first().is_some_and(|name| STORAGE.contains(name));
-    let Some(len) = words.get(4).filter(|_| stores) else {
+    let Some(len) = value_len_word(&words(line)) else {
         return 0;
     };
-    let stand_in = [b"<x*", *len, b">"].concat();
+    let stand_in = [b"<x*", len, b">"].concat();
     // What only the old parser takes is refused by the new one, and nothing is behind it then.
     match Dialect::Old.value_len(len) {
         Some(_) if behind.starts_with(&stand_in) => (stand_in.len() + 2).min(behind.len()),
@@ -343,10 +370,8 @@ pub fn has_unique_in_value(stream: &Stream) -> bool {
     let mut rest = &bytes[..];
     while let Some(newline) = rest.iter().position(|&byte| byte == b'\n') {
         let (line, behind) = rest.split_at(newline + 1);
-        let words = words(line);
-        let stores = words.first().is_some_and(|name| STORAGE.contains(name));
-        let len = words.get(4).and_then(|word| Dialect::Old.value_len(word));
-        if len.is_some_and(|len| stores && needs_replies(&behind[..len.min(behind.len())])) {
+        let len = value_len_word(&words(line)).and_then(|word| Dialect::Old.value_len(word));
+        if len.is_some_and(|len| needs_replies(&behind[..len.min(behind.len())])) {
             return true;
         }
         rest = behind;

@@ -10,6 +10,15 @@ const LAST: &[u8] = b"nonsense\r\nget the_last_one\r\n";
 const LAST_REPLY: &[u8] = b"ERROR\r\nEND\r\n";
 const LAST_OPAQUE: [u8; 4] = *b"last";
 
+/// What of replies is not looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Masked {
+    /// Whether an item has been fetched.
+    pub hits: bool,
+    /// Uniques that are told of what was stored.
+    pub stored: bool,
+}
+
 #[derive(Clone, Default)]
 pub struct Asked {
     pub is_binary: bool,
@@ -17,8 +26,9 @@ pub struct Asked {
     keys: HashMap<Vec<u8>, Option<Vec<u8>>>,
     /// Numbers are counted: they may be padded.
     pub counts: bool,
-    /// Uniques that are told of what was stored are looked at.
-    pub trusts_stored: bool,
+    /// An item may have another time than it was told.
+    pub retimes: bool,
+    pub masked: Masked,
 }
 
 impl Asked {
@@ -31,6 +41,7 @@ impl Asked {
             counts: counts
                 .iter()
                 .any(|word| bytes.windows(word.len()).any(|bytes| bytes == *word)),
+            retimes: !is_binary && retimes(&bytes),
             ..Self::default()
         };
         match is_binary {
@@ -96,4 +107,12 @@ impl Asked {
             false => raw.ends_with(b"END\r\n"),
         }
     }
+}
+
+/// Whether a count gives its item a time.
+fn retimes(bytes: &[u8]) -> bool {
+    split_lines(bytes).iter().any(|line| {
+        let mut words = line.trim_ascii().split(|&byte| byte == b' ');
+        words.next() == Some(b"ma") && words.any(|word| word.starts_with(b"T"))
+    })
 }

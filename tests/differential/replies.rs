@@ -97,8 +97,11 @@ impl Normal {
             let number: Option<u64> = std::str::from_utf8(argument).ok().and_then(|text| text.parse().ok());
             let told = match (letter, number, &key) {
                 // None is told of what was not stored.
+                (b'c', Some(_), _) if asked.masked.stored => "c#".to_owned(),
                 (b'c', Some(unique), Some(key)) if unique > 0 => format!("c<{}>", self.number(key, unique)),
                 (b'c', Some(unique), None) if unique > 0 => "c#".to_owned(),
+                (b't', _, _) if asked.retimes => "t#".to_owned(),
+                (b'h', Some(_), _) if asked.masked.hits => "h#".to_owned(),
                 (b't', Some(seconds), _) => format!("t{}", roughly(seconds)),
                 (b'l', Some(_), _) => "l#".to_owned(),
                 (b's', Some(size), _) => match lens {
@@ -129,7 +132,7 @@ impl Normal {
         }
         let unique = u64::from_be_bytes(*header.last_chunk().expect("eight bytes"));
         let number = match asked.key(opaque) {
-            _ if !asked.trusts_stored && packets::stores(header[1]) && header[6..8] == [0, 0] => u64::MAX,
+            _ if asked.masked.stored && packets::stores(header[1]) && header[6..8] == [0, 0] => u64::MAX,
             _ if unique == 0 => 0,
             Some(key) => self.number(key, unique) as u64 + 1,
             None => u64::MAX,

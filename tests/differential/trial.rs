@@ -1,7 +1,7 @@
 //! Whether a stream is answered alike, and the smallest one that is not.
 
-use super::allowed::{Allowed, candidates, has_long_line, has_unique_in_value};
-use super::asked::Asked;
+use super::allowed::{Allowed, MASKS, candidates, has_long_line, has_unique_in_value};
+use super::asked::{Asked, Masked};
 use super::packets;
 use super::stream::{Stream, needs_replies};
 use super::world::{End, Truth, World};
@@ -72,12 +72,15 @@ pub fn judge(world: &mut World, stream: &Stream) -> Verdict {
         world.unique_digits = digits;
         return verdict;
     }
-    // Once more without the uniques that magent may not tell.
-    if std::mem::replace(&mut world.trusts_stored, false) {
-        let verdict = judge(world, stream);
-        world.trusts_stored = true;
-        if !matches!(verdict, Verdict::Differs(_)) {
-            return Verdict::Allowed(Allowed::NoUniqueTold);
+    // Once more without what is not the same each time.
+    if world.masked == Masked::default() {
+        for (allowed, masked) in MASKS {
+            world.masked = masked;
+            let verdict = judge(world, stream);
+            world.masked = Masked::default();
+            if !matches!(verdict, Verdict::Differs(_)) {
+                return Verdict::Allowed(allowed);
+            }
         }
     }
     world.was_closed_on = seen.closed;

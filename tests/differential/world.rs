@@ -1,9 +1,10 @@
 //! A bare memcached, and a magent with memcacheds of the same version behind it; both are sent the same.
 
 use super::allowed::corrected;
-use super::asked::Asked;
+use super::asked::{Asked, Masked};
 use super::common::{Client, Magent};
 use super::conversation::{Conversation, LARGE};
+use super::readers::Readers;
 use super::replies::Normal;
 use super::server::{Contents, Server, difference};
 use super::stream::{Stream, needs_replies};
@@ -69,6 +70,8 @@ pub struct Truth {
     /// How often the last line was sent.
     pub sent: usize,
     pub contents: Contents,
+    /// An item may have another time than magent gives it.
+    pub retimes: bool,
 }
 
 impl Truth {
@@ -106,11 +109,12 @@ pub struct World {
     servers: Vec<Server>,
     magent: Magent,
     bell: Client,
+    readers: Readers,
     pub patience: Duration,
     /// Digits that a unique is written with at least.
     pub unique_digits: usize,
-    /// Uniques that are told of what was stored are looked at.
-    pub trusts_stored: bool,
+    /// What of replies is not looked at.
+    pub masked: Masked,
     /// magent closed the connection on which a difference was seen last.
     pub was_closed_on: bool,
 }
@@ -133,18 +137,19 @@ impl World {
             layout,
             bare,
             bell: magent.client(),
+            readers: Readers::connect(&magent.name),
             servers,
             magent,
             patience: Duration::from_secs(3),
             unique_digits: 1,
-            trusts_stored: true,
+            masked: Masked::default(),
             was_closed_on: false,
         }
     }
 
     fn asked(&self, stream: &Stream) -> Asked {
         let mut asked = Asked::of(stream);
-        asked.trusts_stored = self.trusts_stored;
+        asked.masked = self.masked;
         asked
     }
 
@@ -189,6 +194,7 @@ impl World {
             end,
             sent,
             contents: self.bare.contents(),
+            retimes: conversation.asked.retimes,
         }
     }
 
@@ -275,7 +281,7 @@ impl World {
             }
             if farm == self.layout.primaries {
                 all = held;
-            } else if let Some(what) = difference(&all, &held).filter(|_| !farm.is_empty()) {
+            } else if let Some(what) = difference(&all, &held, false).filter(|_| !farm.is_empty()) {
                 torn = torn.or(Some(format!("the two copies of {what}")));
             }
         }
@@ -313,15 +319,16 @@ impl World {
                 truth.end, seen.closed
             ));
         }
-        self.compare_contents(&truth.contents, seen, waits)
+        let difference = self.compare_contents(truth, seen, waits);
+        difference.or_else(|| self.readers.difference(&seen.contents).filter(|_| waits))
     }
 
-    fn compare_contents(&mut self, expected: &Contents, seen: &mut Seen, waits: bool) -> Option<String> {
+    fn compare_contents(&mut self, truth: &Truth, seen: &mut Seen, waits: bool) -> Option<String> {
         let patience = if waits { self.patience } else { self.patience / 10 };
         let deadline = Instant::now() + patience;
         loop {
-            let difference =
-                difference(expected, &seen.contents).map(|what| format!("memcached and magent hold {what}"));
+            let difference = difference(&truth.contents, &seen.contents, truth.retimes);
+            let difference = difference.map(|what| format!("memcached and magent hold {what}"));
             let difference = difference.or_else(|| seen.torn.clone());
             if difference.is_none() || Instant::now() > deadline {
                 return difference;
