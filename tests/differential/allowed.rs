@@ -158,11 +158,14 @@ fn candidates_of(parts: &[Part]) -> Vec<Candidate> {
     let plain: Vec<Vec<u8>> = parts.iter().map(|part| part.bytes.clone()).collect();
     let mut bases = vec![(Allowed::AsWithoutPipelining, plain.clone())];
     for (allowed, instead) in [
-        (Allowed::SkippedValue, without_indented_value as fn(&[u8]) -> Vec<u8>),
-        (Allowed::NoMetaDebug, meta_allowed::without_debug),
+        (
+            Allowed::NoMetaDebug,
+            meta_allowed::without_debug as fn(&[u8]) -> Vec<u8>,
+        ),
         (Allowed::NoGivenUnique, meta_allowed::without_given_unique),
         (Allowed::NoUniqueOfCount, meta_allowed::without_unique_of_count),
         (Allowed::NoStaleStore, meta_allowed::without_stale_store),
+        (Allowed::SkippedValue, without_indented_value),
         (Allowed::StatsByWord, without_beginning_of_word),
         (Allowed::LongLine, without_long_line),
         (Allowed::RefusedWhole, refused_whole),

@@ -4,10 +4,10 @@ use super::generator::Generator;
 use super::keys::encoded;
 
 /// Keys that only a meta command can name, and some that any can.
-const KEYS_IN_BASE64: &str = "a|b|n|a b| |a\nb|\u{e9}t\u{e9}|k\x01|x\r\n";
+const KEYS_IN_BASE64: &str = "a|b|n|a c| |\u{e9}t\u{e9}|k\x01";
 const EXPTIMES: &str = "0|0|0|1000|1000|100000|2592000|2592001|-1|2147483647";
-/// Those of what is there for a while. A known fault: the unique of what an `mg` with N has made, and what has expired at once, is told
-/// as 0.
+/// Those of what is there for a while. Known faults: the unique of what an `mg` with N has made, and what has expired at once, is told
+/// as 0; what an `ma` with N has made so is not there for its T.
 const LATE_EXPTIMES: &str = "0|1000|100000|2592000|2147483647";
 /// None that is near to what is left of one of those.
 const RECACHES: &str = "0|30|500|5000|200000|3000000|-1";
@@ -86,7 +86,7 @@ impl Generator {
                 self.opaques += 1;
                 format!("{}{}", self.of("||x-|aaaaaaaaaaaaaaaaaaaaaaa"), self.opaques)
             }
-            'N' if knows_unique => self.of(LATE_EXPTIMES).to_owned(),
+            'N' if knows_unique || name == "ma" => self.of(LATE_EXPTIMES).to_owned(),
             // Where the number becomes longer, memcached gives its time to what was there before.
             'T' if name == "ma" => self.of(LATE_EXPTIMES).to_owned(),
             'T' | 'N' => self.of(EXPTIMES).to_owned(),

@@ -92,7 +92,7 @@ impl Normal {
             .find_map(|word| Some(key_of(word.strip_prefix(b"k")?, is_base64)));
         let opaque = words.iter().find_map(|word| word.strip_prefix(b"O"));
         let key = key.or_else(|| Some(asked.key(opaque?)?.to_vec()));
-        for word in words {
+        for &word in words.iter().filter(|word| word != &&b"b") {
             let (&letter, argument) = word.split_first().unwrap_or((&0, &[]));
             let number: Option<u64> = std::str::from_utf8(argument).ok().and_then(|text| text.parse().ok());
             let told = match (letter, number, &key) {
@@ -111,7 +111,7 @@ impl Normal {
                 },
                 _ => {
                     self.bytes.push(b' ');
-                    self.bytes.extend_from_slice(word);
+                    self.bytes.extend_from_slice(&told_key(word, is_base64));
                     continue;
                 }
             };
@@ -163,6 +163,15 @@ impl Normal {
                 .find(|&unique| unique != last)
                 .unwrap_or(NOBODYS),
         }
+    }
+}
+
+/// A word of a reply, and if it is a key, the bare one. What a command with N has made by a key in base64 is told by the bare key by
+/// memcached, whoever asks, and as it is asked for by magent.
+fn told_key(word: &[u8], is_base64: bool) -> Vec<u8> {
+    match word.split_first() {
+        Some((b'k', key)) => [b"k", &key_of(key, is_base64)[..]].concat(),
+        _ => word.to_vec(),
     }
 }
 

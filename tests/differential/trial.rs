@@ -1,7 +1,7 @@
 //! Whether a stream is answered alike, and the smallest one that is not.
 
 use super::allowed::{Allowed, MASKS, candidates, has_long_line, has_unique_in_value};
-use super::asked::{Asked, Masked};
+use super::asked::Masked;
 use super::packets;
 use super::stream::{Stream, needs_replies};
 use super::world::{End, Truth, World};
@@ -31,8 +31,9 @@ pub enum Verdict {
 }
 
 pub fn judge(world: &mut World, stream: &Stream) -> Verdict {
-    let truth = world.ask_bare(stream);
-    let (mut seen, sent) = (world.ask_magent(stream, &truth), truth.sent);
+    let asked = world.asked(stream);
+    let truth = world.ask_bare(stream, &asked);
+    let (mut seen, sent) = (world.ask_magent(stream, &asked, &truth), truth.sent);
     let Some(mut difference) = world.compare(&truth, &mut seen, true) else {
         return Verdict::Same;
     };
@@ -45,8 +46,7 @@ pub fn judge(world: &mut World, stream: &Stream) -> Verdict {
         return Verdict::Allowed(Allowed::LongLine);
     }
     for candidate in candidates(stream) {
-        let asked = Asked::of(&candidate.stream);
-        let truth = world.ask_bare(&candidate.stream).sending(sent, &asked);
+        let truth = world.ask_bare(&candidate.stream, &asked).sending(sent, &asked);
         if gave_up(&truth, &seen.replies) {
             return Verdict::Allowed(Allowed::LongLine);
         }
@@ -90,14 +90,14 @@ pub fn judge(world: &mut World, stream: &Stream) -> Verdict {
 impl World {
     /// Prints what becomes of a stream, and of what it might be allowed to become.
     pub fn tell(&mut self, stream: &Stream) {
-        let truth = self.ask_bare(stream);
-        let mut seen = self.ask_magent(stream, &truth);
+        let asked = self.asked(stream);
+        let truth = self.ask_bare(stream, &asked);
+        let mut seen = self.ask_magent(stream, &asked, &truth);
         println!("    memcached: {:?} \"{}\"", truth.end, truth.replies.escape_ascii());
         println!("    magent: closed {} \"{}\"", seen.closed, seen.replies.escape_ascii());
         println!("    {:?}", self.compare(&truth, &mut seen, true));
         for candidate in candidates(stream) {
-            let asked = Asked::of(&candidate.stream);
-            let truth = self.ask_bare(&candidate.stream).sending(truth.sent, &asked);
+            let truth = self.ask_bare(&candidate.stream, &asked).sending(truth.sent, &asked);
             println!("    {:?} {} -> {:?}", candidate.allowed, candidate.stream, truth.end);
             for (allowed, truth) in candidate.outcomes(truth) {
                 println!("        {allowed:?} {:?}", self.compare(&truth, &mut seen, false));

@@ -147,7 +147,8 @@ impl World {
         }
     }
 
-    fn asked(&self, stream: &Stream) -> Asked {
+    /// What there is to know to read the replies to a stream, and to what stands in for it.
+    pub fn asked(&self, stream: &Stream) -> Asked {
         let mut asked = Asked::of(stream);
         asked.masked = self.masked;
         asked
@@ -159,11 +160,10 @@ impl World {
     }
 
     /// What the bare memcached says, and holds afterwards.
-    pub fn ask_bare(&mut self, stream: &Stream) -> Truth {
+    pub fn ask_bare(&mut self, stream: &Stream, asked: &Asked) -> Truth {
         self.bare.empty(flushes(stream));
         let digits = self.unique_digits;
-        let asked = self.asked(stream);
-        let mut conversation = self.bare.open(asked);
+        let mut conversation = self.bare.open(asked.clone());
         let (mut lengths, mut sizes) = (Vec::new(), Vec::new());
         for piece in &stream.0 {
             conversation.drain();
@@ -228,9 +228,9 @@ impl World {
     }
 
     /// What a client of magent sees that sends the same, and what is behind magent afterwards.
-    pub fn ask_magent(&mut self, stream: &Stream, truth: &Truth) -> Seen {
+    pub fn ask_magent(&mut self, stream: &Stream, asked: &Asked, truth: &Truth) -> Seen {
         self.servers.iter_mut().for_each(|server| server.empty(flushes(stream)));
-        let mut conversation = Conversation::open(&self.magent.name, self.asked(stream));
+        let mut conversation = Conversation::open(&self.magent.name, asked.clone());
         let (patience, digits) = (self.patience, self.unique_digits);
         for ((piece, &length), &size) in stream.0.iter().zip(&truth.lengths).zip(&truth.sizes) {
             conversation.read_large(size, patience);
