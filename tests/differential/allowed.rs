@@ -55,6 +55,9 @@ pub enum Allowed {
     /// The unique of what was stored is not told, but by a plain set, where the value is long or a server has refused one for want of
     /// room: what memcached refuses in the form that tells it takes away the item that is there.
     NoUniqueTold,
+    /// Blanks are in the middle of a value, where a number was made shorter before something was appended: or they are not, where a
+    /// reply held the item.
+    PaddedElsewhere,
     /// An append or a count with a unique, in the binary protocol or by the flag C, is refused, where memcached does it to the
     /// item of that unique alone: servers cannot be asked that.
     NoUniqueOfCount,
@@ -63,12 +66,13 @@ pub enum Allowed {
 }
 
 /// What is allowed of replies wherever it is in them, each with all before it.
-pub const MASKS: [(Allowed, Masked); 2] = [
+pub const MASKS: [(Allowed, Masked); 3] = [
     (
         Allowed::HitElsewhere,
         Masked {
             hits: true,
             stored: false,
+            blanks: false,
         },
     ),
     (
@@ -76,11 +80,20 @@ pub const MASKS: [(Allowed, Masked); 2] = [
         Masked {
             hits: true,
             stored: true,
+            blanks: false,
+        },
+    ),
+    (
+        Allowed::PaddedElsewhere,
+        Masked {
+            hits: true,
+            stored: true,
+            blanks: true,
         },
     ),
 ];
 
-pub const ALL: [Allowed; 18] = [
+pub const ALL: [Allowed; 19] = [
     Allowed::AsWithoutPipelining,
     Allowed::RefusedEarly,
     Allowed::NoMetaDebug,
@@ -97,6 +110,7 @@ pub const ALL: [Allowed; 18] = [
     Allowed::NoNameForKey,
     Allowed::HitElsewhere,
     Allowed::NoUniqueTold,
+    Allowed::PaddedElsewhere,
     Allowed::NoUniqueOfCount,
     Allowed::KnownFault,
 ];
@@ -106,6 +120,11 @@ const CUTS_MAX: usize = 80;
 /// memcached 1.6.45 ends an error of get with two line ends. Magent does not.
 const DOUBLE_END: (&[u8], &[u8]) = (
     b"CLIENT_ERROR bad command line format\r\n\r\n",
+    b"CLIENT_ERROR bad command line format\r\n",
+);
+/// A known fault: of a key that is no base64 nothing is said where a flag is wrong too.
+const KNOWN_FAULT: (&[u8], &[u8]) = (
+    b"CLIENT_ERROR error decoding key\r\n",
     b"CLIENT_ERROR bad command line format\r\n",
 );
 const TOO_LARGE: &str = "SERVER_ERROR object too large for cache\r\n";
@@ -210,15 +229,15 @@ fn candidates_of(parts: &[Part]) -> Vec<Candidate> {
 
 impl Candidate {
     /// What magent's client may see, by what the bare memcached answered to the stream of this.
-    pub fn outcomes(&self, mut truth: Truth) -> Vec<(Allowed, Truth)> {
+    pub fn outcomes(&self, asked: &Asked, mut truth: Truth) -> Vec<(Allowed, Truth)> {
         for (from, to) in &self.replies {
             truth.replies = replaced(&truth.replies, from, to).unwrap_or(truth.replies);
         }
         match (&self.closes, &truth.end) {
-            (None, _) => self.outcomes_of_whole(truth),
+            (None, _) => self.outcomes_of_whole(asked, truth),
             (Some(words), &End::Open(sent)) => {
                 // Without the answers to what was sent behind the cut to see how it ends.
-                let len = Asked::of(&self.stream).last_replies(sent).len();
+                let len = asked.last_replies(sent).len();
                 truth.replies.truncate(truth.replies.len().saturating_sub(len));
                 truth.end = End::Closed;
                 words.iter().map(|words| (self.allowed, truth.saying(words))).collect()
@@ -227,12 +246,12 @@ impl Candidate {
         }
     }
 
-    fn outcomes_of_whole(&self, truth: Truth) -> Vec<(Allowed, Truth)> {
+    fn outcomes_of_whole(&self, asked: &Asked, truth: Truth) -> Vec<(Allowed, Truth)> {
         let mut outcomes = vec![(self.allowed, truth.clone())];
-        let is_binary = self.stream.is_binary();
+        let is_binary = asked.is_binary;
         if matches!(truth.end, End::Awaits(_)) {
             outcomes.extend(match is_binary {
-                true => packets_allowed::refused_early(&self.stream, &truth),
+                true => packets_allowed::refused_early(&self.stream, asked, &truth),
                 false => {
                     let words = REFUSALS_OF_VALUE.iter();
                     words
@@ -243,7 +262,17 @@ impl Candidate {
         }
         let replies = replaced(&truth.replies, TOO_LARGE.as_bytes(), b"CLIENT_ERROR bad data chunk\r\n");
         if let Some(replies) = replies.filter(|_| !is_binary) {
-            outcomes.push((Allowed::WrongEndOfTooLarge, Truth { replies, ..truth }));
+            outcomes.push((
+                Allowed::WrongEndOfTooLarge,
+                Truth {
+                    replies,
+                    ..truth.clone()
+                },
+            ));
+        }
+        let replies = replaced(&truth.replies, KNOWN_FAULT.0, KNOWN_FAULT.1);
+        if let Some(replies) = replies.filter(|_| !is_binary) {
+            outcomes.push((Allowed::KnownFault, Truth { replies, ..truth }));
         }
         outcomes
     }

@@ -2,6 +2,7 @@
 
 use super::keys::key_of;
 use super::packets::{Parts, REPLY, noop, split_packets};
+use super::replies::without_padding;
 use super::stream::{Stream, split_lines};
 use std::collections::HashMap;
 
@@ -17,6 +18,8 @@ pub struct Masked {
     pub hits: bool,
     /// Uniques that are told of what was stored.
     pub stored: bool,
+    /// Blanks in values.
+    pub blanks: bool,
 }
 
 #[derive(Clone, Default)]
@@ -79,6 +82,15 @@ impl Asked {
     /// The key that is meant by an opaque.
     pub fn key(&self, opaque: &[u8]) -> Option<&[u8]> {
         self.keys.get(opaque)?.as_deref()
+    }
+
+    /// A value, but for the blanks that are not looked at.
+    pub fn tight(&self, value: &[u8]) -> Vec<u8> {
+        let mut value = without_padding(value).to_vec();
+        if self.masked.blanks {
+            value.retain(|&byte| byte != b' ');
+        }
+        value
     }
 
     pub fn last(&self) -> Vec<u8> {

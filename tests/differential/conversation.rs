@@ -87,9 +87,12 @@ impl Conversation {
         self.asked.is_answered(&self.raw)
     }
 
-    /// Reads until the replies are as long, in their normal form, or there will be no more.
-    pub fn read_bytes(&mut self, len: usize, patience: Duration) -> Normal {
-        self.read_until(|normal, _| normal.bytes.len() >= len, patience)
+    /// Reads until the replies are as long, in their normal form, or end like this, or there will be no more.
+    pub fn read_bytes(&mut self, len: usize, end: &[u8], patience: Duration) -> Normal {
+        self.read_until(
+            |normal, _| normal.bytes.len() >= len || normal.bytes.ends_with(end),
+            patience,
+        )
     }
 
     /// Reads until the replies are these, in their normal form, or others, and there will be no more.

@@ -1,6 +1,7 @@
 //! What [`Allowed`](super::allowed::Allowed) means of meta commands: the line that makes memcached do what magent does.
 
 use super::allowed::words;
+use super::stream::expand;
 
 const COMMANDS: [&[u8]; 4] = [b"mg", b"ms", b"md", b"ma"];
 
@@ -12,13 +13,28 @@ fn refused(line: &[u8]) -> Vec<u8> {
 }
 
 /// Its command, and what is behind the key, or behind the length of a value.
-fn flags<'a>(words: &[&'a [u8]]) -> Option<(&'a [u8], Vec<&'a [u8]>)> {
+fn flags(line: &[u8]) -> Option<(Vec<u8>, Vec<Vec<u8>>)> {
+    // What stands for a unique is a number.
+    let line = expand(line, |_, _| "0");
+    let words = words(&line);
     let command = words.first().filter(|name| COMMANDS.contains(name))?;
     let skipped = if *command == b"ms" { 3 } else { 2 };
-    Some((command, words.get(skipped..)?.to_vec()))
+    let flags = words.get(skipped..).filter(|flags| are_sound(flags))?;
+    Some((command.to_vec(), flags.iter().map(|flag| flag.to_vec()).collect()))
 }
 
-fn has(flags: &[&[u8]], letter: u8) -> bool {
+/// Whether nothing else is wrong with them: that would be said first.
+fn are_sound(flags: &[&[u8]]) -> bool {
+    let is_number = |text: &[u8]| !text.is_empty() && text.iter().all(u8::is_ascii_digit);
+    let sound = |flag: &&[u8]| match flag.split_first() {
+        Some((b'T' | b'N' | b'R', text)) => is_number(text.strip_prefix(b"-").unwrap_or(text)),
+        Some((b'F' | b'C' | b'E' | b'J' | b'D', text)) => is_number(text),
+        _ => true,
+    };
+    flags.iter().all(sound)
+}
+
+fn has(flags: &[Vec<u8>], letter: u8) -> bool {
     flags.iter().any(|flag| flag.first() == Some(&letter))
 }
 
@@ -32,7 +48,7 @@ pub fn without_debug(line: &[u8]) -> Vec<u8> {
 }
 
 /// The letter of its mode, of which another is refused before its unique is; 0 without.
-fn mode(name: &[u8], flags: &[&[u8]]) -> Option<u8> {
+fn mode(name: &[u8], flags: &[Vec<u8>]) -> Option<u8> {
     let known: &[u8] = match name {
         b"ms" => b"SREAP",
         b"ma" => b"I+D-",
@@ -46,28 +62,28 @@ fn mode(name: &[u8], flags: &[&[u8]]) -> Option<u8> {
 
 /// A unique of the client's own.
 pub fn without_given_unique(line: &[u8]) -> Vec<u8> {
-    match flags(&words(line)) {
-        Some((name, flags)) if has(&flags, b'E') && mode(name, &flags).is_some() => refused(line),
+    match flags(line) {
+        Some((name, flags)) if has(&flags, b'E') && mode(&name, &flags).is_some() => refused(line),
         _ => line.to_vec(),
     }
 }
 
 /// A unique that a count, or an append, must find.
 pub fn without_unique_of_count(line: &[u8]) -> Vec<u8> {
-    let is_meant = |name: &[u8], flags: &[&[u8]]| match (name, mode(name, flags)) {
+    let is_meant = |name: &[u8], flags: &[Vec<u8>]| match (name, mode(name, flags)) {
         (b"ma", mode) => mode.is_some(),
         (b"ms", mode) => matches!(mode, Some(b'A' | b'P')),
         _ => false,
     };
-    match flags(&words(line)) {
-        Some((name, flags)) if has(&flags, b'C') && is_meant(name, &flags) => refused(line),
+    match flags(line) {
+        Some((name, flags)) if has(&flags, b'C') && is_meant(&name, &flags) => refused(line),
         _ => line.to_vec(),
     }
 }
 
 /// A store that would be done though its unique is another: without the flag that says so.
 pub fn without_stale_store(line: &[u8]) -> Vec<u8> {
-    match flags(&words(line)) {
+    match flags(line) {
         Some((name, flags)) if name == b"ms" && has(&flags, b'C') && has(&flags, b'I') => {
             let words = line.split_inclusive(|&byte| byte == b' ');
             let kept = words.map(|word| match word {

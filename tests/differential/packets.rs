@@ -103,8 +103,10 @@ pub fn stores(opcode: u8) -> bool {
 
 /// Bytes of the stand-in that these begin with.
 fn stand_in(bytes: &[u8]) -> Option<usize> {
-    let len = bytes.iter().position(|&byte| byte == b'>')? + 1;
-    is_stand_in(bytes).then_some(len)
+    match is_stand_in(bytes) {
+        true => Some(bytes.iter().position(|&byte| byte == b'>')? + 1),
+        false => None,
+    }
 }
 
 /// Bytes of a packet at the front of these, which may be more than there are; None if it has no header.

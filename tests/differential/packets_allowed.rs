@@ -2,8 +2,8 @@
 
 use super::allowed::{Allowed, Candidate};
 use super::asked::Asked;
-use super::packets::{Parts, REPLY, STAT, noop, refusal, split_packets};
-use super::stream::Stream;
+use super::packets::{Parts, REPLY, STAT, is_whole, noop, refusal, split_packets};
+use super::stream::{Stream, needs_replies};
 use super::world::{End, Truth};
 use magent::protocol::name::{self, Room};
 
@@ -52,14 +52,26 @@ pub fn candidates(stream: &Stream) -> Vec<Candidate> {
         };
         let whole = candidate(allowed, packets.len(), None);
         candidates.extend(completed(&whole));
+        candidates.extend(joined(&whole));
         candidates.push(whole);
         let cuts = packets.iter().enumerate();
-        let cuts = cuts.filter_map(|(n, (packet, _))| Some((n, closes(&Parts::of(packet)?)?)));
+        let cuts = cuts.filter_map(|(n, (packet, _))| Some((n, closes(packet, &Parts::of(packet)?)?)));
         for (n, (allowed, words)) in cuts.take(CUTS_MAX) {
             candidates.push(candidate(allowed, n, Some(words)));
         }
     }
     candidates
+}
+
+/// The same at once: so memcached may leave a number without blanks.
+fn joined(whole: &Candidate) -> Option<Candidate> {
+    let bytes = whole.stream.bytes();
+    (!needs_replies(&bytes)).then_some(Candidate {
+        stream: Stream(vec![bytes]),
+        closes: None,
+        replies: whole.replies.clone(),
+        ..*whole
+    })
 }
 
 /// The same where what is sent behind the stream makes its last packet whole, and comes to an end in the middle of what is sent:
@@ -113,23 +125,23 @@ fn extras_len(opcode: u8) -> Option<usize> {
 fn is_sound(parts: &Parts) -> bool {
     let may_have_value = matches!(parts.opcode, 0x01..=0x03 | 0x11..=0x13 | 0x0e | 0x0f | 0x19 | 0x1a);
     let head = parts.extras_len + parts.key_len;
-    let is_whole = if may_have_value {
+    let is_as_long = if may_have_value {
         parts.body_len >= head
     } else {
         parts.body_len == head
     };
-    extras_len(parts.opcode) == Some(parts.extras_len) && parts.key_len > 0 && parts.key_len <= 250 && is_whole
+    extras_len(parts.opcode) == Some(parts.extras_len) && parts.key_len > 0 && parts.key_len <= 250 && is_as_long
 }
 
 fn without_key_of_unknown(packet: &[u8], parts: &Parts) -> Option<Instead> {
     let is_known = (extras_len(parts.opcode).is_some() || matches!(parts.opcode, 0x07 | 0x08 | 0x0a | 0x0b | 0x10))
         || matches!(parts.opcode, 0x17 | 0x18 | 0x20..=0x22);
     let has_head = parts.key_len + parts.extras_len > 0 && parts.key_len <= 250;
-    let is_whole = parts.key_len + parts.extras_len <= parts.body_len && parts.body_len <= 1 << 30;
+    let is_there = parts.key_len + parts.extras_len <= parts.body_len && parts.body_len <= 1 << 30;
     let mut bare = packet[..packet.len() - parts.body.len()].to_vec();
     bare[2..5].fill(0);
     bare[8..12].fill(0);
-    (!is_known && has_head && is_whole).then_some((bare, Vec::new()))
+    (!is_known && has_head && is_there).then_some((bare, Vec::new()))
 }
 
 /// A key that a text command cannot name, and whose name would be too long.
@@ -145,7 +157,7 @@ fn without_unique_of_count(_: &[u8], parts: &Parts) -> Option<Instead> {
 }
 
 /// Whether a packet ends the conversation that does not with memcached, why, and after which words.
-fn closes(parts: &Parts) -> Option<(Allowed, Vec<Vec<u8>>)> {
+fn closes(packet: &[u8], parts: &Parts) -> Option<(Allowed, Vec<Vec<u8>>)> {
     let wanted = match parts.opcode {
         0x10 => Some(0),
         0x1c..=0x1e | 0x23 | 0x24 if parts.key_len > 0 => Some(4),
@@ -153,16 +165,21 @@ fn closes(parts: &Parts) -> Option<(Allowed, Vec<Vec<u8>>)> {
     };
     let has_value = parts.body_len > parts.extras_len + parts.key_len && parts.body_len <= 1 << 30;
     let is_meant = wanted == Some(parts.extras_len) && has_value && parts.key_len <= 250;
-    let (status, words) = INVALID;
-    let words = vec![refusal(parts.opcode, parts.opaque, status, words)];
-    is_meant.then_some((Allowed::ClosedBeforeValue, words))
+    let said = |(status, words)| refusal(parts.opcode, parts.opaque, status, words);
+    if is_meant {
+        return Some((Allowed::ClosedBeforeValue, vec![said(INVALID)]));
+    }
+    // What its header shows, where memcached waits for its key, or closes the connection without a word if that is very long.
+    let is_bad = parts.key_len > 250 || parts.extras_len + parts.key_len > parts.body_len;
+    let is_early = is_bad || !is_whole(packet) && !is_sound(parts);
+    is_early.then(|| (Allowed::RefusedEarly, vec![said(INVALID), said(UNKNOWN)]))
 }
 
 /// What may be said to the packet at the end of a stream before all of it is there.
-pub fn refused_early(stream: &Stream, truth: &Truth) -> Vec<(Allowed, Truth)> {
+pub fn refused_early(stream: &Stream, asked: &Asked, truth: &Truth) -> Vec<(Allowed, Truth)> {
     let last = stream.units().pop().unwrap_or_default();
     // What is sent behind the stream may be its end.
-    let last = [last, Asked::of(stream).last()].concat();
+    let last = [last, asked.last()].concat();
     let Some(parts) = Parts::of(&last) else {
         return Vec::new();
     };

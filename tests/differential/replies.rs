@@ -49,8 +49,8 @@ impl Normal {
             _ => None,
         };
         let value_len = len_at.and_then(number).and_then(|len| usize::try_from(len).ok());
-        let value = value_len.map(|len| without_padding(&behind[..len.min(behind.len())]));
-        match (words[0], value) {
+        let value = value_len.map(|len| asked.tight(&behind[..len.min(behind.len())]));
+        match (words[0], &value) {
             (b"VALUE", Some(value)) => {
                 self.bytes.extend_from_slice(&words[..3].join(&b' '));
                 self.bytes.extend_from_slice(format!(" {}", value.len()).as_bytes());
@@ -76,7 +76,7 @@ impl Normal {
         let (Some(value), Some(value_len)) = (value, value_len) else {
             return Some(line.len());
         };
-        self.bytes.extend_from_slice(value);
+        self.bytes.extend_from_slice(&value);
         let after = &behind[value_len.min(behind.len())..];
         let end = after.len().min(2);
         self.bytes.extend_from_slice(&after[..end]);
@@ -139,13 +139,17 @@ impl Normal {
         };
         let head = body.get(..extras_len + key_len).unwrap_or(body);
         let value = &body[head.len()..];
-        let value = if extras_len > 0 { without_padding(value) } else { value };
+        let value = if extras_len > 0 {
+            asked.tight(value)
+        } else {
+            value.to_vec()
+        };
         self.bytes.extend_from_slice(&header[..8]);
         self.bytes.extend(((head.len() + value.len()) as u32).to_be_bytes());
         self.bytes.extend_from_slice(opaque);
         self.bytes.extend(number.to_be_bytes());
         self.bytes.extend_from_slice(head);
-        self.bytes.extend_from_slice(value);
+        self.bytes.extend_from_slice(&value);
         Some(len)
     }
 

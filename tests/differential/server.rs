@@ -5,7 +5,6 @@ use super::asked::Asked;
 use super::common::{Client, Memcached, Port, Process, eventually};
 use super::conversation::Conversation;
 use super::keys::{encoded, key_of, named};
-use super::replies::without_padding;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
@@ -229,8 +228,8 @@ fn decoded(key: &str) -> Vec<u8> {
 }
 
 /// What is different, in words; none if nothing is. Times may be two seconds apart: a second may begin between two writes,
-/// and another in a copy. A life that was given in seconds began at some time while the server was told things. `retimes`: they are not looked at.
-pub fn difference(one: &Contents, other: &Contents, retimes: bool) -> Option<String> {
+/// and another in a copy. A life that was given in seconds began at some time while the server was told things.
+pub fn difference(one: &Contents, other: &Contents, asked: &Asked) -> Option<String> {
     let keys: std::collections::BTreeSet<_> = one.items.keys().chain(other.items.keys()).collect();
     let near = |a: i64, b: i64| (a - b).abs() <= 2;
     let took = (one.until - one.since).max(other.until - other.since);
@@ -239,9 +238,9 @@ pub fn difference(one: &Contents, other: &Contents, retimes: bool) -> Option<Str
         let same = match (a, b) {
             (Some(a), Some(b)) => {
                 let ends_alike = near(a.2, b.2) || (a.2 - one.since - b.2 + other.since).abs() <= 2 + took;
-                let values_alike = without_padding(&a.1) == without_padding(&b.1);
+                let values_alike = asked.tight(&a.1) == asked.tight(&b.1);
                 let ends_alike = (a.2 < 0) == (b.2 < 0) && ends_alike;
-                a.0 == b.0 && values_alike && (retimes || ends_alike)
+                a.0 == b.0 && values_alike && (asked.retimes || ends_alike)
             }
             _ => false,
         };

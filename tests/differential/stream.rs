@@ -120,9 +120,10 @@ pub fn split_lines(bytes: &[u8]) -> Vec<Vec<u8>> {
 
 /// Whether bytes begin as a stand-in does.
 pub fn is_stand_in(bytes: &[u8]) -> bool {
-    [&b"<cas "[..], b"<old ", b"<x*"]
-        .iter()
-        .any(|begin| bytes.starts_with(begin))
+    bytes.first() == Some(&b'<')
+        && [&b"<cas "[..], b"<old ", b"<x*"]
+            .iter()
+            .any(|begin| bytes.starts_with(begin))
 }
 
 /// `at`, or the end of the stand-in that it would cut in two.

@@ -55,7 +55,7 @@ pub fn judge(world: &mut World, stream: &Stream) -> Verdict {
         if candidate.allowed == Allowed::SkippedValue && awaits && !seen.closed {
             return Verdict::Allowed(Allowed::SkippedValue);
         }
-        for (allowed, truth) in candidate.outcomes(truth) {
+        for (allowed, truth) in candidate.outcomes(&asked, truth) {
             match world.compare(&truth, &mut seen, false) {
                 None => return Verdict::Allowed(allowed),
                 Some(other) if !other.starts_with("replies") => {
@@ -99,7 +99,7 @@ impl World {
         for candidate in candidates(stream) {
             let truth = self.ask_bare(&candidate.stream, &asked).sending(truth.sent, &asked);
             println!("    {:?} {} -> {:?}", candidate.allowed, candidate.stream, truth.end);
-            for (allowed, truth) in candidate.outcomes(truth) {
+            for (allowed, truth) in candidate.outcomes(&asked, truth) {
                 println!("        {allowed:?} {:?}", self.compare(&truth, &mut seen, false));
             }
         }

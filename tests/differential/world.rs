@@ -70,8 +70,7 @@ pub struct Truth {
     /// How often the last line was sent.
     pub sent: usize,
     pub contents: Contents,
-    /// An item may have another time than magent gives it.
-    pub retimes: bool,
+    pub asked: Asked,
 }
 
 impl Truth {
@@ -194,7 +193,7 @@ impl World {
             end,
             sent,
             contents: self.bare.contents(),
-            retimes: conversation.asked.retimes,
+            asked: conversation.asked,
         }
     }
 
@@ -244,16 +243,18 @@ impl World {
             );
             self.ring_magent();
         }
-        let last = conversation.asked.last().repeat(truth.sent);
+        let last = asked.last().repeat(truth.sent);
+        let last_replies = asked.last_replies(truth.sent);
         conversation.send(&last, patience);
         let normal = match truth.end {
-            End::Open(_) | End::Awaits(_) => conversation.read_bytes(truth.replies.len(), patience),
+            End::Open(_) | End::Awaits(_) => conversation.read_bytes(truth.replies.len(), &last_replies, patience),
             End::Closed => {
                 conversation.read_to_the_end(patience);
                 conversation.normal()
             }
         };
-        if normal.bytes != truth.replies || matches!(truth.end, End::Awaits(_)) {
+        let is_through = normal.bytes.ends_with(&last_replies);
+        if !is_through && (normal.bytes != truth.replies || matches!(truth.end, End::Awaits(_))) {
             // It may be about to close the connection. Where it is not, nobody can tell but by waiting.
             conversation.read_to_the_end(Duration::from_millis(100));
         }
@@ -281,7 +282,7 @@ impl World {
             }
             if farm == self.layout.primaries {
                 all = held;
-            } else if let Some(what) = difference(&all, &held, false).filter(|_| !farm.is_empty()) {
+            } else if let Some(what) = difference(&all, &held, &Asked::default()).filter(|_| !farm.is_empty()) {
                 torn = torn.or(Some(format!("the two copies of {what}")));
             }
         }
@@ -327,7 +328,7 @@ impl World {
         let patience = if waits { self.patience } else { self.patience / 10 };
         let deadline = Instant::now() + patience;
         loop {
-            let difference = difference(&truth.contents, &seen.contents, truth.retimes);
+            let difference = difference(&truth.contents, &seen.contents, &truth.asked);
             let difference = difference.map(|what| format!("memcached and magent hold {what}"));
             let difference = difference.or_else(|| seen.torn.clone());
             if difference.is_none() || Instant::now() > deadline {
