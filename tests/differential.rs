@@ -2,19 +2,35 @@
 //! to magent with memcacheds of the same version behind it. What a client sees has to be the same, and what the servers hold.
 //!
 //! In the environment: STREAMS=n tries so many (`make differential STREAMS=20000`), SEED=n begins with that one, FOUND=n
-//! goes on up to so many differences. What differs is made smaller and printed as a line for `corpus.txt`; with AS_IS=1 as it
+//! goes on up to so many differences, KIND=Binary leaves out the others. What differs is made smaller and printed as a line for `corpus.txt`; with AS_IS=1 as it
 //! is. STREAM='"get a\r\n" 1.6.18 1+1' or STREAM='#SEED 1.6.18 1+1' tells what becomes of one.
 
 #[path = "differential/allowed.rs"]
 mod allowed;
+#[path = "differential/asked.rs"]
+mod asked;
 mod common;
 #[path = "differential/conversation.rs"]
 mod conversation;
 #[path = "differential/generator.rs"]
 mod generator;
+#[path = "differential/keys.rs"]
+mod keys;
+#[path = "differential/meta_allowed.rs"]
+mod meta_allowed;
+#[path = "differential/meta_generator.rs"]
+mod meta_generator;
+#[path = "differential/packets.rs"]
+mod packets;
+#[path = "differential/packets_allowed.rs"]
+mod packets_allowed;
+#[path = "differential/packets_generator.rs"]
+mod packets_generator;
 #[allow(dead_code)] // the simulator uses all of it
 #[path = "simulator/random.rs"]
 mod random;
+#[path = "differential/readers.rs"]
+mod readers;
 #[path = "differential/replies.rs"]
 mod replies;
 #[path = "differential/server.rs"]
@@ -27,10 +43,10 @@ mod trial;
 mod world;
 
 use allowed::ALL;
-use generator::Generator;
+use generator::{Generator, KINDS};
 use std::path::PathBuf;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 use stream::Stream;
 use trial::{Verdict, confirmed, judge, shrunk};
@@ -80,7 +96,8 @@ fn random_streams_are_answered_as_memcached_answers_them() {
     let count = count.unwrap_or(STREAMS_A_VERSION * server::programs().len() as u64);
     let most = number("FOUND").unwrap_or(5) as usize;
     let started = Instant::now();
-    let next = AtomicU64::new(0);
+    let (next, commands) = (AtomicU64::new(0), KINDS.map(|_| AtomicUsize::new(0)));
+    let kind = std::env::var("KIND").ok();
     let findings = Mutex::new(Findings {
         allowed: vec![0; ALL.len()],
         ..Findings::default()
@@ -96,11 +113,19 @@ fn random_streams_are_answered_as_memcached_answers_them() {
             if findings.lock().expect("no panic").texts.len() >= most {
                 return;
             }
-            next.fetch_add(1, Ordering::Relaxed);
             let seed = first + n;
+            let mut generator = Generator::new(seed);
+            if kind
+                .as_ref()
+                .is_some_and(|kind| *kind != format!("{:?}", generator.kind))
+            {
+                continue;
+            }
+            next.fetch_add(1, Ordering::Relaxed);
             let at = (n / versions) as usize % worlds.len();
             let world = &mut worlds[at];
-            let stream = Generator::new(seed).stream();
+            let stream = generator.stream();
+            commands[generator.kind as usize].fetch_add(generator.commands, Ordering::Relaxed);
             match judge(world, &stream) {
                 Verdict::Same => {}
                 Verdict::Allowed(which) => findings.lock().expect("no panic").allowed[which as usize] += 1,
@@ -124,6 +149,9 @@ fn random_streams_are_answered_as_memcached_answers_them() {
                     }
                 },
             }
+            if stream.is_large() {
+                worlds[at] = World::new(version, program, &LAYOUTS[at]);
+            }
         }
     });
     let findings = findings.into_inner().expect("no panic");
@@ -133,6 +161,11 @@ fn random_streams_are_answered_as_memcached_answers_them() {
         "{tried} streams from {first} on, {seconds:.1} s, {:.0} a second",
         tried as f64 / seconds
     );
+    let commands = commands.map(AtomicUsize::into_inner);
+    for (kind, count) in KINDS.iter().zip(commands) {
+        println!("{count:>6} commands: {kind:?}");
+    }
+    println!("{:>6} commands in all", commands.iter().sum::<usize>());
     for (allowed, count) in ALL.iter().zip(&findings.allowed) {
         println!("{count:>6} allowed: {allowed:?}");
     }

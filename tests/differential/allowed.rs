@@ -3,8 +3,11 @@
 //! Each is checked against a bare memcached too: it is sent what magent makes of the stream, and answers what magent's
 //! client has to see.
 
+use super::asked::{Asked, Masked};
+use super::meta_allowed;
+use super::packets_allowed;
 use super::stream::{Stream, expand, needs_replies, split_lines};
-use super::world::{End, Truth, last_replies};
+use super::world::{End, Truth};
 use magent::protocol::text::dialect::Dialect;
 
 /// What a client sees.
@@ -15,8 +18,12 @@ pub enum Allowed {
     AsWithoutPipelining,
     /// A value that is too large, or whose line is refused, is refused before all of it is there.
     RefusedEarly,
-    /// The meta commands are not there: ERROR.
-    NoMeta,
+    /// The meta command `me` is not there: ERROR.
+    NoMetaDebug,
+    /// The flag E of meta commands is refused: magent gives uniques itself.
+    NoGivenUnique,
+    /// An `ms` with I and a unique that is older than what is there stores nothing, where memcached stores it as stale.
+    NoStaleStore,
     /// A refused line that has, or may have, a value behind it closes the connection, after the error, where memcached runs
     /// the value as commands.
     ClosedBeforeValue,
@@ -37,12 +44,61 @@ pub enum Allowed {
     /// What only begins a word that `stats` knows is none of them: ERROR. Since 1.6.40 memcached takes it for that word, and
     /// resets its counters at `stats r`.
     StatsByWord,
+    /// A packet of an unknown operation that has a key or extras is passed over, where memcached passes over as many bytes
+    /// more, which are of the next packet.
+    UnknownWithKey,
+    /// A key of the binary protocol, or in base64, that a text command cannot name is refused if it has more than 186 bytes:
+    /// its name on the servers would be too long.
+    NoNameForKey,
+    /// An item has not been fetched where it is looked at with the flag h: the other copy was, when this one was slow to answer.
+    HitElsewhere,
+    /// The unique of what was stored is not told, but by a plain set, where the value is long or a server has refused one for want of
+    /// room: what memcached refuses in the form that tells it takes away the item that is there.
+    NoUniqueTold,
+    /// Blanks are in the middle of a value, where a number was made shorter before something was appended: or they are not, where a
+    /// reply held the item.
+    PaddedElsewhere,
+    /// An append or a count with a unique, in the binary protocol or by the flag C, is refused, where memcached does it to the
+    /// item of that unique alone: servers cannot be asked that.
+    NoUniqueOfCount,
+    /// A fault that is known, and should be none: what there is of them is told where they are looked for.
+    KnownFault,
 }
 
-pub const ALL: [Allowed; 10] = [
+/// What is allowed of replies wherever it is in them, each with all before it.
+pub const MASKS: [(Allowed, Masked); 3] = [
+    (
+        Allowed::HitElsewhere,
+        Masked {
+            hits: true,
+            stored: false,
+            blanks: false,
+        },
+    ),
+    (
+        Allowed::NoUniqueTold,
+        Masked {
+            hits: true,
+            stored: true,
+            blanks: false,
+        },
+    ),
+    (
+        Allowed::PaddedElsewhere,
+        Masked {
+            hits: true,
+            stored: true,
+            blanks: true,
+        },
+    ),
+];
+
+pub const ALL: [Allowed; 19] = [
     Allowed::AsWithoutPipelining,
     Allowed::RefusedEarly,
-    Allowed::NoMeta,
+    Allowed::NoMetaDebug,
+    Allowed::NoGivenUnique,
+    Allowed::NoStaleStore,
     Allowed::ClosedBeforeValue,
     Allowed::SkippedValue,
     Allowed::ClosedForBrowser,
@@ -50,6 +106,13 @@ pub const ALL: [Allowed; 10] = [
     Allowed::LongLine,
     Allowed::WrongEndOfTooLarge,
     Allowed::StatsByWord,
+    Allowed::UnknownWithKey,
+    Allowed::NoNameForKey,
+    Allowed::HitElsewhere,
+    Allowed::NoUniqueTold,
+    Allowed::PaddedElsewhere,
+    Allowed::NoUniqueOfCount,
+    Allowed::KnownFault,
 ];
 
 /// Cuts of a stream that are tried.
@@ -57,6 +120,11 @@ const CUTS_MAX: usize = 80;
 /// memcached 1.6.45 ends an error of get with two line ends. Magent does not.
 const DOUBLE_END: (&[u8], &[u8]) = (
     b"CLIENT_ERROR bad command line format\r\n\r\n",
+    b"CLIENT_ERROR bad command line format\r\n",
+);
+/// A known fault: of a key that is no base64 nothing is said where a flag is wrong too.
+const KNOWN_FAULT: (&[u8], &[u8]) = (
+    b"CLIENT_ERROR error decoding key\r\n",
     b"CLIENT_ERROR bad command line format\r\n",
 );
 const TOO_LARGE: &str = "SERVER_ERROR object too large for cache\r\n";
@@ -85,13 +153,18 @@ pub struct Candidate {
     pub allowed: Allowed,
     pub stream: Stream,
     /// The connection is closed behind it, after one of these.
-    pub closes: bool,
+    pub closes: Option<Vec<Vec<u8>>>,
+    /// What is said to what stands in for another thing, and what magent says to that.
+    pub replies: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 /// All that magent might be allowed to make of a stream.
 pub fn candidates(stream: &Stream) -> Vec<Candidate> {
+    if stream.is_binary() {
+        return packets_allowed::candidates(stream);
+    }
     let line = |bytes: Vec<u8>| Part { bytes, is_value: false };
-    let lines: Vec<Part> = stream.by_lines().0.into_iter().map(line).collect();
+    let lines: Vec<Part> = stream.by_units().0.into_iter().map(line).collect();
     let parts = parts(stream);
     let mut candidates = candidates_of(&lines);
     if parts != lines {
@@ -104,8 +177,14 @@ fn candidates_of(parts: &[Part]) -> Vec<Candidate> {
     let plain: Vec<Vec<u8>> = parts.iter().map(|part| part.bytes.clone()).collect();
     let mut bases = vec![(Allowed::AsWithoutPipelining, plain.clone())];
     for (allowed, instead) in [
-        (Allowed::SkippedValue, without_indented_value as fn(&[u8]) -> Vec<u8>),
-        (Allowed::NoMeta, without_meta),
+        (
+            Allowed::NoMetaDebug,
+            meta_allowed::without_debug as fn(&[u8]) -> Vec<u8>,
+        ),
+        (Allowed::NoGivenUnique, meta_allowed::without_given_unique),
+        (Allowed::NoUniqueOfCount, meta_allowed::without_unique_of_count),
+        (Allowed::NoStaleStore, meta_allowed::without_stale_store),
+        (Allowed::SkippedValue, without_indented_value),
         (Allowed::StatsByWord, without_beginning_of_word),
         (Allowed::LongLine, without_long_line),
         (Allowed::RefusedWhole, refused_whole),
@@ -133,14 +212,16 @@ fn candidates_of(parts: &[Part]) -> Vec<Candidate> {
         candidates.push(Candidate {
             allowed,
             stream: stream(&lines),
-            closes: false,
+            closes: None,
+            replies: Vec::new(),
         });
         let cuts = parts.iter().enumerate().filter(|(_, part)| !part.is_value);
         let cuts = cuts.filter_map(|(n, part)| Some((n, closes(&part.bytes)?)));
         candidates.extend(cuts.take(CUTS_MAX).map(|(n, allowed)| Candidate {
             allowed,
             stream: stream(&lines[..n]),
-            closes: true,
+            closes: Some(LAST_WORDS.iter().map(|words| words.as_bytes().to_vec()).collect()),
+            replies: Vec::new(),
         }));
     }
     candidates
@@ -148,36 +229,59 @@ fn candidates_of(parts: &[Part]) -> Vec<Candidate> {
 
 impl Candidate {
     /// What magent's client may see, by what the bare memcached answered to the stream of this.
-    pub fn outcomes(&self, truth: Truth) -> Vec<(Allowed, Truth)> {
-        if !self.closes {
-            let mut outcomes = vec![(self.allowed, truth.clone())];
-            if matches!(truth.end, End::Awaits(_)) {
-                outcomes.extend(REFUSALS_OF_VALUE.iter().map(|words| {
-                    let mut truth = truth.clone();
-                    truth.replies.extend_from_slice(words.as_bytes());
-                    (Allowed::RefusedEarly, truth)
-                }));
-            }
-            if let Some(replies) = replaced(&truth.replies, TOO_LARGE.as_bytes(), b"CLIENT_ERROR bad data chunk\r\n") {
-                outcomes.push((Allowed::WrongEndOfTooLarge, Truth { replies, ..truth }));
-            }
-            return outcomes;
+    pub fn outcomes(&self, asked: &Asked, mut truth: Truth) -> Vec<(Allowed, Truth)> {
+        for (from, to) in &self.replies {
+            truth.replies = replaced(&truth.replies, from, to).unwrap_or(truth.replies);
         }
-        let End::Open(sent) = truth.end else {
-            return Vec::new();
-        };
-        let closed = |words: &&str| {
-            let mut truth = truth.clone();
-            // Without the answers to what was sent behind the cut to see how it ends.
-            truth
-                .replies
-                .truncate(truth.replies.len().saturating_sub(last_replies(sent).len()));
-            truth.replies.extend_from_slice(words.as_bytes());
-            truth.end = End::Closed;
-            (self.allowed, truth)
-        };
-        LAST_WORDS.iter().map(closed).collect()
+        match (&self.closes, &truth.end) {
+            (None, _) => self.outcomes_of_whole(asked, truth),
+            (Some(words), &End::Open(sent)) => {
+                // Without the answers to what was sent behind the cut to see how it ends.
+                let len = asked.last_replies(sent).len();
+                truth.replies.truncate(truth.replies.len().saturating_sub(len));
+                truth.end = End::Closed;
+                words.iter().map(|words| (self.allowed, truth.saying(words))).collect()
+            }
+            (Some(_), _) => Vec::new(),
+        }
     }
+
+    fn outcomes_of_whole(&self, asked: &Asked, truth: Truth) -> Vec<(Allowed, Truth)> {
+        let mut outcomes = vec![(self.allowed, truth.clone())];
+        let is_binary = asked.is_binary;
+        if matches!(truth.end, End::Awaits(_)) {
+            outcomes.extend(match is_binary {
+                true => packets_allowed::refused_early(&self.stream, asked, &truth),
+                false => {
+                    let words = REFUSALS_OF_VALUE.iter();
+                    words
+                        .map(|words| (Allowed::RefusedEarly, truth.saying(words.as_bytes())))
+                        .collect()
+                }
+            });
+        }
+        let replies = replaced(&truth.replies, TOO_LARGE.as_bytes(), b"CLIENT_ERROR bad data chunk\r\n");
+        if let Some(replies) = replies.filter(|_| !is_binary) {
+            outcomes.push((
+                Allowed::WrongEndOfTooLarge,
+                Truth {
+                    replies,
+                    ..truth.clone()
+                },
+            ));
+        }
+        let replies = replaced(&truth.replies, KNOWN_FAULT.0, KNOWN_FAULT.1);
+        if let Some(replies) = replies.filter(|_| !is_binary) {
+            outcomes.push((Allowed::KnownFault, Truth { replies, ..truth }));
+        }
+        outcomes
+    }
+}
+
+/// When an item ends, -1 for never. An exptime of the binary protocol that is no signed number is a date after 2038 to memcached,
+/// and never to magent, which cannot say it in the text protocol.
+pub fn end_of_life(seconds: i64) -> i64 {
+    if seconds > i32::MAX.into() { -1 } else { seconds }
 }
 
 /// The answers of a memcached as they would be without its slips.
@@ -197,22 +301,11 @@ fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Option<Vec<u8>> {
     (rest.len() < bytes.len()).then_some(out)
 }
 
-fn words(line: &[u8]) -> Vec<&[u8]> {
+pub fn words(line: &[u8]) -> Vec<&[u8]> {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     let words = line.split(|&byte| byte == b' ').filter(|word| !word.is_empty());
     words.collect()
-}
-
-/// A line that is answered ERROR in place of a meta command.
-fn without_meta(line: &[u8]) -> Vec<u8> {
-    const META: [&[u8]; 5] = [b"mg", b"md", b"ma", b"mn", b"me"];
-    let is_meta = words(line).first().is_some_and(|word| META.contains(word));
-    match (is_meta, line.ends_with(b"\n")) {
-        (true, true) => b"nonsense\r\n".to_vec(),
-        (true, false) => b"nonsense".to_vec(), // it goes on
-        _ => line.to_vec(),
-    }
 }
 
 /// A `stats` that memcached does not know, in place of one with the beginning of a word.
@@ -280,14 +373,21 @@ fn parts(stream: &Stream) -> Vec<Part> {
     parts
 }
 
+/// The word that says how long the value behind a line is.
+fn value_len_word<'a>(words: &[&'a [u8]]) -> Option<&'a [u8]> {
+    match words.first() {
+        Some(name) if *name == b"ms" => words.get(2).copied(),
+        Some(name) if STORAGE.contains(name) => words.get(4).copied(),
+        _ => None,
+    }
+}
+
 /// How many of the bytes behind a line are its value, with the end of that; a stand-in for a value is one.
 fn value_bytes(line: &[u8], behind: &[u8]) -> usize {
-    let words = words(line);
-    let stores = words.first().is_some_and(|name| STORAGE.contains(name));
-    let Some(len) = words.get(4).filter(|_| stores) else {
+    let Some(len) = value_len_word(&words(line)) else {
         return 0;
     };
-    let stand_in = [b"<x*", *len, b">"].concat();
+    let stand_in = [b"<x*", len, b">"].concat();
     // What only the old parser takes is refused by the new one, and nothing is behind it then.
     match Dialect::Old.value_len(len) {
         Some(_) if behind.starts_with(&stand_in) => (stand_in.len() + 2).min(behind.len()),
@@ -302,10 +402,8 @@ pub fn has_unique_in_value(stream: &Stream) -> bool {
     let mut rest = &bytes[..];
     while let Some(newline) = rest.iter().position(|&byte| byte == b'\n') {
         let (line, behind) = rest.split_at(newline + 1);
-        let words = words(line);
-        let stores = words.first().is_some_and(|name| STORAGE.contains(name));
-        let len = words.get(4).and_then(|word| Dialect::Old.value_len(word));
-        if len.is_some_and(|len| stores && needs_replies(&behind[..len.min(behind.len())])) {
+        let len = value_len_word(&words(line)).and_then(|word| Dialect::Old.value_len(word));
+        if len.is_some_and(|len| needs_replies(&behind[..len.min(behind.len())])) {
             return true;
         }
         rest = behind;
@@ -336,7 +434,7 @@ fn refused_whole(line: &[u8]) -> Vec<u8> {
     let blanks = &whole[..before];
     if RETRIEVALS.contains(&name) {
         let (arguments, keys) = words.split_at(words.len().min(if name.starts_with(b"gat") { 2 } else { 1 }));
-        let is_refused = |key: &&[u8]| expand(key, |_, _| 0).len() > KEY_BYTES_MAX || key.contains(&0);
+        let is_refused = |key: &&[u8]| expand(key, |_, _| "0").len() > KEY_BYTES_MAX || key.contains(&0);
         return match keys.iter().any(is_refused) {
             true => [blanks, &arguments.join(&b' '), b" <x*251>", end.as_bytes()].concat(),
             false => line.to_vec(),
@@ -361,10 +459,10 @@ const LINE_BYTES_MAX: usize = 2048;
 /// Whether a line, or what a value may have left of one, is too long for memcached to wait for its end.
 pub fn has_long_line(stream: &Stream) -> bool {
     stream
-        .by_lines()
+        .by_units()
         .0
         .iter()
-        .any(|line| expand(line, |_, _| 0).len() > LINE_BYTES_MAX)
+        .any(|line| expand(line, |_, _| "0").len() > LINE_BYTES_MAX)
 }
 
 /// A long gat as a get, which memcached reads whatever its length: what it finds lives on as before. Of any other line
@@ -372,7 +470,7 @@ pub fn has_long_line(stream: &Stream) -> bool {
 fn without_long_line(line: &[u8]) -> Vec<u8> {
     let words = words(line);
     let end = if line.ends_with(b"\n") { &b"\r\n"[..] } else { b"" };
-    if expand(line, |_, _| 0).len() <= LINE_BYTES_MAX {
+    if expand(line, |_, _| "0").len() <= LINE_BYTES_MAX {
         return line.to_vec();
     }
     match words.first() {
@@ -382,14 +480,14 @@ fn without_long_line(line: &[u8]) -> Vec<u8> {
             let words = [&[get], &words[2..]].concat();
             [&words.join(&b' '), end].concat()
         }
-        _ => [&expand(line, |_, _| 0)[..LINE_BYTES_MAX - 100], end].concat(),
+        _ => [&expand(line, |_, _| "0")[..LINE_BYTES_MAX - 100], end].concat(),
     }
 }
 
 /// Whether a line may end the conversation if it is refused, and why.
 fn closes(line: &[u8]) -> Option<Allowed> {
     // What stands for a unique is a number.
-    let line = expand(line, |_, _| 0);
+    let line = expand(line, |_, _| "0");
     // The old parser reads a line up to a NUL, the new one does not.
     let beginning = line.split(|&byte| byte == 0).next().unwrap_or(&[]);
     closes_by_words(&words(&line)).or_else(|| closes_by_words(&words(beginning)))

@@ -1,5 +1,6 @@
 //! One connection that is sent a stream piece by piece, and what comes back.
 
+use super::asked::Asked;
 use super::common::Client;
 use super::replies::Normal;
 use std::io::{ErrorKind, Read, Write};
@@ -15,17 +16,19 @@ const QUIET: Duration = Duration::from_millis(200);
 
 pub struct Conversation {
     stream: TcpStream,
+    pub asked: Asked,
     pub raw: Vec<u8>,
     /// The other side has ended it.
     pub ended: bool,
 }
 
 impl Conversation {
-    pub fn open(name: &str) -> Self {
+    pub fn open(name: &str, asked: Asked) -> Self {
         let stream = Client::connect(name).stream().try_clone().expect("a file descriptor");
         stream.set_nonblocking(true).expect("a socket");
         Self {
             stream,
+            asked,
             raw: Vec::new(),
             ended: false,
         }
@@ -74,9 +77,22 @@ impl Conversation {
         }
     }
 
-    /// Reads until the replies are as long, in their normal form, or there will be no more.
-    pub fn read_bytes(&mut self, len: usize, patience: Duration) -> Normal {
-        self.read_until(|normal, _| normal.bytes.len() >= len, patience)
+    /// What came so far.
+    pub fn normal(&self) -> Normal {
+        Normal::of(&self.raw, &self.asked)
+    }
+
+    /// Whether all that was sent has been read as commands, by what came.
+    pub fn is_answered(&self) -> bool {
+        self.asked.is_answered(&self.raw)
+    }
+
+    /// Reads until the replies are as long, in their normal form, or end like this, or there will be no more.
+    pub fn read_bytes(&mut self, len: usize, end: &[u8], patience: Duration) -> Normal {
+        self.read_until(
+            |normal, _| normal.bytes.len() >= len || normal.bytes.ends_with(end),
+            patience,
+        )
     }
 
     /// Reads until the replies are these, in their normal form, or others, and there will be no more.
@@ -109,7 +125,7 @@ impl Conversation {
             if self.raw.len() > len {
                 (len, heard) = (self.raw.len(), Instant::now());
             }
-            let normal = Normal::of(&self.raw);
+            let normal = self.normal();
             if is_enough(&normal, heard.elapsed()) || self.ended || Instant::now() >= deadline {
                 return normal;
             }

@@ -1,12 +1,12 @@
-//! Random streams: valid ones, nearly valid ones, garbage.
+//! Random streams: valid ones, nearly valid ones, garbage. Those of the text protocol are here.
 
 use super::random::Random;
-use super::stream::Stream;
+use super::stream::{Stream, needs_replies};
 
 const KEYS: &str = "a|b|c|n|n|user:1|noreply|0|-1|k\x01|\x7f|\u{1}\u{2}|\u{e9}t\u{e9}|%41|key=a|KEY";
 /// No number from 2^63 on: to tell it from a negative one, memcached up to 1.6.18 or later looks for a minus in what lies behind
 /// the item in its memory, too (`safe_strtoull`), and what it answers to incr depends on that.
-const VALUES: &str = "|0|1|9|10|99|1000|999999999999999999|x|plain text|two\r\nlines| 7|7 |-1|5\0x|END|STORED|a\r\nb\r\n|\
+pub const VALUES: &str = "|0|1|9|10|99|1000|999999999999999999|x|plain text|two\r\nlines| 7|7 |-1|5\0x|END|STORED|a\r\nb\r\n|\
     \r\nflush_all|x\r\nflush_all\r\nset evil 0 0 1\r\nz|get a\r\nget b\r\n|VALUE a 0 1\r\nx\r\nEND";
 /// None that a second or two could make a difference for.
 const EXPTIMES: &str = "0|0|0|0|1000|100000|2592000|2592001|-1|4000000000|2147483647";
@@ -24,39 +24,83 @@ const HTTP: &str = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n|POST / HTTP/1.1\r\
     Host: 127.0.0.1\r\n";
 const LINE_ENDS: &str = "\r\n|\r\n|\r\n|\r\n|\r\n|\r\n|\r\n|\n|\r\r\n|\r|\n\n";
 
+/// What a stream is made of. The kinds take turns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Text,
+    Binary,
+    /// Meta commands among those of the text protocol.
+    Meta,
+}
+
+pub const KINDS: [Kind; 3] = [Kind::Text, Kind::Binary, Kind::Meta];
+/// Which seeds are of which kind: a number that shares no divisor with the counts of versions and of layouts, so that every kind meets
+/// each of them.
+const TURNS: [Kind; 7] = [
+    Kind::Text,
+    Kind::Binary,
+    Kind::Meta,
+    Kind::Meta,
+    Kind::Binary,
+    Kind::Meta,
+    Kind::Text,
+];
+
 pub struct Generator {
-    random: Random,
+    pub random: Random,
+    pub kind: Kind,
+    /// How many of them are in the stream, whatever became of their bytes.
+    pub commands: usize,
+    /// How many opaques meta commands have had.
+    pub opaques: usize,
 }
 
 impl Generator {
     pub fn new(seed: u64) -> Self {
         Self {
             random: Random::new(seed),
+            kind: TURNS[(seed % TURNS.len() as u64) as usize],
+            commands: 0,
+            opaques: 0,
         }
     }
 
-    /// Any stream.
+    /// Any stream of the kind.
     pub fn stream(&mut self) -> Stream {
+        let bytes = match self.kind {
+            Kind::Text | Kind::Meta => self.lines(),
+            Kind::Binary => self.packets(),
+        };
+        // What cannot be known before the replies are there is sent alone.
+        if needs_replies(&bytes) {
+            return Stream(vec![bytes]).by_units();
+        }
+        Stream::split(&bytes, &mut self.random)
+    }
+
+    fn lines(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
         let count = match self.below(10) {
             0 => 40 + self.below(60),
             1..=3 => 1 + self.below(3),
+            _ if self.kind == Kind::Meta => 10 + self.below(60),
             _ => 2 + self.below(14),
         };
+        self.commands = count;
         let style = self.below(10);
         for _ in 0..count {
             let command = match style {
-                0..=3 => self.command(),
+                0..=3 => self.any(),
                 4..=6 if self.one_in(3) => self.nearly(),
-                4..=6 => self.command(),
+                4..=6 => self.any(),
                 7 if self.one_in(4) => self.odd(),
-                7 => self.command(),
+                7 => self.any(),
                 8 => self.nearly(),
                 _ => match self.below(4) {
                     0 => self.garbage(),
                     1 => self.odd(),
                     2 => self.nearly(),
-                    _ => self.command(),
+                    _ => self.any(),
                 },
             };
             bytes.extend_from_slice(&command);
@@ -64,22 +108,26 @@ impl Generator {
         if style == 5 || style == 9 {
             self.damage(&mut bytes);
         }
-        // What cannot be known before the replies are there is sent alone.
-        if bytes.windows(5).any(|window| window == b"<cas " || window == b"<old ") {
-            return Stream(vec![bytes]).by_lines();
-        }
-        Stream::split(&bytes, &mut self.random)
+        bytes
     }
 
-    fn below(&mut self, end: usize) -> usize {
+    /// A command that memcached takes, of the kind.
+    fn any(&mut self) -> Vec<u8> {
+        match self.kind == Kind::Meta && !self.one_in(4) {
+            true => self.meta(),
+            false => self.command(),
+        }
+    }
+
+    pub fn below(&mut self, end: usize) -> usize {
         self.random.below(end as u64) as usize
     }
 
-    fn one_in(&mut self, times: u64) -> bool {
+    pub fn one_in(&mut self, times: u64) -> bool {
         self.random.one_in(times)
     }
 
-    fn of(&mut self, choices: &'static str) -> &'static str {
+    pub fn of(&mut self, choices: &'static str) -> &'static str {
         let choices: Vec<_> = choices.split('|').collect();
         match *self.random.pick(&choices) {
             "''" => "",
@@ -87,7 +135,7 @@ impl Generator {
         }
     }
 
-    fn key(&mut self) -> String {
+    pub fn key(&mut self) -> String {
         match self.below(60) {
             0 => "k".repeat(250),
             1 => "k".repeat(251),
@@ -157,8 +205,8 @@ impl Generator {
     /// A command that memcached refuses, or takes in spite of something.
     fn nearly(&mut self) -> Vec<u8> {
         // A storage command that is refused is mostly the end of the conversation: not too many of them.
-        let command = match self.command() {
-            command if command.iter().filter(|&&byte| byte == b'\n').count() > 1 && self.one_in(2) => self.command(),
+        let command = match self.any() {
+            command if command.iter().filter(|&&byte| byte == b'\n').count() > 1 && self.one_in(2) => self.any(),
             command => command,
         };
         let (line, value) = match command.iter().position(|&byte| byte == b'\n') {
@@ -177,6 +225,10 @@ impl Generator {
                 3 => words.push(self.of("noreply|0|x|").to_owned()),
                 4 => words[at] += self.of("\x01|\t|\x0b|\r|x|\0|\x7f|\u{80}"),
                 5 => words[at] = format!("{}{}", self.of(" |\t|  |\r"), words[at]),
+                _ if self.kind == Kind::Meta && at > 1 && !words[at].starts_with(['T', 'N']) && self.one_in(2) => {
+                    words[at].truncate(1);
+                    words[at] += self.of(NUMBERS);
+                }
                 6 => words[at] = "k".repeat(249 + self.below(4)),
                 _ => words[at.max(1).min(count - 1)] = self.of(NUMBERS).to_owned(),
             }
@@ -271,7 +323,7 @@ impl Generator {
     }
 
     /// Bytes lost, doubled, changed.
-    fn damage(&mut self, bytes: &mut Vec<u8>) {
+    pub fn damage(&mut self, bytes: &mut Vec<u8>) {
         for _ in 0..1 + self.below(3) {
             if bytes.is_empty() {
                 return;

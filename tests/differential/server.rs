@@ -1,8 +1,10 @@
 //! The memcacheds of a world: one of them bare, the others behind magent; and what they hold.
 
+use super::allowed::end_of_life;
+use super::asked::Asked;
 use super::common::{Client, Memcached, Port, Process, eventually};
 use super::conversation::Conversation;
-use super::replies::without_padding;
+use super::keys::{encoded, key_of, named};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
@@ -112,7 +114,7 @@ impl Server {
         }
         // 1.6.45 leaves an item there that was changed in place a few seconds before.
         for key in self.expiries().into_keys() {
-            self.control.send([&b"delete "[..], &key, b"\r\n"].concat());
+            self.control.send([b"md ", &named(&key)[..], b"\r\n"].concat());
             let _ = self.control.line();
         }
         self.emptied = unix_now();
@@ -126,10 +128,10 @@ impl Server {
     }
 
     /// Opens a connection, and waits until its thread has it: else it might be read after one that rings later.
-    pub fn open(&mut self) -> Conversation {
+    pub fn open(&mut self, asked: Asked) -> Conversation {
         let connections = |control: &mut Client| control.stat("stats", "total_connections");
         let before = connections(&mut self.control);
-        let conversation = Conversation::open(&self.name);
+        let conversation = Conversation::open(&self.name, asked);
         eventually("memcached has taken the connection", || {
             connections(&mut self.control) != before
         });
@@ -141,7 +143,7 @@ impl Server {
         let expiries = self.expiries();
         let mut request = Vec::new();
         for key in expiries.keys() {
-            request.extend_from_slice(&[b"mg ", &key[..], b" f v\r\n"].concat());
+            request.extend_from_slice(&[b"mg ", &named(key)[..], b" f v\r\n"].concat());
         }
         request.extend_from_slice(b"mn\r\n");
         self.control.send(&request);
@@ -162,7 +164,7 @@ impl Server {
             let (len, flags) = (number(0), number(1));
             let mut value = self.control.rest_or(len + 2).0;
             value.truncate(len);
-            items.insert(key, (flags as u32, value, exptime));
+            items.insert(meant(key), (flags as u32, value, exptime));
         }
         self.control.expect("MN\r\n");
         Contents {
@@ -188,12 +190,21 @@ impl Server {
                     words.next().and_then(|word| word.strip_prefix("key=")),
                     words.next().and_then(|word| word.strip_prefix("exp=")),
                 ) {
-                    expiries.insert(decoded(key), exp.parse().expect("a time"));
+                    expiries.insert(decoded(key), end_of_life(exp.parse().expect("a time")));
                 }
                 line = self.control.line();
             }
             return expiries;
         }
+    }
+}
+
+/// The key that is meant by the name of one that a text command cannot name, which magent gives it.
+fn meant(name: Vec<u8>) -> Vec<u8> {
+    const MARK: u8 = 0x1f;
+    match name.split_first() {
+        Some((&MARK, text)) if encoded(&key_of(text, true)) == text => key_of(text, true),
+        _ => name,
     }
 }
 
@@ -218,7 +229,7 @@ fn decoded(key: &str) -> Vec<u8> {
 
 /// What is different, in words; none if nothing is. Times may be two seconds apart: a second may begin between two writes,
 /// and another in a copy. A life that was given in seconds began at some time while the server was told things.
-pub fn difference(one: &Contents, other: &Contents) -> Option<String> {
+pub fn difference(one: &Contents, other: &Contents, asked: &Asked) -> Option<String> {
     let keys: std::collections::BTreeSet<_> = one.items.keys().chain(other.items.keys()).collect();
     let near = |a: i64, b: i64| (a - b).abs() <= 2;
     let took = (one.until - one.since).max(other.until - other.since);
@@ -227,8 +238,9 @@ pub fn difference(one: &Contents, other: &Contents) -> Option<String> {
         let same = match (a, b) {
             (Some(a), Some(b)) => {
                 let ends_alike = near(a.2, b.2) || (a.2 - one.since - b.2 + other.since).abs() <= 2 + took;
-                let values_alike = without_padding(&a.1) == without_padding(&b.1);
-                a.0 == b.0 && values_alike && (a.2 < 0) == (b.2 < 0) && ends_alike
+                let values_alike = asked.tight(&a.1) == asked.tight(&b.1);
+                let ends_alike = (a.2 < 0) == (b.2 < 0) && ends_alike;
+                a.0 == b.0 && values_alike && (asked.retimes || ends_alike)
             }
             _ => false,
         };

@@ -1,5 +1,6 @@
 //! What a client sends: pieces, each of which is read by itself, and the line of text that stands for them.
 
+use super::packets::{REQUEST, described, split_packets};
 use super::random::Random;
 use std::fmt;
 
@@ -14,9 +15,36 @@ impl Stream {
         self.0.concat()
     }
 
-    /// The same bytes, each line a piece.
-    pub fn by_lines(&self) -> Self {
-        Self(split_lines(&self.bytes()))
+    /// Whether it is of the binary protocol, as its first byte says.
+    pub fn is_binary(&self) -> bool {
+        self.0.iter().flatten().next() == Some(&REQUEST)
+    }
+
+    /// Whether a server may have refused something in it for want of room, which magent remembers.
+    pub fn is_large(&self) -> bool {
+        let is_stand_in = |window: &[u8]| window.starts_with(b"<x*") && window[3..].iter().all(u8::is_ascii_digit);
+        self.bytes().windows(b"<x*1000000".len()).any(is_stand_in)
+    }
+
+    /// Its lines, or packets.
+    pub fn units(&self) -> Vec<Vec<u8>> {
+        match self.is_binary() {
+            true => split_packets(&self.bytes()),
+            false => split_lines(&self.bytes()),
+        }
+    }
+
+    /// The same bytes, each line or packet a piece.
+    pub fn by_units(&self) -> Self {
+        Self(self.units())
+    }
+
+    /// A piece as it is sent; `unique` says the unique of a key, the last or the one before.
+    pub fn expand(&self, piece: &[u8], digits: usize, unique: impl Fn(&[u8], bool) -> u64) -> Vec<u8> {
+        match self.is_binary() {
+            true => expand(piece, |key, old| unique(key, old).to_be_bytes()),
+            false => expand(piece, |key, old| format!("{:0digits$}", unique(key, old))),
+        }
     }
 
     /// The same bytes cut at random.
@@ -25,7 +53,7 @@ impl Stream {
             0 => 3,
             1 => 20,
             2 => 300,
-            3 => return Self(split_lines(bytes)),
+            3 => return Self(vec![bytes.to_vec()]).by_units(),
             _ => return Self(vec![bytes.to_vec()]),
         };
         let (mut pieces, mut rest) = (Vec::new(), bytes);
@@ -77,6 +105,9 @@ impl fmt::Display for Stream {
             let space = if n > 0 { " " } else { "" };
             write!(f, "{space}\"{}\"", piece.escape_ascii())?;
         }
+        if self.is_binary() {
+            write!(f, " ({})", described(&self.bytes()))?;
+        }
         Ok(())
     }
 }
@@ -87,15 +118,20 @@ pub fn split_lines(bytes: &[u8]) -> Vec<Vec<u8>> {
     lines.map(<[u8]>::to_vec).collect()
 }
 
+/// Whether bytes begin as a stand-in does.
+pub fn is_stand_in(bytes: &[u8]) -> bool {
+    bytes.first() == Some(&b'<')
+        && [&b"<cas "[..], b"<old ", b"<x*"]
+            .iter()
+            .any(|begin| bytes.starts_with(begin))
+}
+
 /// `at`, or the end of the stand-in that it would cut in two.
 fn end_of_stand_in(bytes: &[u8], at: usize) -> usize {
     let start = bytes[..at].iter().rposition(|&byte| byte == b'<');
     let inside = start.filter(|&start| {
         let text = &bytes[start..];
-        [&b"<cas "[..], b"<old ", b"<x*"]
-            .iter()
-            .any(|begin| text.starts_with(begin))
-            && !bytes[start..at].contains(&b'>')
+        is_stand_in(text) && !bytes[start..at].contains(&b'>')
     });
     match inside.and_then(|start| {
         bytes[start..]
@@ -115,8 +151,8 @@ pub fn needs_replies(piece: &[u8]) -> bool {
         .any(|begin| piece.windows(begin.len()).any(|window| window == *begin))
 }
 
-/// A piece with its stand-ins replaced; `unique` says the unique of a key, the last or the one before.
-pub fn expand<U: fmt::Display>(piece: &[u8], unique: impl Fn(&[u8], bool) -> U) -> Vec<u8> {
+/// A piece with its stand-ins replaced; `unique` says what stands for the unique of a key, the last or the one before.
+pub fn expand<U: AsRef<[u8]>>(piece: &[u8], unique: impl Fn(&[u8], bool) -> U) -> Vec<u8> {
     const LONGEST: usize = 2_000_000;
     let (mut out, mut rest) = (Vec::with_capacity(piece.len()), piece);
     while let Some(at) = rest.iter().position(|&byte| byte == b'<') {
@@ -126,10 +162,10 @@ pub fn expand<U: fmt::Display>(piece: &[u8], unique: impl Fn(&[u8], bool) -> U) 
         let inside = end.map(|end| &rest[1..end]).filter(|inside| !inside.contains(&b'\n'));
         let replaced = inside.and_then(|inside| {
             if let Some(key) = inside.strip_prefix(b"cas ") {
-                return Some(unique(key, false).to_string().into_bytes());
+                return Some(unique(key, false).as_ref().to_vec());
             }
             if let Some(key) = inside.strip_prefix(b"old ") {
-                return Some(unique(key, true).to_string().into_bytes());
+                return Some(unique(key, true).as_ref().to_vec());
             }
             let count: usize = std::str::from_utf8(inside.strip_prefix(b"x*")?).ok()?.parse().ok()?;
             Some(vec![b'x'; count.min(LONGEST)])

@@ -1,7 +1,9 @@
 //! Whether a stream is answered alike, and the smallest one that is not.
 
-use super::allowed::{Allowed, candidates, has_long_line, has_unique_in_value};
-use super::stream::{Stream, needs_replies, split_lines};
+use super::allowed::{Allowed, MASKS, candidates, has_long_line, has_unique_in_value};
+use super::asked::Masked;
+use super::packets;
+use super::stream::{Stream, needs_replies};
 use super::world::{End, Truth, World};
 use std::time::{Duration, Instant};
 
@@ -15,7 +17,7 @@ const ENOUGH_WHERE_CLOSED: usize = 6;
 /// Streams that are tried to make one smaller.
 const TRIES_TO_SHRINK: usize = 400;
 /// A stream that asks for much memory, or waits for lost replies, is left as it is by then.
-const TIME_TO_SHRINK: Duration = Duration::from_secs(60);
+const TIME_TO_SHRINK: Duration = Duration::from_secs(30);
 
 /// Digits of the greatest unique.
 const UNIQUE_DIGITS_MAX: usize = 20;
@@ -29,13 +31,14 @@ pub enum Verdict {
 }
 
 pub fn judge(world: &mut World, stream: &Stream) -> Verdict {
-    let truth = world.ask_bare(stream);
-    let mut seen = world.ask_magent(stream, &truth);
+    let asked = world.asked(stream);
+    let truth = world.ask_bare(stream, &asked);
+    let (mut seen, sent) = (world.ask_magent(stream, &asked, &truth), truth.sent);
     let Some(mut difference) = world.compare(&truth, &mut seen, true) else {
         return Verdict::Same;
     };
     // What memcached would have answered behind a line that it gave up at nobody can know.
-    let has_long_line = has_long_line(stream);
+    let has_long_line = !stream.is_binary() && has_long_line(stream);
     let gave_up = |truth: &Truth, replies: &[u8]| {
         has_long_line && truth.end == End::Closed && replies.starts_with(&truth.replies)
     };
@@ -43,7 +46,7 @@ pub fn judge(world: &mut World, stream: &Stream) -> Verdict {
         return Verdict::Allowed(Allowed::LongLine);
     }
     for candidate in candidates(stream) {
-        let truth = world.ask_bare(&candidate.stream);
+        let truth = world.ask_bare(&candidate.stream, &asked).sending(sent, &asked);
         if gave_up(&truth, &seen.replies) {
             return Verdict::Allowed(Allowed::LongLine);
         }
@@ -52,7 +55,7 @@ pub fn judge(world: &mut World, stream: &Stream) -> Verdict {
         if candidate.allowed == Allowed::SkippedValue && awaits && !seen.closed {
             return Verdict::Allowed(Allowed::SkippedValue);
         }
-        for (allowed, truth) in candidate.outcomes(truth) {
+        for (allowed, truth) in candidate.outcomes(&asked, truth) {
             match world.compare(&truth, &mut seen, false) {
                 None => return Verdict::Allowed(allowed),
                 Some(other) if !other.starts_with("replies") => {
@@ -63,11 +66,22 @@ pub fn judge(world: &mut World, stream: &Stream) -> Verdict {
         }
     }
     // Magent's uniques are longer than memcached's. Once more, with all equally long.
-    if world.unique_digits < UNIQUE_DIGITS_MAX && has_unique_in_value(stream) {
+    if world.unique_digits < UNIQUE_DIGITS_MAX && !stream.is_binary() && has_unique_in_value(stream) {
         let digits = std::mem::replace(&mut world.unique_digits, UNIQUE_DIGITS_MAX);
         let verdict = judge(world, stream);
         world.unique_digits = digits;
         return verdict;
+    }
+    // Once more without what is not the same each time.
+    if world.masked == Masked::default() {
+        for (allowed, masked) in MASKS {
+            world.masked = masked;
+            let verdict = judge(world, stream);
+            world.masked = Masked::default();
+            if !matches!(verdict, Verdict::Differs(_)) {
+                return Verdict::Allowed(allowed);
+            }
+        }
     }
     world.was_closed_on = seen.closed;
     Verdict::Differs(difference)
@@ -76,15 +90,16 @@ pub fn judge(world: &mut World, stream: &Stream) -> Verdict {
 impl World {
     /// Prints what becomes of a stream, and of what it might be allowed to become.
     pub fn tell(&mut self, stream: &Stream) {
-        let truth = self.ask_bare(stream);
-        let mut seen = self.ask_magent(stream, &truth);
+        let asked = self.asked(stream);
+        let truth = self.ask_bare(stream, &asked);
+        let mut seen = self.ask_magent(stream, &asked, &truth);
         println!("    memcached: {:?} \"{}\"", truth.end, truth.replies.escape_ascii());
         println!("    magent: closed {} \"{}\"", seen.closed, seen.replies.escape_ascii());
         println!("    {:?}", self.compare(&truth, &mut seen, true));
         for candidate in candidates(stream) {
-            let truth = self.ask_bare(&candidate.stream);
+            let truth = self.ask_bare(&candidate.stream, &asked).sending(truth.sent, &asked);
             println!("    {:?} {} -> {:?}", candidate.allowed, candidate.stream, truth.end);
-            for (allowed, truth) in candidate.outcomes(truth) {
+            for (allowed, truth) in candidate.outcomes(&asked, truth) {
                 println!("        {allowed:?} {:?}", self.compare(&truth, &mut seen, false));
             }
         }
@@ -148,24 +163,45 @@ impl Shrink<'_> {
         if !needs_replies(&self.best.bytes()) {
             self.take(Stream(vec![self.best.bytes()]));
         }
-        self.take(self.best.by_lines());
+        self.take(self.best.by_units());
         loop {
             let before = self.best.clone();
             self.drop_parts(|stream| stream.0.clone(), Stream);
+            if self.best.is_binary() {
+                self.simplify_packets();
+            }
             if self.best.0.len() == 1 {
-                self.drop_parts(
-                    |stream| split_lines(&stream.bytes()),
-                    |lines| Stream(vec![lines.concat()]),
-                );
-                self.drop_parts(
-                    |stream| stream.bytes().into_iter().map(|byte| vec![byte]).collect(),
-                    |bytes| Stream(vec![bytes.concat()]),
-                );
-            } else {
+                self.drop_parts(Stream::units, |units| Stream(vec![units.concat()]));
+                if !self.is_of_whole_packets() {
+                    self.drop_parts(
+                        |stream| stream.bytes().into_iter().map(|byte| vec![byte]).collect(),
+                        |bytes| Stream(vec![bytes.concat()]),
+                    );
+                }
+            } else if !self.is_of_whole_packets() {
                 self.drop_bytes_of_pieces();
             }
             if self.best == before || self.left == 0 {
                 return;
+            }
+        }
+    }
+
+    /// Of those no bytes are dropped: all that is behind would mean another thing.
+    fn is_of_whole_packets(&self) -> bool {
+        self.best.is_binary() && self.best.units().iter().all(|unit| packets::is_whole(unit))
+    }
+
+    /// Makes packets plainer one by one, and leaves them whole.
+    fn simplify_packets(&mut self) {
+        for at in 0..self.best.units().len() {
+            for plainer in packets::plainer(&self.best.units()[at]) {
+                let mut smaller = self.best.units();
+                smaller[at] = plainer;
+                self.take(match self.best.0.len() {
+                    1 => Stream(vec![smaller.concat()]),
+                    _ => Stream(smaller),
+                });
             }
         }
     }

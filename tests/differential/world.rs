@@ -1,11 +1,13 @@
 //! A bare memcached, and a magent with memcacheds of the same version behind it; both are sent the same.
 
 use super::allowed::corrected;
+use super::asked::{Asked, Masked};
 use super::common::{Client, Magent};
 use super::conversation::{Conversation, LARGE};
+use super::readers::Readers;
 use super::replies::Normal;
 use super::server::{Contents, Server, difference};
-use super::stream::{Stream, expand, needs_replies};
+use super::stream::{Stream, needs_replies};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -44,16 +46,7 @@ pub const LAYOUTS: [Layout; 5] = [
     },
 ];
 
-/// Sent behind every stream: who answers it has read all that came before as commands.
-const LAST: &[u8] = b"nonsense\r\nget the_last_one\r\n";
-const LAST_REPLY: &[u8] = b"ERROR\r\nEND\r\n";
-
-/// The replies to so many of it, where no line was unfinished before.
-pub fn last_replies(count: usize) -> Vec<u8> {
-    LAST_REPLY.repeat(count)
-}
-
-/// How many more of it are sent, at a time, where a value was announced that is longer than what came.
+/// How many more of what is sent last are sent, at a time, where a value was announced that is longer than what came.
 const MORE: [usize; 3] = [2, 30, 500];
 
 /// How a bare memcached takes a stream.
@@ -74,7 +67,28 @@ pub struct Truth {
     /// How many bytes had come by then.
     pub sizes: Vec<usize>,
     pub end: End,
+    /// How often the last line was sent.
+    pub sent: usize,
     pub contents: Contents,
+    pub asked: Asked,
+}
+
+impl Truth {
+    /// The same, if the last line had been sent as often as somebody else was sent it.
+    pub fn sending(mut self, sent: usize, asked: &Asked) -> Self {
+        if let (End::Open(_), more @ 1..) = (&self.end, sent.saturating_sub(self.sent)) {
+            self.replies.extend(asked.last_replies(more));
+            (self.end, self.sent) = (End::Open(sent), sent);
+        }
+        self
+    }
+
+    /// The same, with more said in the end.
+    pub fn saying(&self, words: &[u8]) -> Self {
+        let mut truth = self.clone();
+        truth.replies.extend_from_slice(words);
+        truth
+    }
 }
 
 /// What a client of magent saw, and what lies behind it.
@@ -94,9 +108,12 @@ pub struct World {
     servers: Vec<Server>,
     magent: Magent,
     bell: Client,
+    readers: Readers,
     pub patience: Duration,
     /// Digits that a unique is written with at least.
     pub unique_digits: usize,
+    /// What of replies is not looked at.
+    pub masked: Masked,
     /// magent closed the connection on which a difference was seen last.
     pub was_closed_on: bool,
 }
@@ -119,12 +136,21 @@ impl World {
             layout,
             bare,
             bell: magent.client(),
+            readers: Readers::connect(&magent.name),
             servers,
             magent,
             patience: Duration::from_secs(3),
             unique_digits: 1,
+            masked: Masked::default(),
             was_closed_on: false,
         }
+    }
+
+    /// What there is to know to read the replies to a stream, and to what stands in for it.
+    pub fn asked(&self, stream: &Stream) -> Asked {
+        let mut asked = Asked::of(stream);
+        asked.masked = self.masked;
+        asked
     }
 
     /// Waits until magent has read what came on other connections.
@@ -133,10 +159,10 @@ impl World {
     }
 
     /// What the bare memcached says, and holds afterwards.
-    pub fn ask_bare(&mut self, stream: &Stream) -> Truth {
+    pub fn ask_bare(&mut self, stream: &Stream, asked: &Asked) -> Truth {
         self.bare.empty(flushes(stream));
         let digits = self.unique_digits;
-        let mut conversation = self.bare.open();
+        let mut conversation = self.bare.open(asked.clone());
         let (mut lengths, mut sizes) = (Vec::new(), Vec::new());
         for piece in &stream.0 {
             conversation.drain();
@@ -144,28 +170,30 @@ impl World {
             if needs_replies(piece) {
                 self.ring_late();
                 conversation.drain();
-                normal = Normal::of(&conversation.raw);
+                normal = conversation.normal();
             }
             lengths.push(corrected(&normal.bytes).len());
             sizes.push(conversation.raw.len());
-            let bytes = expand(piece, |key, old| format!("{:0digits$}", normal.unique(key, old)));
+            let bytes = stream.expand(piece, digits, |key, old| normal.unique(key, old));
             conversation.send(&bytes, self.patience);
             self.bare.ring();
             if bytes.len() >= LARGE {
                 self.ring_late();
             }
         }
-        let end = self.find_end(&mut conversation);
+        let (end, sent) = self.find_end(&mut conversation);
         if matches!(end, End::Awaits(_)) {
             conversation.shutdown();
             conversation.read_to_the_end(self.patience);
         }
         Truth {
-            replies: corrected(&Normal::of(&conversation.raw).bytes),
+            replies: corrected(&conversation.normal().bytes),
             lengths,
             sizes,
             end,
+            sent,
             contents: self.bare.contents(),
+            asked: conversation.asked,
         }
     }
 
@@ -175,32 +203,33 @@ impl World {
         self.bare.ring();
     }
 
-    fn find_end(&mut self, conversation: &mut Conversation) -> End {
+    fn find_end(&mut self, conversation: &mut Conversation) -> (End, usize) {
         let mut sent = 0;
         for more in [&[1][..], &MORE].concat() {
             conversation.drain();
             let before = conversation.raw.len();
-            conversation.send(&LAST.repeat(more), self.patience);
+            let last = conversation.asked.last().repeat(more);
+            conversation.send(&last, self.patience);
             sent += more;
             self.bare.ring();
             for _ in 0..2 {
                 conversation.drain();
                 if conversation.ended {
-                    return End::Closed;
+                    return (End::Closed, sent);
                 }
-                if conversation.raw.len() > before && conversation.raw.ends_with(b"END\r\n") {
-                    return End::Open(sent);
+                if conversation.raw.len() > before && conversation.is_answered() {
+                    return (End::Open(sent), sent);
                 }
                 self.ring_late();
             }
         }
-        End::Awaits(sent)
+        (End::Awaits(sent), sent)
     }
 
     /// What a client of magent sees that sends the same, and what is behind magent afterwards.
-    pub fn ask_magent(&mut self, stream: &Stream, truth: &Truth) -> Seen {
+    pub fn ask_magent(&mut self, stream: &Stream, asked: &Asked, truth: &Truth) -> Seen {
         self.servers.iter_mut().for_each(|server| server.empty(flushes(stream)));
-        let mut conversation = Conversation::open(&self.magent.name);
+        let mut conversation = Conversation::open(&self.magent.name, asked.clone());
         let (patience, digits) = (self.patience, self.unique_digits);
         for ((piece, &length), &size) in stream.0.iter().zip(&truth.lengths).zip(&truth.sizes) {
             conversation.read_large(size, patience);
@@ -209,24 +238,23 @@ impl World {
                 false => Normal::default(),
             };
             conversation.send(
-                &expand(piece, |key, old| format!("{:0digits$}", normal.unique(key, old))),
+                &stream.expand(piece, digits, |key, old| normal.unique(key, old)),
                 patience,
             );
             self.ring_magent();
         }
-        let sent = match truth.end {
-            End::Open(sent) | End::Awaits(sent) => sent,
-            End::Closed => 1,
-        };
-        conversation.send(&LAST.repeat(sent), patience);
+        let last = asked.last().repeat(truth.sent);
+        let last_replies = asked.last_replies(truth.sent);
+        conversation.send(&last, patience);
         let normal = match truth.end {
-            End::Open(_) | End::Awaits(_) => conversation.read_bytes(truth.replies.len(), patience),
+            End::Open(_) | End::Awaits(_) => conversation.read_bytes(truth.replies.len(), &last_replies, patience),
             End::Closed => {
                 conversation.read_to_the_end(patience);
-                Normal::of(&conversation.raw)
+                conversation.normal()
             }
         };
-        if normal.bytes != truth.replies || matches!(truth.end, End::Awaits(_)) {
+        let is_through = normal.bytes.ends_with(&last_replies);
+        if !is_through && (normal.bytes != truth.replies || matches!(truth.end, End::Awaits(_))) {
             // It may be about to close the connection. Where it is not, nobody can tell but by waiting.
             conversation.read_to_the_end(Duration::from_millis(100));
         }
@@ -235,7 +263,7 @@ impl World {
         conversation.read_to_the_end(patience);
         let (contents, torn) = self.contents();
         Seen {
-            replies: Normal::of(&conversation.raw).bytes,
+            replies: conversation.normal().bytes,
             closed,
             torn,
             contents,
@@ -254,7 +282,7 @@ impl World {
             }
             if farm == self.layout.primaries {
                 all = held;
-            } else if let Some(what) = difference(&all, &held).filter(|_| !farm.is_empty()) {
+            } else if let Some(what) = difference(&all, &held, &Asked::default()).filter(|_| !farm.is_empty()) {
                 torn = torn.or(Some(format!("the two copies of {what}")));
             }
         }
@@ -292,15 +320,16 @@ impl World {
                 truth.end, seen.closed
             ));
         }
-        self.compare_contents(&truth.contents, seen, waits)
+        let difference = self.compare_contents(truth, seen, waits);
+        difference.or_else(|| self.readers.difference(&seen.contents).filter(|_| waits))
     }
 
-    fn compare_contents(&mut self, expected: &Contents, seen: &mut Seen, waits: bool) -> Option<String> {
+    fn compare_contents(&mut self, truth: &Truth, seen: &mut Seen, waits: bool) -> Option<String> {
         let patience = if waits { self.patience } else { self.patience / 10 };
         let deadline = Instant::now() + patience;
         loop {
-            let difference =
-                difference(expected, &seen.contents).map(|what| format!("memcached and magent hold {what}"));
+            let difference = difference(&truth.contents, &seen.contents, &truth.asked);
+            let difference = difference.map(|what| format!("memcached and magent hold {what}"));
             let difference = difference.or_else(|| seen.torn.clone());
             if difference.is_none() || Instant::now() > deadline {
                 return difference;
@@ -313,5 +342,12 @@ impl World {
 
 /// Whether a flush is in a stream.
 fn flushes(stream: &Stream) -> bool {
-    stream.bytes().windows(5).any(|word| word == b"flush")
+    const FLUSHES: [u8; 2] = [0x08, 0x18];
+    match stream.is_binary() {
+        true => stream
+            .units()
+            .iter()
+            .any(|packet| packet.get(1).is_some_and(|opcode| FLUSHES.contains(opcode))),
+        false => stream.bytes().windows(5).any(|word| word == b"flush"),
+    }
 }
