@@ -7,8 +7,8 @@ use super::stream::{Stream, split_lines};
 use std::collections::HashMap;
 
 /// Sent behind every stream: who answers it has read all that came before as commands.
-const LAST: &[u8] = b"nonsense\r\nget the_last_one\r\n";
-const LAST_REPLY: &[u8] = b"ERROR\r\nEND\r\n";
+const LAST: &[u8] = b"nonsense\r\nmg nobodys_key Othe-last-one\r\n";
+const LAST_REPLY: &[u8] = b"ERROR\r\nEN Othe-last-one\r\n";
 const LAST_OPAQUE: [u8; 4] = *b"last";
 
 /// What of replies is not looked at.
@@ -116,7 +116,7 @@ impl Asked {
     pub fn is_answered(&self, raw: &[u8]) -> bool {
         match self.is_binary {
             true => raw.ends_with(&self.last_replies(1)),
-            false => raw.ends_with(b"END\r\n"),
+            false => raw.ends_with(b"EN Othe-last-one\r\n"),
         }
     }
 }

@@ -18,6 +18,8 @@ pub struct Conversation {
     stream: TcpStream,
     pub asked: Asked,
     pub raw: Vec<u8>,
+    /// The replies were not those that were expected.
+    is_unlike: bool,
     /// The other side has ended it.
     pub ended: bool,
 }
@@ -30,6 +32,7 @@ impl Conversation {
             stream,
             asked,
             raw: Vec::new(),
+            is_unlike: false,
             ended: false,
         }
     }
@@ -95,9 +98,13 @@ impl Conversation {
         )
     }
 
-    /// Reads until the replies are these, in their normal form, or others, and there will be no more.
+    /// Reads until the replies are these, in their normal form, or others, and there will be no more. Where they have been others before,
+    /// that is not waited for long.
     pub fn read_like(&mut self, expected: &[u8], patience: Duration) -> Normal {
-        self.read_until(|normal, silence| normal.bytes == expected || silence >= QUIET, patience)
+        let quiet = if self.is_unlike { QUIET / 10 } else { QUIET };
+        let normal = self.read_until(|normal, silence| normal.bytes == expected || silence >= quiet, patience);
+        self.is_unlike = normal.bytes != expected;
+        normal
     }
 
     /// Reads until there are so many bytes, if many are missing, or nothing more comes. What lies unread is lost when the
@@ -129,7 +136,7 @@ impl Conversation {
             if is_enough(&normal, heard.elapsed()) || self.ended || Instant::now() >= deadline {
                 return normal;
             }
-            self.wait(libc::POLLIN, deadline.min(Instant::now() + QUIET / 10));
+            self.wait(libc::POLLIN, deadline.min(Instant::now() + QUIET / 20));
         }
     }
 

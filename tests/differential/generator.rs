@@ -226,7 +226,7 @@ impl Generator {
                 4 => words[at] += self.of("\x01|\t|\x0b|\r|x|\0|\x7f|\u{80}"),
                 5 => words[at] = format!("{}{}", self.of(" |\t|  |\r"), words[at]),
                 _ if self.kind == Kind::Meta && at > 1 && !words[at].starts_with(['T', 'N']) && self.one_in(2) => {
-                    words[at].truncate(1);
+                    words[at] = words[at].chars().take(1).collect();
                     words[at] += self.of(NUMBERS);
                 }
                 6 => words[at] = "k".repeat(249 + self.below(4)),

@@ -1,6 +1,7 @@
 //! What [`Allowed`](super::allowed::Allowed) means of meta commands: the line that makes memcached do what magent does.
 
-use super::allowed::words;
+use super::keys::key_of;
+use super::lines_allowed::words;
 use super::stream::expand;
 
 const COMMANDS: [&[u8]; 4] = [b"mg", b"ms", b"md", b"ma"];
@@ -20,6 +21,10 @@ fn flags(line: &[u8]) -> Option<(Vec<u8>, Vec<Vec<u8>>)> {
     let command = words.first().filter(|name| COMMANDS.contains(name))?;
     let skipped = if *command == b"ms" { 3 } else { 2 };
     let flags = words.get(skipped..).filter(|flags| are_sound(flags))?;
+    let is_base64 = flags.contains(&&b"b"[..]);
+    if is_base64 && key_of(words[1], true) == words[1] {
+        return None;
+    }
     Some((command.to_vec(), flags.iter().map(|flag| flag.to_vec()).collect()))
 }
 
@@ -38,11 +43,27 @@ fn has(flags: &[Vec<u8>], letter: u8) -> bool {
     flags.iter().any(|flag| flag.first() == Some(&letter))
 }
 
-/// A line that is answered ERROR in place of `me`.
+/// A line with an unknown command in place of `me`.
 pub fn without_debug(line: &[u8]) -> Vec<u8> {
-    match (words(line).first() == Some(&&b"me"[..]), line.ends_with(b"\n")) {
-        (true, true) => b"nonsense\r\n".to_vec(),
-        (true, false) => b"nonsense".to_vec(), // it goes on
+    match words(line).first() == Some(&&b"me"[..]) {
+        true => String::from_utf8_lossy(line).replacen("me", "nonsense", 1).into_bytes(),
+        false => line.to_vec(),
+    }
+}
+
+/// A line that is refused for its long opaque, before anything is done.
+pub fn refused_for_opaque(line: &[u8]) -> Vec<u8> {
+    const OPAQUE_BYTES_MAX: usize = 32;
+    let text = line.trim_ascii_end();
+    match flags(line) {
+        Some((name, flags))
+            if name != b"ms"
+                && flags
+                    .iter()
+                    .any(|flag| flag[0] == b'O' && flag.len() > OPAQUE_BYTES_MAX) =>
+        {
+            [b"mg nobodys_key O<x*40>", &line[text.len()..]].concat()
+        }
         _ => line.to_vec(),
     }
 }

@@ -13,6 +13,8 @@ const LATE_EXPTIMES: &str = "0|1000|100000|2592000|2147483647";
 const RECACHES: &str = "0|30|500|5000|200000|3000000|-1";
 const FLAGS: &str = "0|1|7|65535|4294967295";
 const NUMBERS: &str = "0|1|2|9|91|1000|999999|9000000000000000000";
+/// In how many commands there is one that has what magent refuses: a unique to be given, or to be found by a count or an append.
+pub const REFUSED_IN: u64 = 12;
 /// What is in base64, nearly.
 const ODD_BASE64: &str = "Zm9|====|Z|Zm9v=|Zm9v Zm9v|Zm-v|Zm9vYg=a|/w==|8J+RjQ==|YQ|YR==";
 
@@ -29,8 +31,10 @@ impl Generator {
             _ if self.one_in(8) => return format!("me {key}\r\n").into_bytes(),
             _ => return b"mn\r\n".to_vec(),
         };
-        // Each once; `b` says what the key is.
-        flags.retain(|&letter| letter != 'b');
+        // Each once; `b` says what the key is. What magent refuses is not in every stream: such a one is compared only as if it were
+        // without.
+        let is_refused = self.one_in(REFUSED_IN);
+        flags.retain(|&letter| letter != 'b' && (is_refused || letter != 'E' && (letter != 'C' || name != "ma")));
         if is_base64 {
             let at = self.below(flags.len() + 1);
             flags.insert(at, 'b');
@@ -39,10 +43,9 @@ impl Generator {
         if flags.contains(&'c') && !flags.contains(&'k') && !flags.contains(&'O') {
             flags.push('O');
         }
-        let knows_unique = flags.contains(&'c');
         let words: Vec<String> = flags
             .iter()
-            .map(|&letter| self.flag(name, letter, &key, knows_unique))
+            .map(|&letter| self.flag(name, letter, &key, &flags))
             .collect();
         let flags: String = words.iter().map(|word| format!(" {word}")).collect();
         match name {
@@ -80,7 +83,8 @@ impl Generator {
         letters
     }
 
-    fn flag(&mut self, name: &str, letter: char, key: &str, knows_unique: bool) -> String {
+    fn flag(&mut self, name: &str, letter: char, key: &str, others: &[char]) -> String {
+        let (knows_unique, has_unique) = (others.contains(&'c'), others.contains(&'C'));
         let argument = match letter {
             'O' => {
                 self.opaques += 1;
@@ -94,6 +98,7 @@ impl Generator {
             'F' => self.of(FLAGS).to_owned(),
             'J' | 'D' => self.of(NUMBERS).to_owned(),
             'M' if name == "ma" => self.of("I|D|+|-|I|D|i|d").to_owned(),
+            'M' if has_unique => self.of("E|R|S|E|R|S|e|r|s|a|A").to_owned(),
             'M' => self.of("E|R|S|A|P|A|P|e|r|s|a|p").to_owned(),
             'C' => match self.below(6) {
                 0 => "1".to_owned(),

@@ -16,8 +16,11 @@ const CUTS_MAX: usize = 80;
 /// A packet in place of another, what is said to it, and what magent says to the other.
 type Instead = (Vec<u8>, Vec<(Vec<u8>, Vec<u8>)>);
 
+/// None: the packet stays as it is.
+type Edit = fn(&[u8], &Parts) -> Option<Instead>;
+
 /// What magent does otherwise, and the packet that makes memcached do that.
-const EDITS: [(Allowed, fn(&[u8], &Parts) -> Option<Instead>); 4] = [
+const EDITS: [(Allowed, Edit); 4] = [
     (Allowed::KnownFault, without_known_fault),
     (Allowed::UnknownWithKey, without_key_of_unknown),
     (Allowed::NoNameForKey, without_long_name),

@@ -1,9 +1,12 @@
 //! Random streams of the binary protocol.
 
 use super::generator::Generator;
+use super::meta_generator::REFUSED_IN;
 use super::packets::REQUEST;
 
 const KEYS: &str = "a|b|c|n|n|user:1|0|-1|k\x01|\u{e9}t\u{e9}|KEY|a b| |a\nb|%41|\r\n|x\0y";
+/// Those that numbers are subtracted from.
+const COUNTED: &str = "n|n|n|c|user:1|x\0y";
 const VALUES: &str = "|0|1|9|10|99|1000|999999999999999999|x|plain text|two\r\nlines| 7|7 |-1|5\0x|\u{80}\0\0|END\r\n";
 /// None that a second or two could make a difference for.
 const EXPTIMES: [u32; 9] = [0, 0, 0, 0, 1000, 100_000, 2_592_000, 2_592_001, 2_147_483_647];
@@ -52,9 +55,9 @@ impl Generator {
     /// Packets, and what is nearly some.
     pub fn packets(&mut self) -> Vec<u8> {
         let count = match self.below(10) {
-            0 => 100 + self.below(150),
-            1 | 2 => 1 + self.below(4),
-            _ => 20 + self.below(60),
+            0 => 300 + self.below(300),
+            1 => 1 + self.below(4),
+            _ => 40 + self.below(160),
         };
         let style = self.below(12);
         // Uniques make a stream slow: each packet is sent alone.
@@ -145,7 +148,16 @@ impl Generator {
             },
             _ => return self.keyless(packet),
         };
-        if has_uniques && self.one_in(4) {
+        let is_refused = matches!(packet.opcode, 0x05 | 0x06 | 0x0e | 0x0f | 0x15 | 0x16 | 0x19 | 0x1a);
+        // What is appended to a number that has become shorter is behind blanks, or is not: nobody can foresee that.
+        match packet.opcode {
+            0x06 | 0x16 => packet.key = self.of(COUNTED).as_bytes().to_vec(),
+            0x0e | 0x0f | 0x19 | 0x1a if COUNTED.split('|').any(|key| key.as_bytes() == packet.key) => {
+                packet.key = b"a".to_vec();
+            }
+            _ => {}
+        }
+        if has_uniques && self.one_in(if is_refused { 4 * REFUSED_IN } else { 4 }) {
             packet.unique = Some(self.unique(&packet.key));
         }
         packet

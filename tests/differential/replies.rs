@@ -1,5 +1,6 @@
 //! Replies as a client sees them, but for what differs by nature: cas uniques, times that pass, and what `stats` says.
 
+use super::allowed::is_over;
 use super::asked::Asked;
 use super::keys::key_of;
 use super::packets::{self, HEADER_BYTES, REPLY, STAT};
@@ -92,7 +93,7 @@ impl Normal {
             .find_map(|word| Some(key_of(word.strip_prefix(b"k")?, is_base64)));
         let opaque = words.iter().find_map(|word| word.strip_prefix(b"O"));
         let key = key.or_else(|| Some(asked.key(opaque?)?.to_vec()));
-        for &word in words.iter().filter(|word| word != &&b"b") {
+        for &word in words.iter().filter(|word| ***word != b"b"[..]) {
             let (&letter, argument) = word.split_first().unwrap_or((&0, &[]));
             let number: Option<u64> = std::str::from_utf8(argument).ok().and_then(|text| text.parse().ok());
             let told = match (letter, number, &key) {
@@ -102,6 +103,7 @@ impl Normal {
                 (b'c', Some(unique), None) if unique > 0 => "c#".to_owned(),
                 (b't', _, _) if asked.retimes => "t#".to_owned(),
                 (b'h', Some(_), _) if asked.masked.hits => "h#".to_owned(),
+                (b't', Some(seconds), _) if is_over(seconds) => "t-1".to_owned(),
                 (b't', Some(seconds), _) => format!("t{}", roughly(seconds)),
                 (b'l', Some(_), _) => "l#".to_owned(),
                 (b's', Some(size), _) => match lens {

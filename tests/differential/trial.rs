@@ -1,7 +1,8 @@
 //! Whether a stream is answered alike, and the smallest one that is not.
 
-use super::allowed::{Allowed, MASKS, candidates, has_long_line, has_unique_in_value};
+use super::allowed::{Allowed, MASKS, candidates};
 use super::asked::Masked;
+use super::lines_allowed::{has_long_line, has_unique_in_value};
 use super::packets;
 use super::stream::{Stream, needs_replies};
 use super::world::{End, Truth, World};
@@ -45,7 +46,10 @@ pub fn judge(world: &mut World, stream: &Stream) -> Verdict {
     if gave_up(&truth, &seen.replies) {
         return Verdict::Allowed(Allowed::LongLine);
     }
-    for candidate in candidates(stream) {
+    // One that ends with the connection is none where it goes on.
+    let mut candidates = candidates(stream);
+    candidates.retain(|candidate| candidate.closes.is_none() || seen.closed);
+    for candidate in candidates {
         let truth = world.ask_bare(&candidate.stream, &asked).sending(sent, &asked);
         if gave_up(&truth, &seen.replies) {
             return Verdict::Allowed(Allowed::LongLine);

@@ -248,10 +248,7 @@ impl World {
         conversation.send(&last, patience);
         let normal = match truth.end {
             End::Open(_) | End::Awaits(_) => conversation.read_bytes(truth.replies.len(), &last_replies, patience),
-            End::Closed => {
-                conversation.read_to_the_end(patience);
-                conversation.normal()
-            }
+            End::Closed => conversation.read_bytes(usize::MAX, &last_replies, patience),
         };
         let is_through = normal.bytes.ends_with(&last_replies);
         if !is_through && (normal.bytes != truth.replies || matches!(truth.end, End::Awaits(_))) {
