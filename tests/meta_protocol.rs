@@ -51,11 +51,12 @@ const CONVERSATIONS: &[&str] = &[
     "mg k N30 v f h l s c\r\nmg k N30 v f h l s c\r\nms k 1 MA k\r\nx\r\nmg k N9 v\r\n",
     // What is said of an item to who looks for a fault.
     "me none\r\nme\r\nme  \r\nmex k\r\nset k 5 0 2\r\nhi\r\nme k\r\nget k\r\nme k\r\nme  k \r\nme k v q\r\nmg k v\r\nme k\r\nmn\r\n",
-    "ms foo 3\r\nbar\r\nme foo\r\nme Zm9v b\r\nme foo b\r\nme Zm9v b b\r\nme Zm9v x\r\nme\tfoo\r\n",
+    "ms foo 3\r\nbar\r\nme foo\r\nme Zm9v b\r\nme foo b\r\nme Zm9v b b\r\nme Zm9v x\r\nme\tfoo\r\nme foo -\r\n",
     // Keys in base64.
     "ms Zm9v 3 b k c\r\nbar\r\nmg foo v\r\nmg Zm9v b k v O1\r\nmg Zm9v k\r\nma Zm9v b k\r\nmd Zm9v k b\r\nmg Zm9v b k\r\n",
     "ms 8J+RjQ== 1 b k\r\nx\r\nmg 8J+RjQ== k b v\r\nma bg== b N0 J3 k v\r\nma n v k\r\nmg /w== b k\r\n",
     "ms YSBi 3 b k c\r\nbar\r\nmg YSBi b v k t\r\nmd YSBi k b O1\r\nmg YSBi b k\r\nma AAo= b N0 J4 k v\r\nma AAo= b v\r\nmg AAo= b v T90\r\n",
+    "mg Zm9 Tx b\r\nmg Zm9 b Tx\r\nmg Zm9 Fx b\r\nmg Zm9 b Fx\r\nmd Zm9 b Oaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\nma Zm9 b Dx\r\nms Zm9 1 b Fx\r\nx\r\nms Zm9 1 b Tx\r\nx\r\n",
     "mg Zm9 b\r\nmg ==== b k\r\nms Zm9 3 b k\r\nbar\r\nmd Z b\r\nma Z b\r\nmg none\r\n",
     // What is nearly sound.
     "mg\r\n",

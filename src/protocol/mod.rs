@@ -21,7 +21,7 @@
 //! The text protocol is memcached's `protocol.txt`; where that is silent, the behaviour of memcached 1.6.18 and of 1.6.45
 //! is the rule, and `tests/text_protocol.rs` and `tests/differential.rs` compare byte for byte.
 
-mod base64;
+pub mod base64;
 pub mod binary;
 pub mod codec;
 pub mod exptime;

@@ -17,8 +17,6 @@ pub enum Allowed {
     AsWithoutPipelining,
     /// A value that is too large, or whose line is refused, is refused before all of it is there.
     RefusedEarly,
-    /// The meta command `me` is not there: ERROR.
-    NoMetaDebug,
     /// The flag E of meta commands is refused: magent gives uniques itself.
     NoGivenUnique,
     /// An `ms` with I and a unique that is older than what is there stores nothing, where memcached stores it as stale.
@@ -61,8 +59,6 @@ pub enum Allowed {
     /// An append or a count with a unique, in the binary protocol or by the flag C, is refused, where memcached does it to the
     /// item of that unique alone: servers cannot be asked that.
     NoUniqueOfCount,
-    /// A fault that is known, and should be none: what there is of them is told where they are looked for.
-    KnownFault,
 }
 
 /// What is allowed of replies wherever it is in them, each with all before it.
@@ -93,10 +89,9 @@ pub const MASKS: [(Allowed, Masked); 3] = [
     ),
 ];
 
-pub const ALL: [Allowed; 19] = [
+pub const ALL: [Allowed; 17] = [
     Allowed::AsWithoutPipelining,
     Allowed::RefusedEarly,
-    Allowed::NoMetaDebug,
     Allowed::NoGivenUnique,
     Allowed::NoStaleStore,
     Allowed::ClosedBeforeValue,
@@ -112,23 +107,12 @@ pub const ALL: [Allowed; 19] = [
     Allowed::NoUniqueTold,
     Allowed::PaddedElsewhere,
     Allowed::NoUniqueOfCount,
-    Allowed::KnownFault,
 ];
 
 /// memcached 1.6.45 ends an error of get with two line ends. Magent does not.
 const DOUBLE_END: (&[u8], &[u8]) = (
     b"CLIENT_ERROR bad command line format\r\n\r\n",
     b"CLIENT_ERROR bad command line format\r\n",
-);
-/// A known fault: of a key that is no base64 nothing is said where a flag is wrong too, but one of these of that.
-const KNOWN_FAULT: (&[u8], [&[u8]; 4]) = (
-    b"CLIENT_ERROR error decoding key\r\n",
-    [
-        b"CLIENT_ERROR bad command line format\r\n",
-        b"CLIENT_ERROR bad token in command line format\r\n",
-        b"CLIENT_ERROR invalid numeric initial value\r\n",
-        b"CLIENT_ERROR invalid numeric delta value\r\n",
-    ],
 );
 const TOO_LARGE: &str = "SERVER_ERROR object too large for cache\r\n";
 /// What may be said before all of a value is there.
@@ -198,18 +182,6 @@ impl Candidate {
                     ..truth.clone()
                 },
             ));
-        }
-        for said in KNOWN_FAULT.1 {
-            let replies = replaced(&truth.replies, KNOWN_FAULT.0, said).filter(|_| !is_binary);
-            outcomes.extend(replies.map(|replies| {
-                (
-                    Allowed::KnownFault,
-                    Truth {
-                        replies,
-                        ..truth.clone()
-                    },
-                )
-            }));
         }
         outcomes
     }

@@ -1,14 +1,14 @@
 //! Keys in base64, as meta commands have them.
 
-use magent::protocol::name::{self, Room};
+use magent::protocol::{KEY_BYTES_MAX, base64};
 
 /// A key that a meta command has.
 pub fn key_of(text: &[u8], is_base64: bool) -> Vec<u8> {
-    let mut key = text.to_vec();
-    if is_base64 {
-        name::of_base64(text, &mut Room::default(), |decoded| key = decoded.to_vec());
-    }
-    key
+    let mut room = [0; KEY_BYTES_MAX];
+    let decoded = Some(text)
+        .filter(|_| is_base64)
+        .and_then(|text| base64::decode(text, &mut room));
+    decoded.unwrap_or(text).to_vec()
 }
 
 /// Whether a text command can name it.

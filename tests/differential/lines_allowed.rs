@@ -37,10 +37,9 @@ fn candidates_of(parts: &[Part]) -> Vec<Candidate> {
     let mut bases = vec![(Allowed::AsWithoutPipelining, plain.clone())];
     for (allowed, instead) in [
         (
-            Allowed::NoMetaDebug,
-            meta_allowed::without_debug as fn(&[u8]) -> Vec<u8>,
+            Allowed::RefusedWhole,
+            meta_allowed::refused_for_opaque as fn(&[u8]) -> Vec<u8>,
         ),
-        (Allowed::RefusedWhole, meta_allowed::refused_for_opaque),
         (Allowed::NoGivenUnique, meta_allowed::without_given_unique),
         (Allowed::NoUniqueOfCount, meta_allowed::without_unique_of_count),
         (Allowed::NoStaleStore, meta_allowed::without_stale_store),

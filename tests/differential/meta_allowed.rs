@@ -43,14 +43,6 @@ fn has(flags: &[Vec<u8>], letter: u8) -> bool {
     flags.iter().any(|flag| flag.first() == Some(&letter))
 }
 
-/// A line with an unknown command in place of `me`.
-pub fn without_debug(line: &[u8]) -> Vec<u8> {
-    match words(line).first() == Some(&&b"me"[..]) {
-        true => String::from_utf8_lossy(line).replacen("me", "nonsense", 1).into_bytes(),
-        false => line.to_vec(),
-    }
-}
-
 /// A line that is refused for its long opaque, before anything is done.
 pub fn refused_for_opaque(line: &[u8]) -> Vec<u8> {
     const OPAQUE_BYTES_MAX: usize = 32;

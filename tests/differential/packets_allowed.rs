@@ -2,7 +2,7 @@
 
 use super::allowed::{Allowed, Candidate};
 use super::asked::Asked;
-use super::packets::{Parts, REPLY, STAT, is_whole, noop, refusal, split_packets};
+use super::packets::{Parts, REPLY, is_whole, noop, refusal, split_packets};
 use super::stream::{Stream, needs_replies};
 use super::world::{End, Truth};
 use magent::protocol::name::{self, Room};
@@ -20,8 +20,7 @@ type Instead = (Vec<u8>, Vec<(Vec<u8>, Vec<u8>)>);
 type Edit = fn(&[u8], &Parts) -> Option<Instead>;
 
 /// What magent does otherwise, and the packet that makes memcached do that.
-const EDITS: [(Allowed, Edit); 4] = [
-    (Allowed::KnownFault, without_known_fault),
+const EDITS: [(Allowed, Edit); 3] = [
     (Allowed::UnknownWithKey, without_key_of_unknown),
     (Allowed::NoNameForKey, without_long_name),
     (Allowed::NoUniqueOfCount, without_unique_of_count),
@@ -94,14 +93,6 @@ fn completed(whole: &Candidate) -> Option<Candidate> {
         replies: whole.replies.clone(),
         ..*whole
     })
-}
-
-/// Faults of magent's, until they are none: to be deleted one by one.
-fn without_known_fault(packet: &[u8], parts: &Parts) -> Option<Instead> {
-    // `stat conns` is for the text protocol alone: Not found.
-    let is_conns = parts.opcode == STAT && parts.key() == Some(b"conns") && parts.extras_len == 0;
-    let at = packet.len() - parts.body.len();
-    is_conns.then(|| ([&packet[..at], b"reset", &packet[at + 5..]].concat(), Vec::new()))
 }
 
 /// A noop in its place, to see where the refusal stands.

@@ -71,6 +71,7 @@ impl Normal {
                 self.flags(&words[1..], None, asked);
                 self.bytes.extend_from_slice(b"\r\n");
             }
+            (b"ME", _) => self.debugging(&words),
             (b"STAT", _) => {}
             _ => self.bytes.extend_from_slice(line),
         }
@@ -82,6 +83,17 @@ impl Normal {
         let end = after.len().min(2);
         self.bytes.extend_from_slice(&after[..end]);
         Some(line.len() + behind.len() - after.len() + end)
+    }
+
+    /// Takes what `me` is told: when an item was fetched, by which copy, and its unique, nobody can foresee, nor, where a number may have been
+    /// padded, how large it is. Of what was stored by a key in base64, memcached tells it so.
+    fn debugging(&mut self, words: &[&[u8]]) {
+        const KNOWN: [&[u8]; 2] = [b"exp=-1", b"cls=1"];
+        let is_known = |word: &&&[u8]| KNOWN.contains(*word);
+        let kept = words.iter().take(1).chain(words.iter().skip(2).filter(is_known));
+        self.bytes
+            .extend_from_slice(&kept.copied().collect::<Vec<_>>().join(&b' '));
+        self.bytes.extend_from_slice(b"\r\n");
     }
 
     /// Takes the flags of a meta reply. What is told of a value that may have been padded, and of how much time has passed, nobody

@@ -88,8 +88,8 @@ pub fn is_flag(word: &[u8]) -> bool {
 }
 
 impl Flags {
-    /// Reads the words behind the key, or behind the length of a value.
-    pub fn read(words: Keys<'_>, behind: Behind) -> Result<Self, &'static Reply> {
+    /// Reads the words behind the key, or behind the length of a value; `decodes`: whether that key can be in base64.
+    pub fn read(words: Keys<'_>, behind: Behind, decodes: impl Fn() -> bool) -> Result<Self, &'static Reply> {
         let mut flags = Self {
             delta: 1,
             ..Self::default()
@@ -105,6 +105,7 @@ impl Flags {
                 b'x' | b'E' if behind.meta < Generation::RemovesValues => return Err(INVALID),
                 // Which memcached sees when it has read the others.
                 b'O' if word.len() > OPAQUE_BYTES_MAX => is_long = true,
+                b'b' if !decodes() => error = Some(BAD_KEY),
                 _ => match flags.take(letter, argument, behind.dialect) {
                     Ok(true) => {}
                     Ok(false) => return Err(INVALID),
@@ -185,7 +186,7 @@ mod tests {
     };
 
     fn read(text: &str, behind: Behind) -> Result<Flags, &'static Reply> {
-        Flags::read(Keys::of(text.as_bytes()), behind)
+        Flags::read(Keys::of(text.as_bytes()), behind, || !text.contains("undecodable"))
     }
 
     #[test]
@@ -243,6 +244,11 @@ mod tests {
             ("Jx", BAD_INITIAL, BAD_INITIAL),
             ("D-1", BAD_DELTA, BAD_DELTA),
             ("Oaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", LONG_OPAQUE, LONG_OPAQUE),
+            ("b Oundecodableaaaaaaaaaaaaaaaaaaaaa", BAD_KEY, BAD_KEY),
+            ("Fx b Oundecodable", BAD_KEY, BAD_KEY),
+            ("b Fx Oundecodable", BAD_KEY, BAD_KEY),
+            ("b Tx Oundecodable", BAD_TOKEN, BAD_TOKEN),
+            ("Tx b Oundecodable", BAD_KEY, BAD_KEY),
         ] {
             let new_but_for_x = match text {
                 "x" => Behind {

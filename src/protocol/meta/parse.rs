@@ -14,7 +14,7 @@ use crate::protocol::reply::{Fault, Reply};
 use crate::protocol::request::{Manner, Options, Request};
 use crate::protocol::text::dialect::Dialect;
 use crate::protocol::verb::Verb;
-use crate::protocol::{KEY_BYTES_MAX, LINE_END, find_byte, find_newline, is_key};
+use crate::protocol::{KEY_BYTES_MAX, LINE_END, base64, find_byte, find_newline, is_key};
 
 const BAD_STORE_MODE: &Reply = &Reply::error(Fault::Client, b" invalid mode for ms M token");
 const BAD_COUNT_MODE: &Reply = &Reply::error(Fault::Client, b" invalid mode for ma M token");
@@ -123,13 +123,16 @@ fn debug<'a>(line: Line<'a>, behind: Behind, room: &'a mut Room) -> Result<(Form
     if behind.meta == Generation::Nothing {
         return Err(ERROR);
     }
+    if behind.dialect == Dialect::New && !line.words.clone().all(flags::is_flag) {
+        return Err(BAD_FORMAT);
+    }
     let words_min = match behind.dialect {
         Dialect::Old => "me key b".split(' ').count(),
         Dialect::New => "me key b more".split(' ').count(),
     };
     let is_base64 = line.count >= words_min && line.words.clone().next() == Some(b"b");
     let key = match is_base64 {
-        true => name::of_base64(line.key, room, |_| {}),
+        true => name::of_base64(line.key, room),
         false => Some(line.key).filter(|key| is_key(key)),
     };
     let request = Request::new(Verb::MetaDebug, key.ok_or(BAD_FORMAT)?);
@@ -160,16 +163,13 @@ fn read<'a>(line: Line<'a>, behind: Behind, room: &'a mut Room) -> Result<(Flags
             _ => flags::TOO_MANY_OLD,
         });
     }
-    let flags = Flags::read(line.words, behind).map_err(said)?;
-    let mut is_decoded = false;
+    let decodes = || base64::decode(line.key, &mut [0; KEY_BYTES_MAX]).is_some();
+    let flags = Flags::read(line.words, behind, decodes).map_err(said)?;
     let key = match flags.is_base64 {
-        true => name::of_base64(line.key, room, |_| is_decoded = true),
+        true => name::of_base64(line.key, room),
         false => Some(line.key).filter(|key| is_key(key)),
     };
-    key.map(|key| (flags, key)).ok_or(match flags.is_base64 && !is_decoded {
-        true => said(flags::BAD_KEY),
-        false => BAD_FORMAT,
-    })
+    key.map(|key| (flags, key)).ok_or(BAD_FORMAT)
 }
 
 fn get<'a>(

@@ -25,6 +25,7 @@ pub struct Client {
     /// All that it has heard, if somebody wants to know.
     pub heard: Option<Vec<u8>>,
     replies: Replies,
+    packets: Packets,
 }
 
 /// Counts replies as they come.
@@ -149,7 +150,9 @@ impl Client {
 
     /// Hears bytes, which have to be its own.
     pub fn hear(&mut self, bytes: &[u8]) {
-        if let Some(&other) = bytes.iter().find(|&&byte| byte >= 0xF0 && byte != self.tag) {
+        let tag = self.tag;
+        let others = |&byte: &u8| !self.packets.is_of_unique(byte) && byte >= 0xF0 && byte != tag;
+        if let Some(other) = bytes.iter().copied().find(others) {
             panic!(
                 "the client {:#x} hears what {other:#x} has said: {}",
                 self.tag,
@@ -176,6 +179,38 @@ impl Client {
             "{:x}: only {replies} replies to {requests} requests",
             self.tag
         );
+    }
+}
+
+/// How far the packets have come that a client of the binary protocol hears. A unique in them may have any bytes.
+#[derive(Default)]
+struct Packets {
+    /// Whether it hears packets at all, by the first byte.
+    are_heard: Option<bool>,
+    header: Vec<u8>,
+    body_left: usize,
+}
+
+impl Packets {
+    /// Takes a byte. Returns whether it is of a unique.
+    fn is_of_unique(&mut self, byte: u8) -> bool {
+        const HEADER_BYTES: usize = 24;
+        if !*self.are_heard.get_or_insert(byte == 0x81) {
+            return false;
+        }
+        if self.body_left > 0 {
+            self.body_left -= 1;
+            return false;
+        }
+        let at = self.header.len();
+        self.header.push(byte);
+        if at + 1 == HEADER_BYTES {
+            self.body_left = self.header[8..12]
+                .iter()
+                .fold(0, |len, &byte| len << 8 | usize::from(byte));
+            self.header.clear();
+        }
+        (16..HEADER_BYTES).contains(&at)
     }
 }
 
