@@ -51,7 +51,10 @@ pub fn run(session: &mut Session, command: u8, arguments: &[&[u8]]) -> Next {
         return Next::Write;
     }
     let Some((key, words)) = arguments.split_first() else {
-        return session.say("ERROR");
+        return match command {
+            b'e' => session.insist(BAD_FORMAT),
+            _ => session.say("ERROR"),
+        };
     };
     if key.len() > KEY_BYTES_MAX || (command == b's' && words.is_empty()) {
         return session.insist(BAD_FORMAT);
@@ -65,9 +68,26 @@ pub fn run(session: &mut Session, command: u8, arguments: &[&[u8]]) -> Next {
         b's' => return set(session, key, words),
         b'd' => delete(session, key, words),
         b'a' => count(session, key, words),
-        _ => not_modelled(b"me"),
+        _ if words.first() == Some(&&b"b"[..]) => not_modelled(b"me of a key in base64"),
+        _ => Ok(debug(session, key)),
     };
     result.unwrap_or_else(|complaint| session.insist(complaint))
+}
+
+/// `me`. When the item was fetched, and how large it is, is left open.
+fn debug(session: &mut Session, key: &[u8]) -> Next {
+    let process = &mut session.process;
+    let Some(item) = process.items.peek(key, process.now_s) else {
+        return session.say("EN");
+    };
+    let left_s = if item.exptime == 0 {
+        -1
+    } else {
+        item.exptime - process.now_s
+    };
+    let mut reply = [b"ME ", key].concat();
+    let _ = write!(reply, " exp={left_s} la=0 cas={} fetch=no cls=1 size=64", item.cas);
+    session.say_meta(&reply, false)
 }
 
 impl Flags {
