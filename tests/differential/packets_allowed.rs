@@ -174,7 +174,7 @@ fn closes(packet: &[u8], parts: &Parts) -> Option<(Allowed, Vec<Vec<u8>>)> {
     }
     // What its header shows, where memcached waits for its key, or closes the connection without a word if that is very long.
     let is_bad = parts.key_len > 250 || parts.extras_len + parts.key_len > parts.body_len;
-    let is_early = is_bad || !is_whole(packet) && !is_sound(parts);
+    let is_early = is_bad || !is_whole(packet);
     is_early.then(|| (Allowed::RefusedEarly, vec![said(INVALID), said(UNKNOWN)]))
 }
 
