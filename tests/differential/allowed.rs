@@ -137,6 +137,14 @@ pub const REFUSALS_OF_VALUE: [&str; 3] = [
     "CLIENT_ERROR bad data chunk\r\n",
     TOO_LARGE,
 ];
+/// The same of an `ms`.
+const REFUSALS_OF_FLAGS: [&str; 5] = [
+    "CLIENT_ERROR invalid flag\r\n",
+    "CLIENT_ERROR duplicate flag\r\n",
+    "CLIENT_ERROR bad token in command line format\r\n",
+    "CLIENT_ERROR error decoding key\r\n",
+    "CLIENT_ERROR invalid mode for ms M token\r\n",
+];
 
 /// What a bare memcached is sent, and what becomes of its answer.
 pub struct Candidate {
@@ -162,6 +170,21 @@ impl Candidate {
         for (from, to) in &self.replies {
             truth.replies = replaced(&truth.replies, from, to).unwrap_or(truth.replies);
         }
+        let mut outcomes = self.outcomes_of(asked, truth.clone());
+        for said in KNOWN_FAULT.1.iter().filter(|_| !asked.is_binary) {
+            if let Some(replies) = replaced(&truth.replies, KNOWN_FAULT.0, said) {
+                let truth = Truth {
+                    replies,
+                    ..truth.clone()
+                };
+                let faulty = self.outcomes_of(asked, truth).into_iter();
+                outcomes.extend(faulty.map(|(_, truth)| (Allowed::KnownFault, truth)));
+            }
+        }
+        outcomes
+    }
+
+    fn outcomes_of(&self, asked: &Asked, mut truth: Truth) -> Vec<(Allowed, Truth)> {
         match (&self.closes, &truth.end) {
             (None, _) => self.outcomes_of_whole(asked, truth),
             (Some(words), &End::Open(sent)) => {
@@ -182,7 +205,7 @@ impl Candidate {
             outcomes.extend(match is_binary {
                 true => packets_allowed::refused_early(&self.stream, asked, &truth),
                 false => {
-                    let words = REFUSALS_OF_VALUE.iter();
+                    let words = REFUSALS_OF_VALUE.iter().chain(&REFUSALS_OF_FLAGS);
                     words
                         .map(|words| (Allowed::RefusedEarly, truth.saying(words.as_bytes())))
                         .collect()
@@ -191,25 +214,7 @@ impl Candidate {
         }
         let replies = replaced(&truth.replies, TOO_LARGE.as_bytes(), b"CLIENT_ERROR bad data chunk\r\n");
         if let Some(replies) = replies.filter(|_| !is_binary) {
-            outcomes.push((
-                Allowed::WrongEndOfTooLarge,
-                Truth {
-                    replies,
-                    ..truth.clone()
-                },
-            ));
-        }
-        for said in KNOWN_FAULT.1 {
-            let replies = replaced(&truth.replies, KNOWN_FAULT.0, said).filter(|_| !is_binary);
-            outcomes.extend(replies.map(|replies| {
-                (
-                    Allowed::KnownFault,
-                    Truth {
-                        replies,
-                        ..truth.clone()
-                    },
-                )
-            }));
+            outcomes.push((Allowed::WrongEndOfTooLarge, Truth { replies, ..truth }));
         }
         outcomes
     }

@@ -1,8 +1,8 @@
 //! What [`Allowed`] means of a stream of the binary protocol: what the bare memcached is sent, packet by packet.
 
 use super::allowed::{Allowed, Candidate};
-use super::asked::Asked;
-use super::packets::{Parts, REPLY, STAT, is_whole, noop, refusal, split_packets};
+use super::asked::{Asked, LAST_OPAQUE};
+use super::packets::{HEADER_BYTES, Parts, REPLY, STAT, is_whole, noop, refusal, split_packets};
 use super::stream::{Stream, needs_replies};
 use super::world::{End, Truth};
 use magent::protocol::name::{self, Room};
@@ -58,7 +58,7 @@ pub fn candidates(stream: &Stream) -> Vec<Candidate> {
         candidates.extend(joined(&whole));
         candidates.push(whole);
         let cuts = packets.iter().enumerate();
-        let cuts = cuts.filter_map(|(n, (packet, _))| Some((n, closes(packet, &Parts::of(packet)?)?)));
+        let cuts = cuts.filter_map(|(n, (packet, _))| Some((n, closes(packet)?)));
         for (n, (allowed, words)) in cuts.take(CUTS_MAX) {
             candidates.push(candidate(allowed, n, Some(words)));
         }
@@ -160,7 +160,10 @@ fn without_unique_of_count(_: &[u8], parts: &Parts) -> Option<Instead> {
 }
 
 /// Whether a packet ends the conversation that does not with memcached, why, and after which words.
-fn closes(packet: &[u8], parts: &Parts) -> Option<(Allowed, Vec<Vec<u8>>)> {
+fn closes(packet: &[u8]) -> Option<(Allowed, Vec<Vec<u8>>)> {
+    // What is sent behind the stream may be its end.
+    let more = [packet, &noop(LAST_OPAQUE)].concat();
+    let parts = &Parts::of(if packet.len() < HEADER_BYTES { &more } else { packet })?;
     let wanted = match parts.opcode {
         0x10 => Some(0),
         0x1c..=0x1e | 0x23 | 0x24 if parts.key_len > 0 => Some(4),
