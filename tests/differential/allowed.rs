@@ -172,7 +172,11 @@ impl Candidate {
         }
         let mut outcomes = self.outcomes_of(asked, truth.clone());
         for said in KNOWN_FAULT.1.iter().filter(|_| !asked.is_binary) {
-            if let Some(replies) = replaced(&truth.replies, KNOWN_FAULT.0, said) {
+            let all = replaced(&truth.replies, KNOWN_FAULT.0, said);
+            for replies in all
+                .into_iter()
+                .chain(each_replaced(&truth.replies, KNOWN_FAULT.0, said))
+            {
                 let truth = Truth {
                     replies,
                     ..truth.clone()
@@ -235,6 +239,13 @@ pub fn is_over(seconds: u64) -> bool {
 /// The answers of a memcached as they would be without its slips.
 pub fn corrected(replies: &[u8]) -> Vec<u8> {
     replaced(replies, DOUBLE_END.0, DOUBLE_END.1).unwrap_or_else(|| replies.to_vec())
+}
+
+/// The bytes with one thing in them replaced by another, at one place each.
+fn each_replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<Vec<u8>> {
+    let places = (0..bytes.len()).filter(|&at| bytes[at..].starts_with(from));
+    let replaced = places.map(|at| [&bytes[..at], to, &bytes[at + from.len()..]].concat());
+    replaced.collect()
 }
 
 /// The bytes with one thing in them replaced by another, wherever it is; None if it is nowhere.

@@ -8,6 +8,7 @@ use super::world::{End, Truth};
 use magent::protocol::name::{self, Room};
 
 const INVALID: (u8, &str) = (4, "Invalid arguments");
+const NOT_FOUND: (u8, &str) = (1, "Not found");
 const UNKNOWN: (u8, &str) = (0x81, "Unknown command");
 const TOO_LARGE: (u8, &str) = (3, "Too large.");
 /// Cuts of a stream that are tried.
@@ -98,10 +99,17 @@ fn completed(whole: &Candidate) -> Option<Candidate> {
 
 /// Faults of magent's, until they are none: to be deleted one by one.
 fn without_known_fault(packet: &[u8], parts: &Parts) -> Option<Instead> {
-    // `stat conns` is for the text protocol alone: Not found.
-    let is_conns = parts.opcode == STAT && parts.key() == Some(b"conns") && parts.extras_len == 0;
     let at = packet.len() - parts.body.len();
-    is_conns.then(|| ([&packet[..at], b"reset", &packet[at + 5..]].concat(), Vec::new()))
+    let key = parts.key().filter(|_| parts.opcode == STAT && parts.extras_len == 0)?;
+    // `stat conns` is for the text protocol alone: Not found.
+    if key == b"conns" {
+        return Some(([&packet[..at], b"reset", &packet[at + 5..]].concat(), Vec::new()));
+    }
+    // And a stat of nothing but blanks is a stat of all: Not found.
+    let is_blank = !key.is_empty() && key.iter().all(|&byte| byte == b' ');
+    let mut all = noop(parts.opaque);
+    all[1] = STAT;
+    is_blank.then_some((all, Vec::new()))
 }
 
 /// A noop in its place, to see where the refusal stands.
@@ -178,6 +186,10 @@ fn closes(packet: &[u8]) -> Option<(Allowed, Vec<Vec<u8>>)> {
     // What its header shows, where memcached waits for its key, or closes the connection without a word if that is very long.
     let is_bad = parts.key_len > 250 || parts.extras_len + parts.key_len > parts.body_len;
     let is_early = is_bad || !is_whole(packet);
+    // A known fault: what is Unknown command is Not found if it is a stat.
+    if is_early && parts.opcode == STAT {
+        return Some((Allowed::KnownFault, vec![said(INVALID), said(NOT_FOUND)]));
+    }
     is_early.then(|| (Allowed::RefusedEarly, vec![said(INVALID), said(UNKNOWN)]))
 }
 
