@@ -59,6 +59,8 @@ pub enum Allowed {
     /// An append or a count with a unique, in the binary protocol or by the flag C, is refused, where memcached does it to the
     /// item of that unique alone: servers cannot be asked that.
     NoUniqueOfCount,
+    /// A fault of magent's that is known: what there is of them is told where they are looked for.
+    KnownFault,
 }
 
 /// What is allowed of replies wherever it is in them, each with all before it.
@@ -89,7 +91,8 @@ pub const MASKS: [(Allowed, Masked); 3] = [
     ),
 ];
 
-pub const ALL: [Allowed; 17] = [
+pub const ALL: [Allowed; 18] = [
+    Allowed::KnownFault,
     Allowed::AsWithoutPipelining,
     Allowed::RefusedEarly,
     Allowed::NoGivenUnique,
@@ -121,6 +124,14 @@ pub const REFUSALS_OF_VALUE: [&str; 3] = [
     "CLIENT_ERROR bad data chunk\r\n",
     TOO_LARGE,
 ];
+/// The same of an `ms`.
+const REFUSALS_OF_FLAGS: [&str; 5] = [
+    "CLIENT_ERROR invalid flag\r\n",
+    "CLIENT_ERROR duplicate flag\r\n",
+    "CLIENT_ERROR bad token in command line format\r\n",
+    "CLIENT_ERROR error decoding key\r\n",
+    "CLIENT_ERROR invalid mode for ms M token\r\n",
+];
 
 /// What a bare memcached is sent, and what becomes of its answer.
 pub struct Candidate {
@@ -146,6 +157,10 @@ impl Candidate {
         for (from, to) in &self.replies {
             truth.replies = replaced(&truth.replies, from, to).unwrap_or(truth.replies);
         }
+        self.outcomes_of(asked, truth)
+    }
+
+    fn outcomes_of(&self, asked: &Asked, mut truth: Truth) -> Vec<(Allowed, Truth)> {
         match (&self.closes, &truth.end) {
             (None, _) => self.outcomes_of_whole(asked, truth),
             (Some(words), &End::Open(sent)) => {
@@ -166,7 +181,7 @@ impl Candidate {
             outcomes.extend(match is_binary {
                 true => packets_allowed::refused_early(&self.stream, asked, &truth),
                 false => {
-                    let words = REFUSALS_OF_VALUE.iter();
+                    let words = REFUSALS_OF_VALUE.iter().chain(&REFUSALS_OF_FLAGS);
                     words
                         .map(|words| (Allowed::RefusedEarly, truth.saying(words.as_bytes())))
                         .collect()
@@ -175,13 +190,7 @@ impl Candidate {
         }
         let replies = replaced(&truth.replies, TOO_LARGE.as_bytes(), b"CLIENT_ERROR bad data chunk\r\n");
         if let Some(replies) = replies.filter(|_| !is_binary) {
-            outcomes.push((
-                Allowed::WrongEndOfTooLarge,
-                Truth {
-                    replies,
-                    ..truth.clone()
-                },
-            ));
+            outcomes.push((Allowed::WrongEndOfTooLarge, Truth { replies, ..truth }));
         }
         outcomes
     }

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 /// Sent behind every stream: who answers it has read all that came before as commands.
 const LAST: &[u8] = b"nonsense\r\nmg nobodys_key Othe-last-one\r\n";
 const LAST_REPLY: &[u8] = b"ERROR\r\nEN Othe-last-one\r\n";
-const LAST_OPAQUE: [u8; 4] = *b"last";
+pub const LAST_OPAQUE: [u8; 4] = *b"last";
 
 /// What of replies is not looked at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

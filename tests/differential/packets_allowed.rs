@@ -1,13 +1,14 @@
 //! What [`Allowed`] means of a stream of the binary protocol: what the bare memcached is sent, packet by packet.
 
 use super::allowed::{Allowed, Candidate};
-use super::asked::Asked;
-use super::packets::{Parts, REPLY, is_whole, noop, refusal, split_packets};
+use super::asked::{Asked, LAST_OPAQUE};
+use super::packets::{HEADER_BYTES, Parts, REPLY, STAT, is_whole, noop, refusal, split_packets};
 use super::stream::{Stream, needs_replies};
 use super::world::{End, Truth};
 use magent::protocol::name::{self, Room};
 
 const INVALID: (u8, &str) = (4, "Invalid arguments");
+const NOT_FOUND: (u8, &str) = (1, "Not found");
 const UNKNOWN: (u8, &str) = (0x81, "Unknown command");
 const TOO_LARGE: (u8, &str) = (3, "Too large.");
 /// Cuts of a stream that are tried.
@@ -20,7 +21,8 @@ type Instead = (Vec<u8>, Vec<(Vec<u8>, Vec<u8>)>);
 type Edit = fn(&[u8], &Parts) -> Option<Instead>;
 
 /// What magent does otherwise, and the packet that makes memcached do that.
-const EDITS: [(Allowed, Edit); 3] = [
+const EDITS: [(Allowed, Edit); 4] = [
+    (Allowed::KnownFault, without_known_fault),
     (Allowed::UnknownWithKey, without_key_of_unknown),
     (Allowed::NoNameForKey, without_long_name),
     (Allowed::NoUniqueOfCount, without_unique_of_count),
@@ -57,7 +59,7 @@ pub fn candidates(stream: &Stream) -> Vec<Candidate> {
         candidates.extend(joined(&whole));
         candidates.push(whole);
         let cuts = packets.iter().enumerate();
-        let cuts = cuts.filter_map(|(n, (packet, _))| Some((n, closes(packet, &Parts::of(packet)?)?)));
+        let cuts = cuts.filter_map(|(n, (packet, _))| Some((n, closes(packet)?)));
         for (n, (allowed, words)) in cuts.take(CUTS_MAX) {
             candidates.push(candidate(allowed, n, Some(words)));
         }
@@ -93,6 +95,16 @@ fn completed(whole: &Candidate) -> Option<Candidate> {
         replies: whole.replies.clone(),
         ..*whole
     })
+}
+
+/// Faults of magent's, until they are none: to be deleted one by one.
+fn without_known_fault(_: &[u8], parts: &Parts) -> Option<Instead> {
+    let key = parts.key().filter(|_| parts.opcode == STAT && parts.extras_len == 0)?;
+    // A stat of nothing but blanks is a stat of all: Not found.
+    let is_blank = !key.is_empty() && key.iter().all(|&byte| byte == b' ');
+    let mut all = noop(parts.opaque);
+    all[1] = STAT;
+    is_blank.then_some((all, Vec::new()))
 }
 
 /// A noop in its place, to see where the refusal stands.
@@ -151,7 +163,10 @@ fn without_unique_of_count(_: &[u8], parts: &Parts) -> Option<Instead> {
 }
 
 /// Whether a packet ends the conversation that does not with memcached, why, and after which words.
-fn closes(packet: &[u8], parts: &Parts) -> Option<(Allowed, Vec<Vec<u8>>)> {
+fn closes(packet: &[u8]) -> Option<(Allowed, Vec<Vec<u8>>)> {
+    // What is sent behind the stream may be its end.
+    let more = [packet, &noop(LAST_OPAQUE)].concat();
+    let parts = &Parts::of(if packet.len() < HEADER_BYTES { &more } else { packet })?;
     let wanted = match parts.opcode {
         0x10 => Some(0),
         0x1c..=0x1e | 0x23 | 0x24 if parts.key_len > 0 => Some(4),
@@ -165,7 +180,11 @@ fn closes(packet: &[u8], parts: &Parts) -> Option<(Allowed, Vec<Vec<u8>>)> {
     }
     // What its header shows, where memcached waits for its key, or closes the connection without a word if that is very long.
     let is_bad = parts.key_len > 250 || parts.extras_len + parts.key_len > parts.body_len;
-    let is_early = is_bad || !is_whole(packet) && !is_sound(parts);
+    let is_early = is_bad || !is_whole(packet);
+    // A known fault: what is Unknown command is Not found if it is a stat.
+    if is_early && parts.opcode == STAT {
+        return Some((Allowed::KnownFault, vec![said(INVALID), said(NOT_FOUND)]));
+    }
     is_early.then(|| (Allowed::RefusedEarly, vec![said(INVALID), said(UNKNOWN)]))
 }
 
