@@ -76,7 +76,7 @@ const OWN_OF_OLD: [(&str, &str); 5] = [
     ("stats cachedump x y\r\n", "CLIENT_ERROR bad command line format\r\n"),
     ("cache_memlimit\r\n", "ERROR\r\n"),
     ("lru_crawler mgdump all\r\n", "ERROR\r\n"),
-    ("me KEY\r\n", "ERROR\r\n"),
+    ("me\r\n", "CLIENT_ERROR bad command line format\r\n"),
     ("mn\r\n", "MN\r\n"),
 ];
 /// The same in front of servers of 1.6.45, which find the end of a value whose line they refuse.
