@@ -62,8 +62,7 @@ struct Lost {
     own: Own,
     /// Under which uniques its partners have stored since what this magent wrote last, by a hash of the key; 0 where they have not told.
     stored: HashMap<u64, u64>,
-    /// By a hash of the key: under which unique it has stored what it was sent before, or since it returned, as it has told; 0 if that
-    /// stored nothing.
+    /// By a hash of the key: under which unique it has stored what it was sent before, as it has told since; 0 if that stored nothing.
     late: HashMap<u64, u64>,
     /// What it had got of magent's own by then, by a hash of the key.
     delivered: HashSet<u64>,
@@ -80,6 +79,7 @@ struct Parted {
     waits_until_ms: Option<u64>,
     /// What has a unique above this was written meanwhile: on the server, on its partner.
     above: [u64; 2],
+    /// As when it was lost, and what this magent has written since: on the partner, and on the server itself.
     own: Own,
     stored: HashMap<u64, u64>,
     late: HashMap<u64, u64>,
