@@ -3,6 +3,7 @@
 
 use crate::buffer::Pool;
 use crate::proxy::handoff::Handoff;
+use crate::proxy::latency::Latencies;
 use crate::proxy::log::Log;
 use crate::proxy::net::{Net, Time};
 use crate::proxy::settings::Settings;
@@ -17,6 +18,8 @@ pub struct Context<N: Net> {
     pub settings: Settings,
     pub pool: Rc<Pool>,
     pub statistics: Statistics,
+    /// What clients waited since the start, or since `stats reset`.
+    pub latencies: Latencies,
     pub timers: Timers,
     pub log: Log,
     /// The time of this turn, and of the start, on the clock of [`Net::now`].
@@ -37,6 +40,7 @@ impl<N: Net> Context<N> {
             settings,
             pool: Rc::new(Pool::new()),
             statistics: Statistics::new(now_ms),
+            latencies: Latencies::default(),
             timers,
             log: Log::default(),
             now,

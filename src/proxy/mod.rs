@@ -32,6 +32,7 @@ mod copier;
 mod fleet;
 mod front;
 mod handoff;
+mod latency;
 pub mod limits;
 mod links;
 mod log;

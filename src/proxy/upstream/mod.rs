@@ -21,6 +21,7 @@ mod turns;
 
 use crate::buffer::Pool;
 use crate::protocol::server::encode::{Words, encode};
+use crate::proxy::latency::Histogram;
 use crate::proxy::net::{Address, Delivery, Net, Token};
 use crate::words::Reason;
 use answer_times::AnswerTimes;
@@ -65,6 +66,8 @@ struct Peer {
     losses: Losses,
     bulk: Bulk,
     answer_times: AnswerTimes,
+    /// How long it took to answer since the start, or since `stats reset`.
+    answered: Histogram,
     /// After so long somebody looks whether it has answered.
     patience_ms: u64,
     budget: Budget,
@@ -121,6 +124,11 @@ impl<N: Net> Upstream<N> {
     /// Makes room for so many servers in all. None is ever forgotten.
     pub fn reach(&mut self, servers: usize) {
         self.peers.resize_with(servers.max(self.peers.len()), Peer::default);
+    }
+
+    /// How long a server took to answer.
+    pub fn answered(&self, server: usize) -> &Histogram {
+        &self.peers[server].answered
     }
 
     /// Whether requests to a server have a link.
