@@ -11,7 +11,8 @@ DESTDIR =
 TARGET = $(or $(CARGO_TARGET_DIR),target)
 BINARY = $(TARGET)/release/magent
 # As they are named under share/man.
-MANUALS = man5/magent.conf.5 man8/magent.8 zh_CN/man5/magent.conf.5 zh_CN/man8/magent.8
+MANUALS = man5/magent.conf.5 man7/magent-guide.7 man8/magent.8 \
+	zh_CN/man5/magent.conf.5 zh_CN/man7/magent-guide.7 zh_CN/man8/magent.8
 SOURCES = Cargo.toml Cargo.lock $(shell find src -name '*.rs')
 
 # What the tests need beside a Rust toolchain, as Debian packages; and what the benchmark needs beside that.

@@ -15,6 +15,9 @@ use std::process::Command;
 /// Each manual in English and in Chinese.
 const COMMAND: [&str; 2] = ["man/magent.8", "man/zh_CN/man8/magent.8"];
 const FILE: [&str; 2] = ["man/magent.conf.5", "man/zh_CN/man5/magent.conf.5"];
+const GUIDE: [&str; 2] = ["man/magent-guide.7", "man/zh_CN/man7/magent-guide.7"];
+/// What fits into a page that one looks something up in.
+const COMMAND_LINES_MAX: usize = 500;
 const READMES: [&str; 2] = ["README.md", "README.zh-CN.md"];
 const SAMPLE: &str = "packaging/magent.conf";
 
@@ -171,6 +174,11 @@ fn macro_lines(text: &str) -> impl Iterator<Item = &str> {
         .filter(|line| line.starts_with('.') && !line.starts_with(".\\\""))
 }
 
+/// All manuals in English, and all in Chinese.
+fn manuals_by_language() -> [[&'static str; 3]; 2] {
+    [0, 1].map(|language| [COMMAND[language], FILE[language], GUIDE[language]])
+}
+
 /// What a part of a manual explains, as items of its lists, of one kind.
 fn items(text: &str, kind: &str) -> Names {
     let lines = macro_lines(text).filter(|line| line.starts_with(".It "));
@@ -183,6 +191,32 @@ fn mentions(text: &str, kind: &str) -> Names {
     let words = macro_lines(text).flat_map(marked).filter(|(mark, _)| *mark == kind);
     // `.Fl -port= Ns Ar 12000` is the option with a value.
     words.map(|(_, word)| word.trim_end_matches('=').to_owned()).collect()
+}
+
+/// What stands behind each `mark` of a manual, up to the next macro or what closes the line.
+fn references(text: &str, mark: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    for line in macro_lines(text) {
+        let mut words = line.trim_start_matches('.').split(' ').peekable();
+        while let Some(word) = words.next() {
+            if word != mark {
+                continue;
+            }
+            let mut name = Vec::new();
+            while let Some(word) =
+                words.next_if(|word| !["No", "Ns", "Xr", "Sx", "Em", "Pc", ".", ",", ";", ")"].contains(word))
+            {
+                name.push(word.trim_start_matches("\\&"));
+            }
+            names.push(name.join(" "));
+        }
+    }
+    names
+}
+
+fn sections(text: &str) -> Names {
+    let headings = macro_lines(text).filter_map(|line| line.strip_prefix(".Sh ").or(line.strip_prefix(".Ss ")));
+    names(headings.map(|name| name.trim_start_matches("\\&")))
 }
 
 /// The section of a manual with this line in it.
@@ -202,7 +236,7 @@ fn every_option_is_in_the_manuals() {
         assert_documented(page, &items(explained, "Fl"), &options());
         assert_documented(page, &mentions(&text, "Fl"), &options());
     }
-    for page in FILE {
+    for page in [FILE, GUIDE].concat() {
         let stale: Vec<_> = mentions(&read(page), "Fl").difference(&options()).cloned().collect();
         assert!(stale.is_empty(), "{page} tells of {stale:?}, which do not exist");
     }
@@ -220,8 +254,13 @@ fn every_key_is_in_the_manuals() {
 #[test]
 fn every_statistic_is_in_the_manuals() {
     let existing = statistics();
-    for page in COMMAND {
-        let text = read(page);
+    for pages in manuals_by_language() {
+        let mut explaining = pages.map(|page| (page, read(page))).into_iter();
+        let mut explaining = explaining
+            .by_ref()
+            .filter(|(_, text)| text.contains("\n.Ss stats servers\n"));
+        let (page, text) = explaining.next().expect("a manual with the statistics");
+        assert!(explaining.next().is_none(), "statistics are explained twice");
         let explained = section_with(&text, ".Ss stats servers");
         assert_documented(page, &items(explained, "Va"), &existing);
     }
@@ -239,14 +278,18 @@ fn every_signal_and_variable_is_in_the_manuals() {
         assert_documented(page, &items(&text, "Dv"), &signals());
         assert_documented(page, &items(&text, "Ev"), &variables);
     }
+    for page in [FILE, GUIDE].concat() {
+        let stale: Vec<_> = mentions(&read(page), "Dv").difference(&signals()).cloned().collect();
+        assert!(stale.is_empty(), "{page} tells of {stale:?}, which do not exist");
+    }
 }
 
 #[test]
 fn every_line_of_the_log_is_in_the_manuals() {
     let lines = log_lines();
     assert!(lines.len() >= 15, "only {lines:?} were found in the program");
-    for page in COMMAND {
-        let text = read(page);
+    for pages in manuals_by_language() {
+        let text = pages.map(read).concat();
         let explained: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix(".It \"")).collect();
         for pieces in &lines {
             let fits = |item: &&str| {
@@ -261,36 +304,106 @@ fn every_line_of_the_log_is_in_the_manuals() {
                         None => false,
                     })
             };
-            assert!(explained.iter().any(fits), "{page} does not tell of {pieces:?}");
+            assert!(explained.iter().any(fits), "none of {pages:?} tells of {pieces:?}");
+        }
+    }
+}
+
+/// What a manual is made of, in its order and without what is in one language: sections, items and examples.
+fn skeleton(text: &str) -> Vec<String> {
+    let kinds = ["Fl", "Va", "Cm", "Dv", "Ev"];
+    let bone = |line: &str| match line.get(..4)? {
+        // Lines of the log are quoted, and the same in every language; so are the names of files. The synopsis is a list in
+        // one language only.
+        ".It " => match line.strip_prefix(".It \"") {
+            Some(_) => Some(line.to_owned()),
+            None if line.starts_with(".It Pa ") => Some(line.replace(" Ns 。", "")),
+            None if line == ".It Nm" => None,
+            None => {
+                let words = marked(line).into_iter().filter(|(kind, _)| kinds.contains(kind));
+                Some(words.fold(".It".to_owned(), |bone, (kind, word)| format!("{bone} {kind} {word}")))
+            }
+        },
+        part @ (".Sh " | ".Ss " | ".Bd ") => Some(part.to_owned()),
+        _ => None,
+    };
+    macro_lines(text).filter_map(bone).collect()
+}
+
+#[test]
+fn both_languages_tell_of_the_same_in_the_same_order() {
+    for [english, chinese] in [COMMAND, FILE, GUIDE] {
+        let text = read(chinese);
+        let (one, other) = (skeleton(&read(english)), skeleton(&text));
+        let differs = one.iter().zip(&other).position(|(one, other)| one != other);
+        let at = differs.unwrap_or(one.len().min(other.len()));
+        let around = |bones: &[String]| bones[at.saturating_sub(5)..bones.len().min(at + 3)].join("\n");
+        assert!(
+            one == other,
+            "{english} has\n{}\nwhere {chinese} has\n{}",
+            around(&one),
+            around(&other)
+        );
+        assert!(text.contains("服务器"), "{chinese} is not in Chinese");
+    }
+}
+
+#[test]
+fn the_manual_of_the_command_stays_short() {
+    for page in COMMAND {
+        let lines = read(page).lines().count();
+        assert!(
+            lines <= COMMAND_LINES_MAX,
+            "{page} has {lines} lines: move what is no option, signal or file to {}",
+            GUIDE[0]
+        );
+    }
+}
+
+#[test]
+fn references_among_the_manuals_lead_somewhere() {
+    for pages in manuals_by_language() {
+        let [_, _, guide] = pages;
+        for page in pages {
+            let text = read(page);
+            let own = sections(&text);
+            let stale: Vec<_> = references(&text, "Sx")
+                .into_iter()
+                .filter(|name| !own.contains(name))
+                .collect();
+            assert!(stale.is_empty(), "{page} refers to {stale:?}, and has no such sections");
+            // Elsewhere emphasis is for sections of the guide only.
+            if page != guide {
+                let there = sections(&read(guide));
+                let named = references(&text, "Em");
+                assert!(!named.is_empty(), "{page} leads to no section of {guide}");
+                let stale: Vec<_> = named.into_iter().filter(|name| !there.contains(name)).collect();
+                assert!(stale.is_empty(), "{page} refers to {stale:?}, which {guide} has not");
+                assert!(text.contains(".Xr magent-guide 7"), "{page} does not name {guide}");
+            }
         }
     }
 }
 
 #[test]
-fn both_languages_tell_of_the_same() {
-    for [english, chinese] in [COMMAND, FILE] {
-        let (english_text, chinese_text) = (read(english), read(chinese));
-        let kinds = ["Fl", "Va", "Cm", "Dv", "Ev"];
-        let all = |text: &str| -> Vec<String> {
-            let lines = macro_lines(text).filter(|line| line.starts_with(".It "));
-            // Lines of the log are quoted, and the same in every language; so are the names of files.
-            let item = |line: &str| match line.strip_prefix(".It \"") {
-                Some(quoted) => vec![quoted.to_owned()],
-                None if line.starts_with(".It Pa") => vec![line.replace(" Ns 。", "")],
-                None => {
-                    let words = marked(line).into_iter().filter(|(kind, _)| kinds.contains(kind));
-                    words.map(|(kind, word)| format!("{kind} {word}")).collect()
-                }
-            };
-            lines.flat_map(item).collect()
-        };
-        assert_eq!(all(&english_text), all(&chinese_text), "{english} and {chinese}");
-        let count = |text: &str, name: &str| macro_lines(text).filter(|line| line.starts_with(name)).count();
-        for name in [".Sh", ".Ss", ".Bd"] {
-            let (one, other) = (count(&english_text, name), count(&chinese_text, name));
-            assert_eq!(one, other, "{name} in {english} and {chinese}");
+fn every_manual_is_installed_and_packaged() {
+    for [english, chinese] in [COMMAND, FILE, GUIDE] {
+        let name = english.strip_prefix("man/").expect("a page");
+        let installed = [
+            format!("man{}/{name}", &name[name.len() - 1..]),
+            chinese["man/".len()..].to_owned(),
+        ];
+        let (makefile, spec) = (read("Makefile"), read("packaging/rpm/magent.spec"));
+        for page in installed {
+            assert!(
+                makefile.split_whitespace().any(|word| word == page),
+                "Makefile: no {page}"
+            );
+            assert!(
+                spec.contains(&format!("%{{_mandir}}/{page}*")),
+                "magent.spec: no {page}"
+            );
         }
-        assert!(chinese_text.contains("服务器"), "{chinese} is not in Chinese");
     }
 }
 
@@ -317,10 +430,10 @@ fn the_map_of_the_proxy_names_every_file_and_no_other() {
 
 #[test]
 fn the_manuals_are_well_formed() {
-    let pages = [COMMAND[0], COMMAND[1], FILE[0], FILE[1]];
+    let pages = manuals_by_language().concat();
     let output = Command::new("mandoc")
         .args(["-T", "lint", "-W", "warning"])
-        .args(pages.map(path))
+        .args(pages.into_iter().map(path))
         .output()
         .expect("mandoc, which `make deps` installs");
     let said = [output.stdout, output.stderr].concat();
