@@ -255,10 +255,8 @@ fn every_key_is_in_the_manuals() {
 fn every_statistic_is_in_the_manuals() {
     let existing = statistics();
     for pages in manuals_by_language() {
-        let mut explaining = pages.map(|page| (page, read(page))).into_iter();
-        let mut explaining = explaining
-            .by_ref()
-            .filter(|(_, text)| text.contains("\n.Ss stats servers\n"));
+        let texts = pages.map(|page| (page, read(page))).into_iter();
+        let mut explaining = texts.filter(|(_, text)| text.contains("\n.Ss stats servers\n"));
         let (page, text) = explaining.next().expect("a manual with the statistics");
         assert!(explaining.next().is_none(), "statistics are explained twice");
         let explained = section_with(&text, ".Ss stats servers");
@@ -277,10 +275,6 @@ fn every_signal_and_variable_is_in_the_manuals() {
         let text = read(page);
         assert_documented(page, &items(&text, "Dv"), &signals());
         assert_documented(page, &items(&text, "Ev"), &variables);
-    }
-    for page in [FILE, GUIDE].concat() {
-        let stale: Vec<_> = mentions(&read(page), "Dv").difference(&signals()).cloned().collect();
-        assert!(stale.is_empty(), "{page} tells of {stale:?}, which do not exist");
     }
 }
 
