@@ -148,7 +148,9 @@ pub fn parse(arguments: &[String], directory: &Path) -> Result<Command, ConfigEr
     let mut options = Options::new();
     for option in &OPTIONS {
         match option.kind {
-            _ if option.name == "config" || option.name == "check" => options.optmulti(option.short, option.name, "", ""),
+            _ if option.name == "config" || option.name == "check" => {
+                options.optmulti(option.short, option.name, "", "")
+            }
             Kind::Action | Kind::Flag | Kind::Count => options.optflagmulti(option.short, option.name, ""),
             Kind::Value | Kind::List => options.optmulti(option.short, option.name, "", ""),
         };
