@@ -47,7 +47,7 @@ STREAMS = 20000
 MINUTES = 60
 TARGETS = proxy
 
-.PHONY: all demo check check-packages simulate simulate-faults coverage differential fuzz clients bench install install-config \
+.PHONY: all demo check check-packages check-container simulate simulate-faults coverage differential fuzz clients bench install install-config \
 	install-systemd install-sysv install-openrc uninstall dist deb rpm clean deps packages venv memcacheds clients-debian clients-pip clients-npm
 
 all:
@@ -83,12 +83,16 @@ coverage:
 	tests/simulator/coverage
 
 # Takes minutes, and installs and removes packages on this machine.
-check-packages:
+check-packages: $(BINARY)
 	tests/packages/dist
 	tests/packages/others
 	tests/packages/deb
 	tests/packages/rpm
 	tests/packages/systemd
+
+# What the Containerfile says, step by step in a bare Debian: a few hundred megabytes are fetched.
+check-container:
+	tests/packages/container
 
 # Clients that others wrote, each through magent and directly; ONLY="rails emcache" tries these. Takes minutes, and installs
 # packages on this machine. What cannot be had is left out, and named. See tests/clients/README.md.
