@@ -9,7 +9,7 @@ EPOCH = $${SOURCE_DATE_EPOCH:-$$(date -u -d "$$(sed -n '/^ -- /{s/.*>  //p;q}' p
 TAR = tar --sort=name --owner=0 --group=0 --numeric-owner --mode=u+rw,go=rX --mtime=@$(EPOCH) --format=gnu \
 	--transform='s,^,magent-$(VERSION)/,S'
 # The threads of xz would have a say in what it writes.
-XZ = xz -9 --threads=1 --force
+XZ = xz --threads=1 --force
 # All of the tree and its crates, below a directory of its own: $(call PACK,FILE), which ends in .tar.xz. From within an unpacked
 # archive the crates are those that came with it.
 PACK = packaging/files | LC_ALL=C sort --zero-terminated \
