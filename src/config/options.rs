@@ -145,16 +145,7 @@ example, the same on both of two machines (see magent(8), EXAMPLES):
 /// Reads the command line, without the program's name, and the configuration file that it names. Relative paths are
 /// relative to `directory`, wherever the process has moved to meanwhile.
 pub fn parse(arguments: &[String], directory: &Path) -> Result<Command, ConfigError> {
-    let mut options = Options::new();
-    for option in &OPTIONS {
-        match option.kind {
-            _ if option.name == "config" || option.name == "check" => {
-                options.optmulti(option.short, option.name, "", "")
-            }
-            Kind::Action | Kind::Flag | Kind::Count => options.optflagmulti(option.short, option.name, ""),
-            Kind::Value | Kind::List => options.optmulti(option.short, option.name, "", ""),
-        };
-    }
+    let options = for_getopts();
     let matches = options
         .parse(arguments)
         .map_err(|fail| ConfigError(format!("{}; see magent -h", describe(&fail))))?;
@@ -205,6 +196,21 @@ pub fn parse(arguments: &[String], directory: &Path) -> Result<Command, ConfigEr
         (false, true) => Command::Compare(config),
         (false, false) => Command::Run(config),
     })
+}
+
+/// The options as getopts wants them.
+fn for_getopts() -> Options {
+    let mut options = Options::new();
+    for option in &OPTIONS {
+        match option.kind {
+            _ if option.name == "config" || option.name == "check" => {
+                options.optmulti(option.short, option.name, "", "")
+            }
+            Kind::Action | Kind::Flag | Kind::Count => options.optflagmulti(option.short, option.name, ""),
+            Kind::Value | Kind::List => options.optmulti(option.short, option.name, "", ""),
+        };
+    }
+    options
 }
 
 fn describe(fail: &getopts::Fail) -> String {
