@@ -1,11 +1,16 @@
-# magent: `make` builds it, `make demo` shows it, `make check` tests it, `make install` installs it, `make deb` and
-# `make rpm` package it, `make check-packages` tests the packages, `make clients` tries clients that others wrote, `make simulate`
-# and `make bench` take as long as you like.
+# magent: `make` builds it, `make demo` shows it, `make check` tests it, `make install` installs it (`make install-systemd`,
+# `install-sysv` and `install-openrc` as a service), `make dist` makes the release's archive, `make deb` and `make rpm` package it,
+# `make check-packages` tests the packages, `make clients` tries clients that others wrote, `make simulate` and `make bench` take as
+# long as you like.
 
 PREFIX = /usr/local
 SBINDIR = $(PREFIX)/sbin
 MANDIR = $(PREFIX)/share/man
 DOCDIR = $(PREFIX)/share/doc/magent
+SYSCONFDIR = /etc
+UNITDIR = $(PREFIX)/lib/systemd/system
+SYSUSERSDIR = $(PREFIX)/lib/sysusers.d
+TMPFILESDIR = $(PREFIX)/lib/tmpfiles.d
 DESTDIR =
 
 TARGET = $(or $(CARGO_TARGET_DIR),target)
@@ -43,8 +48,8 @@ STREAMS = 20000
 MINUTES = 60
 TARGETS = proxy
 
-.PHONY: all demo check check-packages simulate simulate-faults coverage differential fuzz clients bench install uninstall deb \
-	rpm clean deps packages venv memcacheds clients-debian clients-pip clients-npm
+.PHONY: all demo check check-packages check-container simulate simulate-faults coverage differential fuzz clients bench install install-config \
+	install-systemd install-sysv install-openrc uninstall dist deb rpm clean deps packages venv memcacheds clients-debian clients-pip clients-npm
 
 all:
 	cargo build --release --locked
@@ -79,10 +84,16 @@ coverage:
 	tests/simulator/coverage
 
 # Takes minutes, and installs and removes packages on this machine.
-check-packages:
+check-packages: $(BINARY)
+	tests/packages/dist
+	tests/packages/others
 	tests/packages/deb
 	tests/packages/rpm
 	tests/packages/systemd
+
+# What the Containerfile says, step by step in a bare Debian: a few hundred megabytes are fetched.
+check-container:
+	tests/packages/container
 
 # Clients that others wrote, each through magent and directly; ONLY="rails emcache" tries these. Takes minutes, and installs
 # packages on this machine. What cannot be had is left out, and named. See tests/clients/README.md.
@@ -95,6 +106,10 @@ bench: all
 	@tests/bench/run
 	@tests/bench/protocols
 	@tests/bench/resync
+
+# The release, with the crates in it: the same files give the same bytes.
+dist:
+	$(MAKE) -f packaging/dist.mk
 
 deb:
 	$(MAKE) -f packaging/deb.mk
@@ -112,9 +127,52 @@ install: $(BINARY)
 	done
 	install -D -m 644 packaging/magent.conf $(DESTDIR)$(DOCDIR)/examples/magent.conf
 
+# What a service needs beside its unit or script. A configuration that is there already is left alone.
+install-config: install
+	[ -e $(DESTDIR)$(SYSCONFDIR)/magent/magent.conf ] || { \
+	    install -D -m 644 packaging/magent.conf $(DESTDIR)$(SYSCONFDIR)/magent/magent.conf && \
+	    sed -i 's/^#state-dir/state-dir/' $(DESTDIR)$(SYSCONFDIR)/magent/magent.conf; }
+	[ -e $(DESTDIR)$(SYSCONFDIR)/logrotate.d/magent ] || \
+	    install -D -m 644 packaging/logrotate/magent $(DESTDIR)$(SYSCONFDIR)/logrotate.d/magent
+
+# $(call PLACE,MODE,FROM,TO): a file that names the program, with the program where it is installed.
+PLACE = install -D -m $(1) $(2) $(DESTDIR)$(3) && sed -i 's,/usr/sbin/magent,$(SBINDIR)/magent,' $(DESTDIR)$(3)
+
+install-systemd: install-config
+	for unit in magent.service magent@.service; do \
+	    $(call PLACE,644,packaging/systemd/$$unit,$(UNITDIR)/$$unit) || exit; \
+	done
+	install -D -m 644 packaging/systemd/magent.sysusers $(DESTDIR)$(SYSUSERSDIR)/magent.conf
+	install -D -m 644 packaging/systemd/magent.tmpfiles $(DESTDIR)$(TMPFILESDIR)/magent.conf
+	@printf '%s\n' 'To be done on the machine that runs it, as root:' \
+	    '    systemd-sysusers $(SYSUSERSDIR)/magent.conf' \
+	    '    systemd-tmpfiles --create $(TMPFILESDIR)/magent.conf' \
+	    '    systemctl daemon-reload && systemctl enable --now magent'
+
+# The script needs /lib/lsb/init-functions (lsb-base) and start-stop-daemon, as Debian has them.
+install-sysv: install-config
+	$(call PLACE,755,packaging/init/magent.init,$(SYSCONFDIR)/init.d/magent)
+	@printf '%s\n' 'To be done on the machine that runs it, as root:' \
+	    '    useradd --system --no-create-home --home-dir / --shell /usr/sbin/nologin magent' \
+	    '    install -d -o magent -g magent /var/lib/magent /var/log/magent' \
+	    '    update-rc.d magent defaults && service magent start'
+
+install-openrc: install-config
+	$(call PLACE,755,packaging/openrc/magent,$(SYSCONFDIR)/init.d/magent)
+	@printf '%s\n' 'To be done on the machine that runs it, as root:' \
+	    '    addgroup -S magent && adduser -S -D -H -h / -s /sbin/nologin -G magent magent' \
+	    '    install -d -o magent -g magent /var/lib/magent /var/log/magent' \
+	    '    rc-update add magent && rc-service magent start'
+
+# The configuration stays, and so does a service's script or unit that names another program.
 uninstall:
 	rm -f $(DESTDIR)$(SBINDIR)/magent $(DESTDIR)$(DOCDIR)/examples/magent.conf
 	for page in $(MANUALS); do rm -f $(DESTDIR)$(MANDIR)/$$page || exit; done
+	for file in $(UNITDIR)/magent.service $(UNITDIR)/magent@.service $(SYSCONFDIR)/init.d/magent; do \
+	    ! grep -q '$(SBINDIR)/magent' $(DESTDIR)$$file 2>/dev/null || rm -f $(DESTDIR)$$file || exit; \
+	done
+	[ -e $(DESTDIR)$(UNITDIR)/magent.service ] || rm -f $(DESTDIR)$(SYSUSERSDIR)/magent.conf $(DESTDIR)$(TMPFILESDIR)/magent.conf
+	cmp -s packaging/logrotate/magent $(DESTDIR)$(SYSCONFDIR)/logrotate.d/magent && rm -f $(DESTDIR)$(SYSCONFDIR)/logrotate.d/magent || true
 	for directory in $(DESTDIR)$(DOCDIR)/examples $(DESTDIR)$(DOCDIR); do \
 	    [ ! -d $$directory ] || rmdir --ignore-fail-on-non-empty $$directory || exit; \
 	done

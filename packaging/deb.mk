@@ -1,7 +1,7 @@
 # Debian packages from this tree: `make -f packaging/deb.mk`, or `make deb`.
 #
-#   deb           the package, in $(OUT); crates come from a vendored archive, no network is used while it is built
-#   source        the Debian source package: upstream archive, vendored crates, debian/
+#   deb           the package, in $(OUT), from the archive of the release, as `make dist` makes it; no network is used meanwhile
+#   source        the Debian source package: that archive, and debian/
 #   lintian       the package is checked; errors and warnings fail
 #   reproducible  the package is built twice, in two directories; the two must be the same, byte by byte
 #
@@ -24,7 +24,6 @@ include packaging/archive.mk
 
 TREE = $(OUT)/magent-$(VERSION)
 ORIG = $(OUT)/magent_$(VERSION).orig.tar.xz
-CRATES = target/deb-crates
 
 # What a build would be changed by.
 CLEAN_ENVIRONMENT = env -u RUSTFLAGS -u CARGO_ENCODED_RUSTFLAGS -u CARGO_TARGET_DIR -u CARGO_BUILD_TARGET -u MAKEFLAGS \
@@ -39,7 +38,6 @@ deb: tree
 	@ls -l $(OUT)/*.deb
 
 source: tree
-	cp $(CRATES)/vendor.tar.xz $(OUT)/magent_$(VERSION).orig-vendor.tar.xz
 	cd $(TREE) && $(CLEAN_ENVIRONMENT) dpkg-buildpackage -S -us -uc -d
 
 lintian: deb
@@ -63,11 +61,10 @@ tools:
 	    $(APT_GET) update && $(APT_GET) install -y --no-install-recommends $$missing; \
 	fi
 
-# The tree to build from: its files as they are here; debian/ at its top; the crates.
-tree: toolchain tools $(ORIG) $(CRATES)/vendor.tar.xz
+# The tree to build from: its files as they are here, and the crates; debian/ at its top.
+tree: toolchain tools $(ORIG)
 	rm -rf $(TREE) $(OUT)/*.deb $(OUT)/*.changes $(OUT)/*.buildinfo
 	tar -C $(OUT) -xf $(ORIG)
-	tar -C $(TREE) -xf $(CRATES)/vendor.tar.xz
 	cp -r $(TREE)/packaging/debian $(TREE)/debian
 	changelog=$(TREE)/debian/changelog; \
 	case "$$(head -n 1 $$changelog)" in \
@@ -77,30 +74,7 @@ tree: toolchain tools $(ORIG) $(CRATES)/vendor.tar.xz
 	[ -z "$(BUILD_SUFFIX)" ] || sed -i '1s/)/$(BUILD_SUFFIX))/' $$changelog
 
 .PHONY: $(ORIG)
-$(ORIG):
+$(ORIG): $(if $(UPSTREAM),,$(VENDORED))
 	mkdir -p $(OUT)
 	if [ -n "$(UPSTREAM)" ]; then cp "$(UPSTREAM)" $@; exit; fi; \
-	$(PACK) $@ --xz
-
-# Cargo wants the manifest of every crate in Cargo.lock. Of those that a Linux program is not made of (for the tests, for
-# other operating systems) only that is kept, and an empty file where it says that the code is.
-$(CRATES)/vendor.tar.xz: Cargo.lock Cargo.toml packaging/deb.mk packaging/archive.mk
-	rm -rf $(CRATES)
-	mkdir -p $(CRATES)
-	cargo vendor --locked --quiet --versioned-dirs $(CRATES)/vendor >/dev/null
-	needed=" $$(cargo tree --locked --edges normal,build --prefix none --format '{p}' \
-	    | sed 's/^\([^ ]*\) v\([^ ]*\).*/\1-\2/' | sort -u | tr '\n' ' ')"; \
-	for crate in $(CRATES)/vendor/*; do \
-	    case "$$needed" in *" $${crate##*/} "*) continue ;; esac; \
-	    find "$$crate" -mindepth 1 ! -name Cargo.toml ! -name .cargo-checksum.json ! -type d -delete; \
-	    awk '/^\[/ { skip = /^\[\[/ } !skip' "$$crate/Cargo.toml" >"$$crate/Cargo.toml.new"; \
-	    mv "$$crate/Cargo.toml.new" "$$crate/Cargo.toml"; \
-	    mkdir -p "$$crate/src"; \
-	    touch "$$crate/src/lib.rs" "$$crate/build.rs"; \
-	    library=$$(awk '/^\[/ { lib = /^\[lib\]/ } lib && /^path = / { gsub(/"/, ""); print $$3 }' "$$crate/Cargo.toml"); \
-	    [ -z "$$library" ] || install -D -m 644 /dev/null "$$crate/$$library"; \
-	    sed -i 's/"files":{[^}]*}/"files":{}/' "$$crate/.cargo-checksum.json"; \
-	    find "$$crate" -type d -empty -delete; \
-	done
-	$(TAR) -C $(CRATES) -cJf $@ vendor
-	rm -rf $(CRATES)/vendor
+	$(call PACK,$@)

@@ -1,5 +1,5 @@
-# magent as RPM packages, source and binary, from the files of the working tree: `make rpm` ends up here. Whatever is
-# made lands in target/rpm; the packages are under RPMS and SRPMS there.
+# magent as RPM packages, source and binary, from the archive of the release, as `make dist` makes it of the working tree: `make rpm`
+# ends up here. Whatever is made lands in target/rpm; the packages are under RPMS and SRPMS there.
 
 NAME = magent
 
@@ -8,8 +8,7 @@ include packaging/archive.mk
 TOP = $(CURDIR)/target/rpm
 SPEC = packaging/rpm/$(NAME).spec
 
-SOURCE = $(TOP)/SOURCES/$(NAME)-$(VERSION).tar.gz
-VENDOR = $(TOP)/SOURCES/$(NAME)-$(VERSION)-vendor.tar.xz
+SOURCE = $(TOP)/SOURCES/$(NAME)-$(VERSION).tar.xz
 
 # Where rpm is a guest, as on Debian, no database knows what is installed, and nobody has defined systemd's macros.
 FOREIGN = $(if $(shell rpm --eval '%{?_unitdir}'),,--nodeps --load=$(CURDIR)/packaging/rpm/macros.foreign)
@@ -30,17 +29,10 @@ packages:
 	rm -rf $(TOP)/BUILD $(TOP)/BUILDROOT $(TOP)/RPMS $(TOP)/SRPMS
 	rpmbuild -ba --clean $(FOREIGN) --define '_topdir $(TOP)' $(SPEC)
 
-# Only $(VENDOR) needs a network.
-sources: toolchain tools $(VENDOR)
-	$(PACK) $(SOURCE) --use-compress-program='gzip -9n'
-
-$(VENDOR): Cargo.lock
-	mkdir -p $(@D)
-	rm -rf $(TOP)/vendor
-	cargo vendor --locked --quiet $(TOP)/vendor >/dev/null
-	$(TAR) --directory=$(TOP) --create --use-compress-program='xz -T0' --file=$@.part vendor
-	rm -rf $(TOP)/vendor
-	mv $@.part $@
+sources: toolchain tools $(VENDORED)
+	rm -rf $(TOP)/SOURCES
+	mkdir -p $(TOP)/SOURCES
+	$(call PACK,$(SOURCE))
 
 tools:
 	@$(MAKE) --no-print-directory -f Makefile packages PACKAGES='rpm xz-utils'

@@ -31,6 +31,7 @@ fn main() -> ExitCode {
         Ok(Command::Version) => print(concat!("magent ", env!("CARGO_PKG_VERSION"), "\n")),
         Ok(Command::Test(config)) => test(*config),
         Ok(Command::Compare(config)) => compare(*config),
+        Ok(Command::Check(name)) => reactor::probe(&name).and_then(|said| print(&said)),
         Ok(Command::Run(config)) => run(*config, move || config::parse(&arguments, &directory)),
         Err(error) => Err(error.to_string()),
     };

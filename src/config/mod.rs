@@ -9,7 +9,7 @@ mod values;
 
 pub use options::{Kind, OPTIONS, Spec, parse, usage};
 
-use crate::proxy::settings::Settings;
+use crate::proxy::settings::{ServerName, Settings};
 use crate::reactor::Listen;
 use crate::sys::{Account, Owner};
 use std::fmt;
@@ -24,6 +24,8 @@ pub enum Command {
     Test(Box<Config>),
     /// Say what differs on the two servers of each key, and end.
     Compare(Box<Config>),
+    /// Say whether the magent that listens there serves, and end.
+    Check(ServerName),
     Run(Box<Config>),
 }
 

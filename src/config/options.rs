@@ -1,7 +1,7 @@
 //! The options, once for all: the command line, the configuration file and the help are made from this list.
 
 use super::values::{Source, Values};
-use super::{Command, ConfigError, build, file};
+use super::{Command, ConfigError, address, build, file};
 use getopts::Options;
 use std::path::Path;
 
@@ -42,7 +42,7 @@ const fn spec(name: &'static str, short: &'static str, old_key: &'static str, ki
 }
 
 /// Every option.
-pub const OPTIONS: [Spec; 29] = [
+pub const OPTIONS: [Spec; 30] = [
     spec("server", "s", "masters", Kind::List),
     spec("backup", "b", "backups", Kind::List),
     spec("ketama", "k", "useketama", Kind::Flag),
@@ -70,6 +70,7 @@ pub const OPTIONS: [Spec; 29] = [
     spec("config", "c", "", Kind::Action),
     spec("test", "t", "", Kind::Action),
     spec("compare", "", "", Kind::Action),
+    spec("check", "", "", Kind::Action),
     spec("version", "V", "", Kind::Action),
     spec("help", "h", "", Kind::Action),
 ];
@@ -130,6 +131,8 @@ usage: magent -s SERVER [-s SERVER]... [-b SERVER]... [options]
   -t, --test              test the configuration and exit
       --compare           say what differs on the two servers of each key, and
                           exit
+      --check=ADDR        say whether the magent that listens there serves, and
+                          exit
   -V, --version           show the version and exit
   -h, --help              show this help and exit
 
@@ -142,14 +145,7 @@ example, the same on both of two machines (see magent(8), EXAMPLES):
 /// Reads the command line, without the program's name, and the configuration file that it names. Relative paths are
 /// relative to `directory`, wherever the process has moved to meanwhile.
 pub fn parse(arguments: &[String], directory: &Path) -> Result<Command, ConfigError> {
-    let mut options = Options::new();
-    for option in &OPTIONS {
-        match option.kind {
-            _ if option.name == "config" => options.optmulti(option.short, option.name, "", ""),
-            Kind::Action | Kind::Flag | Kind::Count => options.optflagmulti(option.short, option.name, ""),
-            Kind::Value | Kind::List => options.optmulti(option.short, option.name, "", ""),
-        };
-    }
+    let options = for_getopts();
     let matches = options
         .parse(arguments)
         .map_err(|fail| ConfigError(format!("{}; see magent -h", describe(&fail))))?;
@@ -163,6 +159,11 @@ pub fn parse(arguments: &[String], directory: &Path) -> Result<Command, ConfigEr
         return Err(ConfigError(format!(
             "unexpected argument '{unexpected}'; see magent -h"
         )));
+    }
+    // About a magent that runs: how this one would be configured is not asked.
+    if let Some(text) = matches.opt_strs("check").last() {
+        let asked = address::server(text).map_err(|error| ConfigError(format!("--check={text}: {error}")));
+        return asked.map(Command::Check);
     }
     let mut values = Values::default();
     for option in OPTIONS.iter().filter(|option| option.kind != Kind::Action) {
@@ -195,6 +196,21 @@ pub fn parse(arguments: &[String], directory: &Path) -> Result<Command, ConfigEr
         (false, true) => Command::Compare(config),
         (false, false) => Command::Run(config),
     })
+}
+
+/// The options as getopts wants them.
+fn for_getopts() -> Options {
+    let mut options = Options::new();
+    for option in &OPTIONS {
+        match option.kind {
+            _ if option.name == "config" || option.name == "check" => {
+                options.optmulti(option.short, option.name, "", "")
+            }
+            Kind::Action | Kind::Flag | Kind::Count => options.optflagmulti(option.short, option.name, ""),
+            Kind::Value | Kind::List => options.optmulti(option.short, option.name, "", ""),
+        };
+    }
+    options
 }
 
 fn describe(fail: &getopts::Fail) -> String {

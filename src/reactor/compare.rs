@@ -236,11 +236,7 @@ struct Asked {
 impl Asked {
     fn connect(name: &ServerName, timeout_ms: u64) -> io::Result<Self> {
         let patience = Duration::from_millis(timeout_ms);
-        let mut stream = match &name.address {
-            Address::Tcp(address) => Stream::Tcp(TcpStream::connect_timeout(address, patience)?),
-            Address::Unix(path) => Stream::Unix(UnixStream::connect(path)?),
-            Address::Unresolved => return Err(io::Error::new(io::ErrorKind::NotFound, "its host name is not found")),
-        };
+        let mut stream = Stream::connect(&name.address, patience)?;
         stream.patience(patience.max(PATIENCE))?;
         Ok(Self {
             stream: BufReader::new(stream),
@@ -348,14 +344,23 @@ fn strange(line: &[u8]) -> io::Error {
 }
 
 /// A connection of either kind.
-enum Stream {
+pub(super) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
 }
 
 impl Stream {
+    /// Waits no longer than so until it is there.
+    pub(super) fn connect(address: &Address, patience: Duration) -> io::Result<Self> {
+        match address {
+            Address::Tcp(address) => Ok(Stream::Tcp(TcpStream::connect_timeout(address, patience)?)),
+            Address::Unix(path) => Ok(Stream::Unix(UnixStream::connect(path)?)),
+            Address::Unresolved => Err(io::Error::new(io::ErrorKind::NotFound, "its host name is not found")),
+        }
+    }
+
     /// How long it is waited for.
-    fn patience(&mut self, patience: Duration) -> io::Result<()> {
+    pub(super) fn patience(&mut self, patience: Duration) -> io::Result<()> {
         match self {
             Stream::Tcp(stream) => stream
                 .set_read_timeout(Some(patience))

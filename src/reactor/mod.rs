@@ -10,6 +10,7 @@ pub mod journal;
 mod listener;
 mod mailbox;
 pub mod names;
+mod probe;
 mod process;
 mod socket_file;
 mod world;
@@ -20,6 +21,7 @@ pub use journal::Journal;
 pub use listener::{Listen, Listener};
 use mailbox::Mailbox;
 pub use names::Names;
+pub use probe::probe;
 pub use process::{Answers, Process, Reload};
 pub use world::{Socket, World};
 
