@@ -42,7 +42,7 @@ const fn spec(name: &'static str, short: &'static str, old_key: &'static str, ki
 }
 
 /// Every option.
-pub const OPTIONS: [Spec; 29] = [
+pub const OPTIONS: [Spec; 30] = [
     spec("server", "s", "masters", Kind::List),
     spec("backup", "b", "backups", Kind::List),
     spec("ketama", "k", "useketama", Kind::Flag),
@@ -56,6 +56,7 @@ pub const OPTIONS: [Spec; 29] = [
     spec("timeout", "", "", Kind::Value),
     spec("ack", "", "", Kind::Value),
     spec("hedge", "", "", Kind::Value),
+    spec("slow", "", "", Kind::Value),
     spec("miss", "", "", Kind::Value),
     spec("board", "", "", Kind::Value),
     spec("max-item-size", "", "", Kind::Value),
@@ -113,6 +114,7 @@ usage: magent -s SERVER [-s SERVER]... [-b SERVER]... [options]
                           when the primary's is (all)
       --hedge=MS          ask a server's partner too for what it does not answer
                           for so long, 0 for never (by how long it mostly takes)
+      --slow=MS           log requests that take so long, 0 for none (100)
       --miss=partner|cold on a miss ask the backup always, or only while the
                           primary may have lost its items (partner)
       --board=on|off      find other magents by a small item on each server (on)

@@ -84,11 +84,11 @@ impl<N: Net> Proxy<N> {
                 }
                 Said::Line if response.status == Status::Stat => self.statistic_came(index, &response)?,
                 Said::Line => {
-                    let leg = upstream.take_oldest(index).ok_or(Garbage)?;
+                    let leg = upstream.take_oldest(index, self.servers.cx.now).ok_or(Garbage)?;
                     self.answer_came(server, &leg, &response)?;
                 }
                 Said::Counted(number) => {
-                    let leg = upstream.take_oldest(index).ok_or(Garbage)?;
+                    let leg = upstream.take_oldest(index, self.servers.cx.now).ok_or(Garbage)?;
                     self.answer_came(server, &leg, &response.counted(number)?)?;
                 }
                 Said::Oversized(part) => {
@@ -163,7 +163,8 @@ impl<N: Net> Proxy<N> {
         if !part.is_last {
             return Ok(());
         }
-        let leg = self.servers.upstream.take_oldest(index).ok_or(Garbage)?;
+        let now = self.servers.cx.now;
+        let leg = self.servers.upstream.take_oldest(index, now).ok_or(Garbage)?;
         match part.purpose {
             Purpose::Read(_) | Purpose::Rank => self.answer_came(server, &leg, said),
             // A repair has gone on with the item.
@@ -228,7 +229,10 @@ impl<N: Net> Proxy<N> {
                 self.copier
                     .repair_answer(replicate, servers, leg.transaction, purpose, response);
             }
-            _ => replicate.answered(servers, server, leg, response),
+            _ => {
+                self.front.note_late(servers, server, leg);
+                replicate.answered(servers, server, leg, response);
+            }
         }
         Ok(())
     }
@@ -244,7 +248,10 @@ impl<N: Net> Proxy<N> {
                 self.copier
                     .repair_lost(replicate, servers, leg.transaction, leg.delivered);
             }
-            _ => replicate.lost(servers, server, leg),
+            _ => {
+                self.front.note_late(servers, server, leg);
+                replicate.lost(servers, server, leg);
+            }
         }
     }
 }

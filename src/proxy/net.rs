@@ -81,6 +81,12 @@ impl Time {
     pub fn ms(self) -> u64 {
         self.us / 1000
     }
+
+    /// The lower 32 bits, for what takes no longer than an hour: a wrapping difference of two is how long it took.
+    #[inline]
+    pub fn low_us(self) -> u32 {
+        self.us as u32
+    }
 }
 
 /// Sockets, clocks and the log. Sockets are non-blocking, watched for both directions, and edge-triggered: after a read

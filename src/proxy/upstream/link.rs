@@ -5,7 +5,7 @@ use crate::protocol::keys::Keys;
 use crate::protocol::server::answer::{Response, Status};
 use crate::protocol::server::encode::{Words, encode};
 use crate::protocol::server::question::Question;
-use crate::proxy::net::Net;
+use crate::proxy::net::{Net, Time};
 use crate::proxy::upstream::message::{Message, Sent};
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
@@ -90,6 +90,15 @@ impl Purpose {
         !is_fleets && !is_copiers && self != Purpose::MirrorTouchAlone
     }
 
+    /// Whether it is for a client's request for a key, or was: its answer says how long such requests take. Not what looks for a
+    /// server, writes to its board, copies much, or concerns all keys.
+    #[inline]
+    pub fn is_for_key(self) -> bool {
+        let is_read = matches!(self, Purpose::Read(_) | Purpose::MirrorTouch | Purpose::MirrorTouchAlone);
+        let is_write = matches!(self, Purpose::Write(_) | Purpose::Decide | Purpose::Confirm | Purpose::Guard);
+        is_read || is_write || matches!(self, Purpose::Rank | Purpose::Size(_) | Purpose::GivenUp { .. })
+    }
+
     /// Whether it is a look of magent's own at a client's item.
     pub fn looks(self) -> bool {
         let is_copiers = matches!(self, Purpose::RepairFetch | Purpose::RepairCheck | Purpose::Compare(_));
@@ -129,6 +138,8 @@ pub struct Leg {
     /// What was sent.
     pub sent: Sent,
     pub sent_ms: u64,
+    /// The same in microseconds, the lower 32 bits: no answer takes as long as an hour.
+    sent_us: u32,
     /// It lay in the server's socket when that fell silent: the server may still do it.
     pub delivered: bool,
     /// How far the link's output had been filled when this leg was on it, in bytes since the link was opened.
@@ -163,13 +174,14 @@ pub struct Part {
 
 impl Leg {
     /// A leg that nothing has been answered of.
-    pub fn new(transaction: usize, purpose: Purpose, sent: Sent, keys: u32, sent_ms: u64, end: u64) -> Self {
+    pub fn new(transaction: usize, purpose: Purpose, sent: Sent, keys: u32, now: Time, end: u64) -> Self {
         Self {
             transaction,
             purpose,
             left: sent.asked.key.len() as u32,
             sent,
-            sent_ms,
+            sent_ms: now.ms(),
+            sent_us: now.low_us(),
             delivered: false,
             end,
             keys,
@@ -189,6 +201,12 @@ impl Leg {
     pub fn keys_left(&self) -> Keys<'_> {
         let all = self.sent.key();
         Keys::of(&all[all.len() - self.left as usize..])
+    }
+
+    /// How long it took to be answered, in microseconds.
+    #[inline]
+    pub fn took_us(&self, now: Time) -> u32 {
+        now.low_us().wrapping_sub(self.sent_us)
     }
 
     /// What the value that was taken last is a part of.
