@@ -84,12 +84,12 @@ impl<N: Net> Proxy<N> {
                 }
                 Said::Line if response.status == Status::Stat => self.statistic_came(index, &response)?,
                 Said::Line => {
-                    let leg = upstream.take_oldest(index, self.servers.cx.now).ok_or(Garbage)?;
-                    self.answer_came(server, &leg, &response)?;
+                    let leg = upstream.take_oldest(index).ok_or(Garbage)?;
+                    self.answer_came((index, server), &leg, &response)?;
                 }
                 Said::Counted(number) => {
-                    let leg = upstream.take_oldest(index, self.servers.cx.now).ok_or(Garbage)?;
-                    self.answer_came(server, &leg, &response.counted(number)?)?;
+                    let leg = upstream.take_oldest(index).ok_or(Garbage)?;
+                    self.answer_came((index, server), &leg, &response.counted(number)?)?;
                 }
                 Said::Oversized(part) => {
                     self.oversized_came(index, server, &part, &response);
@@ -163,10 +163,9 @@ impl<N: Net> Proxy<N> {
         if !part.is_last {
             return Ok(());
         }
-        let now = self.servers.cx.now;
-        let leg = self.servers.upstream.take_oldest(index, now).ok_or(Garbage)?;
+        let leg = self.servers.upstream.take_oldest(index).ok_or(Garbage)?;
         match part.purpose {
-            Purpose::Read(_) | Purpose::Rank => self.answer_came(server, &leg, said),
+            Purpose::Read(_) | Purpose::Rank => self.answer_came((index, server), &leg, said),
             // A repair has gone on with the item.
             _ => Ok(()),
         }
@@ -200,8 +199,14 @@ impl<N: Net> Proxy<N> {
     }
 
     /// The last line of an answer has come.
-    fn answer_came(&mut self, server: usize, leg: &Leg, response: &Response<'_>) -> Result<(), Garbage> {
+    fn answer_came(
+        &mut self,
+        (link, server): (usize, usize),
+        leg: &Leg,
+        response: &Response<'_>,
+    ) -> Result<(), Garbage> {
         let (replicate, servers) = (&mut self.replicate, &mut self.servers);
+        servers.upstream.note_answer(link, leg, servers.cx.now);
         if response.status == Status::Error {
             servers.fleet.counters(server).errors += 1;
         }

@@ -58,7 +58,7 @@ impl<N: Net> Front<N> {
             Ok(request) => request,
             Err(refusal) => {
                 tell_of_request(&mut servers.cx, client, &bytes[..line_len]);
-                self.clients[client].requests = self.clients[client].requests.wrapping_add(1);
+                self.clients[client].requests = self.clients[client].requests.saturating_add(1);
                 return self.refuse(&mut servers.cx, replicate, to, &refusal, bytes.split_at(line_len));
             }
         };
@@ -73,7 +73,7 @@ impl<N: Net> Front<N> {
             return self.raise_barrier(client);
         }
         tell_of_request(&mut servers.cx, client, &bytes[..line_len]);
-        self.clients[client].requests = self.clients[client].requests.wrapping_add(1);
+        self.clients[client].requests = self.clients[client].requests.saturating_add(1);
         if request.verb.is_storage() && to.form.has_value_behind() {
             return Step::Used(line_len + self.begin_storage(replicate, servers, to, request, &bytes[line_len..]));
         }

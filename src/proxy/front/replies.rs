@@ -44,6 +44,7 @@ pub struct Weight {
 
 impl Weight {
     /// Of a request: its keys, and its value, as they came.
+    #[inline]
     pub fn of(request: &Request<'_>) -> Self {
         let key_bytes = match request.key_count {
             2.. => request.keys.rest().len(),

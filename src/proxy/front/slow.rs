@@ -1,14 +1,21 @@
 //! What the log tells of requests that take long: ten of them a second, and how many more there were.
 
+use crate::protocol::{KEY_BYTES_MAX, name};
 use crate::proxy::context::Context;
 use crate::proxy::net::{Level, Net};
 use crate::proxy::timers::Timer;
+use crate::words::Shown;
 use std::fmt::Display;
 
 /// Lines of a second.
 const LINES_MAX: u32 = 10;
 /// Servers that a line names.
 const SERVERS_SHOWN: usize = 4;
+
+/// A key as its clients name it, in one word of a line.
+pub fn shown(name: &[u8]) -> String {
+    Shown(name::key(name, &mut [0; KEY_BYTES_MAX])).to_string()
+}
 
 /// What is known of a request that takes long.
 pub struct Late {

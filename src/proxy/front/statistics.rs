@@ -11,6 +11,7 @@ use crate::proxy::fleet::server::{Health, Server};
 use crate::proxy::front::Front;
 use crate::proxy::front::client::Client;
 use crate::proxy::front::replies::{Addressee, Weight};
+use crate::proxy::front::slow::shown;
 use crate::proxy::latency::{Histogram, Kind, Latencies};
 use crate::proxy::net::Net;
 use crate::proxy::replicate::Replicate;
@@ -20,7 +21,6 @@ use crate::proxy::servers::Servers;
 use crate::proxy::settings::{Ack, Hedge, Miss};
 use crate::proxy::statistics::Statistics;
 use crate::ring::Distribution;
-use crate::words::Shown;
 use std::cmp::Reverse;
 use std::fmt::Display;
 use std::net::SocketAddr;
@@ -136,7 +136,7 @@ impl<N: Net> Front<N> {
     fn hot_lines(&self) -> Lines {
         let mut lines = Lines::default();
         for hot in self.hot_keys() {
-            let key = Shown(hot.key);
+            let key = shown(hot.key);
             lines.add(&format!("{key}:requests"), hot.requests);
             lines.add(&format!("{key}:error"), hot.error);
         }

@@ -6,12 +6,11 @@
 
 use crate::proxy::context::Context;
 use crate::proxy::front::Front;
-use crate::proxy::front::slow::Late;
+use crate::proxy::front::slow::{Late, shown};
 use crate::proxy::net::{Level, Net, Time};
 use crate::proxy::servers::Servers;
 use crate::proxy::settings::Settings;
 use crate::proxy::upstream::link::{Leg, Purpose};
-use crate::words::Shown;
 
 impl<N: Net> Front<N> {
     /// A part of a request was answered, or never will be: if it is late already, its line in the log will tell where.
@@ -46,7 +45,7 @@ impl<N: Net> Front<N> {
         let late = pending.late.take().filter(|late| late.since_us == since_us);
         let mut late = late.unwrap_or_else(|| Box::new(Late::new(since_us)));
         if late.key.is_empty() {
-            late.key = Shown(key).to_string();
+            late.key = shown(key);
             if keys > 1 {
                 late.key += &format!(" and {} more", keys - 1);
             }

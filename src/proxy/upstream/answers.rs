@@ -188,16 +188,19 @@ impl<N: Net> Upstream<N> {
         Ok(Said::Nothing)
     }
 
-    /// Takes the oldest leg, whose answer is complete, off its link, and notes how long that took.
+    /// Takes the oldest leg, whose answer is complete, off its link.
+    pub fn take_oldest(&mut self, index: usize) -> Option<Leg> {
+        self.links[index].take_oldest()
+    }
+
+    /// Notes how long the answer to this leg, which was the oldest, has taken.
     #[inline]
-    pub fn take_oldest(&mut self, index: usize, now: Time) -> Option<Leg> {
-        let link = &mut self.links[index];
-        let leg = link.take_oldest()?;
+    pub fn note_answer(&mut self, index: usize, leg: &Leg, now: Time) {
+        let link = &self.links[index];
         // What is heard out says how long it hung.
         if leg.purpose.is_for_key() && link.used_for == Use::Requests {
             self.peers[link.server].answered.note(leg.took_us(now).into());
         }
-        Some(leg)
     }
 
     /// Notes that all of it has been used. A server that answers is not silent, however long its queue. But lines of `stats`

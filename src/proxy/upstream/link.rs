@@ -94,8 +94,14 @@ impl Purpose {
     /// server, writes to its board, copies much, or concerns all keys.
     #[inline]
     pub fn is_for_key(self) -> bool {
-        let is_read = matches!(self, Purpose::Read(_) | Purpose::MirrorTouch | Purpose::MirrorTouchAlone);
-        let is_write = matches!(self, Purpose::Write(_) | Purpose::Decide | Purpose::Confirm | Purpose::Guard);
+        let is_read = matches!(
+            self,
+            Purpose::Read(_) | Purpose::MirrorTouch | Purpose::MirrorTouchAlone
+        );
+        let is_write = matches!(
+            self,
+            Purpose::Write(_) | Purpose::Decide | Purpose::Confirm | Purpose::Guard
+        );
         is_read || is_write || matches!(self, Purpose::Rank | Purpose::Size(_) | Purpose::GivenUp { .. })
     }
 
