@@ -18,7 +18,7 @@
 //! | `servers` `context` `permit` | the two lower owners together; what all rooms use; who may change a server |
 //! | `service` `control` | magent as a process: letting clients in, reloading, ending; what that asks of the world |
 //! | `net` `settings` `limits` | what the proxy asks of the world, what it is told by the configuration, and the bounds that nobody tells it |
-//! | `statistics` `timers` `log` | counters; when to wake up; what is to be said in the log at the end of the turn |
+//! | `statistics` `latency` `timers` `log` | counters; how long requests and answers take; when to wake up; what is to be said in the log at the end of the turn |
 //! | `check` `wrong` | whether all books agree, for tests |
 //!
 //! A leg that was cut off is not handled where its link died but put on a list and handled before the next flush, so a

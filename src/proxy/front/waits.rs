@@ -26,6 +26,9 @@ impl<N: Net> Front<N> {
 
     #[cold]
     fn note_late_leg(&mut self, servers: &Servers<N>, server: usize, leg: &Leg) {
+        if !leg.purpose.has_transaction() {
+            return;
+        }
         let key = match leg.purpose {
             Purpose::Rank => b"", // that is the board's
             _ if leg.keys > 1 => leg.all_keys().next().unwrap_or_default(),
