@@ -16,6 +16,7 @@ pub mod link;
 pub mod lists;
 pub mod losses;
 pub mod message;
+pub mod purpose;
 pub mod quarantine;
 mod turns;
 
