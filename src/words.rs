@@ -1,4 +1,4 @@
-//! How errors of the system and amounts of memory are put into words, the same everywhere.
+//! How errors of the system, amounts of memory and keys are put into words, the same everywhere.
 
 use std::fmt;
 use std::io;
@@ -34,9 +34,31 @@ impl fmt::Display for Size {
     }
 }
 
+/// A key as a word of one line: what is no visible character of ASCII, and the backslash, as `\x20`.
+pub struct Shown<'a>(pub &'a [u8]);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for &byte in self.0 {
+            match byte {
+                b'\\' => write!(f, "\\x5c")?,
+                b'!'..=b'~' => write!(f, "{}", char::from(byte))?,
+                _ => write!(f, "\\x{byte:02x}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_is_one_word_of_one_line() {
+        assert_eq!(Shown(b"user:1/a").to_string(), "user:1/a");
+        assert_eq!(Shown(b"a b\r\\\xff").to_string(), "a\\x20b\\x0d\\x5c\\xff");
+    }
 
     #[test]
     fn an_error_of_the_system_has_no_number() {

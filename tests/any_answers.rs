@@ -89,7 +89,7 @@ impl Net for World {
     }
 
     fn now(&self) -> Time {
-        Time { us: self.now_ms * 1000 }
+        Time::of_us(self.now_ms * 1000)
     }
 
     fn cpu_time(&self) -> (Duration, Duration) {

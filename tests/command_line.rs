@@ -94,7 +94,7 @@ fn sample(name: &str) -> &'static str {
         "miss" => "cold",
         "board" => "off",
         "max-item-size" | "max-memory" => "2m",
-        "port" | "maxconns" | "maxidle" | "timeout" | "hedge" => "100",
+        "port" | "maxconns" | "maxidle" | "timeout" | "hedge" | "slow" => "100",
         // Numbers, because names differ between systems; anybody may remain who he is.
         "user" | "group" if is_root() => "1",
         "user" => own_account().0,
@@ -153,7 +153,7 @@ fn the_defaults_are_those_of_the_manual() {
     assert_eq!(
         settings_with(&[]),
         "STAT maxconns 4096\r\nSTAT max_idle_links 20\r\nSTAT item_size_max 1048576\r\nSTAT max_memory 67108864\r\n\
-         STAT timeout_ms 500\r\nSTAT adaptive_timeout yes\r\nSTAT hedge auto\r\nSTAT distribution modulo\r\nSTAT ack all\r\nSTAT miss partner\r\n\
+         STAT timeout_ms 500\r\nSTAT adaptive_timeout yes\r\nSTAT hedge auto\r\nSTAT slow_ms 100\r\nSTAT distribution modulo\r\nSTAT ack all\r\nSTAT miss partner\r\n\
          STAT board on\r\nEND\r\n"
     );
 }
@@ -163,6 +163,7 @@ fn both_forms_of_an_option_have_the_same_effect() {
     let others = [
         "--timeout=1234",
         "--hedge=12",
+        "--slow=34",
         "--ack=primary",
         "--miss=cold",
         "--board=off",
@@ -170,7 +171,7 @@ fn both_forms_of_an_option_have_the_same_effect() {
         "--max-memory=3072k",
     ];
     let expected = "STAT maxconns 77\r\nSTAT max_idle_links 3\r\nSTAT item_size_max 2097152\r\n\
-                    STAT max_memory 3145728\r\nSTAT timeout_ms 1234\r\nSTAT adaptive_timeout no\r\nSTAT hedge 12\r\nSTAT distribution ketama\r\nSTAT ack primary\r\n\
+                    STAT max_memory 3145728\r\nSTAT timeout_ms 1234\r\nSTAT adaptive_timeout no\r\nSTAT hedge 12\r\nSTAT slow_ms 34\r\nSTAT distribution ketama\r\nSTAT ack primary\r\n\
                     STAT miss cold\r\nSTAT board off\r\nEND\r\n";
     let short = ["-n", "77", "-i", "3", "-k"];
     let long = ["--maxconns=77", "--maxidle", "3", "--ketama"];
@@ -364,6 +365,7 @@ fn a_bad_command_line_is_refused_in_one_line() {
         &["--hedge=never"],
         "--hedge never: neither auto nor a number from 0 to 600000",
     );
+    refuse(&["--slow=600001"], "--slow 600001: not a number from 0 to 600000");
     refuse(&["--ack=backup"], "--ack backup: not one of: all, primary");
     refuse(&["--miss=hot"], "--miss hot: not one of: partner, cold");
     refuse(

@@ -99,7 +99,7 @@ fn line_for(option: &Spec, key: &str) -> String {
         "miss" => "cold",
         "board" => "off",
         "max-item-size" | "max-memory" => "2m",
-        "port" | "maxconns" | "maxidle" | "timeout" | "hedge" => "100",
+        "port" | "maxconns" | "maxidle" | "timeout" | "hedge" | "slow" => "100",
         "verbose" => "2",
         "ketama" | "reuse-port" | "foreground" => "yes",
         "user" => return format!("{key} = {}\n", own.uid()),
@@ -142,13 +142,13 @@ fn there_is_a_key_for_every_option() {
 fn keys_have_the_effect_of_their_options() {
     let magent = Configured::start_with(
         "server = 127.0.0.1:1\nbackup = 127.0.0.1:2\nmaxconns = 77\nmaxidle = 3\nmax-item-size = 2m\n\
-         max-memory = 3072k\nhedge = 0\nketama = yes\nack = primary\nmiss = cold\nboard = off\nverbose = 1\n",
+         max-memory = 3072k\nhedge = 0\nslow = 56\nketama = yes\nack = primary\nmiss = cold\nboard = off\nverbose = 1\n",
         &[],
     );
     assert_eq!(
         magent.settings(),
         "STAT maxconns 77\r\nSTAT max_idle_links 3\r\nSTAT item_size_max 2097152\r\nSTAT max_memory 3145728\r\n\
-         STAT timeout_ms 8000\r\nSTAT adaptive_timeout no\r\nSTAT hedge 0\r\nSTAT distribution ketama\r\nSTAT ack primary\r\nSTAT miss cold\r\n\
+         STAT timeout_ms 8000\r\nSTAT adaptive_timeout no\r\nSTAT hedge 0\r\nSTAT slow_ms 56\r\nSTAT distribution ketama\r\nSTAT ack primary\r\nSTAT miss cold\r\n\
          STAT board off\r\nEND\r\n"
     );
     let servers = magent.magent.ask("stats servers\r\n");
@@ -618,13 +618,13 @@ fn timeouts_limits_and_verbosity_change_while_clients_stay() {
     assert_eq!(magent.said("connected"), 0);
     let common = magent.common.replace("8000", "700");
     let lines = "listen = 127.0.0.1\nmaxconns = 3\nmax-item-size = 1k\nverbose = 1\nack = primary\nmiss = cold\n\
-                 max-memory = 3m\nhedge = 5\nketama = 1\n";
+                 max-memory = 3m\nhedge = 5\nslow = 7\nketama = 1\n";
     magent.reload_all(&format!("{common}{lines}{}", masters(&[&server])));
     let settings = clients[0].ask("stats settings\r\n");
     assert!(
         settings.starts_with(
             "STAT maxconns 3\r\nSTAT max_idle_links 20\r\nSTAT item_size_max 1024\r\nSTAT max_memory 3145728\r\n\
-         STAT timeout_ms 700\r\nSTAT adaptive_timeout no\r\nSTAT hedge 5\r\nSTAT distribution ketama\r\nSTAT ack primary\r\nSTAT miss cold\r\n"
+         STAT timeout_ms 700\r\nSTAT adaptive_timeout no\r\nSTAT hedge 5\r\nSTAT slow_ms 7\r\nSTAT distribution ketama\r\nSTAT ack primary\r\nSTAT miss cold\r\n"
         ),
         "{settings:?}"
     );

@@ -89,8 +89,10 @@ fn signals() -> Names {
 fn statistics() -> Names {
     let magent = Magent::start(&["-s", NOBODY_THERE]);
     let mut statistics = Names::new();
-    for request in ["stats\r\n", "stats servers\r\n", "stats settings\r\n"] {
-        let reply = String::from_utf8(magent.ask(request).0).expect("text");
+    magent.ask("get a-key\r\n");
+    for topic in ["", " servers", " latency", " hot", " conns", " settings"] {
+        let request = format!("stats{topic}\r\n");
+        let reply = String::from_utf8(magent.ask(&request).0).expect("text");
         let before = statistics.len();
         for line in reply.lines().filter_map(|line| line.strip_prefix("STAT ")) {
             let name = line.split(' ').next().expect("a name");

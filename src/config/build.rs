@@ -17,6 +17,7 @@ const DEFAULT_PORT: u64 = 11211;
 const DEFAULT_CLIENTS: u64 = 4096;
 const DEFAULT_LINKS: u64 = 20;
 const DEFAULT_TIMEOUT_MS: u64 = 500;
+const DEFAULT_SLOW_MS: u64 = 100;
 const DEFAULT_ITEM_BYTES: u64 = 1 << 20;
 const DEFAULT_MEMORY_BYTES: u64 = 64 << 20;
 const DEFAULT_SOCKET_MODE: u32 = 0o700;
@@ -62,6 +63,7 @@ pub fn config(values: &Values, directory: &Path) -> Result<Config, ConfigError> 
             Some(0) => Hedge::Never,
             Some(ms) => Hedge::After(ms),
         },
+        slow_ms: values.number("slow", DEFAULT_SLOW_MS, 0, 600_000)?,
         miss: values.choice("miss", &[("partner", Miss::Partner), ("cold", Miss::Cold)])?,
         item_bytes_max: values.size("max-item-size", DEFAULT_ITEM_BYTES, 1 << 10, 1 << 30)? as usize,
         memory_bytes_max: values.size("max-memory", DEFAULT_MEMORY_BYTES, 1 << 20, 1 << 40)? as usize,

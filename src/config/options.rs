@@ -56,6 +56,7 @@ pub const OPTIONS: [Spec; 30] = [
     spec("timeout", "", "", Kind::Value),
     spec("ack", "", "", Kind::Value),
     spec("hedge", "", "", Kind::Value),
+    spec("slow", "", "", Kind::Value),
     spec("miss", "", "", Kind::Value),
     spec("board", "", "", Kind::Value),
     spec("max-item-size", "", "", Kind::Value),
@@ -114,6 +115,7 @@ usage: magent -s SERVER [-s SERVER]... [-b SERVER]... [options]
                           when the primary's is (all)
       --hedge=MS          ask a server's partner too for what it does not answer
                           for so long, 0 for never (by how long it mostly takes)
+      --slow=MS           log requests that take so long, 0 for none (100)
       --miss=partner|cold on a miss ask the backup always, or only while the
                           primary may have lost its items (partner)
       --board=on|off      find other magents by a small item on each server (on)

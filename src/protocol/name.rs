@@ -57,6 +57,14 @@ pub fn of_base64<'a>(text: &[u8], room: &'a mut Room) -> Option<&'a [u8]> {
     }
 }
 
+/// The key that is called so, as its clients name it.
+pub fn key<'a>(name: &'a [u8], room: &'a mut [u8; KEY_BYTES_MAX]) -> &'a [u8] {
+    match name {
+        [MARK, text @ ..] => base64::decode(text, room).unwrap_or(name),
+        _ => name,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,6 +78,10 @@ mod tests {
         for key in [&b"\0"[..], b"a\nb", b" ", &[b' '; 186]] {
             let name = name(key).expect("a name");
             assert!(is_key(&name), "{}", name.escape_ascii());
+        }
+        for asked in [&b"key"[..], b"a b", &[b' '; 186]] {
+            let name = name(asked).expect("a name");
+            assert_eq!(key(&name, &mut [0; KEY_BYTES_MAX]), asked);
         }
         assert_eq!(name(&[b' '; 187]), None);
         assert_eq!(name(&[b'k'; 251]), None);

@@ -1,7 +1,7 @@
 //! The conductor: what the world tells goes to its owner, and what owners hand on goes to others.
 
 use crate::proxy::Proxy;
-use crate::proxy::handoff::Handoff;
+use crate::proxy::handoff::{Handoff, Urgency};
 use crate::proxy::net::{Net, Readiness, Token};
 use crate::proxy::upstream::Failure;
 use crate::proxy::upstream::message::Message;
@@ -11,7 +11,7 @@ impl<N: Net> Proxy<N> {
     pub fn ready(&mut self, token: Token, readiness: Readiness, scratch: &mut [u8]) {
         match token {
             Token::Client(index) => {
-                if self.front.is_ready(index, readiness) {
+                if self.front.is_ready(self.servers.cx.now, index, readiness) {
                     self.read_client(index, readiness.closed, scratch);
                 }
             }
@@ -28,6 +28,7 @@ impl<N: Net> Proxy<N> {
             self.replicate.surveys_tick(&mut self.servers);
             self.servers.tick(silent);
             self.servers.read_boards();
+            self.front.slow_tick(&mut self.servers.cx);
             let front = &self.front;
             self.replicate
                 .hedge_late_reads(&mut self.servers, |client, id| front.is_first(client, id));
@@ -181,7 +182,12 @@ impl<N: Net> Proxy<N> {
                     self.go_on(id);
                 }
                 Handoff::GoOn(id) => self.go_on(id),
-                Handoff::RaceOver(id) => replicate.race_over(servers, id),
+                Handoff::RaceOver(id) => {
+                    for leg in replicate.raced(servers, id) {
+                        front.note_late(servers, leg.0, leg.1);
+                    }
+                    replicate.race_over(servers, id);
+                }
                 Handoff::DecideElsewhere(id) => {
                     let client = replicate.client_of(id);
                     let may_wait = client.is_none_or(|client| front.is_last(client, id));
@@ -189,7 +195,12 @@ impl<N: Net> Proxy<N> {
                         front.bar_what_follows(id);
                     }
                 }
-                Handoff::Heal(heal) => self.copier.heal(replicate, servers, *heal),
+                Handoff::Heal(heal) => {
+                    if let Urgency::Waited(waiting) = &heal.urgency {
+                        front.note_asked(servers, waiting.write, (&heal.key, 1), heal.to);
+                    }
+                    self.copier.heal(replicate, servers, *heal);
+                }
                 Handoff::Written(written) => self.copier.compare(servers, *written),
                 Handoff::Moving { pair, key } => self.copier.watch(servers, pair, key.bytes()),
                 Handoff::FoundOnOne { from, to, key } => self.copier.found_on_one(servers, from, to, &key),

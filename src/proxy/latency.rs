@@ -143,8 +143,9 @@ impl Kind {
     #[inline]
     pub fn of(verb: Verb, keys: usize) -> Option<Kind> {
         Some(match verb {
-            _ if verb.is_retrieval() && keys > 1 => Kind::MultiGet,
-            _ if verb.is_retrieval() => Kind::Get,
+            Verb::Get | Verb::Gets | Verb::Gat | Verb::Gats if keys > 1 => Kind::MultiGet,
+            Verb::Get | Verb::Gets | Verb::Gat | Verb::Gats => Kind::Get,
+            Verb::MetaGet | Verb::MetaGetAndTouch | Verb::MetaDebug => Kind::Get,
             Verb::Set | Verb::Touch => Kind::Set,
             Verb::Add | Verb::Replace | Verb::Cas | Verb::Append | Verb::Prepend | Verb::MetaMake => Kind::Conditional,
             Verb::Incr | Verb::Decr => Kind::Counter,

@@ -85,11 +85,11 @@ impl<N: Net> Proxy<N> {
                 Said::Line if response.status == Status::Stat => self.statistic_came(index, &response)?,
                 Said::Line => {
                     let leg = upstream.take_oldest(index).ok_or(Garbage)?;
-                    self.answer_came(server, &leg, &response)?;
+                    self.answer_came((index, server), &leg, &response)?;
                 }
                 Said::Counted(number) => {
                     let leg = upstream.take_oldest(index).ok_or(Garbage)?;
-                    self.answer_came(server, &leg, &response.counted(number)?)?;
+                    self.answer_came((index, server), &leg, &response.counted(number)?)?;
                 }
                 Said::Oversized(part) => {
                     self.oversized_came(index, server, &part, &response);
@@ -165,7 +165,7 @@ impl<N: Net> Proxy<N> {
         }
         let leg = self.servers.upstream.take_oldest(index).ok_or(Garbage)?;
         match part.purpose {
-            Purpose::Read(_) | Purpose::Rank => self.answer_came(server, &leg, said),
+            Purpose::Read(_) | Purpose::Rank => self.answer_came((index, server), &leg, said),
             // A repair has gone on with the item.
             _ => Ok(()),
         }
@@ -199,8 +199,14 @@ impl<N: Net> Proxy<N> {
     }
 
     /// The last line of an answer has come.
-    fn answer_came(&mut self, server: usize, leg: &Leg, response: &Response<'_>) -> Result<(), Garbage> {
+    fn answer_came(
+        &mut self,
+        (link, server): (usize, usize),
+        leg: &Leg,
+        response: &Response<'_>,
+    ) -> Result<(), Garbage> {
         let (replicate, servers) = (&mut self.replicate, &mut self.servers);
+        servers.upstream.note_answer(link, leg, servers.cx.now);
         if response.status == Status::Error {
             servers.fleet.counters(server).errors += 1;
         }
@@ -228,7 +234,10 @@ impl<N: Net> Proxy<N> {
                 self.copier
                     .repair_answer(replicate, servers, leg.transaction, purpose, response);
             }
-            _ => replicate.answered(servers, server, leg, response),
+            _ => {
+                self.front.note_late(servers, server, leg);
+                replicate.answered(servers, server, leg, response);
+            }
         }
         Ok(())
     }
@@ -244,7 +253,10 @@ impl<N: Net> Proxy<N> {
                 self.copier
                     .repair_lost(replicate, servers, leg.transaction, leg.delivered);
             }
-            _ => replicate.lost(servers, server, leg),
+            _ => {
+                self.front.note_late(servers, server, leg);
+                replicate.lost(servers, server, leg);
+            }
         }
     }
 }

@@ -73,13 +73,26 @@ pub enum Level {
 pub struct Time {
     /// Microseconds.
     pub us: u64,
+    /// The same, divided once and not by each who asks.
+    ms: u64,
 }
 
 impl Time {
+    /// So many microseconds.
+    pub fn of_us(us: u64) -> Self {
+        Self { us, ms: us / 1000 }
+    }
+
     /// In whole milliseconds.
     #[inline]
     pub fn ms(self) -> u64 {
-        self.us / 1000
+        self.ms
+    }
+
+    /// The lower 32 bits, for what takes no longer than an hour: a wrapping difference of two is how long it took.
+    #[inline]
+    pub fn low_us(self) -> u32 {
+        self.us as u32
     }
 }
 

@@ -101,10 +101,10 @@ impl<N: Net> Servers<N> {
                 self.cx.timers.set(Timer::Retire, self.cx.now.ms()); // somebody was in the middle of something
             }
         }
-        let now_ms = self.cx.now.ms();
+        let now = self.cx.now;
         self.cx
             .timers
-            .set(Timer::Silence, now_ms + self.upstream.patience_ms(server));
-        self.upstream.send(server, purpose, number, message, now_ms)
+            .set(Timer::Silence, now.ms() + self.upstream.patience_ms(server));
+        self.upstream.send(server, purpose, number, message, now)
     }
 }

@@ -90,6 +90,8 @@ pub struct Settings {
     pub ack: Ack,
     pub miss: Miss,
     pub hedge: Hedge,
+    /// A client's request that takes so long, in milliseconds, is told of in the log; 0 for none.
+    pub slow_ms: u64,
     /// Bytes of a value.
     pub item_bytes_max: usize,
     /// Bytes that clients have not sent in full or not taken, together; above it the client that holds the most is closed.

@@ -38,9 +38,11 @@ pub enum Timer {
     Journal,
     /// A client that is read from though there is no memory (`Front::keep_within_memory`).
     Memory,
+    /// Slow requests that were not logged, which are to be counted in the log (`SlowLog::tick`).
+    Slow,
 }
 
-const KINDS: usize = Timer::Memory as usize + 1;
+const KINDS: usize = Timer::Slow as usize + 1;
 const NEVER: u64 = u64::MAX;
 
 /// The timers of one magent, in milliseconds on the clock of [`Net::now_ms`](super::net::Net::now_ms).

@@ -185,9 +185,7 @@ impl Net for World {
     }
 
     fn now(&self) -> Time {
-        Time {
-            us: self.started.elapsed().as_micros() as u64,
-        }
+        Time::of_us(self.started.elapsed().as_micros() as u64)
     }
 
     fn unix_time_s(&self) -> u64 {

@@ -67,6 +67,13 @@ pub struct Client<N: Net> {
     pub readable: bool,
     /// When it last sent something, in seconds on the clock of `Net::now_ms`.
     pub asked_s: u32,
+    /// When it was last read from, in microseconds, the lower 32 bits: or when it took what it had not, if that was later.
+    pub read_us: u32,
+    /// Requests that have begun, or were refused.
+    pub requests: u32,
+    /// Bytes that it has sent, and that it has taken.
+    pub bytes_read: u64,
+    pub bytes_written: u64,
     /// On the list of clients to go on with.
     pub is_resuming: bool,
     /// On the list of those that hold much.
@@ -93,6 +100,10 @@ impl<N: Net> Client<N> {
             has_asked: false,
             readable: false,
             asked_s: (now_ms / 1000) as u32,
+            read_us: 0,
+            requests: 0,
+            bytes_read: 0,
+            bytes_written: 0,
             is_resuming: false,
             is_heavy: false,
             is_squeezed: false,

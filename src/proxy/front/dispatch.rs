@@ -58,6 +58,7 @@ impl<N: Net> Front<N> {
             Ok(request) => request,
             Err(refusal) => {
                 tell_of_request(&mut servers.cx, client, &bytes[..line_len]);
+                self.clients[client].requests = self.clients[client].requests.saturating_add(1);
                 return self.refuse(&mut servers.cx, replicate, to, &refusal, bytes.split_at(line_len));
             }
         };
@@ -72,6 +73,7 @@ impl<N: Net> Front<N> {
             return self.raise_barrier(client);
         }
         tell_of_request(&mut servers.cx, client, &bytes[..line_len]);
+        self.clients[client].requests = self.clients[client].requests.saturating_add(1);
         if request.verb.is_storage() && to.form.has_value_behind() {
             return Step::Used(line_len + self.begin_storage(replicate, servers, to, request, &bytes[line_len..]));
         }
@@ -170,6 +172,7 @@ impl<N: Net> Front<N> {
         id: usize,
         message: Message<'_>,
     ) {
+        self.hot.asked(message.request);
         let may_go_on = self.pending[id].form.may_go_on();
         if may_go_on {
             replicate.has_parts(id);

@@ -3,13 +3,16 @@
 mod check;
 pub mod client;
 mod dispatch;
+mod hot;
 mod memory;
 mod pace;
 pub mod pending;
 mod reading;
 mod replies;
+mod slow;
 mod statistics;
 mod tight;
+mod waits;
 
 use crate::protocol::reply::{Fault, Reply};
 use crate::protocol::text::reply::line;
@@ -17,9 +20,11 @@ use crate::proxy::context::Context;
 use crate::proxy::net::{Level, Net, Token};
 use crate::words::Reason;
 use client::Client;
+use hot::{HotKey, HotKeys};
 use pace::Pace;
 use pending::Pending;
 use slab::Slab;
+use slow::SlowLog;
 use std::io::IoSlice;
 use tight::Tight;
 
@@ -36,6 +41,10 @@ pub struct Front<N: Net> {
     /// Clients to go on with: their socket or their input holds more.
     resuming: Vec<usize>,
     tight: Tight,
+    /// The keys asked most.
+    hot: HotKeys,
+    /// What is told of requests that take long.
+    slow: SlowLog,
     /// A running average of what clients' values weigh.
     value_bytes: usize,
     /// When a client last asked for something.
@@ -55,6 +64,8 @@ impl<N: Net> Front<N> {
             dirty: Vec::new(),
             resuming: Vec::new(),
             tight: Tight::default(),
+            hot: HotKeys::default(),
+            slow: SlowLog::default(),
             value_bytes: 0,
             requested_ms: 0,
             is_held_back,
@@ -118,6 +129,11 @@ impl<N: Net> Front<N> {
     /// Connections that are open.
     pub fn count(&self) -> usize {
         self.clients.len()
+    }
+
+    /// The keys asked most since the start, or since `stats reset`.
+    pub fn hot_keys(&self) -> Vec<HotKey<'_>> {
+        self.hot.list()
     }
 
     /// When a client last asked for something.

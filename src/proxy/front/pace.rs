@@ -7,26 +7,26 @@
 use crate::proxy::settings::Limits;
 
 /// Keys in flight that a client begins with.
-const KEYS_AT_FIRST: usize = 2;
+const KEYS_AT_FIRST: u32 = 2;
 /// A new client's values are taken to weigh so much at least.
 const VALUE_BYTES_AT_FIRST: usize = 256;
 /// So many keys more may be in flight for each that was answered.
-const GROWTH: usize = 8;
+const GROWTH: u32 = 8;
 /// After values came that nobody foresaw, no more than so many keys are in flight, and one more for each
 /// [`KEYS_FOR_TRUST`] that were answered.
-const KEYS_MAX_AFTER_SURPRISE: usize = 32;
-const KEYS_FOR_TRUST: usize = 16;
+const KEYS_MAX_AFTER_SURPRISE: u32 = 32;
+const KEYS_FOR_TRUST: u32 = 16;
 
 /// The pace of one client.
 pub struct Pace {
     /// Keys that the retrievals in progress ask for at a time.
     pub keys_in_flight: usize,
     /// How many of those there may be before the next retrieval waits.
-    window: usize,
+    window: u32,
     /// How far the window may grow.
-    window_max: usize,
+    window_max: u32,
     /// Keys answered that have not widened `window_max` yet.
-    earned: usize,
+    earned: u32,
     /// What a value weighs with its line, at least 1: an average that follows soon where they grow, and late where they
     /// shrink.
     value_bytes: usize,
@@ -42,7 +42,7 @@ impl Pace {
         Self {
             keys_in_flight: 0,
             window: KEYS_AT_FIRST,
-            window_max: limits.requests_in_flight,
+            window_max: window_max(limits),
             earned: 0,
             value_bytes: value_bytes.max(VALUE_BYTES_AT_FIRST),
             is_known: false,
@@ -52,13 +52,13 @@ impl Pace {
 
     /// Whether a retrieval may begin.
     pub fn has_room(&self) -> bool {
-        self.keys_in_flight < self.window
+        self.keys_in_flight < self.window as usize
     }
 
     /// How many keys of a retrieval may be asked for at once without having to hold too large a reply.
     pub fn portion_keys(&self, limits: &Limits) -> usize {
         let by_size = limits.portion_bytes / self.value_bytes;
-        by_size.clamp(1, limits.portion_keys.min(self.window))
+        by_size.clamp(1, limits.portion_keys.min(self.window as usize))
     }
 
     /// What the values of so many keys are expected to come to.
@@ -69,18 +69,18 @@ impl Pace {
     /// A retrieval that asked for so many keys at a time has been answered.
     pub fn answered(&mut self, limits: &Limits, keys: usize) {
         self.keys_in_flight -= keys;
-        self.earned += keys;
+        self.earned += keys as u32;
         let trust = self.earned / KEYS_FOR_TRUST;
-        if self.window_max < limits.requests_in_flight && trust > 0 {
-            self.window_max = (self.window_max + trust).min(limits.requests_in_flight);
+        if self.window_max < window_max(limits) && trust > 0 {
+            self.window_max = (self.window_max + trust).min(window_max(limits));
         }
         self.earned %= KEYS_FOR_TRUST;
-        self.window = (self.window + GROWTH * keys).min(self.window_max);
+        self.portion_answered(keys);
     }
 
     /// A portion of a retrieval has been answered, and the next is to be asked for.
     pub fn portion_answered(&mut self, keys: usize) {
-        self.window = (self.window + GROWTH * keys).min(self.window_max);
+        self.window = (self.window + GROWTH * keys as u32).min(self.window_max);
     }
 
     /// A value came, of so many bytes with its line.
@@ -89,7 +89,7 @@ impl Pace {
         if self.excess > limits.portion_bytes {
             self.excess = 0;
             self.window = KEYS_AT_FIRST;
-            self.window_max = KEYS_MAX_AFTER_SURPRISE.min(limits.requests_in_flight);
+            self.window_max = KEYS_MAX_AFTER_SURPRISE.min(window_max(limits));
             self.earned = 0;
             self.value_bytes = bytes;
         } else if !self.is_known {
@@ -101,6 +101,11 @@ impl Pace {
         }
         self.is_known = true;
     }
+}
+
+/// How far a window may grow at most.
+fn window_max(limits: &Limits) -> u32 {
+    limits.requests_in_flight as u32
 }
 
 #[cfg(test)]
@@ -134,7 +139,7 @@ mod tests {
         let limits = Limits::default();
         let mut pace = Pace::new(&limits, 0);
         let portions = portions(&mut pace, &limits, 100, 1 << 20);
-        assert_eq!(portions[0], KEYS_AT_FIRST);
+        assert_eq!(portions[0], KEYS_AT_FIRST as usize);
         assert!(portions[1..].iter().all(|&keys| keys == 1), "{portions:?}");
     }
 
@@ -157,6 +162,6 @@ mod tests {
             portions(&mut pace, &limits, 20, 100);
             portions(&mut pace, &limits, 1, 100_000);
         }
-        assert_eq!(pace.window_max, limits.requests_in_flight);
+        assert_eq!(pace.window_max, window_max(&limits));
     }
 }

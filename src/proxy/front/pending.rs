@@ -2,6 +2,10 @@
 
 use crate::buffer::{BLOCK_BYTES, Chain, Slice};
 use crate::protocol::form::Form;
+use crate::protocol::verb::Verb;
+use crate::proxy::front::slow::Late;
+use crate::proxy::latency::Kind;
+use crate::proxy::net::Time;
 
 /// A client's side of a request in progress.
 #[derive(Default)]
@@ -17,6 +21,15 @@ pub struct Pending {
     pub keys: usize,
     /// Bytes that the request, and the reply as far as it can be foreseen, weigh on the client's allowance.
     pub cost: usize,
+    /// What was asked, of a request for keys: how long it takes is counted.
+    pub asked: Option<(Verb, Kind)>,
+    /// When it had been read, in microseconds, the lower 32 bits: a request is answered, or has failed, within a few timeouts, none of
+    /// which is longer than ten minutes, and these come to more than an hour.
+    pub since_us: u32,
+    /// Since when its next portion waits for its client.
+    pub stalled_us: Option<u32>,
+    /// Where it is late: what the log will tell.
+    pub late: Option<Box<Late>>,
     /// The reply, while an earlier one has still to leave.
     pub reply: Chain,
 }
@@ -31,11 +44,18 @@ impl Pending {
         }
     }
 
+    /// How long it has waited, in microseconds.
+    #[inline]
+    pub fn waited_us(&self, now: Time) -> u32 {
+        now.low_us().wrapping_sub(self.since_us)
+    }
+
     /// Nobody waits any more; what is still to be answered goes on, in its form.
     pub fn clear(&mut self) {
         self.client = None;
         self.reply.clear();
         self.kept = None;
+        self.late = None;
     }
 
     /// What is known of the request for its reply is not needed any more.

@@ -10,7 +10,7 @@ use crate::proxy::front::client::{Begun, Client, Input, Stage};
 use crate::proxy::front::dispatch::Step;
 use crate::proxy::front::memory::client_share;
 use crate::proxy::front::replies::Addressee;
-use crate::proxy::net::{Level, Net, Readiness};
+use crate::proxy::net::{Level, Net, Readiness, Time};
 use crate::proxy::replicate::Replicate;
 use crate::proxy::servers::Servers;
 use crate::proxy::upstream::link::{Outgoing, write_out};
@@ -21,13 +21,14 @@ const SWALLOWED_AT_ONCE: usize = 32 << 10;
 
 impl<N: Net> Front<N> {
     /// An event of a client's connection has come. Returns whether the client is to be [read](Front::read).
-    pub fn is_ready(&mut self, index: usize, readiness: Readiness) -> bool {
+    pub fn is_ready(&mut self, now: Time, index: usize, readiness: Readiness) -> bool {
         let Some(client) = self.clients.get_mut(index) else {
             return false; // a late event of a connection that is gone
         };
         if readiness.writable && client.outgoing == Outgoing::Blocked {
             client.outgoing = Outgoing::Idle;
             client.mark_dirty(&mut self.dirty, index);
+            client.read_us = now.low_us(); // what it has sent and what has not begun may have waited for that
         }
         let reads = readiness.readable || readiness.closed;
         client.readable |= reads;
@@ -70,6 +71,8 @@ impl<N: Net> Front<N> {
                 // A short read means drained, unless the event said that the stream has ended behind it.
                 client.readable = count == scratch.len() || to_the_end;
                 client.asked_s = (cx.now.ms() / 1000) as u32;
+                client.read_us = cx.now.low_us();
+                client.bytes_read += count as u64;
                 cx.statistics.bytes_read += count as u64;
                 if !std::mem::replace(&mut client.has_asked, true) {
                     client.codec = Codec::of(scratch[0]);
@@ -316,6 +319,7 @@ impl<N: Net> Front<N> {
         let Ok(written) = write_out(&mut cx.net, &mut client.socket, &mut client.output) else {
             return self.close_client(cx, replicate, index);
         };
+        client.bytes_written += written as u64;
         cx.statistics.bytes_written += written as u64;
         if !client.output.is_empty() {
             client.outgoing = Outgoing::Blocked;

@@ -7,12 +7,14 @@ use crate::buffer::{Chain, Pool, Slice};
 use crate::protocol::form::Form;
 use crate::protocol::reply::Reply;
 use crate::protocol::request::Request;
+use crate::protocol::verb::Verb;
 use crate::proxy::context::Context;
 use crate::proxy::front::Front;
 use crate::proxy::front::client::Stage;
 use crate::proxy::front::memory::client_share;
 use crate::proxy::front::pending::Pending;
 use crate::proxy::handoff::Handoff;
+use crate::proxy::latency::Kind;
 use crate::proxy::net::Net;
 use crate::proxy::replicate::Replicate;
 use crate::proxy::replicate::merge::Merge;
@@ -36,10 +38,13 @@ pub struct Weight {
     pub cost: usize,
     /// Keys that a retrieval asks for at a time; 0 for everything else.
     pub keys: usize,
+    /// What is asked, of a request for keys.
+    pub asked: Option<(Verb, Kind)>,
 }
 
 impl Weight {
     /// Of a request: its keys, and its value, as they came.
+    #[inline]
     pub fn of(request: &Request<'_>) -> Self {
         let key_bytes = match request.key_count {
             2.. => request.keys.rest().len(),
@@ -48,6 +53,7 @@ impl Weight {
         Self {
             cost: key_bytes + request.value_len,
             keys: 0,
+            asked: Kind::of(request.verb, request.key_count).map(|kind| (request.verb, kind)),
         }
     }
 }
@@ -63,7 +69,7 @@ impl<N: Net> Front<N> {
         allowance: Allowance,
     ) -> usize {
         let Addressee { client, form } = to;
-        let Weight { cost, keys } = weight;
+        let Weight { cost, keys, asked } = weight;
         let id = replicate.open(client, allowance);
         if id >= self.pending.len() {
             self.pending.resize_with(id + 1, Pending::default);
@@ -74,6 +80,7 @@ impl<N: Net> Front<N> {
         (pending.keys, pending.cost) = (keys, cost);
         self.requested_ms = cx.now.ms();
         let owner = &mut self.clients[client];
+        (pending.asked, pending.since_us, pending.stalled_us) = (asked, owner.read_us, None);
         owner.queue.push_back(id);
         owner.load += cost;
         owner.pace.keys_in_flight += keys;
@@ -96,11 +103,15 @@ impl<N: Net> Front<N> {
 
     /// Whether, and for how much, the next portion of a retrieval may be asked for: when it is the client's turn to be
     /// answered, and the client has taken what came before.
-    pub fn may_go_on(&self, cx: &Context<N>, client: usize, id: usize) -> Option<Allowance> {
+    pub fn may_go_on(&mut self, cx: &Context<N>, client: usize, id: usize) -> Option<Allowance> {
         let held_max = client_share(cx).min(cx.settings.limits.portion_bytes);
         let owner = &self.clients[client];
-        let its_turn = owner.queue.front() == Some(&id) && owner.output.len() <= held_max;
-        its_turn.then(|| self.allowance(cx, client, usize::MAX, true))
+        let is_first = owner.queue.front() == Some(&id);
+        let is_taken = owner.output.len() <= held_max;
+        if is_first {
+            self.note_stalled(cx.now, client, id, !is_taken);
+        }
+        (is_first && is_taken).then(|| self.allowance(cx, client, usize::MAX, true))
     }
 
     /// Whether all that a client asked before is answered.
@@ -211,6 +222,7 @@ impl<N: Net> Front<N> {
         let pending = &mut self.pending[id];
         pending.is_answered = true;
         if let Some(client) = pending.client {
+            self.note_latency(cx, client, id);
             self.release_replies(cx, replicate, client);
         }
     }

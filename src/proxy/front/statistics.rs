@@ -9,7 +9,10 @@ use crate::protocol::request::Request;
 use crate::proxy::context::Context;
 use crate::proxy::fleet::server::{Health, Server};
 use crate::proxy::front::Front;
+use crate::proxy::front::client::Client;
 use crate::proxy::front::replies::{Addressee, Weight};
+use crate::proxy::front::slow::shown;
+use crate::proxy::latency::{Histogram, Kind, Latencies};
 use crate::proxy::net::Net;
 use crate::proxy::replicate::Replicate;
 use crate::proxy::replicate::topic::{Survey, Topic};
@@ -18,6 +21,7 @@ use crate::proxy::servers::Servers;
 use crate::proxy::settings::{Ack, Hedge, Miss};
 use crate::proxy::statistics::Statistics;
 use crate::ring::Distribution;
+use std::cmp::Reverse;
 use std::fmt::Display;
 use std::net::SocketAddr;
 
@@ -78,26 +82,40 @@ impl<N: Net> Front<N> {
     }
 
     /// The reply to a `stats` that no server is asked about.
-    fn own_reply(&self, own: &mut Servers<N>, request: &Request<'_>, form: &Form) -> Vec<u8> {
+    fn own_reply(&mut self, own: &mut Servers<N>, request: &Request<'_>, form: &Form) -> Vec<u8> {
         match request.key {
             b"servers" => servers(own).written(form),
+            b"latency" => latencies(own).written(form),
+            b"hot" => self.hot_lines().written(form),
             // Memcached knows it in the text protocol alone.
             b"conns" if *form == Form::Text => self.connections(&own.cx).written(form),
             b"cachedump" => form.written(cachedump(request.keys)),
             b"reset" => {
                 own.cx.statistics = Statistics::new(own.cx.statistics.started_ms);
                 own.fleet.count_anew();
+                own.upstream.count_anew();
+                own.cx.latencies = Latencies::default();
+                self.hot.clear();
                 form.written(&Reply::plain(Status::Reset))
             }
             _ => form.written(refusal::ERROR),
         }
     }
 
-    /// Clients, in the form of memcached's `stats conns`. The one that asks is among them.
+    /// Clients, in the form of memcached's `stats conns`, and what they have sent, taken and asked, and hold in memory: first those that
+    /// hold much, the most first, then those with most traffic.
     fn connections(&self, cx: &Context<N>) -> Lines {
+        let limits = &cx.settings.limits;
+        let weight = |client: &Client<N>| {
+            let held = client.footprint();
+            let heavy = if held >= limits.light_bytes { held } else { 0 };
+            (heavy, client.bytes_read + client.bytes_written)
+        };
+        let mut sorted: Vec<_> = self.clients().collect();
+        sorted.sort_by_cached_key(|(_, client)| Reverse(weight(client)));
         let mut lines = Lines::default();
         let now_s = cx.now.ms() / 1000;
-        for (index, client) in self.clients().take(cx.settings.limits.connections_listed) {
+        for (index, client) in sorted.into_iter().take(limits.connections_listed) {
             let mut add = |what: &str, value: &dyn Display| lines.add(&format!("{index}:{what}"), value);
             match cx.net.peer(&client.socket) {
                 Some(address @ SocketAddr::V4(_)) => add("addr", &format_args!("tcp:{address}")),
@@ -106,6 +124,21 @@ impl<N: Net> Front<N> {
             }
             add("state", &client.state());
             add("secs_since_last_cmd", &now_s.saturating_sub(client.asked_s.into()));
+            add("bytes_read", &client.bytes_read);
+            add("bytes_written", &client.bytes_written);
+            add("requests", &client.requests);
+            add("memory", &client.footprint());
+        }
+        lines
+    }
+
+    /// The keys asked most, each with an estimate of how often, and by how much that may be too much.
+    fn hot_lines(&self) -> Lines {
+        let mut lines = Lines::default();
+        for hot in self.hot_keys() {
+            let key = shown(hot.key);
+            lines.add(&format!("{key}:requests"), hot.requests);
+            lines.add(&format!("{key}:error"), hot.error);
         }
         lines
     }
@@ -118,6 +151,20 @@ struct Lines(Vec<(String, String)>);
 impl Lines {
     fn add(&mut self, name: &str, value: impl Display) {
         self.0.push((name.to_owned(), value.to_string()));
+    }
+
+    fn add_histogram(&mut self, of: &dyn Display, histogram: &Histogram) {
+        for (what, value) in [
+            ("count", histogram.count()),
+            ("mean_us", histogram.mean_us()),
+            ("p50_us", histogram.per_mille_us(500)),
+            ("p90_us", histogram.per_mille_us(900)),
+            ("p99_us", histogram.per_mille_us(990)),
+            ("p999_us", histogram.per_mille_us(999)),
+            ("max_us", histogram.max_us()),
+        ] {
+            self.add(&format!("{of}:{what}"), value);
+        }
     }
 
     /// The lines, and their end.
@@ -226,6 +273,18 @@ fn servers<N: Net>(own: &Servers<N>) -> Lines {
     lines
 }
 
+/// How long clients waited, by kind of request, and servers took.
+fn latencies<N: Net>(own: &Servers<N>) -> Lines {
+    let mut lines = Lines::default();
+    for kind in Kind::ALL {
+        lines.add_histogram(&kind.name(), own.cx.latencies.of(kind));
+    }
+    for (index, server) in in_use(own) {
+        lines.add_histogram(&server.name, own.upstream.answered(index));
+    }
+    lines
+}
+
 fn settings<N: Net>(cx: &Context<N>, lines: &mut Lines) {
     let s = &cx.settings;
     lines.add("maxconns", s.clients_max);
@@ -242,6 +301,7 @@ fn settings<N: Net>(cx: &Context<N>, lines: &mut Lines) {
             Hedge::Never => "0".to_owned(),
         },
     );
+    lines.add("slow_ms", s.slow_ms);
     lines.add(
         "distribution",
         match s.distribution {

@@ -18,7 +18,7 @@ use crate::proxy::replicate::transaction::Work;
 use crate::proxy::servers::Servers;
 use crate::proxy::settings::Hedge;
 use crate::proxy::timers::Timer;
-use crate::proxy::upstream::link::Ask;
+use crate::proxy::upstream::link::{Ask, Leg};
 
 /// What could not be hedged for the sake of what its client asked before is looked at again after so long at least.
 const LOOK_AGAIN_MS: u64 = 5;
@@ -128,6 +128,16 @@ impl Replicate {
             }
         }
         self.send_shares(servers, id, shares, used, 0);
+    }
+
+    /// The parts of a retrieval that two servers were asked for, with their servers, as far as they are not answered.
+    pub fn raced<'a, N: Net>(&'a self, servers: &'a Servers<N>, id: usize) -> impl Iterator<Item = (usize, &'a Leg)> {
+        let race = match &self.transactions[id].work {
+            Work::Read(read) => read.race.as_deref(),
+            _ => None,
+        };
+        let legs = race.into_iter().flat_map(|race| &race.legs);
+        legs.filter_map(|&(server, end)| Some((server, servers.upstream.leg_at(server, end)?)))
     }
 
     /// A value has come of each key that two servers were asked for: nobody waits for the other any more.

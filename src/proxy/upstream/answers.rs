@@ -8,7 +8,7 @@ use crate::buffer::{Gather, Slice};
 use crate::protocol::server::answer::{Garbage, Response, Status};
 use crate::protocol::server::shown;
 use crate::protocol::{LINE_END, find_newline};
-use crate::proxy::net::Net;
+use crate::proxy::net::{Net, Time};
 use crate::proxy::upstream::Upstream;
 use crate::proxy::upstream::link::{Arriving, Leg, Link, Part, Purpose, Use};
 use std::fmt;
@@ -191,6 +191,16 @@ impl<N: Net> Upstream<N> {
     /// Takes the oldest leg, whose answer is complete, off its link.
     pub fn take_oldest(&mut self, index: usize) -> Option<Leg> {
         self.links[index].take_oldest()
+    }
+
+    /// Notes how long the answer to this leg, which was the oldest, has taken.
+    #[inline]
+    pub fn note_answer(&mut self, index: usize, leg: &Leg, now: Time) {
+        let link = &self.links[index];
+        // What is heard out says how long it hung.
+        if leg.purpose.is_for_key() && link.used_for == Use::Requests {
+            self.peers[link.server].answered.note(leg.took_us(now).into());
+        }
     }
 
     /// Notes that all of it has been used. A server that answers is not silent, however long its queue. But lines of `stats`

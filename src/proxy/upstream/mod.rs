@@ -16,13 +16,14 @@ pub mod link;
 pub mod lists;
 pub mod losses;
 pub mod message;
+pub mod purpose;
 pub mod quarantine;
 mod turns;
 
 use crate::buffer::Pool;
 use crate::protocol::server::encode::{Words, encode};
 use crate::proxy::latency::Histogram;
-use crate::proxy::net::{Address, Delivery, Net, Token};
+use crate::proxy::net::{Address, Delivery, Net, Time, Token};
 use crate::words::Reason;
 use answer_times::AnswerTimes;
 use budget::Budget;
@@ -126,9 +127,16 @@ impl<N: Net> Upstream<N> {
         self.peers.resize_with(servers.max(self.peers.len()), Peer::default);
     }
 
-    /// How long a server took to answer.
+    /// How long a server took to answer what clients' requests for keys have asked of it.
     pub fn answered(&self, server: usize) -> &Histogram {
         &self.peers[server].answered
+    }
+
+    /// Forgets how long they took.
+    pub fn count_anew(&mut self) {
+        self.peers
+            .iter_mut()
+            .for_each(|peer| peer.answered = Histogram::default());
     }
 
     /// Whether requests to a server have a link.
@@ -158,11 +166,11 @@ impl<N: Net> Upstream<N> {
         purpose: Purpose,
         transaction: usize,
         message: Message<'_>,
-        now_ms: u64,
+        now: Time,
     ) -> &mut Leg {
         let keys = message.request.key_count as u32;
         let Some(index) = self.peers[server].link else {
-            let leg = Leg::new(transaction, purpose, self.unsent(message), keys, now_ms, 0);
+            let leg = Leg::new(transaction, purpose, self.unsent(message), keys, now, 0);
             self.lost.push_back((server, leg));
             return &mut self.lost.back_mut().expect("just pushed").1;
         };
@@ -173,7 +181,7 @@ impl<N: Net> Upstream<N> {
             self.dirty.push(index);
         }
         link.pending
-            .push_back(Leg::new(transaction, purpose, sent, keys, now_ms, end));
+            .push_back(Leg::new(transaction, purpose, sent, keys, now, end));
         link.pending.back_mut().expect("just pushed")
     }
 

@@ -264,9 +264,7 @@ impl Net for FuzzNet {
     }
 
     fn now(&self) -> Time {
-        Time {
-            us: self.0.borrow().now_ms * 1000,
-        }
+        Time::of_us(self.0.borrow().now_ms * 1000)
     }
 
     fn unix_time_s(&self) -> u64 {

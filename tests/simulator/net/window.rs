@@ -211,9 +211,7 @@ impl Net for SimulatedNet {
     }
 
     fn now(&self) -> Time {
-        Time {
-            us: self.network.borrow().now,
-        }
+        Time::of_us(self.network.borrow().now)
     }
 
     fn unix_time_s(&self) -> u64 {
