@@ -215,7 +215,9 @@ impl Ground {
 
 /// Opens the journal as the user that serves, and reads what others have left.
 fn find_journal(directory: &Path, config: &Config) -> Result<(journal::Found, String), String> {
-    let listens_on: Vec<String> = config.listen.iter().map(|listen| listen.to_string()).collect();
+    // It tells one magent's journal from another's: where it serves, not where it is looked at.
+    let serves_on = config.listen.iter().filter(|listen| !matches!(listen, Listen::Status(_)));
+    let listens_on: Vec<String> = serves_on.map(|listen| listen.to_string()).collect();
     let boot = journal::boot();
     let found = journal::Found::open(directory, &listens_on.join("+"), &boot);
     let found = found.map_err(while_doing(format_args!("--state-dir {}", directory.display())))?;
@@ -230,7 +232,7 @@ fn descriptors(settings: &Settings) -> u64 {
 fn beside_clients(settings: &Settings) -> u64 {
     let servers = (settings.primaries.len() + settings.backups.len()) as u64;
     // Twice, because a server that fell silent is looked for while its old link is still open.
-    servers * 2 + DESCRIPTORS_RESERVED
+    servers * 2 + DESCRIPTORS_RESERVED + reactor::STATUS_CONNECTIONS_MAX as u64
 }
 
 /// Lowers the number of clients to what the descriptors allow: clients must never take those that the links to servers

@@ -3,6 +3,7 @@
 use super::CONNECTIONS;
 use super::process::Process;
 use crate::proxy::net::{Address, Delivery, Level, Net, Time, Token, Writing};
+use crate::status::events::Events;
 use crate::sys::{self, Log};
 use crate::words::Reason;
 use mio::net::{TcpStream, UnixStream};
@@ -39,6 +40,8 @@ pub struct World {
     links: HashSet<Ends>,
     /// It has been told that one of these servers is magent itself.
     told_of_itself: bool,
+    /// What the log was told last.
+    pub(super) events: Events,
 }
 
 impl World {
@@ -51,6 +54,7 @@ impl World {
             freed: false,
             links: HashSet::new(),
             told_of_itself: false,
+            events: Events::default(),
         }
     }
 
@@ -208,6 +212,9 @@ impl Net for World {
             Level::Info => libc::LOG_INFO,
             Level::Debug => libc::LOG_DEBUG,
         };
+        if Events::keep(level) {
+            self.events.note(sys::local_time(), level, line.to_string());
+        }
         self.log.write(priority, line);
     }
 }
