@@ -216,7 +216,10 @@ impl Ground {
 /// Opens the journal as the user that serves, and reads what others have left.
 fn find_journal(directory: &Path, config: &Config) -> Result<(journal::Found, String), String> {
     // It tells one magent's journal from another's: where it serves, not where it is looked at.
-    let serves_on = config.listen.iter().filter(|listen| !matches!(listen, Listen::Status(_)));
+    let serves_on = config
+        .listen
+        .iter()
+        .filter(|listen| !matches!(listen, Listen::Status(_)));
     let listens_on: Vec<String> = serves_on.map(|listen| listen.to_string()).collect();
     let boot = journal::boot();
     let found = journal::Found::open(directory, &listens_on.join("+"), &boot);

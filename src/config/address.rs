@@ -125,7 +125,16 @@ mod tests {
         ] {
             assert_eq!(status(text), Ok(address.parse().unwrap()));
         }
-        for text in ["", "0", "65536", "localhost:1", "10.0.0.1", "10.0.0.1:0", "::1:9150x", "unix:/a"] {
+        for text in [
+            "",
+            "0",
+            "65536",
+            "localhost:1",
+            "10.0.0.1",
+            "10.0.0.1:0",
+            "::1:9150x",
+            "unix:/a",
+        ] {
             let error = "not a port (1-65535), ip:port or [ipv6]:port".to_owned();
             assert_eq!(status(text), Err(error), "{text}");
         }

@@ -22,8 +22,8 @@ pub use listener::{Listen, Listener};
 use mailbox::Mailbox;
 pub use names::Names;
 pub use process::{Answers, Process, Reload};
-use status::Status;
 pub use status::CONNECTIONS_MAX as STATUS_CONNECTIONS_MAX;
+use status::Status;
 pub use world::{Socket, World};
 
 use crate::proxy::control::Order;

@@ -94,7 +94,9 @@ impl Process {
 
     /// Whether somebody may wait there.
     pub(super) fn may_accept_status(&self) -> bool {
-        self.listeners.iter().any(|listener| listener.is_status() && listener.ready)
+        self.listeners
+            .iter()
+            .any(|listener| listener.is_status() && listener.ready)
     }
 
     /// Who waits there may be accepted now, though descriptors had run out.

@@ -9,7 +9,8 @@ const HEIGHT: u64 = 100;
 /// Draws curves over each other, each with its class; the right end is now, the upper one `most`. `label` says what there is to be seen.
 pub fn chart(out: &mut Text, label: &str, curves: &[(&str, &[u64])], most: u64) {
     out.add("<svg viewBox=\"0 0 600 100\" preserveAspectRatio=\"none\" role=\"img\" aria-label=\"");
-    out.escaped(label).add("\"><path class=\"grid\" d=\"M0 25H600M0 50H600M0 75H600\"/>");
+    out.escaped(label)
+        .add("\"><path class=\"grid\" d=\"M0 25H600M0 50H600M0 75H600\"/>");
     for (class, values) in curves {
         let values = &values[values.len().saturating_sub(SAMPLES)..];
         let Some(step) = (SAMPLES - 1).checked_sub(values.len().saturating_sub(1)) else {
@@ -52,7 +53,15 @@ mod tests {
 
     #[test]
     fn the_scale_ends_in_a_round_number() {
-        for (value, expected) in [(0, 1), (1, 1), (3, 5), (10, 10), (11, 20), (4999, 5000), (u64::MAX, u64::MAX)] {
+        for (value, expected) in [
+            (0, 1),
+            (1, 1),
+            (3, 5),
+            (10, 10),
+            (11, 20),
+            (4999, 5000),
+            (u64::MAX, u64::MAX),
+        ] {
             assert_eq!(round_up(value), expected);
         }
     }

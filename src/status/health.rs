@@ -34,10 +34,18 @@ pub fn lost(report: &Report<'_>) -> Option<String> {
     let &(one, other) = report.lost.first()?;
     let mut reason = Text::default();
     let server = &report.servers[one];
-    reason.add("keys without a live copy: ").add(&server.name).add(" is ").add(word(server.state));
+    reason
+        .add("keys without a live copy: ")
+        .add(&server.name)
+        .add(" is ")
+        .add(word(server.state));
     match other.map(|other| &report.servers[other]) {
         None => reason.add(" and its keys have no backup"),
-        Some(other) => reason.add(", its partner ").add(&other.name).add(" is ").add(word(other.state)),
+        Some(other) => reason
+            .add(", its partner ")
+            .add(&other.name)
+            .add(" is ")
+            .add(word(other.state)),
     };
     match report.lost.len() - 1 {
         0 => {}

@@ -77,8 +77,9 @@ impl History {
 
     /// Of a thousand keys that were asked for, how many were found; None if none were asked for.
     pub fn hits_per_mille(&self) -> Option<u64> {
-        let (hits, misses) = (self.samples.iter())
-            .fold((0, 0), |(hits, misses), sample| (hits + sample.hits, misses + sample.misses));
+        let (hits, misses) = (self.samples.iter()).fold((0, 0), |(hits, misses), sample| {
+            (hits + sample.hits, misses + sample.misses)
+        });
         (hits * 1000).checked_div(hits + misses)
     }
 }
@@ -161,8 +162,14 @@ mod tests {
         (0..99).for_each(|_| latencies.note(Kind::Get, 200));
         latencies.note(Kind::Set, 3000);
         let sample = counted(5000, &statistics, &latencies).since(&first);
-        assert_eq!((sample.requests_per_s, sample.hits, sample.misses), (10_000, 45_000, 5000));
-        assert!((128..=256).contains(&sample.p50_us) && (128..=256).contains(&sample.p99_us), "{sample:?}");
+        assert_eq!(
+            (sample.requests_per_s, sample.hits, sample.misses),
+            (10_000, 45_000, 5000)
+        );
+        assert!(
+            (128..=256).contains(&sample.p50_us) && (128..=256).contains(&sample.p99_us),
+            "{sample:?}"
+        );
         latencies.note(Kind::Delete, 3000);
         let sample = counted(10_000, &statistics, &latencies).since(&counted(5000, &statistics, &Latencies::default()));
         assert!((2048..=4096).contains(&sample.p99_us), "{sample:?}");

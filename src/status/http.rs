@@ -65,10 +65,7 @@ impl Content {
 pub fn refuse(refusal: Refusal, is_head: bool, time_s: u64) -> Vec<u8> {
     let (status, why) = match refusal {
         Refusal::BadRequest => ("400 Bad Request", "not a request of HTTP/1.0 or HTTP/1.1"),
-        Refusal::NotFound => (
-            "404 Not Found",
-            "not here; there are /, /metrics, /health and /ready",
-        ),
+        Refusal::NotFound => ("404 Not Found", "not here; there are /, /metrics, /health and /ready"),
         Refusal::Method => ("405 Method Not Allowed", "only GET and HEAD are answered"),
         Refusal::Timeout => ("408 Request Timeout", "the request did not come in time"),
         Refusal::TargetTooLong => ("414 URI Too Long", "the first line is longer than 4096 bytes"),
@@ -76,7 +73,10 @@ pub fn refuse(refusal: Refusal, is_head: bool, time_s: u64) -> Vec<u8> {
             "431 Request Header Fields Too Large",
             "request line and headers are longer than 4096 bytes",
         ),
-        Refusal::Version => ("505 HTTP Version Not Supported", "only HTTP/1.0 and HTTP/1.1 are spoken"),
+        Refusal::Version => (
+            "505 HTTP Version Not Supported",
+            "only HTTP/1.0 and HTTP/1.1 are spoken",
+        ),
     };
     let mut content = super::line(status, why.to_owned());
     if refusal == Refusal::Method {
@@ -156,7 +156,9 @@ fn path(target: &[u8]) -> Option<&[u8]> {
     let path = match target.first() {
         Some(b'/') => target,
         _ => {
-            let scheme = target.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case(b"http://"))?;
+            let scheme = target
+                .get(..7)
+                .filter(|scheme| scheme.eq_ignore_ascii_case(b"http://"))?;
             let rest = &target[scheme.len()..];
             let host = rest.iter().position(|&byte| byte == b'/' || byte == b'?');
             host.map_or(&b"/"[..], |end| &rest[end..])
@@ -247,7 +249,10 @@ mod tests {
             ("GET /health HTTP/1.0\r\n\r\n", (false, "/health")),
             ("GET /health HTTP/1.0\n\n", (false, "/health")),
             ("\r\nGET /ready?probe=1 HTTP/1.1\r\nHost: a\r\n\r\n", (false, "/ready")),
-            ("GET http://a:1/metrics HTTP/1.1\r\nHost: a:1\r\n\r\n", (false, "/metrics")),
+            (
+                "GET http://a:1/metrics HTTP/1.1\r\nHost: a:1\r\n\r\n",
+                (false, "/metrics"),
+            ),
             ("GET http://a HTTP/1.1\r\nHost: a\r\n\r\n", (false, "/")),
         ] {
             assert_eq!(asked(text), Ok(expected), "{text:?}");
@@ -285,8 +290,12 @@ mod tests {
     #[test]
     fn a_reply_says_how_long_it_is_and_head_leaves_it_out() {
         let content = super::super::line("200 OK", "ok".to_owned());
-        let [whole, head] = [false, true].map(|is_head| String::from_utf8(content.written(is_head, 784_111_777)).unwrap());
-        assert!(whole.starts_with("HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n"), "{whole}");
+        let [whole, head] =
+            [false, true].map(|is_head| String::from_utf8(content.written(is_head, 784_111_777)).unwrap());
+        assert!(
+            whole.starts_with("HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n"),
+            "{whole}"
+        );
         assert!(whole.contains("\r\nContent-Length: 3\r\n") && whole.contains("\r\nConnection: close\r\n"));
         assert_eq!(whole, head + "ok\n");
     }

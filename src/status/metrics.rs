@@ -78,7 +78,13 @@ const METRICS: [Metric; 20] = [
 ];
 
 /// Of each server: name, help, type, decimal digits, value.
-type ServerMetric = (&'static str, &'static str, &'static str, u32, fn(&ServerReport<'_>) -> u64);
+type ServerMetric = (
+    &'static str,
+    &'static str,
+    &'static str,
+    u32,
+    fn(&ServerReport<'_>) -> u64,
+);
 
 #[rustfmt::skip]
 const SERVER_METRICS: [ServerMetric; 17] = [
@@ -109,7 +115,11 @@ pub fn metrics(report: &Report<'_>) -> Content {
     for (name, help, kind, digits, lines) in &METRICS {
         head(&mut out, name, help, kind);
         for (labels, value) in *lines {
-            out.add(name).add(labels).add(" ").fraction(value(report), *digits).add("\n");
+            out.add(name)
+                .add(labels)
+                .add(" ")
+                .fraction(value(report), *digits)
+                .add("\n");
         }
     }
     let servers = &report.servers[..report.servers.len().min(SERVERS_MAX)];
@@ -118,21 +128,39 @@ pub fn metrics(report: &Report<'_>) -> Content {
     for (name, help, kind, digits, value) in &SERVER_METRICS {
         head(&mut out, name, help, kind);
         for (server, label) in servers.iter().zip(&labels) {
-            out.add(name).add("{").add(label).add("} ").fraction(value(server), *digits).add("\n");
+            out.add(name)
+                .add("{")
+                .add(label)
+                .add("} ")
+                .fraction(value(server), *digits)
+                .add("\n");
         }
     }
     head(&mut out, "magent_server_info", "In which farms it is.", GAUGE);
     for (server, label) in servers.iter().zip(&labels) {
         for (role, has_it) in [("primary", server.is_primary), ("backup", server.is_backup)] {
             if has_it {
-                out.add("magent_server_info{").add(label).add(",role=\"").add(role).add("\"} 1\n");
+                out.add("magent_server_info{")
+                    .add(label)
+                    .add(",role=\"")
+                    .add(role)
+                    .add("\"} 1\n");
             }
         }
     }
-    head(&mut out, "magent_server_state", "1 for the state that it is in, as in stats servers.", GAUGE);
+    head(
+        &mut out,
+        "magent_server_state",
+        "1 for the state that it is in, as in stats servers.",
+        GAUGE,
+    );
     for (server, label) in servers.iter().zip(&labels) {
         for state in STATES {
-            out.add("magent_server_state{").add(label).add(",state=\"").add(state).add("\"} ");
+            out.add("magent_server_state{")
+                .add(label)
+                .add(",state=\"")
+                .add(state)
+                .add("\"} ");
             out.number(u64::from(server.state == state)).add("\n");
         }
     }
@@ -161,17 +189,40 @@ fn head(out: &mut Text, name: &str, help: &str, kind: &str) {
 
 /// `server="..."`; the path of a unix socket may hold anything.
 fn label(server: &ServerReport<'_>) -> String {
-    let name = server.name.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+    let name = server
+        .name
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n");
     ["server=\"", &name, "\""].concat()
 }
 
 fn histogram(out: &mut Text, name: &str, label: &str, histogram: &Histogram) {
     for bits in BUCKET_BITS {
-        out.add(name).add("_bucket{").add(label).add(",le=\"").fraction(1 << bits, MICRO);
+        out.add(name)
+            .add("_bucket{")
+            .add(label)
+            .add(",le=\"")
+            .fraction(1 << bits, MICRO);
         out.add("\"} ").number(histogram.count_below(1 << bits)).add("\n");
     }
     let count = histogram.count();
-    out.add(name).add("_bucket{").add(label).add(",le=\"+Inf\"} ").number(count).add("\n");
-    out.add(name).add("_sum{").add(label).add("} ").fraction(histogram.sum_us(), MICRO).add("\n");
-    out.add(name).add("_count{").add(label).add("} ").number(count).add("\n");
+    out.add(name)
+        .add("_bucket{")
+        .add(label)
+        .add(",le=\"+Inf\"} ")
+        .number(count)
+        .add("\n");
+    out.add(name)
+        .add("_sum{")
+        .add(label)
+        .add("} ")
+        .fraction(histogram.sum_us(), MICRO)
+        .add("\n");
+    out.add(name)
+        .add("_count{")
+        .add(label)
+        .add("} ")
+        .number(count)
+        .add("\n");
 }

@@ -81,13 +81,22 @@ pub fn page(view: &View<'_>, language: Language) -> Content {
     let mut page = Page { out, language };
     let (class, verdict) = verdict(view.report);
     page.add("<!DOCTYPE html><html lang=").add(language.tag());
-    page.add("><head><meta charset=utf-8><title>").say(verdict).add(" – magent</title>");
+    page.add("><head><meta charset=utf-8><title>")
+        .say(verdict)
+        .add(" – magent</title>");
     page.add("<meta name=viewport content=\"width=device-width,initial-scale=1\">");
-    page.add("<meta http-equiv=refresh content=5><style>").add(include_str!("style.css"));
-    page.add("</style></head><body><header><h1>magent</h1><p>").say(words::VERSION);
-    page.add(concat!(" ", env!("CARGO_PKG_VERSION"), " · ")).say(words::RUNNING);
+    page.add("<meta http-equiv=refresh content=5><style>")
+        .add(include_str!("style.css"));
+    page.add("</style></head><body><header><h1>magent</h1><p>")
+        .say(words::VERSION);
+    page.add(concat!(" ", env!("CARGO_PKG_VERSION"), " · "))
+        .say(words::RUNNING);
     page.add(" ").duration(view.report.uptime_s).add("</p></header><main>");
-    page.add("<section class=\"verdict ").add(class).add("\"><h2>").say(verdict).add("</h2><p>");
+    page.add("<section class=\"verdict ")
+        .add(class)
+        .add("\"><h2>")
+        .say(verdict)
+        .add("</h2><p>");
     reason(&mut page, view.report);
     page.add("</p></section>");
     tiles(&mut page, view);
@@ -95,7 +104,10 @@ pub fn page(view: &View<'_>, language: Language) -> Content {
     charts(&mut page, view);
     latencies(&mut page, view.report);
     events(&mut page, view);
-    page.add("</main><footer><p>").say(words::REFRESHES).add(" ").say(words::ELSEWHERE);
+    page.add("</main><footer><p>")
+        .say(words::REFRESHES)
+        .add(" ")
+        .say(words::ELSEWHERE);
     page.add(" <a href=\"metrics\">/metrics</a> · <a href=\"health\">/health</a> · <a href=\"ready\">/ready</a></p></footer></body></html>\n");
     Content {
         status: "200 OK",
@@ -187,7 +199,10 @@ fn tiles(page: &mut Page, view: &View<'_>) {
     tile(page.add("</dd></div>"), words::CLIENTS).number(report.clients as u64);
     page.add(" <small>").say(words::OF).number(report.clients_max as u64);
     tile(page.add("</small></dd></div>"), words::MEMORY).bytes(report.memory as u64);
-    page.add(" <small>").say(words::OF).bytes(report.memory_max as u64).add("</small>");
+    page.add(" <small>")
+        .say(words::OF)
+        .bytes(report.memory_max as u64)
+        .add("</small>");
     let label = page.language.say(words::MEMORY);
     progress(page, report.memory as u64, report.memory_max as u64, label);
     tile(page.add("</dd></div>"), words::OTHERS).number(report.other_magents as u64);
@@ -207,8 +222,10 @@ fn servers(page: &mut Page, report: &Report<'_>) {
         servers.truncate(SERVERS_MAX);
     }
     let label = page.language.say(words::SERVERS);
-    page.heading(words::SERVERS).add("<div class=\"card scroll\" role=region tabindex=0 aria-label=\"").add(label);
-    page.add("\"><table>");
+    page.heading(words::SERVERS)
+        .add("<div class=\"card scroll\" role=region tabindex=0 aria-label=\"")
+        .add(label);
+    page.add("\"><table class=servers role=table>");
     page.columns(
         &[
             words::SERVER,
@@ -226,7 +243,10 @@ fn servers(page: &mut Page, report: &Report<'_>) {
     page.add("</tbody></table>");
     let more = report.servers.len() - servers.len();
     if more > 0 {
-        page.add("<p class=none>").number(more as u64).say(words::MORE_SERVERS).add("</p>");
+        page.add("<p class=none>")
+            .number(more as u64)
+            .say(words::MORE_SERVERS)
+            .add("</p>");
     }
     page.add("</div>");
 }
@@ -245,9 +265,18 @@ fn row(page: &mut Page, server: &ServerReport<'_>) {
         _ if server.lacks == Lack::Nothing => ("good", words::SETTLING),
         _ => ("warn", words::COLD),
     };
-    page.add("<tr><th scope=row>").text(&server.name).add("<small>").say(role);
-    page.add("</small></th><td><span class=\"state ").add(class).add("\">").say(state);
-    page.add("</span><small class=soft>").say(words::FOR).duration(server.for_s).add("</small></td><td>");
+    page.add("<tr role=row><th scope=row role=rowheader>")
+        .text(&server.name)
+        .add("<small>")
+        .say(role);
+    page.add("</small></th><td role=cell><span class=\"state ")
+        .add(class)
+        .add("\">")
+        .say(state);
+    page.add("</span><small class=soft>")
+        .say(words::FOR)
+        .duration(server.for_s)
+        .add("</small></td><td role=cell class=fill>");
     match (&server.filling, server.lacks) {
         (Some(filling), _) => fill(page, &server.name, filling),
         (None, Lack::Items) => _ = page.say(words::UNKNOWN),
@@ -255,14 +284,26 @@ fn row(page: &mut Page, server: &ServerReport<'_>) {
         (None, Lack::Nothing) if server.is_up => _ = page.say(words::NOTHING),
         (None, Lack::Nothing) => _ = page.add("–"),
     }
-    if server.missed > 0 && server.filling.is_none() {
-        page.add("<small class=soft>").number(server.missed).say(words::MISSED).add("</small>");
+    if server.missed > 0 && !server.is_up {
+        page.add("<small class=soft>")
+            .number(server.missed)
+            .say(words::MISSED)
+            .add("</small>");
     }
     let counters = server.counters;
-    page.add("</td><td class=n>").number(counters.requests).add("</td><td class=n>");
-    page.latency(server.answered.per_mille_us(500)).add(" / ").latency(server.answered.per_mille_us(990));
-    page.add("</td><td class=n>").number(counters.errors).add(" / ").number(counters.timeouts);
+    number_cell(page, words::ASKED).number(counters.requests);
+    number_cell(page, words::ANSWERS).latency(server.answered.per_mille_us(500));
+    page.add(" / ").latency(server.answered.per_mille_us(990));
+    number_cell(page, words::TROUBLE)
+        .number(counters.errors)
+        .add(" / ")
+        .number(counters.timeouts);
     page.add(" / ").number(counters.failures).add("</td></tr>");
+}
+
+/// Begins the next cell; where there is no room for columns it says what it is.
+fn number_cell(page: &mut Page, name: Words) -> &mut Page {
+    page.add("</td><td role=cell class=n data-name=\"").say(name).add("\">")
 }
 
 /// How far a server has been filled, and how fast it is.
@@ -271,17 +312,41 @@ fn fill(page: &mut Page, name: &str, filling: &Filling) {
     match filling.progress.total.filter(|total| *total > 0) {
         Some(total) => {
             let done = done.min(total);
-            page.number(done * 100 / total).add(" % <span class=soft>").say(words::OF).number(total);
-            page.say(words::LISTED).add("</span>");
+            page.number(done * 100 / total)
+                .add(" % <span class=soft>")
+                .say(words::OF)
+                .number(total);
+            page.say(words::KEYS).add("</span>");
             progress(page, done, total, name);
         }
         // A bar without a value is one of which nothing is known.
         None => _ = page.add("<progress aria-label=\"").text(name).add("\"></progress>"),
     }
     let each_second = |count: u64| count * 1000 / report.took_ms.max(1);
-    page.add("<small class=soft>").number(report.items).say(words::ITEMS).add(", ").bytes(report.bytes);
-    page.add("; ").number(each_second(report.items)).say(words::ITEMS).add(", ").bytes(each_second(report.bytes));
-    page.say(words::EACH_SECOND).add("</small><small class=soft>").say(words::FROM).text(&filling.from).add("</small>");
+    page.add("<small class=soft>")
+        .number(report.items)
+        .say(words::ITEMS)
+        .add(", ")
+        .bytes(report.bytes);
+    page.add(" · ")
+        .number(each_second(report.items))
+        .say(words::ITEMS_EACH_SECOND)
+        .add(", ");
+    page.bytes(each_second(report.bytes))
+        .add("/s</small><small class=soft>")
+        .say(words::FROM)
+        .text(&filling.from);
+    if let Some(left) = filling
+        .progress
+        .total
+        .and_then(|total| total.checked_sub(done))
+        .filter(|_| done > 0)
+    {
+        page.say(words::LEFT_BEFORE)
+            .duration(left * report.took_ms / done / 1000 + 1)
+            .say(words::LEFT_BEHIND);
+    }
+    page.add("</small>");
 }
 
 fn charts(page: &mut Page, view: &View<'_>) {
@@ -289,48 +354,100 @@ fn charts(page: &mut Page, view: &View<'_>) {
     let language = page.language;
     page.heading(words::CHARTS);
     if view.history.latest().is_none() {
-        page.add("<p class=\"card none soft\">").say(words::NO_SAMPLES).add("</p>");
+        page.add("<p class=\"card none soft\">")
+            .say(words::NO_SAMPLES)
+            .add("</p>");
         return;
     }
-    let axis = |page: &mut Page| {
-        page.add("<div class=axis><span>").say(words::BEFORE).add("</span><span>").say(words::JUST_NOW);
-        page.add("</span></div></figure>");
-    };
     let requests = values(|sample| sample.requests_per_s);
-    let most = requests.iter().copied().max().unwrap_or(0);
-    page.add("<div class=charts><figure class=card><figcaption><h3>").say(words::REQUESTS);
-    page.add("</h3><span class=soft>").say(words::AT_MOST).number(most).add("</span></figcaption>");
+    let (most, now) = (largest(&requests), last(&requests));
+    page.add("<div class=charts><figure class=card><figcaption><h3>")
+        .say(words::REQUESTS);
+    page.add("</h3><span class=soft>")
+        .say(words::AT_MOST)
+        .number(most)
+        .add("</span></figcaption>");
     let mut label = Text::default();
-    label.add(language.say(words::REQUESTS)).add(", ").add(language.say(words::CHARTS)).add(": ");
-    label.add(language.say(words::AT_MOST)).grouped(most).add(", ").add(language.say(words::JUST_NOW)).add(" ");
-    label.grouped(requests.last().copied().unwrap_or(0));
+    label
+        .add(language.say(words::REQUESTS))
+        .add(", ")
+        .add(language.say(words::CHARTS))
+        .add(": ");
+    label
+        .add(language.say(words::AT_MOST))
+        .grouped(most)
+        .add(", ")
+        .add(language.say(words::JUST_NOW))
+        .add(" ");
+    label.grouped(now);
+    page.add("<div class=axis>").number(round_up(most)).add("</div>");
     chart(&mut page.out, &label.0, &[("area", &requests)], round_up(most));
-    axis(page);
+    time_axis(page);
 
     let (p50, p99) = (values(|sample| sample.p50_us), values(|sample| sample.p99_us));
-    let most = p99.iter().copied().max().unwrap_or(0);
-    let [now_p50, now_p99] = [&p50, &p99].map(|values| values.last().copied().unwrap_or(0));
+    let most = largest(&p99);
     page.add("<figure class=card><figcaption><h3>").say(words::LATENCY);
-    page.add("</h3><span class=soft><span class=key>p50</span> ").latency(now_p50);
-    page.add(" · <span class=\"key late\">p99</span> ").latency(now_p99).add(" · ").say(words::AT_MOST).latency(most);
-    page.add("</span></figcaption>");
+    page.add("</h3><span class=soft><span class=key>p50</span> ")
+        .latency(last(&p50));
+    page.add(" · <span class=\"key late\">p99</span> ").latency(last(&p99));
+    page.add(" · ")
+        .say(words::AT_MOST)
+        .latency(most)
+        .add("</span></figcaption>");
     let mut label = Text::default();
-    label.add(language.say(words::LATENCY)).add(", ").add(language.say(words::CHARTS)).add(": p99 ");
+    label
+        .add(language.say(words::LATENCY))
+        .add(", ")
+        .add(language.say(words::CHARTS))
+        .add(": p99 ");
     label.add(language.say(words::AT_MOST));
     words::latency(&mut label, most);
-    chart(&mut page.out, &label.0, &[("p50", &p50), ("p99", &p99)], round_up(most));
-    axis(page);
+    page.add("<div class=axis>").latency(round_up(most)).add("</div>");
+    let curves: [(&str, &[u64]); 2] = [("p50", &p50), ("p99", &p99)];
+    chart(
+        &mut page.out,
+        &label.0,
+        &curves[..if most == 0 { 0 } else { 2 }],
+        round_up(most),
+    );
+    time_axis(page);
     page.add("</div>");
 }
 
+fn largest(values: &[u64]) -> u64 {
+    values.iter().copied().max().unwrap_or(0)
+}
+
+fn last(values: &[u64]) -> u64 {
+    values.last().copied().unwrap_or(0)
+}
+
+fn time_axis(page: &mut Page) {
+    page.add("<div class=axis><span>")
+        .say(words::BEFORE)
+        .add("</span><span>")
+        .say(words::JUST_NOW);
+    page.add("</span></div></figure>");
+}
+
 fn latencies(page: &mut Page, report: &Report<'_>) {
-    page.heading(words::LATENCY).add("<div class=\"card scroll\"><table><caption>").say(words::SINCE_START).add("</caption>");
+    page.heading(words::BY_COMMAND)
+        .add("<div class=\"card scroll\"><table><caption>")
+        .say(words::SINCE_START)
+        .add("</caption>");
     let columns = [words::KIND, words::ASKED, ["p50"; 2], ["p99"; 2], words::LONGEST];
     page.columns(&columns, 1);
     for kind in Kind::ALL {
         let histogram = report.latencies.of(kind);
-        page.add("<tr><th scope=row>").add(kind.name()).add("</th><td class=n>").number(histogram.count());
-        for us in [histogram.per_mille_us(500), histogram.per_mille_us(990), histogram.max_us()] {
+        page.add("<tr><th scope=row>")
+            .add(kind.name())
+            .add("</th><td class=n>")
+            .number(histogram.count());
+        for us in [
+            histogram.per_mille_us(500),
+            histogram.per_mille_us(990),
+            histogram.max_us(),
+        ] {
             page.add("</td><td class=n>").latency(us);
         }
         page.add("</td></tr>");
@@ -342,7 +459,9 @@ fn events(page: &mut Page, view: &View<'_>) {
     page.heading(words::EVENTS);
     let mut events = view.events.latest_first().peekable();
     if events.peek().is_none() {
-        page.add("<p class=\"card none soft\">").say(words::NO_EVENTS).add("</p>");
+        page.add("<p class=\"card none soft\">")
+            .say(words::NO_EVENTS)
+            .add("</p>");
         return;
     }
     page.add("<ol class=card>");
@@ -352,12 +471,16 @@ fn events(page: &mut Page, view: &View<'_>) {
             Level::Warning => ("warn", words::WARNING),
             _ => ("soft", words::NOTICE),
         };
-        page.add("<li><time>").text(&event.time).add("</time><b class=").add(class).add(">").say(level);
+        page.add("<li><time>")
+            .text(&event.time)
+            .add("</time><b class=")
+            .add(class)
+            .add(">")
+            .say(level);
         page.add("</b><span lang=en>").text(&event.line).add("</span></li>");
     }
     page.add("</ol>");
 }
-
 
 #[cfg(test)]
 mod tests;

@@ -104,6 +104,9 @@ mod tests {
     fn nothing_that_is_escaped_can_be_taken_for_html() {
         let mut text = Text::default();
         text.escaped("<a href=\"x\" id='y'>&\0\u{1b}中文");
-        assert_eq!(text.0, "&lt;a href=&quot;x&quot; id=&#39;y&#39;&gt;&amp;\u{fffd}\u{fffd}中文");
+        assert_eq!(
+            text.0,
+            "&lt;a href=&quot;x&quot; id=&#39;y&#39;&gt;&amp;\u{fffd}\u{fffd}中文"
+        );
     }
 }

@@ -49,7 +49,10 @@ impl Language {
             (60, [" min", " 分钟"]),
             (1, [" s", " 秒"]),
         ];
-        let largest = UNITS.iter().position(|(unit, _)| seconds >= *unit).unwrap_or(UNITS.len() - 1);
+        let largest = UNITS
+            .iter()
+            .position(|(unit, _)| seconds >= *unit)
+            .unwrap_or(UNITS.len() - 1);
         let (unit, words) = UNITS[largest];
         out.number(seconds / unit).add(self.say(words));
         let rest = seconds % unit;
@@ -117,7 +120,6 @@ words! {
     LEAVING_WHY = "magent was told to end: what clients have asked is still answered.", "magent 已收到结束的指令：已收到的请求仍会得到应答。";
     VERSION = "version", "版本";
     RUNNING = "running for", "已运行";
-    NOW = "Now", "当前状况";
     REQUESTS = "Requests a second", "每秒请求数";
     HIT_RATE = "Hit rate, ten minutes", "命中率（十分钟）";
     CLIENTS = "Clients", "客户端";
@@ -141,14 +143,15 @@ words! {
     COLD = "up, not complete", "可用，数据不全";
     SETTLING = "up, being checked", "可用，正在核对";
     FOR = "for ", "已持续 ";
+    LEFT_BEFORE = "; about ", "；大约还需 ";
+    LEFT_BEHIND = " left", "";
     NOTHING = "nothing", "无";
     KEYS = " keys", " 个键";
     UNKNOWN = "what its partner has", "伙伴服务器所有的数据";
     FROM = "from ", "来源 ";
-    EACH_SECOND = " a second", "/秒";
     ITEMS = " items", " 项";
-    LISTED = " of the keys are done", " 的键已完成";
-    MISSED = " writes missed", " 次写入错过";
+    ITEMS_EACH_SECOND = " items/s", " 项/秒";
+    MISSED = " writes missed so far", " 次写入未到达";
     MORE_SERVERS = " servers more: see /metrics", " 台服务器未列出：见 /metrics";
     CHARTS = "The last ten minutes", "最近十分钟";
     LATENCY = "Latency", "延迟";
@@ -157,6 +160,7 @@ words! {
     AT_MOST = "at most ", "最高 ";
     NO_SAMPLES = "The first sample comes in a few seconds.", "几秒钟后将有第一个采样。";
     SINCE_START = "What clients waited, since the start or stats reset", "客户端的等待时间（自启动或 stats reset 起）";
+    BY_COMMAND = "Latency by command", "各命令的延迟";
     KIND = "Command", "命令";
     LONGEST = "longest", "最长";
     EVENTS = "Last events", "最近的事件";
@@ -205,7 +209,13 @@ mod tests {
         ] {
             assert_eq!(written(&|text| Language::English.duration(text, seconds)), expected);
         }
-        for (us, expected) in [(0, "0 µs"), (999, "999 µs"), (1250, "1.2 ms"), (45_678, "45 ms"), (1_250_000, "1.25 s")] {
+        for (us, expected) in [
+            (0, "0 µs"),
+            (999, "999 µs"),
+            (1250, "1.2 ms"),
+            (45_678, "45 ms"),
+            (1_250_000, "1.25 s"),
+        ] {
             assert_eq!(written(&|text| latency(text, us)), expected);
         }
         for (size, expected) in [(0, "0 B"), (1536, "1.5 KiB"), (64 << 20, "64 MiB"), (5 << 30, "5 GiB")] {

@@ -57,12 +57,9 @@ impl Fleet {
     fn is_live(&self, server: usize, partner: usize) -> bool {
         let account = self.ledger.account(server);
         let away = self.ledger.account(partner);
-        let waits = account.lack(partner).is_some_and(|lack| {
-            matches!(
-                lack.what,
-                Lacking::Everything | Lacking::Suspect | Lacking::Unlistable
-            )
-        });
+        let waits = account
+            .lack(partner)
+            .is_some_and(|lack| matches!(lack.what, Lacking::Everything | Lacking::Suspect | Lacking::Unlistable));
         account.is_up() && (away.is_up() || away.is_gone() || !waits)
     }
 }
