@@ -1,6 +1,6 @@
 # magent: `make` builds it, `make demo` shows it, `make check` tests it, `make install` installs it, `make deb` and
 # `make rpm` package it, `make check-packages` tests the packages, `make clients` tries clients that others wrote, `make simulate`
-# and `make bench` take as long as you like.
+# and `make bench` take as long as you like, `make status-pictures` takes those of the status page.
 
 PREFIX = /usr/local
 SBINDIR = $(PREFIX)/sbin
@@ -15,9 +15,11 @@ MANUALS = man5/magent.conf.5 man8/magent.8 zh_CN/man5/magent.conf.5 zh_CN/man8/m
 SOURCES = Cargo.toml Cargo.lock $(shell find src -name '*.rs')
 
 # What the tests need beside a Rust toolchain, as Debian packages; and what the benchmark needs beside that.
-PACKAGES = memcached libmemcached-tools mandoc netcat-openbsd \
+PACKAGES = memcached libmemcached-tools mandoc netcat-openbsd prometheus \
 	python3 python3-venv python3-pylibmc iproute2 nftables
 BENCH_PACKAGES = nutcracker
+# What it takes to look at the status page: Chinese letters, and small files.
+PICTURES_PACKAGES = memcached chromium fonts-wqy-microhei pngquant optipng
 # Where the tests find their Python clients; pylibmc is Debian's, the others come from pip: module=package.
 VENV = $(TARGET)/venv
 PYTHON_CLIENTS = pymemcache=pymemcache memcache=python-memcached
@@ -42,7 +44,7 @@ STREAMS = 20000
 MINUTES = 60
 TARGETS = proxy
 
-.PHONY: all demo check check-packages simulate simulate-faults coverage differential fuzz clients bench install uninstall deb \
+.PHONY: all demo check status-pictures check-packages simulate simulate-faults coverage differential fuzz clients bench install uninstall deb \
 	rpm clean deps packages venv memcacheds clients-debian clients-pip clients-npm
 
 all:
@@ -57,6 +59,12 @@ demo:
 
 check:
 	@tests/check
+
+# Looks at the status page in Chromium, and takes the pictures that the READMEs show. Takes minutes.
+status-pictures: all
+	@$(MAKE) packages PACKAGES="$(PICTURES_PACKAGES)"
+	@mkdir -p man/pictures
+	@tests/status/pictures $(BINARY) man/pictures
 
 simulate:
 	SEEDS=$(SEEDS) $(if $(SEED),SEED=$(SEED)) cargo test --locked --profile simulate --test simulator -- --nocapture
