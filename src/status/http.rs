@@ -87,6 +87,8 @@ pub fn refuse(refusal: Refusal, is_head: bool, time_s: u64) -> Vec<u8> {
 
 /// Reads a request. A body, which no GET has a use for, is not looked at.
 pub fn parse(read: &[u8]) -> Parsed<'_> {
+    // What is behind that makes no difference, however much of it is there already.
+    let read = &read[..read.len().min(HEAD_BYTES_MAX)];
     // An empty line in front is none of it (section 2.2).
     let start = read.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
     let mut lines = Lines(&read[start..]);
@@ -123,7 +125,6 @@ pub fn parse(read: &[u8]) -> Parsed<'_> {
     }
     let has_host = hosts == 1 || hosts == 0 && !needs_host;
     match target {
-        _ if read.len() - lines.0.len() > HEAD_BYTES_MAX => Parsed::Refused(Refusal::HeadersTooLarge),
         Some(path) if has_host => Parsed::Request(Request { is_head, language }, path),
         _ => Parsed::Refused(Refusal::BadRequest),
     }
