@@ -161,14 +161,14 @@ fn only_get_and_head_of_what_is_there_are_answered() {
 }
 
 #[test]
-fn the_page_speaks_the_browsers_language_and_lets_nothing_in() {
+fn the_page_speaks_the_browsers_language() {
     let magent = watched(|status| Magent::start(&["-s", "127.0.0.1:1", status]));
     for (wanted, lang) in [("zh-CN,zh;q=0.9,en;q=0.5", "zh-CN"), ("de", "en")] {
         let page = magent.say(format!(
             "GET / HTTP/1.1\r\nHost: a\r\nAccept-Language: {wanted}\r\n\r\n"
         ));
         assert!(
-            page.contains("\r\nContent-Security-Policy: default-src 'none'; style-src 'unsafe-inline';"),
+            page.contains("\r\nContent-Security-Policy: default-src 'none'; style-src 'sha256-"),
             "{page}"
         );
         assert!(page.contains(&format!("<html lang={lang}>")), "{page}");
@@ -176,6 +176,24 @@ fn the_page_speaks_the_browsers_language_and_lets_nothing_in() {
             assert!(!page.contains(part), "{part} is in the page");
         }
     }
+}
+
+#[test]
+fn the_page_lets_nothing_in() {
+    let magent = watched(|status| Magent::start(&["-s", "127.0.0.1:1", status]));
+    let page = magent.say("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let (_, style) = page.split_once("<style>").expect("a style");
+    let (style, _) = style.split_once("</style>").expect("its end");
+    let hash =
+        "import base64, hashlib, sys; print(base64.b64encode(hashlib.sha256(sys.argv[1].encode()).digest()).decode())";
+    let hash = Command::new("python3")
+        .args(["-c", hash, style])
+        .output()
+        .expect("python3");
+    let hash = String::from_utf8(hash.stdout).expect("text");
+    let expected = format!("default-src 'none'; style-src 'sha256-{}'", hash.trim());
+    assert!(page.contains(&expected), "src/status/page.rs has to say: {expected}");
+    assert!(!page.contains(" style="), "no other style is let in");
 }
 
 /// More of them than there is room for, each in the middle of its request.
@@ -193,9 +211,9 @@ fn who_asks_slowly_is_in_nobodys_way() {
     two.it
         .client()
         .check("get key\r\n", "VALUE key 0 5\r\nvalue\r\nEND\r\n");
-    // The last ones have a place, and are told in the end that they were too slow.
-    let mut last = slow.pop().expect("one of them");
-    last.set_read_timeout(Some(common::PATIENCE)).expect("a time");
+    // One that nobody comes after is told in the end that it was too slow.
+    let mut last = two.connect();
+    last.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n").expect("room");
     let mut reply = String::new();
     last.read_to_string(&mut reply).expect("text, and its end");
     assert!(reply.starts_with("HTTP/1.1 408 Request Timeout\r\n"), "{reply:?}");

@@ -79,9 +79,14 @@ impl Status {
 
     /// Lets them in, goes on with them, and takes a sample if it is time; the turn of clients and servers is over.
     pub fn turn(&mut self, service: &mut Service<World>) {
-        self.is_on = service.world().process.has_status();
-        if !self.is_on && self.connections.iter().all(Option::is_none) {
-            return self.history.clear();
+        let was_on = std::mem::replace(&mut self.is_on, service.world().process.has_status());
+        if !self.is_on {
+            if was_on {
+                self.history.clear();
+            }
+            if self.connections.iter().all(Option::is_none) {
+                return;
+            }
         }
         let now_ms = service.world().now_ms();
         if self.is_on && now_ms >= self.history.due_ms() {

@@ -122,11 +122,26 @@ pub fn metrics(report: &Report<'_>) -> Content {
                 .add("\n");
         }
     }
-    let servers = &report.servers[..report.servers.len().min(SERVERS_MAX)];
+    let name = "magent_request_duration_seconds";
+    head(&mut out, name, "How long clients waited for replies.", "histogram");
+    for kind in Kind::ALL {
+        let label = ["command=\"", kind.name(), "\""].concat();
+        histogram(&mut out, name, &label, report.latencies.of(kind));
+    }
+    of_servers(&mut out, &report.servers[..report.servers.len().min(SERVERS_MAX)]);
+    Content {
+        status: "200 OK",
+        headers: "Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n",
+        body: out.0,
+    }
+}
+
+/// What is told of each server.
+fn of_servers(out: &mut Text, servers: &[ServerReport<'_>]) {
     // The label of each, written once.
     let labels: Vec<String> = servers.iter().map(label).collect();
     for (name, help, kind, digits, value) in &SERVER_METRICS {
-        head(&mut out, name, help, kind);
+        head(out, name, help, kind);
         for (server, label) in servers.iter().zip(&labels) {
             out.add(name)
                 .add("{")
@@ -136,7 +151,7 @@ pub fn metrics(report: &Report<'_>) -> Content {
                 .add("\n");
         }
     }
-    head(&mut out, "magent_server_info", "In which farms it is.", GAUGE);
+    head(out, "magent_server_info", "In which farms it is.", GAUGE);
     for (server, label) in servers.iter().zip(&labels) {
         for (role, has_it) in [("primary", server.is_primary), ("backup", server.is_backup)] {
             if has_it {
@@ -149,7 +164,7 @@ pub fn metrics(report: &Report<'_>) -> Content {
         }
     }
     head(
-        &mut out,
+        out,
         "magent_server_state",
         "1 for the state that it is in, as in stats servers.",
         GAUGE,
@@ -164,21 +179,10 @@ pub fn metrics(report: &Report<'_>) -> Content {
             out.number(u64::from(server.state == state)).add("\n");
         }
     }
-    let name = "magent_request_duration_seconds";
-    head(&mut out, name, "How long clients waited for replies.", "histogram");
-    for kind in Kind::ALL {
-        let label = ["command=\"", kind.name(), "\""].concat();
-        histogram(&mut out, name, &label, report.latencies.of(kind));
-    }
     let name = "magent_server_answer_duration_seconds";
-    head(&mut out, name, "How long the server took to answer.", "histogram");
+    head(out, name, "How long the server took to answer.", "histogram");
     for (server, label) in servers.iter().zip(&labels) {
-        histogram(&mut out, name, label, server.answered);
-    }
-    Content {
-        status: "200 OK",
-        headers: "Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n",
-        body: out.0,
+        histogram(out, name, label, server.answered);
     }
 }
 

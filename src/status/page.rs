@@ -119,13 +119,15 @@ pub fn page(view: &View<'_>, language: Language) -> Content {
     }
 }
 
+/// The only style that is let in is the page's own, by its hash: `the_page_lets_nothing_in` of tests/status.rs tells another one.
 macro_rules! headers {
     ($language:literal) => {
         concat!(
             "Content-Type: text/html; charset=utf-8\r\nContent-Language: ",
             $language,
             "\r\nVary: Accept-Language\r\nReferrer-Policy: no-referrer\r\n\
-             Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; \
+             Content-Security-Policy: default-src 'none'; style-src ",
+            "'sha256-ABNwrQ1qTxiv64kCoWN04ryXGk1PmN8aXx/3xiye2Gk='; base-uri 'none'; form-action 'none'; \
              frame-ancestors 'none'\r\n"
         )
     };
@@ -351,7 +353,6 @@ fn fill(page: &mut Page, name: &str, filling: &Filling) {
 
 fn charts(page: &mut Page, view: &View<'_>) {
     let values = |of: fn(&Sample) -> u64| view.history.samples().map(of).collect::<Vec<u64>>();
-    let language = page.language;
     page.heading(words::CHARTS);
     if view.history.latest().is_none() {
         page.add("<p class=\"card none soft\">")
@@ -359,51 +360,58 @@ fn charts(page: &mut Page, view: &View<'_>) {
             .add("</p>");
         return;
     }
-    let requests = values(|sample| sample.requests_per_s);
-    let (most, now) = (largest(&requests), last(&requests));
-    page.add("<div class=charts><figure class=card><figcaption><h3>")
-        .say(words::REQUESTS);
+    page.add("<div class=charts>");
+    requests_chart(page, &values(|sample| sample.requests_per_s));
+    latency_chart(page, &values(|sample| sample.p50_us), &values(|sample| sample.p99_us));
+    page.add("</div>");
+}
+
+/// What a curve shows, in words, up to its numbers.
+fn shown(language: Language, what: Words) -> Text {
+    let mut label = Text::default();
+    label
+        .add(language.say(what))
+        .add(", ")
+        .add(language.say(words::CHARTS))
+        .add(": ");
+    label
+}
+
+fn requests_chart(page: &mut Page, requests: &[u64]) {
+    let (most, language) = (largest(requests), page.language);
+    page.add("<figure class=card><figcaption><h3>").say(words::REQUESTS);
     page.add("</h3><span class=soft>")
         .say(words::AT_MOST)
         .number(most)
         .add("</span></figcaption>");
-    let mut label = Text::default();
-    label
-        .add(language.say(words::REQUESTS))
-        .add(", ")
-        .add(language.say(words::CHARTS))
-        .add(": ");
+    let mut label = shown(language, words::REQUESTS);
     label
         .add(language.say(words::AT_MOST))
         .grouped(most)
         .add(", ")
         .add(language.say(words::JUST_NOW))
         .add(" ");
-    label.grouped(now);
+    label.grouped(last(requests));
     page.add("<div class=axis>").number(round_up(most)).add("</div>");
-    chart(&mut page.out, &label.0, &[("area", &requests)], round_up(most));
+    chart(&mut page.out, &label.0, &[("area", requests)], round_up(most));
     time_axis(page);
+}
 
-    let (p50, p99) = (values(|sample| sample.p50_us), values(|sample| sample.p99_us));
-    let most = largest(&p99);
+fn latency_chart(page: &mut Page, p50: &[u64], p99: &[u64]) {
+    let (most, language) = (largest(p99), page.language);
     page.add("<figure class=card><figcaption><h3>").say(words::LATENCY);
     page.add("</h3><span class=soft><span class=key>p50</span> ")
-        .latency(last(&p50));
-    page.add(" · <span class=\"key late\">p99</span> ").latency(last(&p99));
+        .latency(last(p50));
+    page.add(" · <span class=\"key late\">p99</span> ").latency(last(p99));
     page.add(" · ")
         .say(words::AT_MOST)
         .latency(most)
         .add("</span></figcaption>");
-    let mut label = Text::default();
-    label
-        .add(language.say(words::LATENCY))
-        .add(", ")
-        .add(language.say(words::CHARTS))
-        .add(": p99 ");
-    label.add(language.say(words::AT_MOST));
+    let mut label = shown(language, words::LATENCY);
+    label.add("p99 ").add(language.say(words::AT_MOST));
     words::latency(&mut label, most);
     page.add("<div class=axis>").latency(round_up(most)).add("</div>");
-    let curves: [(&str, &[u64]); 2] = [("p50", &p50), ("p99", &p99)];
+    let curves = [("p50", p50), ("p99", p99)];
     chart(
         &mut page.out,
         &label.0,
@@ -411,7 +419,6 @@ fn charts(page: &mut Page, view: &View<'_>) {
         round_up(most),
     );
     time_axis(page);
-    page.add("</div>");
 }
 
 fn largest(values: &[u64]) -> u64 {
