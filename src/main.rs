@@ -3,6 +3,7 @@
 use magent::config::{self, Command, Config, ConfigError};
 use magent::proxy::Proxy;
 use magent::proxy::control::{Reloaded, Remembered};
+use magent::proxy::net::Level;
 use magent::proxy::service::Service;
 use magent::proxy::settings::Settings;
 use magent::reactor::{self, Answers, Journal, Listen, Listener, Names, Process, Reactor, Reload, World, journal};
@@ -268,12 +269,16 @@ fn serve(
         answers,
         journal,
         remembered,
-        warnings: _,
+        warnings,
     } = ground;
     let (verbosity, settings) = (config.verbosity, config.settings.clone());
     let reload: Reload = Arc::new(move || reload(&config, granted, read_again()));
     let process = Process::new(listeners, answers, reload, pid_file, journal);
-    let world = World::new(registry, log, process);
+    let mut world = World::new(registry, log, process);
+    // The log has them already.
+    warnings
+        .iter()
+        .for_each(|warning| world.note_event(Level::Warning, warning));
     let mut proxy = Proxy::new(world, settings);
     proxy.set_verbosity(verbosity);
     if let Some((remembered, boot)) = remembered {

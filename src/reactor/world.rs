@@ -58,6 +58,11 @@ impl World {
         }
     }
 
+    /// Keeps a line for who looks at the status page.
+    pub fn note_event(&mut self, level: Level, line: &str) {
+        self.events.note(sys::local_time(), level, line.to_owned());
+    }
+
     /// Whether a client that has connected from there is magent itself, which takes itself for a server. The log is told
     /// once: it connects again and again.
     pub(super) fn is_own_link(&mut self, socket: &Socket, from: SocketAddr) -> bool {
@@ -213,7 +218,7 @@ impl Net for World {
             Level::Debug => libc::LOG_DEBUG,
         };
         if Events::keep(level) {
-            self.events.note(sys::local_time(), level, line.to_string());
+            self.note_event(level, &line.to_string());
         }
         self.log.write(priority, line);
     }
