@@ -1,7 +1,7 @@
 # magent: `make` builds it, `make demo` shows it, `make check` tests it, `make install` installs it (`make install-systemd`,
 # `install-sysv` and `install-openrc` as a service), `make dist` makes the release's archive, `make deb` and `make rpm` package it,
 # `make check-packages` tests the packages, `make clients` tries clients that others wrote, `make simulate` and `make bench` take as
-# long as you like.
+# long as you like, `make status-pictures` takes those of the status page.
 
 PREFIX = /usr/local
 SBINDIR = $(PREFIX)/sbin
@@ -21,9 +21,11 @@ MANUALS = man5/magent.conf.5 man7/magent-guide.7 man8/magent.8 \
 SOURCES = Cargo.toml Cargo.lock $(shell find src -name '*.rs')
 
 # What the tests need beside a Rust toolchain, as Debian packages; and what the benchmark needs beside that.
-PACKAGES = memcached libmemcached-tools mandoc netcat-openbsd \
+PACKAGES = memcached libmemcached-tools mandoc netcat-openbsd prometheus \
 	python3 python3-venv python3-pylibmc iproute2 nftables
 BENCH_PACKAGES = nutcracker
+# What it takes to look at the status page: Chinese letters, and small files.
+PICTURES_PACKAGES = memcached chromium fonts-wqy-microhei pngquant optipng
 # Where the tests find their Python clients; pylibmc is Debian's, the others come from pip: module=package.
 VENV = $(TARGET)/venv
 PYTHON_CLIENTS = pymemcache=pymemcache memcache=python-memcached
@@ -48,7 +50,7 @@ STREAMS = 20000
 MINUTES = 60
 TARGETS = proxy
 
-.PHONY: all demo check check-packages check-container simulate simulate-faults coverage differential fuzz clients bench install install-config \
+.PHONY: all demo check status-pictures check-packages check-container simulate simulate-faults coverage differential fuzz clients bench install install-config \
 	install-systemd install-sysv install-openrc uninstall dist deb rpm clean deps packages venv memcacheds clients-debian clients-pip clients-npm
 
 all:
@@ -63,6 +65,12 @@ demo:
 
 check:
 	@tests/check
+
+# Looks at the status page in Chromium, and takes the pictures that the READMEs show. Takes minutes.
+status-pictures: all
+	@$(MAKE) packages PACKAGES="$(PICTURES_PACKAGES)"
+	@mkdir -p man/pictures
+	@tests/status/pictures $(BINARY) man/pictures
 
 simulate:
 	SEEDS=$(SEEDS) $(if $(SEED),SEED=$(SEED)) cargo test --locked --profile simulate --test simulator -- --nocapture

@@ -9,6 +9,7 @@
 //! config      options, one validated Config; every error names its source
 //! sys         the only room with unsafe: background, users, files, limits, signals, the log; bytes to append to
 //! reactor     the only room with sockets, epoll and clocks: listeners, the poll loop, names, the configuration's file
+//! status      what is shown by --status: a page, metrics, health; no I/O
 //! proxy       a conductor over five owners, and the values that pass between them; again from top to bottom:
 //!   front       clients: requests, replies in the order asked, limits, every byte charged to somebody
 //!   copier      repair, resync, the list of a server's keys
@@ -63,5 +64,6 @@ pub mod protocol;
 pub mod proxy;
 pub mod reactor;
 pub mod ring;
+pub mod status;
 pub mod sys;
 pub mod words;

@@ -3,6 +3,7 @@
 use magent::config::{self, Command, Config, ConfigError};
 use magent::proxy::Proxy;
 use magent::proxy::control::{Reloaded, Remembered};
+use magent::proxy::net::Level;
 use magent::proxy::service::Service;
 use magent::proxy::settings::Settings;
 use magent::reactor::{self, Answers, Journal, Listen, Listener, Names, Process, Reactor, Reload, World, journal};
@@ -216,7 +217,12 @@ impl Ground {
 
 /// Opens the journal as the user that serves, and reads what others have left.
 fn find_journal(directory: &Path, config: &Config) -> Result<(journal::Found, String), String> {
-    let listens_on: Vec<String> = config.listen.iter().map(|listen| listen.to_string()).collect();
+    // It tells one magent's journal from another's: where it serves, not where it is looked at.
+    let serves_on = config
+        .listen
+        .iter()
+        .filter(|listen| !matches!(listen, Listen::Status(_)));
+    let listens_on: Vec<String> = serves_on.map(|listen| listen.to_string()).collect();
     let boot = journal::boot();
     let found = journal::Found::open(directory, &listens_on.join("+"), &boot);
     let found = found.map_err(while_doing(format_args!("--state-dir {}", directory.display())))?;
@@ -231,7 +237,7 @@ fn descriptors(settings: &Settings) -> u64 {
 fn beside_clients(settings: &Settings) -> u64 {
     let servers = (settings.primaries.len() + settings.backups.len()) as u64;
     // Twice, because a server that fell silent is looked for while its old link is still open.
-    servers * 2 + DESCRIPTORS_RESERVED
+    servers * 2 + DESCRIPTORS_RESERVED + reactor::STATUS_CONNECTIONS_MAX as u64
 }
 
 /// Lowers the number of clients to what the descriptors allow: clients must never take those that the links to servers
@@ -264,12 +270,16 @@ fn serve(
         answers,
         journal,
         remembered,
-        warnings: _,
+        warnings,
     } = ground;
     let (verbosity, settings) = (config.verbosity, config.settings.clone());
     let reload: Reload = Arc::new(move || reload(&config, granted, read_again()));
     let process = Process::new(listeners, answers, reload, pid_file, journal);
-    let world = World::new(registry, log, process);
+    let mut world = World::new(registry, log, process);
+    // The log has them already.
+    warnings
+        .iter()
+        .for_each(|warning| world.note_event(Level::Warning, warning));
     let mut proxy = Proxy::new(world, settings);
     proxy.set_verbosity(verbosity);
     if let Some((remembered, boot)) = remembered {

@@ -2,7 +2,7 @@
 
 use crate::proxy::net::Address;
 use crate::proxy::settings::ServerName;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// memcached's port.
 const DEFAULT_PORT: u16 = 11211;
@@ -79,6 +79,17 @@ fn server_port(text: &str) -> Result<u16, String> {
     }
 }
 
+/// Where `--status` listens: `port` on 127.0.0.1, `ip:port` or `[v6]:port`.
+pub fn status(text: &str) -> Result<SocketAddr, String> {
+    let address = match text.parse::<u16>() {
+        Ok(port) => Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
+        Err(_) => text.parse().ok(),
+    };
+    address
+        .filter(|address| address.port() > 0)
+        .ok_or_else(|| "not a port (1-65535), ip:port or [ipv6]:port".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,6 +114,30 @@ mod tests {
         );
         let unix = server("unix:/run/memcached.sock").unwrap();
         assert_eq!(unix.to_string(), "unix:/run/memcached.sock");
+    }
+
+    #[test]
+    fn the_status_port_is_on_this_machine_unless_told_otherwise() {
+        for (text, address) in [
+            ("9150", "127.0.0.1:9150"),
+            ("10.0.0.1:9150", "10.0.0.1:9150"),
+            ("[::]:9150", "[::]:9150"),
+        ] {
+            assert_eq!(status(text), Ok(address.parse().unwrap()));
+        }
+        for text in [
+            "",
+            "0",
+            "65536",
+            "localhost:1",
+            "10.0.0.1",
+            "10.0.0.1:0",
+            "::1:9150x",
+            "unix:/a",
+        ] {
+            let error = "not a port (1-65535), ip:port or [ipv6]:port".to_owned();
+            assert_eq!(status(text), Err(error), "{text}");
+        }
     }
 
     #[test]

@@ -161,6 +161,10 @@ fn listen(
             "nothing to listen on: -p is 0 and there is no -f".to_owned(),
         ));
     }
+    if let Some(value) = values.value("status") {
+        let address = address::status(&value.text).map_err(|why| value.error(why))?;
+        listen.push(Listen::Status(address));
+    }
     Ok(listen)
 }
 

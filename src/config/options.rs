@@ -42,7 +42,7 @@ const fn spec(name: &'static str, short: &'static str, old_key: &'static str, ki
 }
 
 /// Every option.
-pub const OPTIONS: [Spec; 30] = [
+pub const OPTIONS: [Spec; 32] = [
     spec("server", "s", "masters", Kind::List),
     spec("backup", "b", "backups", Kind::List),
     spec("ketama", "k", "useketama", Kind::Flag),
@@ -66,6 +66,7 @@ pub const OPTIONS: [Spec; 30] = [
     spec("pidfile", "P", "", Kind::Value),
     spec("logdir", "", "", Kind::Value),
     spec("state-dir", "", "", Kind::Value),
+    spec("status", "", "", Kind::Value),
     spec("foreground", "D", "", Kind::Flag),
     spec("verbose", "v", "verbose_mode", Kind::Count),
     spec("config", "c", "", Kind::Action),
@@ -127,6 +128,8 @@ usage: magent -s SERVER [-s SERVER]... [-b SERVER]... [options]
       --logdir=DIR        directory for magent.log, instead of syslog or stderr
       --state-dir=DIR     directory where what servers miss is written down, for
                           the magent that is started next
+      --status=ADDR       serve a status page, metrics and health there by HTTP:
+                          port on 127.0.0.1, ip:port or [ipv6]:port
   -D, --foreground        do not go to the background
   -v, --verbose           tell more, repeatable; stays in the foreground
   -c, --config=FILE       configuration file, see magent.conf(5); options win

@@ -9,7 +9,7 @@
 //! | `front` | clients (`client`): reading requests (`reading` `dispatch`), replies in the order asked (`replies` `pending`), limits (`pace` `memory` `tight`), how long they wait (`waits` `slow`), the keys asked most (`hot`), magent's own statistics (`statistics`) |
 //! | `copier` | one key to its partner (`repair` `command` `due`), or what other magents have left different (`compare`); all that a server lacks (`resync` `shares` `pacing`), from its partner's list of keys (`listing`); what that takes of others (`wish` `filling` `list_link`); its `tests` |
 //! | `replicate` | one request on its way (`transaction` `transactions` `begin` `answers`): through the `gate` of its key (`reading`: what its own client must not overtake), and then by its `plan`: `read` `portion` `merge` `hedge` `touch` `write` `decide` `agree` `missed` `broadcast` `survey` `topic`; what is refused (`refusal`), and what a server refuses (`refused`); numbers with blanks behind them (`padding`) |
-//! | `fleet` | servers: `server` `health`, and when they are given up (`silence`); what is believed of them and of keys (`ledger`); which of them hold a key (`farms` `layout` `place`); whether one was started anew, and what it may have from before (`life` `introduction` `version` `past` `holdings` `unique`); what is written down of what they miss (`journal` `remembering`); host names (`names`); other magents (`others` `board` `posting`), and who decides for all of them when a server is lost (`heirs` `leaving`); what a cut between them and servers means (`parted` `contact` `marks` `own`); flushes, delayed ones too, and clocks (`flush` `delayed_flush` `clock`); what is told of them (`report`) |
+//! | `fleet` | servers: `server` `health`, and when they are given up (`silence`); what is believed of them and of keys (`ledger`); which of them hold a key (`farms` `layout` `place`); whether one was started anew, and what it may have from before (`life` `introduction` `version` `past` `holdings` `unique`); what is written down of what they miss (`journal` `remembering`); host names (`names`); other magents (`others` `board` `posting`), and who decides for all of them when a server is lost (`heirs` `leaving`); what a cut between them and servers means (`parted` `contact` `marks` `own`); flushes, delayed ones too, and clocks (`flush` `delayed_flush` `clock`); what is told of them (`report`), and whether every key has a live copy (`copies`) |
 //! | `upstream` | links: a connection to a server (`link`), a request on its way (`message`) and what it is for (`purpose`), what comes back (`answers` `exchange`), links of a server that fell silent (`quarantine`), what the network loses (`losses`), large portions (`bulk` `turns`), what a server lets wait for longer than it mostly takes (`hedge` `budget` `answer_times`), a link for a list of keys (`lists`) |
 //!
 //! | room | what it is for |
@@ -18,6 +18,7 @@
 //! | `servers` `context` `permit` | the two lower owners together; what all rooms use; who may change a server |
 //! | `service` `control` | magent as a process: letting clients in, reloading, ending; what that asks of the world |
 //! | `net` `settings` `limits` | what the proxy asks of the world, what it is told by the configuration, and the bounds that nobody tells it |
+//! | `report` | what magent knows of itself and its servers, for who looks at it from outside |
 //! | `statistics` `latency` `timers` `log` | counters; how long requests and answers take; when to wake up; what is to be said in the log at the end of the turn |
 //! | `check` `wrong` | whether all books agree, for tests |
 //!
@@ -39,6 +40,7 @@ mod log;
 pub mod net;
 mod permit;
 mod replicate;
+pub mod report;
 mod servers;
 pub mod service;
 pub mod settings;
@@ -89,6 +91,11 @@ impl<N: Net> Proxy<N> {
     /// The world.
     pub fn net(&mut self) -> &mut N {
         &mut self.servers.cx.net
+    }
+
+    /// The same, to look at.
+    pub fn world(&self) -> &N {
+        &self.servers.cx.net
     }
 
     /// What all rooms use.

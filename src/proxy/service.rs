@@ -13,6 +13,7 @@
 use super::Proxy;
 use super::control::{Accepted, Control, Journal, Order, Reloaded, State};
 use super::net::{Level, Readiness, Token};
+use super::report::Report;
 use crate::words::Reason;
 
 /// Accepts in a turn before connections get theirs.
@@ -86,6 +87,14 @@ impl<W: Control> Service<W> {
     /// The proxy alone, to look at.
     pub fn proxy(&self) -> &Proxy<W> {
         &self.proxy
+    }
+
+    /// What it knows now of itself and its servers.
+    pub fn report(&self) -> Report<'_> {
+        Report {
+            is_leaving: self.phase != Phase::Serving,
+            ..self.proxy.report()
+        }
     }
 
     /// Looks for the servers; to be called once, before the first turn.

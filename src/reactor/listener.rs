@@ -1,4 +1,4 @@
-//! Where clients connect: TCP ports and unix sockets.
+//! Where clients connect: TCP ports and unix sockets; and the port of `--status`.
 
 use super::Socket;
 use super::socket_file::SocketFile;
@@ -24,12 +24,15 @@ pub enum Listen {
         mode: u32,
         owner: Option<sys::Owner>,
     },
+    /// Not for clients: for who asks how it goes.
+    Status(SocketAddr),
 }
 
 impl fmt::Display for Listen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Listen::Tcp { address, .. } => write!(f, "{address}"),
+            Listen::Status(address) => write!(f, "http://{address} (--status)"),
             Listen::Unix { path, .. } => write!(f, "unix:{}", path.display()),
         }
     }
@@ -58,6 +61,7 @@ impl Listener {
                 let (listener, file) = SocketFile::bind(path, *mode, *owner)?;
                 Kind::Unix(file, listener)
             }
+            Listen::Status(address) => Self::bind_tcp(*address, false)?,
         };
         Ok(Self {
             kind,
@@ -106,6 +110,7 @@ impl Listener {
     pub(super) fn is_at(&self, listen: &Listen) -> bool {
         match (&self.kind, &self.name, listen) {
             (_, Listen::Tcp { address, .. }, Listen::Tcp { address: other, .. }) => address == other,
+            (_, Listen::Status(address), Listen::Status(other)) => address == other,
             (Kind::Unix(file, _), _, Listen::Unix { path, .. }) => file.path() == path && file.is_in_place(),
             _ => false,
         }
@@ -139,13 +144,13 @@ impl Listener {
     fn port(&self) -> Option<u16> {
         match &self.name {
             Listen::Tcp { address, .. } => Some(address.port()),
-            Listen::Unix { .. } => None,
+            Listen::Unix { .. } | Listen::Status(_) => None,
         }
     }
 
     fn mode(&self) -> Option<u32> {
         match &self.name {
-            Listen::Tcp { .. } => None,
+            Listen::Tcp { .. } | Listen::Status(_) => None,
             Listen::Unix { mode, .. } => Some(*mode),
         }
     }
@@ -163,6 +168,11 @@ impl Listener {
             Kind::Tcp(listener) => registry.register(listener, token, Interest::READABLE),
             Kind::Unix(_, listener) => registry.register(listener, token, Interest::READABLE),
         }
+    }
+
+    /// Whether it is no place for clients.
+    pub(super) fn is_status(&self) -> bool {
+        matches!(self.name, Listen::Status(_))
     }
 
     /// Whether other processes may listen on the same port, and go on when this one ends.

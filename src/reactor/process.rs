@@ -8,6 +8,7 @@ use crate::proxy::control::{self, Accepted, Control, Found, Reloaded, Remembered
 use crate::proxy::settings::Settings;
 use crate::sys::{self, PidFile};
 use crate::words::Reason;
+use mio::net::TcpStream;
 use mio::{Registry, Waker};
 use std::collections::VecDeque;
 use std::io;
@@ -86,6 +87,40 @@ impl Process {
         listeners.try_for_each(|listener| listener.register(registry, LISTENERS))
     }
 
+    /// Whether there is a port of `--status`.
+    pub(super) fn has_status(&self) -> bool {
+        self.listeners.iter().any(Listener::is_status)
+    }
+
+    /// Whether somebody may wait there.
+    pub(super) fn may_accept_status(&self) -> bool {
+        self.listeners
+            .iter()
+            .any(|listener| listener.is_status() && listener.ready)
+    }
+
+    /// Who waits there may be accepted now, though descriptors had run out.
+    pub(super) fn accept_status_again(&mut self) {
+        let status = self.listeners.iter_mut().filter(|listener| listener.is_status());
+        status.for_each(|listener| listener.ready = true);
+    }
+
+    /// The next connection there.
+    pub(super) fn accept_status(&mut self) -> Option<TcpStream> {
+        let listener = self.listeners.iter_mut().find(|listener| listener.is_status())?;
+        loop {
+            match listener.accept() {
+                Ok((Socket::Tcp(stream), _)) => return Some(stream),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock || is_exhaustion(&error) => {
+                    listener.ready = false;
+                    return None;
+                }
+                // It was gone before it was accepted.
+                Ok(_) | Err(_) => {}
+            }
+        }
+    }
+
     /// There may be somebody to accept; which listener it was is told by accepting.
     pub(super) fn listeners_ready(&mut self) {
         for listener in &mut self.listeners {
@@ -99,7 +134,7 @@ impl Process {
 
     /// Closes these, and keeps who has connected there, whom closing would turn away.
     fn close(&mut self, listeners: Vec<Listener>) {
-        for listener in listeners {
+        for listener in listeners.into_iter().filter(|listener| !listener.is_status()) {
             for _ in 0..sys::BACKLOG {
                 match listener.accept() {
                     Ok(accepted) => self.accepted.push_back(accepted),
@@ -141,7 +176,7 @@ impl Process {
 
     /// The next connection of these listeners.
     fn accept_here(&mut self) -> Accepted<(Socket, Option<SocketAddr>)> {
-        for listener in self.listeners.iter_mut().filter(|listener| listener.ready) {
+        for listener in for_clients(&mut self.listeners).filter(|listener| listener.ready) {
             match listener.accept() {
                 Ok(accepted) => return Accepted::Client(accepted),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => listener.ready = false,
@@ -175,7 +210,8 @@ impl Control for World {
     }
 
     fn may_accept(&self) -> bool {
-        !self.process.accepted.is_empty() || self.process.listeners.iter().any(|listener| listener.ready)
+        let ready = |listener: &Listener| listener.ready && !listener.is_status();
+        !self.process.accepted.is_empty() || self.process.listeners.iter().any(ready)
     }
 
     fn take_freed(&mut self) -> bool {
@@ -294,6 +330,11 @@ impl Control for World {
             State::Ending => sys::notify_manager("STOPPING=1"),
         }
     }
+}
+
+/// The listeners that clients connect to.
+fn for_clients(listeners: &mut [Listener]) -> impl Iterator<Item = &mut Listener> {
+    listeners.iter_mut().filter(|listener| !listener.is_status())
 }
 
 /// Whether accepting failed because something ran out, so that trying on at once would fail the same way.

@@ -3,6 +3,7 @@
 use super::CONNECTIONS;
 use super::process::Process;
 use crate::proxy::net::{Address, Delivery, Level, Net, Time, Token, Writing};
+use crate::status::events::Events;
 use crate::sys::{self, Log};
 use crate::words::Reason;
 use mio::net::{TcpStream, UnixStream};
@@ -39,6 +40,8 @@ pub struct World {
     links: HashSet<Ends>,
     /// It has been told that one of these servers is magent itself.
     told_of_itself: bool,
+    /// What the log was told last.
+    pub(super) events: Events,
 }
 
 impl World {
@@ -51,7 +54,13 @@ impl World {
             freed: false,
             links: HashSet::new(),
             told_of_itself: false,
+            events: Events::default(),
         }
+    }
+
+    /// Keeps a line for who looks at the status page.
+    pub fn note_event(&mut self, level: Level, line: &str) {
+        self.events.note(sys::local_time(), level, line.to_owned());
     }
 
     /// Whether a client that has connected from there is magent itself, which takes itself for a server. The log is told
@@ -206,6 +215,9 @@ impl Net for World {
             Level::Info => libc::LOG_INFO,
             Level::Debug => libc::LOG_DEBUG,
         };
+        if Events::keep(level) {
+            self.note_event(level, &line.to_string());
+        }
         self.log.write(priority, line);
     }
 }

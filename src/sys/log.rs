@@ -102,7 +102,7 @@ fn append(path: &Path, owner: Option<Owner>) -> io::Result<File> {
 }
 
 /// The local time as `2026-11-22 18:00:00`.
-fn local_time() -> String {
+pub fn local_time() -> String {
     let mut broken_down = MaybeUninit::<libc::tm>::zeroed();
     // SAFETY: time takes a null pointer, localtime_r fills the struct that it is given, and a struct of zeros is a valid
     // one if it does not.

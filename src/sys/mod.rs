@@ -17,7 +17,7 @@ pub use account::{Account, current_account, drop_privileges, find_group, find_us
 pub use append::AppendOnly;
 pub use daemon::{Launch, PidFile, background, raise_open_files};
 pub use files::{Owner, for_owner, lock, with_mode};
-pub use log::{Log, is_journal};
+pub use log::{Log, is_journal, local_time};
 pub use notify::{monotonic_us, notify_manager};
 pub use signals::{Signal, Signals};
 pub use socket::{

@@ -30,6 +30,7 @@ use compare::{Comparison, Left, Moving};
 use due::Later;
 use listing::Listing;
 use repair::{Action, Manner, Pair, Repair, Why};
+pub use resync::Progress;
 use resync::{Resync, Task};
 use slab::Slab;
 use wish::Wish;
@@ -89,6 +90,12 @@ impl Copier {
     /// Whether there is room for a repair that may be left undone.
     pub fn has_room(&self, limits: &Limits) -> bool {
         self.single < limits.repairs
+    }
+
+    /// How far a server has been filled, while it is.
+    pub fn progress(&self, server: usize, now_ms: u64) -> Option<Progress> {
+        let resync = self.resync.as_ref().filter(|resync| resync.to == server)?;
+        resync.fills().then(|| resync.progress(now_ms))
     }
 
     /// Whether nothing is being copied.

@@ -155,6 +155,18 @@ pub struct Report {
     pub took_ms: u64,
 }
 
+/// How far a server has been filled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// The server that it is filled from.
+    pub from: usize,
+    /// What has been copied, and for how long.
+    pub report: Report,
+    /// Keys of the list that are done with, about; and how many it has, once that is known.
+    pub done: u64,
+    pub total: Option<u64>,
+}
+
 impl Resync {
     pub fn new(number: u64, from: usize, to: usize, task: Task, now_ms: u64, limits: &Limits) -> Self {
         let phase = match task {
@@ -219,6 +231,21 @@ impl Resync {
             items: self.items,
             bytes: self.bytes,
             took_ms: now_ms - self.started_ms,
+        }
+    }
+
+    /// How far it has come.
+    pub fn progress(&self, now_ms: u64) -> Progress {
+        let (listed, done_before) = self.shares.listed();
+        let (has_ended, listed) = match &self.listing {
+            Some(listing) => (listing.has_ended(), listed),
+            None => (true, self.seen + self.keys.len() as u64),
+        };
+        Progress {
+            from: self.from,
+            report: self.report(now_ms),
+            done: done_before + self.seen,
+            total: has_ended.then_some(listed),
         }
     }
 

@@ -47,6 +47,12 @@ impl Shares {
         kept < kept_max
     }
 
+    /// Keys of the list so far that belong to both servers; and of those, about how many were in shares that are done with.
+    pub fn listed(&self) -> (u64, u64) {
+        let listed = self.listed as u64;
+        (listed, listed * self.current / self.count)
+    }
+
     /// Goes on to the next share of the keys, or to smaller ones. False if that was the last.
     #[must_use]
     pub fn take_next(&mut self, kept_max: usize) -> bool {

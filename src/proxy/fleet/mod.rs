@@ -4,6 +4,7 @@ pub mod board;
 mod check;
 mod clock;
 pub mod contact;
+mod copies;
 mod delayed_flush;
 pub mod farms;
 mod flush;
@@ -175,6 +176,11 @@ impl Fleet {
         while self.ledger.len() < self.servers.len() {
             self.ledger.add_server();
         }
+    }
+
+    /// Whether it is not known yet what the servers hold, so that no request begins.
+    pub fn is_starting(&self) -> bool {
+        self.is_starting
     }
 
     /// The servers that the settings name.
@@ -434,13 +440,13 @@ impl Fleet {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
     use crate::proxy::net::Address;
     use crate::proxy::settings::{Ack, Hedge, Miss};
     use crate::ring::Distribution;
 
-    fn fleet(primaries: &[&str], backups: &[&str], distribution: Distribution) -> Fleet {
+    pub fn fleet(primaries: &[&str], backups: &[&str], distribution: Distribution) -> Fleet {
         let names = |list: &[&str]| {
             let name = |text: &&str| ServerName {
                 host: text.to_string(),

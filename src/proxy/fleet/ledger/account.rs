@@ -57,7 +57,7 @@ impl Account {
         matches!(self.presence, Presence::Away { drained: true, .. })
     }
 
-    pub(super) fn is_gone(&self) -> bool {
+    pub fn is_gone(&self) -> bool {
         matches!(self.presence, Presence::Away { gone: true, .. })
     }
 
@@ -107,6 +107,11 @@ impl Account {
     pub fn is_suspect_of(&self, partner: usize) -> bool {
         let lack = self.lack(partner);
         lack.is_some_and(|lack| lack.what == Lacking::Suspect && matches!(lack.of, Range::All))
+    }
+
+    /// What it lacks, of each partner's.
+    pub fn lacks(&self) -> impl Iterator<Item = &Lacking> {
+        self.lacks.iter().map(|lack| &lack.what)
     }
 
     /// What it lacks of a partner's.

@@ -203,6 +203,10 @@ impl KeySet {
         self.keys.contains(key)
     }
 
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }
