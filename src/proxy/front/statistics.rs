@@ -17,7 +17,6 @@ use crate::proxy::replicate::transaction::{Allowance, END};
 use crate::proxy::servers::Servers;
 use crate::proxy::settings::{Ack, Hedge, Miss};
 use crate::proxy::statistics::Statistics;
-use crate::ring::Distribution;
 use std::fmt::Display;
 use std::net::SocketAddr;
 
@@ -242,13 +241,10 @@ fn settings<N: Net>(cx: &Context<N>, lines: &mut Lines) {
             Hedge::Never => "0".to_owned(),
         },
     );
-    lines.add(
-        "distribution",
-        match s.distribution {
-            Distribution::Modulo => "modulo",
-            Distribution::Ketama => "ketama",
-        },
-    );
+    lines.add("distribution", s.spread.distribution.word());
+    lines.add("hash", s.spread.hash.word());
+    let tag = s.spread.tag.map(|(open, close)| [open, close].map(char::from));
+    lines.add("hash_tag", tag.map_or("none".to_owned(), String::from_iter));
     lines.add(
         "ack",
         match s.ack {
