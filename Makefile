@@ -42,7 +42,7 @@ STREAMS = 20000
 MINUTES = 60
 TARGETS = proxy
 
-.PHONY: all demo check check-packages simulate simulate-faults coverage differential fuzz clients bench install uninstall deb \
+.PHONY: all demo check check-packages simulate simulate-faults coverage differential fuzz clients bench rings install uninstall deb \
 	rpm clean deps packages venv memcacheds clients-debian clients-pip clients-npm
 
 all:
@@ -94,6 +94,11 @@ bench: all
 	@tests/bench/run
 	@tests/bench/protocols
 	@tests/bench/resync
+
+# Where magent and nutcracker send keys, side by side, with every distribution, weights, names and tags.
+rings: all
+	@$(MAKE) packages PACKAGES="$(PACKAGES) $(BENCH_PACKAGES)"
+	@tests/vectors/record --live $(BINARY)
 
 deb:
 	$(MAKE) -f packaging/deb.mk
