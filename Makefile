@@ -50,7 +50,7 @@ STREAMS = 20000
 MINUTES = 60
 TARGETS = proxy
 
-.PHONY: all demo check status-pictures check-packages check-container simulate simulate-faults coverage differential fuzz clients bench install install-config \
+.PHONY: all demo check status-pictures check-packages check-container simulate simulate-faults coverage differential fuzz clients bench rings install install-config \
 	install-systemd install-sysv install-openrc uninstall dist deb rpm clean deps packages venv memcacheds clients-debian clients-pip clients-npm
 
 all:
@@ -114,6 +114,11 @@ bench: all
 	@tests/bench/run
 	@tests/bench/protocols
 	@tests/bench/resync
+
+# Where magent and nutcracker send keys, side by side, with every distribution, weights, names and tags.
+rings: all
+	@$(MAKE) packages PACKAGES="$(PACKAGES) $(BENCH_PACKAGES)"
+	@tests/vectors/record --live $(BINARY)
 
 # The release, with the crates in it: the same files give the same bytes.
 dist:

@@ -16,7 +16,7 @@
 //!   replicate   one request on its way: the gate of its key, its plan, its reply
 //!   fleet       servers: life, health, which of them hold a key, and the ledger: what each of them missed or lacks
 //!   upstream    links to servers and the legs on them
-//! ring        modulo and ketama: key -> server
+//! ring        modulo and ketama, by magent's own rules, libmemcached's or twemproxy's: key -> server
 //! protocol    bytes <-> values; no I/O, no allocation: requests, answers and whether they fit, numbers
 //! buffer      the buffer chain, made of sys's bytes to append to
 //! words       errors of the system and amounts of memory in words

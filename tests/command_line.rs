@@ -95,6 +95,9 @@ fn sample(name: &str) -> &'static str {
         "board" => "off",
         "max-item-size" | "max-memory" => "2m",
         "port" | "maxconns" | "maxidle" | "timeout" | "hedge" | "slow" => "100",
+        "distribution" => "ketama",
+        "hash" => "md5",
+        "hash-tag" => "{}",
         // Numbers, because names differ between systems; anybody may remain who he is.
         "user" | "group" if is_root() => "1",
         "user" => own_account().0,
@@ -153,7 +156,7 @@ fn the_defaults_are_those_of_the_manual() {
     assert_eq!(
         settings_with(&[]),
         "STAT maxconns 4096\r\nSTAT max_idle_links 20\r\nSTAT item_size_max 1048576\r\nSTAT max_memory 67108864\r\n\
-         STAT timeout_ms 500\r\nSTAT adaptive_timeout yes\r\nSTAT hedge auto\r\nSTAT slow_ms 100\r\nSTAT distribution modulo\r\nSTAT ack all\r\nSTAT miss partner\r\n\
+         STAT timeout_ms 500\r\nSTAT adaptive_timeout yes\r\nSTAT hedge auto\r\nSTAT slow_ms 100\r\nSTAT distribution modulo\r\nSTAT hash djb\r\nSTAT hash_tag none\r\nSTAT ack all\r\nSTAT miss partner\r\n\
          STAT board on\r\nEND\r\n"
     );
 }
@@ -171,7 +174,7 @@ fn both_forms_of_an_option_have_the_same_effect() {
         "--max-memory=3072k",
     ];
     let expected = "STAT maxconns 77\r\nSTAT max_idle_links 3\r\nSTAT item_size_max 2097152\r\n\
-                    STAT max_memory 3145728\r\nSTAT timeout_ms 1234\r\nSTAT adaptive_timeout no\r\nSTAT hedge 12\r\nSTAT slow_ms 34\r\nSTAT distribution ketama\r\nSTAT ack primary\r\n\
+                    STAT max_memory 3145728\r\nSTAT timeout_ms 1234\r\nSTAT adaptive_timeout no\r\nSTAT hedge 12\r\nSTAT slow_ms 34\r\nSTAT distribution ketama\r\nSTAT hash md5\r\nSTAT hash_tag none\r\nSTAT ack primary\r\n\
                     STAT miss cold\r\nSTAT board off\r\nEND\r\n";
     let short = ["-n", "77", "-i", "3", "-k"];
     let long = ["--maxconns=77", "--maxidle", "3", "--ketama"];
@@ -313,6 +316,57 @@ fn keys_without_a_second_copy_are_warned_of() {
     }
 }
 
+/// What is wrong about distributions, weights and names.
+fn refuse_distributions(refuse: &mut impl FnMut(&[&'static str], &str)) {
+    let ways = "modulo, ketama, libmemcached-modula, libmemcached-ketama, libmemcached-ketama-weighted, twemproxy-modula, \
+                twemproxy-ketama";
+    refuse(
+        &["--distribution=md5"],
+        &format!("--distribution md5: not one of: {ways}"),
+    );
+    let hashes = "djb, md5, one_at_a_time, crc32, crc32a, fnv1_64, fnv1a_64, fnv1_32, fnv1a_32";
+    refuse(
+        &["--distribution=twemproxy-ketama", "--hash=murmur"],
+        &format!("--hash murmur: not one of: {hashes}"),
+    );
+    refuse(
+        &["-k", "--distribution=modulo"],
+        "--distribution modulo: contradicts -k",
+    );
+    for tag in ["{", "{}}", "é", "{ "] {
+        refuse(
+            &["--hash-tag", tag],
+            &format!("--hash-tag {tag}: not two characters of ASCII, as in {{}}"),
+        );
+    }
+    refuse(
+        &["-s", "10.0.0.1:1:0"],
+        "-s 10.0.0.1:1:0: weight is not a number from 1 to 1000000",
+    );
+    refuse(
+        &["-s", "10.0.0.1:1:1 one"],
+        "-s 10.0.0.1:1:1 one: a name behind the weight goes with twemproxy's distributions only",
+    );
+    refuse(
+        &[
+            "--distribution=twemproxy-ketama",
+            "-s",
+            "10.0.0.1:1:1 one",
+            "-s",
+            "10.0.0.2:1:1 one",
+        ],
+        "-s 10.0.0.2:1:1 one: another server has this name",
+    );
+    refuse(
+        &["-k", "-b", "10.0.0.1:1:100", "-b", "10.0.0.1:2:101"],
+        "-b 10.0.0.1:2:101: the weights of a farm add up to 200 at most by ketama",
+    );
+    refuse(
+        &["-s", "10.0.0.1:1:1000"],
+        "-s 10.0.0.1:1:1000: the weights of a farm add up to 1000 at most by modulo",
+    );
+}
+
 #[test]
 fn a_bad_command_line_is_refused_in_one_line() {
     let server = ["-s", NOBODY_THERE];
@@ -388,6 +442,7 @@ fn a_bad_command_line_is_refused_in_one_line() {
     refuse(&["-b"], "-b needs a value; see magent -h");
     refuse(&["--port"], "--port needs a value; see magent -h");
     refuse(&["--ketama=yes"], "--ketama takes no value; see magent -h");
+    refuse_distributions(&mut refuse);
     refuse(
         &["-b", "10.0.0.1:1,"],
         "-b: not an address (ip, host:port, [ipv6]:port or unix:/path)",

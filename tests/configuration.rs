@@ -100,6 +100,9 @@ fn line_for(option: &Spec, key: &str) -> String {
         "board" => "off",
         "max-item-size" | "max-memory" => "2m",
         "port" | "maxconns" | "maxidle" | "timeout" | "hedge" | "slow" => "100",
+        "distribution" => "ketama",
+        "hash" => "md5",
+        "hash-tag" => "{}",
         "verbose" => "2",
         "ketama" | "reuse-port" | "foreground" => "yes",
         "user" => return format!("{key} = {}\n", own.uid()),
@@ -148,7 +151,7 @@ fn keys_have_the_effect_of_their_options() {
     assert_eq!(
         magent.settings(),
         "STAT maxconns 77\r\nSTAT max_idle_links 3\r\nSTAT item_size_max 2097152\r\nSTAT max_memory 3145728\r\n\
-         STAT timeout_ms 8000\r\nSTAT adaptive_timeout no\r\nSTAT hedge 0\r\nSTAT slow_ms 56\r\nSTAT distribution ketama\r\nSTAT ack primary\r\nSTAT miss cold\r\n\
+         STAT timeout_ms 8000\r\nSTAT adaptive_timeout no\r\nSTAT hedge 0\r\nSTAT slow_ms 56\r\nSTAT distribution ketama\r\nSTAT hash md5\r\nSTAT hash_tag none\r\nSTAT ack primary\r\nSTAT miss cold\r\n\
          STAT board off\r\nEND\r\n"
     );
     let servers = magent.magent.ask("stats servers\r\n");
@@ -216,6 +219,14 @@ fn an_error_is_one_line_with_file_and_line_number() {
             "2: useketama maybe: not one of: yes, no, 1, 0",
         ),
         (
+            "[General]\nketama = no\ndistribution = ketama",
+            "3: distribution ketama: contradicts FILE:2: ketama no",
+        ),
+        (
+            "[General]\nbackups = 10.0.0.1:1:2, 10.0.0.2:1:x",
+            "2: backups 10.0.0.2:1:x: weight is not a number from 1 to 1000000",
+        ),
+        (
             "[General]\nreuse-port = 2",
             "2: reuse-port 2: not one of: yes, no, 1, 0",
         ),
@@ -263,6 +274,7 @@ fn an_error_is_one_line_with_file_and_line_number() {
         };
         fs::write(&file, &text).expect("a file");
         let ended = run(&["-t", "-c", &file]);
+        let error = error.replace("FILE", &file);
         assert_eq!(ended, (Some(1), format!("magent: {file}:{error}\n")), "{text}");
     }
     // To run with it is refused as well; what is there now is the last one of the list.
@@ -499,6 +511,37 @@ fn a_server_that_a_reload_adds_is_filled_with_the_keys_that_are_its_now() {
     }
 }
 
+/// Nearly every key may have another primary than before, though the servers are the same; the backup has them all.
+#[test]
+fn servers_are_filled_with_the_keys_that_are_theirs_after_a_change_of_the_distribution() {
+    let (one, other, mut backup) = (Memcached::start(), Memcached::start(), Memcached::start());
+    let farms = format!("{}backups = {}\n", masters(&[&one, &other]), backup.name);
+    let magent = Configured::start(&farms);
+    let mut client = magent.magent.client();
+    for key in keys() {
+        client.check(format!("set {key} 0 0 1\r\n5\r\n"), "STORED\r\n");
+    }
+    let before = [&one, &other].map(|server| keys_on(&mut server.client()));
+    magent.reload(&format!("{farms}distribution = libmemcached-ketama\n"));
+    for key in keys() {
+        client.check(format!("incr {key} 1\r\n"), "6\r\n");
+    }
+    let is_up = |server: &Memcached| magent.magent.server_stat(server, "state") == "up";
+    eventually("they are filled", || is_up(&one) && is_up(&other));
+    let after = [&one, &other].map(|server| keys_on(&mut server.client()));
+    assert!(
+        before
+            .iter()
+            .zip(&after)
+            .all(|(before, after)| after.len() > before.len()),
+        "some moved"
+    );
+    backup.kill();
+    for key in keys() {
+        client.check(format!("get {key}\r\n"), format!("VALUE {key} 0 1\r\n6\r\nEND\r\n"));
+    }
+}
+
 /// While the second primary was there, the first one kept what it had of the keys that had moved.
 #[test]
 fn keys_that_come_back_to_a_server_by_a_reload_come_with_their_present_values() {
@@ -624,7 +667,7 @@ fn timeouts_limits_and_verbosity_change_while_clients_stay() {
     assert!(
         settings.starts_with(
             "STAT maxconns 3\r\nSTAT max_idle_links 20\r\nSTAT item_size_max 1024\r\nSTAT max_memory 3145728\r\n\
-         STAT timeout_ms 700\r\nSTAT adaptive_timeout no\r\nSTAT hedge 5\r\nSTAT slow_ms 7\r\nSTAT distribution ketama\r\nSTAT ack primary\r\nSTAT miss cold\r\n"
+         STAT timeout_ms 700\r\nSTAT adaptive_timeout no\r\nSTAT hedge 5\r\nSTAT slow_ms 7\r\nSTAT distribution ketama\r\nSTAT hash md5\r\nSTAT hash_tag none\r\nSTAT ack primary\r\nSTAT miss cold\r\n"
         ),
         "{settings:?}"
     );

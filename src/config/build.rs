@@ -4,7 +4,8 @@ use super::values::{Value, Values};
 use super::{Config, ConfigError, address};
 use crate::proxy::settings::{Ack, Hedge, Limits, Miss, ServerName, Settings};
 use crate::reactor::{Listen, names};
-use crate::ring::Distribution;
+use crate::ring::hash::Hash;
+use crate::ring::{Distribution, HashTag, Spread};
 use crate::sys::{self, Account};
 use crate::words::Reason;
 use std::fs;
@@ -29,7 +30,8 @@ const ANEW: &str = "MAGENT_TEST_ANEW";
 
 /// Relative paths are relative to `directory`.
 pub fn config(values: &Values, directory: &Path) -> Result<Config, ConfigError> {
-    let primaries = servers(values, "server")?;
+    let spread = spread(values)?;
+    let primaries = servers(values, "server", &spread)?;
     if primaries.is_empty() {
         return Err(ConfigError(match (&values.file, &values.no_primaries) {
             (_, Some(source)) => format!("{source}: no primary server: at least one is needed"),
@@ -48,11 +50,8 @@ pub fn config(values: &Values, directory: &Path) -> Result<Config, ConfigError> 
     let timeout_ms = values.number_or_auto("timeout", 10, 600_000)?;
     let settings = Settings {
         primaries,
-        backups: servers(values, "backup")?,
-        distribution: match values.flag("ketama")? {
-            true => Distribution::Ketama,
-            false => Distribution::Modulo,
-        },
+        backups: servers(values, "backup", &spread)?,
+        spread,
         links_max: values.number("maxidle", DEFAULT_LINKS, 1, 1000)? as usize,
         clients_max: values.number("maxconns", DEFAULT_CLIENTS, 1, 1_000_000)? as usize,
         timeout_ms: timeout_ms.unwrap_or(DEFAULT_TIMEOUT_MS),
@@ -109,12 +108,67 @@ fn verbosity(values: &Values) -> Result<u32, ConfigError> {
     }
 }
 
-fn servers(values: &Values, name: &str) -> Result<Vec<ServerName>, ConfigError> {
+/// How keys are spread. `-k` is the short way to say `--distribution=ketama`.
+fn spread(values: &Values) -> Result<Spread, ConfigError> {
+    let distribution = distribution(values)?;
+    let hash = values.choice("hash", &Hash::CHOICES)?;
+    let hash = values.value("hash").map(|_| hash);
+    Ok(Spread::new(distribution, hash, hash_tag(values)?))
+}
+
+/// The command line's word takes the place of the file's, whichever of the two options it is. Who says both must mean one.
+fn distribution(values: &Values) -> Result<Distribution, ConfigError> {
+    let choice = values.choice("distribution", &Distribution::CHOICES)?;
+    let is_ketama = values.flag("ketama")?;
+    let by_flag = match is_ketama {
+        true => Distribution::Ketama,
+        false => Distribution::Modulo,
+    };
+    let (Some(value), Some(flag)) = (values.value("distribution"), values.value("ketama")) else {
+        return Ok(values.value("ketama").map_or(choice, |_| by_flag));
+    };
+    match (values.is_overridden("distribution"), values.is_overridden("ketama")) {
+        (true, false) => Ok(choice),
+        (false, true) => Ok(by_flag),
+        _ if is_ketama == (choice == Distribution::Ketama) => Ok(choice),
+        (true, true) => Err(value.error(format_args!("contradicts {}", flag.source))),
+        (false, false) => Err(value.error(format_args!("contradicts {} {}", flag.source, flag.text))),
+    }
+}
+
+/// The two characters between which a key's tag stands, if any.
+fn hash_tag(values: &Values) -> Result<Option<HashTag>, ConfigError> {
+    let Some(value) = values.value("hash-tag") else {
+        return Ok(None);
+    };
+    match value.text.as_bytes() {
+        &[open, close] if open.is_ascii_graphic() && close.is_ascii_graphic() => Ok(Some((open, close))),
+        _ => Err(value.error("not two characters of ASCII, as in {}")),
+    }
+}
+
+fn servers(values: &Values, name: &str, spread: &Spread) -> Result<Vec<ServerName>, ConfigError> {
+    let distribution = spread.distribution;
     let mut servers: Vec<ServerName> = Vec::new();
+    let (mut is_weighted, mut weight) = (false, 0);
     for value in values.list(name) {
         let server = address::server(&value.text).map_err(|why| value.error(why))?;
         if servers.iter().any(|other| other.is_same(&server)) {
             return Err(value.error("this server is listed twice"));
+        }
+        if server.ring_name.is_some() {
+            if !distribution.knows_names() {
+                return Err(value.error("a name behind the weight goes with twemproxy's distributions only"));
+            }
+            if servers.iter().any(|other| other.ring_name == server.ring_name) {
+                return Err(value.error("another server has this name"));
+            }
+        }
+        weight += u64::from(server.weight);
+        is_weighted |= server.weight > 1;
+        if let Some(max) = distribution.weights_max().filter(|&max| is_weighted && weight > max) {
+            let word = distribution.word();
+            return Err(value.error(format_args!("the weights of a farm add up to {max} at most by {word}")));
         }
         servers.push(server);
     }

@@ -42,10 +42,13 @@ const fn spec(name: &'static str, short: &'static str, old_key: &'static str, ki
 }
 
 /// Every option.
-pub const OPTIONS: [Spec; 32] = [
+pub const OPTIONS: [Spec; 35] = [
     spec("server", "s", "masters", Kind::List),
     spec("backup", "b", "backups", Kind::List),
     spec("ketama", "k", "useketama", Kind::Flag),
+    spec("distribution", "", "", Kind::Value),
+    spec("hash", "", "", Kind::Value),
+    spec("hash-tag", "", "", Kind::Value),
     spec("listen", "l", "host_ip", Kind::Value),
     spec("port", "p", "", Kind::Value),
     spec("socket", "f", "", Kind::Value),
@@ -100,9 +103,15 @@ usage: magent -s SERVER [-s SERVER]... [-b SERVER]... [options]
 
   -s, --server=ADDR       primary server, repeatable, or several with commas:
                           ip, host:port, [ipv6]:port or unix:/path; port 11211
-                          if left out
+                          if left out; a weight may follow: host:port:weight
   -b, --backup=ADDR       backup server, repeatable: keeps the second copies
   -k, --ketama            spread keys by ketama instead of modulo
+      --distribution=WAY  the same, or as others did before: modulo, ketama,
+                          libmemcached-modula, -ketama or -ketama-weighted,
+                          twemproxy-modula or -ketama (modulo)
+      --hash=NAME         what those two hash keys with: md5, one_at_a_time,
+                          fnv1a_64, ... (as they do by default)
+      --hash-tag=CHARS    hash only what stands between these two characters
   -l, --listen=ADDR       address to listen on (0.0.0.0)
   -p, --port=PORT         TCP port to listen on, 0 for none (11211)
   -f, --socket=PATH       unix socket to listen on, besides the port

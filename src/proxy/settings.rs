@@ -2,7 +2,7 @@
 
 pub use super::limits::Limits;
 use super::net::Address;
-use crate::ring::Distribution;
+use crate::ring::{Member, Spread};
 use std::fmt;
 use std::net::IpAddr;
 
@@ -16,9 +16,23 @@ pub struct ServerName {
     pub port: u16,
     /// Where it is reached; two names with one address are one server.
     pub address: Address,
+    /// Its share of the keys of its farm, 1 to 1,000,000.
+    pub weight: u32,
+    /// The name that twemproxy's distributions hash in the address's place, if it has one.
+    pub ring_name: Option<String>,
 }
 
 impl ServerName {
+    /// What the ring of its farm knows of it.
+    pub fn member(&self) -> Member<'_> {
+        Member {
+            host: &self.host,
+            port: self.port,
+            weight: self.weight,
+            name: self.ring_name.as_deref(),
+        }
+    }
+
     /// Whether it was given by a host name, whose address may change.
     pub fn is_by_name(&self) -> bool {
         !matches!(self.address, Address::Unix(_)) && self.host.parse::<IpAddr>().is_err()
@@ -78,7 +92,7 @@ pub struct Settings {
     /// At least one.
     pub primaries: Vec<ServerName>,
     pub backups: Vec<ServerName>,
-    pub distribution: Distribution,
+    pub spread: Spread,
     /// What `-i` says, 1 to 1000, for `stats settings`. There is one link to a server.
     pub links_max: usize,
     /// Connections of clients.

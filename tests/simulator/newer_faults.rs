@@ -9,7 +9,7 @@ use super::simulation::{Broken, Simulation};
 use magent::proxy::control::Order;
 use magent::proxy::net::Address;
 use magent::proxy::settings::{Miss, Settings};
-use magent::ring::Distribution;
+use magent::ring::{Distribution, Spread};
 use std::io::ErrorKind;
 
 /// What connecting says, and after how long it may.
@@ -208,7 +208,8 @@ impl Simulation {
             random.one_in(6)
         });
         if self.plan.more.remaps && farms_too {
-            settings.distribution = self.chance(|random| *random.pick(&[Distribution::Modulo, Distribution::Ketama]));
+            let distribution = self.chance(|random| *random.pick(&[Distribution::Modulo, Distribution::Ketama]));
+            settings.spread = Spread::plain(distribution);
         }
         let names = |servers: &[usize]| {
             servers

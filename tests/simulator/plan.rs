@@ -6,7 +6,7 @@ use super::pipe::Weather;
 use super::random::Random;
 use magent::proxy::net::Address;
 use magent::proxy::settings::{Ack, Hedge, Limits, Miss, ServerName, Settings};
-use magent::ring::{Distribution, KeyHash, Ring};
+use magent::ring::{Distribution, Ring, Spread};
 
 pub struct KeyPlan {
     pub name: String,
@@ -75,6 +75,8 @@ pub fn server_name(index: usize) -> ServerName {
         address: Address::Tcp(format!("{host}:11211").parse().expect("an address")),
         host,
         port: 11211,
+        weight: 1,
+        ring_name: None,
     }
 }
 
@@ -212,7 +214,7 @@ impl Plan {
             .map(|(primaries, backups)| Settings {
                 primaries: primaries.iter().map(|&index| servers[index].clone()).collect(),
                 backups: backups.iter().map(|&index| servers[index].clone()).collect(),
-                distribution,
+                spread: Spread::plain(distribution),
                 links_max: 1,
                 clients_max: 4096,
                 timeout_ms,
@@ -271,7 +273,7 @@ impl Plan {
         let Settings {
             primaries,
             backups,
-            distribution,
+            spread: Spread { distribution, .. },
             timeout_ms,
             ack,
             miss,
@@ -336,7 +338,7 @@ pub fn name_keys(
 
 /// Which servers hold a key.
 pub struct Places<'a> {
-    distribution: Distribution,
+    spread: Spread,
     farms: &'a Farms,
     primaries: Ring,
     backups: Option<Ring>,
@@ -345,11 +347,11 @@ pub struct Places<'a> {
 impl<'a> Places<'a> {
     pub fn new(settings: &Settings, farms: &'a Farms) -> Self {
         let ring = |names: &[ServerName]| {
-            let names: Vec<_> = names.iter().map(|name| (name.host.clone(), name.port)).collect();
-            Ring::new(settings.distribution, &names)
+            let members: Vec<_> = names.iter().map(ServerName::member).collect();
+            Ring::new(&settings.spread, &members)
         };
         Self {
-            distribution: settings.distribution,
+            spread: settings.spread,
             farms,
             primaries: ring(&settings.primaries),
             backups: (!farms.1.is_empty()).then(|| ring(&settings.backups)),
@@ -359,7 +361,7 @@ impl<'a> Places<'a> {
     /// The primary, then the backup if any.
     pub fn of(&self, key: &str) -> Vec<usize> {
         let (primaries, backups) = self.farms;
-        let hash = KeyHash::of(self.distribution, key.as_bytes());
+        let hash = self.spread.hash(key.as_bytes());
         let primary = primaries[self.primaries.owner(hash)];
         let backup = self.backups.as_ref().and_then(|ring| {
             ring.owners(hash)

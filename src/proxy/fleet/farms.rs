@@ -5,7 +5,7 @@ use crate::proxy::fleet::layout::Layout;
 use crate::proxy::fleet::server::Server;
 use crate::proxy::net::Address;
 use crate::proxy::settings::{ServerName, Settings};
-use crate::ring::{KeyHash, Ring};
+use crate::ring::{Ring, places};
 
 /// Both farms and their rings. A server that is in both, or known already, is one server: one set of links, one health.
 pub fn layout(servers: &mut Vec<Server>, settings: &Settings) -> Layout {
@@ -21,11 +21,15 @@ pub fn layout(servers: &mut Vec<Server>, settings: &Settings) -> Layout {
             known
         };
         let indices: Vec<usize> = names.iter().map(&mut index).collect();
-        let hashed: Vec<_> = names.iter().map(|name| (name.host.clone(), name.port)).collect();
-        (Ring::new(settings.distribution, &hashed), indices)
+        let members: Vec<_> = names.iter().map(ServerName::member).collect();
+        let places = places(&settings.spread, &members).into_iter();
+        (
+            Ring::new(&settings.spread, &members),
+            places.map(|at| indices[at]).collect(),
+        )
     };
     Layout {
-        distribution: settings.distribution,
+        spread: settings.spread,
         primaries: ring(&settings.primaries),
         backups: (!settings.backups.is_empty()).then(|| ring(&settings.backups)),
     }
@@ -51,7 +55,7 @@ impl Holders {
 
     /// The primary of a key, and its backup if it has one.
     pub fn owners(&self, key: &[u8]) -> (usize, Option<usize>) {
-        self.layout.owners(KeyHash::of(self.layout.distribution, key))
+        self.layout.owners(self.layout.spread.hash(key))
     }
 
     /// Whether an item is magents' own, and each server's for itself.

@@ -8,20 +8,20 @@
 //! The one hash in four billion with which ketama falls back to modulo is left out: where it leads says nothing of the
 //! ring.
 
-use crate::ring::{Distribution, KeyHash, Ring};
+use crate::ring::{KeyHash, Ring, Spread};
 use std::collections::{BTreeSet, HashSet};
 
 /// More steps than this are not taken to find who gets keys in farms that are spread by modulo: everybody then may.
 const STEPS_MAX: usize = 50_000_000;
 
-/// A farm's ring, and the index of each of its servers among all servers.
+/// A farm's ring, and for each of its places the index of the server that has it among all servers.
 pub type FarmRing = (Ring, Vec<usize>);
 
 /// The servers of a key: its primary, and its backup if there is one.
 pub type Owners = (usize, Option<usize>);
 
 pub struct Layout {
-    pub distribution: Distribution,
+    pub spread: Spread,
     pub primaries: FarmRing,
     pub backups: Option<FarmRing>,
 }
@@ -37,7 +37,7 @@ impl Layout {
 
     /// The other server that holds a key that a server holds.
     pub fn partner(&self, key: &[u8], server: usize) -> Option<usize> {
-        match self.owners(KeyHash::of(self.distribution, key)) {
+        match self.owners(self.spread.hash(key)) {
             (primary, backup) if primary == server => backup,
             (primary, backup) => backup.filter(|&backup| backup == server).map(|_| primary),
         }
@@ -45,7 +45,7 @@ impl Layout {
 
     /// Whether a server holds a key.
     pub fn has(&self, key: &[u8], server: usize) -> bool {
-        holds(self.owners(KeyHash::of(self.distribution, key)), server)
+        holds(self.owners(self.spread.hash(key)), server)
     }
 
     /// The same as [`owners`](Self::owners) for places on the rings: points by ketama, servers by modulo.
@@ -56,9 +56,10 @@ impl Layout {
             if let [only] = servers[..] {
                 return (only != primary).then_some(only); // there is no need to walk all round to find no other
             }
-            ring.from(on_backups, by_points)
-                .map(|at| servers[at])
-                .find(|&server| server != primary)
+            let is_other = |server: &usize| *server != primary;
+            let mut round = ring.from(on_backups, by_points).map(|at| servers[at]);
+            // The weight of all others may be too little for a point.
+            round.find(is_other).or_else(|| servers.iter().copied().find(is_other))
         });
         (primary, backup)
     }
@@ -72,11 +73,11 @@ impl Layout {
     /// All that a key's servers may be.
     pub fn pairs(&self) -> HashSet<Owners> {
         let mut pairs = HashSet::new();
-        match self.distribution {
-            Distribution::Ketama => each_arc(&[self], |owners| {
+        match self.spread.is_circle() {
+            true => each_arc(&[self], |owners| {
                 pairs.insert(owners[0]);
             }),
-            Distribution::Modulo => {
+            false => {
                 for (primary, backup) in self.places() {
                     pairs.insert(self.owners_at(primary, backup, false));
                 }
@@ -88,31 +89,31 @@ impl Layout {
     /// The servers that hold keys now that they did not hold before, each with the partner that holds them too.
     pub fn gained(&self, before: &Layout) -> BTreeSet<(usize, usize)> {
         let mut gained = BTreeSet::new();
-        match (before.distribution, self.distribution) {
-            (Distribution::Ketama, Distribution::Ketama) => each_arc(&[before, self], |owners| {
+        match self.spread.is_circle() {
+            // The two hashes of a key have nothing to do with each other: whatever was possible is possible with
+            // whatever is.
+            _ if !self.spread.hashes_like(&before.spread) => {
+                let old = before.pairs();
+                for (server, partner) in self.pairs().into_iter().flat_map(both_ways) {
+                    if old.iter().any(|&owners| !holds(owners, server)) {
+                        gained.insert((server, partner));
+                    }
+                }
+            }
+            true => each_arc(&[before, self], |owners| {
                 for (server, partner) in both_ways(owners[1]) {
                     if !holds(owners[0], server) {
                         gained.insert((server, partner));
                     }
                 }
             }),
-            (Distribution::Modulo, Distribution::Modulo) => {
+            false => {
                 let steps = self.places().count() * before.primaries.1.len().max(before.backup_places());
                 for place in self.places() {
                     for (server, partner) in both_ways(self.owners_at(place.0, place.1, false)) {
                         if steps > STEPS_MAX || before.may_not_hold(server, self, place) {
                             gained.insert((server, partner));
                         }
-                    }
-                }
-            }
-            // The two hashes of a key have nothing to do with each other: whatever was possible is possible with
-            // whatever is.
-            _ => {
-                let old = before.pairs();
-                for (server, partner) in self.pairs().into_iter().flat_map(both_ways) {
-                    if old.iter().any(|&owners| !holds(owners, server)) {
-                        gained.insert((server, partner));
                     }
                 }
             }
@@ -206,19 +207,19 @@ fn gcd(a: usize, b: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ring::{Distribution, Member};
     use std::time::Instant;
 
     /// A layout of these servers, known by their numbers.
     fn layout(distribution: Distribution, primaries: &[usize], backups: &[usize]) -> Layout {
+        let spread = Spread::plain(distribution);
         let ring = |servers: &[usize]| {
-            let names: Vec<_> = servers
-                .iter()
-                .map(|server| (format!("10.0.0.{server}"), 11211))
-                .collect();
-            (Ring::new(distribution, &names), servers.to_vec())
+            let hosts: Vec<_> = servers.iter().map(|server| format!("10.0.0.{server}")).collect();
+            let members: Vec<_> = hosts.iter().map(|host| Member::plain(host, 11211)).collect();
+            (Ring::new(&spread, &members), servers.to_vec())
         };
         Layout {
-            distribution,
+            spread,
             primaries: ring(primaries),
             backups: (!backups.is_empty()).then(|| ring(backups)),
         }
@@ -241,19 +242,15 @@ mod tests {
             (&[0, 1, 2, 3, 4, 5], &[6, 7, 8]),
             (&[0, 0, 1], &[1, 1, 0]),
         ];
-        let count = if distribution == Distribution::Ketama {
-            5
-        } else {
-            lists.len()
-        };
+        let count = if distribution.is_circle() { 5 } else { lists.len() };
         lists[..count].iter().map(|(a, b)| layout(distribution, a, b)).collect()
     }
 
     /// One hash at least of every kind that there is.
     fn all_hashes(layouts: &[&Layout]) -> Vec<KeyHash> {
-        match layouts[0].distribution {
-            Distribution::Modulo => (0..2520).map(|hash| KeyHash::at(Distribution::Modulo, hash)).collect(),
-            Distribution::Ketama => {
+        match layouts[0].spread.is_circle() {
+            false => (0..2520).map(|hash| KeyHash::at(false, hash)).collect(),
+            true => {
                 let rings = layouts.iter().flat_map(|layout| {
                     let backups = layout.backups.as_ref().map(|(ring, _)| ring);
                     [Some(&layout.primaries.0), backups].into_iter().flatten()
@@ -261,7 +258,7 @@ mod tests {
                 let points = rings.flat_map(|ring| ring.points().iter().map(|&(point, _)| point));
                 let around = points.flat_map(|point| [point.wrapping_sub(1), point, point.wrapping_add(1)]);
                 let hashes = around.chain([1, u32::MAX]).filter(|&hash| hash != 0);
-                hashes.map(|hash| KeyHash::at(Distribution::Ketama, hash)).collect()
+                hashes.map(|hash| KeyHash::at(true, hash)).collect()
             }
         }
     }
@@ -280,7 +277,11 @@ mod tests {
 
     #[test]
     fn pairs_are_those_that_some_hash_has() {
-        for distribution in [Distribution::Modulo, Distribution::Ketama] {
+        for distribution in [
+            Distribution::Modulo,
+            Distribution::Ketama,
+            Distribution::TwemproxyKetama,
+        ] {
             for layout in layouts(distribution) {
                 let hashes = all_hashes(&[&layout]).into_iter();
                 let expected: HashSet<Owners> = hashes.map(|hash| layout.owners(hash)).collect();
@@ -291,7 +292,11 @@ mod tests {
 
     #[test]
     fn who_gained_keys_is_who_some_hash_says() {
-        for distribution in [Distribution::Modulo, Distribution::Ketama] {
+        for distribution in [
+            Distribution::Modulo,
+            Distribution::Ketama,
+            Distribution::TwemproxyKetama,
+        ] {
             let layouts = layouts(distribution);
             for (old, before) in layouts.iter().enumerate() {
                 for (new, after) in layouts.iter().enumerate() {
@@ -302,11 +307,31 @@ mod tests {
         }
     }
 
+    /// magent's circle and libmemcached's weighted one: the same hash of keys, other points.
     #[test]
-    fn where_the_distribution_changes_what_is_possible_may_be() {
-        for after in layouts(Distribution::Ketama) {
+    fn who_gained_keys_is_who_some_hash_says_where_only_the_points_change() {
+        for before in layouts(Distribution::Ketama) {
+            for after in layouts(Distribution::LibmemcachedKetamaWeighted) {
+                assert_eq!(after.gained(&before), gained_by_trial(&before, &after));
+            }
+        }
+    }
+
+    #[test]
+    fn where_the_hash_of_keys_changes_what_is_possible_may_be() {
+        for [after, before] in [
+            [Distribution::Ketama, Distribution::Modulo],
+            [Distribution::TwemproxyKetama, Distribution::LibmemcachedKetama],
+            [Distribution::TwemproxyModula, Distribution::LibmemcachedModula],
+        ] {
+            what_is_possible_may_be(&layouts(after), &layouts(before));
+        }
+    }
+
+    fn what_is_possible_may_be(after: &[Layout], before: &[Layout]) {
+        for after in after {
             let pairs = after.pairs();
-            for before in layouts(Distribution::Modulo) {
+            for before in before {
                 let mut expected = BTreeSet::new();
                 for was in before.pairs() {
                     for (server, partner) in pairs.iter().copied().flat_map(both_ways) {
@@ -315,7 +340,7 @@ mod tests {
                         }
                     }
                 }
-                assert_eq!(after.gained(&before), expected);
+                assert_eq!(after.gained(before), expected);
             }
         }
     }
@@ -341,7 +366,7 @@ mod tests {
             let layout = layout(distribution, &[0, 1, 2, 3, 4], &[2, 5, 6]);
             let pairs = layout.pairs();
             for key in 0..10_000 {
-                let owners = layout.owners(KeyHash::of(distribution, format!("key{key}").as_bytes()));
+                let owners = layout.owners(layout.spread.hash(format!("key{key}").as_bytes()));
                 assert!(pairs.contains(&owners));
             }
         }

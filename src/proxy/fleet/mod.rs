@@ -444,7 +444,7 @@ pub mod tests {
     use super::*;
     use crate::proxy::net::Address;
     use crate::proxy::settings::{Ack, Hedge, Miss};
-    use crate::ring::Distribution;
+    use crate::ring::{Distribution, Spread};
 
     pub fn fleet(primaries: &[&str], backups: &[&str], distribution: Distribution) -> Fleet {
         let names = |list: &[&str]| {
@@ -452,13 +452,15 @@ pub mod tests {
                 host: text.to_string(),
                 port: 11211,
                 address: Address::Tcp(format!("{text}:11211").parse().unwrap()),
+                weight: 1,
+                ring_name: None,
             };
             list.iter().map(name).collect()
         };
         let settings = Settings {
             primaries: names(primaries),
             backups: names(backups),
-            distribution,
+            spread: Spread::plain(distribution),
             links_max: 1,
             clients_max: 1,
             timeout_ms: 1,

@@ -19,7 +19,7 @@ pub struct Place {
 
 impl Fleet {
     pub(super) fn owners(&self, key: &[u8]) -> (usize, Option<usize>, KeyHash) {
-        let hash = KeyHash::of(self.layout.distribution, key);
+        let hash = self.layout.spread.hash(key);
         let (primary, backup) = self.layout.owners(hash);
         (primary, backup, hash)
     }

@@ -20,7 +20,6 @@ use crate::proxy::replicate::transaction::{Allowance, END};
 use crate::proxy::servers::Servers;
 use crate::proxy::settings::{Ack, Hedge, Miss};
 use crate::proxy::statistics::Statistics;
-use crate::ring::Distribution;
 use std::cmp::Reverse;
 use std::fmt::Display;
 use std::net::SocketAddr;
@@ -302,13 +301,10 @@ fn settings<N: Net>(cx: &Context<N>, lines: &mut Lines) {
         },
     );
     lines.add("slow_ms", s.slow_ms);
-    lines.add(
-        "distribution",
-        match s.distribution {
-            Distribution::Modulo => "modulo",
-            Distribution::Ketama => "ketama",
-        },
-    );
+    lines.add("distribution", s.spread.distribution.word());
+    lines.add("hash", s.spread.hash.word());
+    let tag = s.spread.tag.map(|(open, close)| [open, close].map(char::from));
+    lines.add("hash_tag", tag.map_or("none".to_owned(), String::from_iter));
     lines.add(
         "ack",
         match s.ack {

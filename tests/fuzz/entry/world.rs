@@ -7,7 +7,7 @@ use super::server::Server;
 use magent::proxy::Proxy;
 use magent::proxy::net::Address;
 use magent::proxy::settings::{Ack, Hedge, Limits, Miss, ServerName, Settings};
-use magent::ring::Distribution;
+use magent::ring::{Distribution, Spread};
 use std::cell::RefCell;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
@@ -67,11 +67,11 @@ impl World {
             let settings = Settings {
                 primaries: primaries.iter().copied().map(name).collect(),
                 backups: backups.iter().copied().map(name).collect(),
-                distribution: if how & 4 == 0 {
+                spread: Spread::plain(if how & 4 == 0 {
                     Distribution::Modulo
                 } else {
                     Distribution::Ketama
-                },
+                }),
                 links_max: 1,
                 clients_max: CLIENTS,
                 timeout_ms: 500,
@@ -327,5 +327,7 @@ fn name(index: usize) -> ServerName {
         host: "127.0.0.1".to_owned(),
         port,
         address: Address::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
+        weight: 1,
+        ring_name: None,
     }
 }
