@@ -9,7 +9,7 @@ mod values;
 
 pub use options::{Kind, OPTIONS, Spec, parse, usage};
 
-use crate::proxy::settings::Settings;
+use crate::proxy::settings::{ServerName, Settings};
 use crate::reactor::Listen;
 use crate::sys::{Account, Owner};
 use std::fmt;
@@ -24,6 +24,12 @@ pub enum Command {
     Test(Box<Config>),
     /// Say what differs on the two servers of each key, and end.
     Compare(Box<Config>),
+    /// Show what a magent is doing, which is reached at the first of these addresses where one answers.
+    Top {
+        at: Vec<ServerName>,
+        /// One second of it, as plain text.
+        once: bool,
+    },
     Run(Box<Config>),
 }
 

@@ -12,6 +12,8 @@ mod mailbox;
 pub mod names;
 mod process;
 mod socket_file;
+mod stream;
+mod top;
 mod world;
 
 pub use check::check;
@@ -21,6 +23,7 @@ pub use listener::{Listen, Listener};
 use mailbox::Mailbox;
 pub use names::Names;
 pub use process::{Answers, Process, Reload};
+pub use top::{top, top_once};
 pub use world::{Socket, World};
 
 use crate::proxy::control::Order;
