@@ -305,7 +305,8 @@ fn a_terminal_shows_what_happens_in_the_room_that_there_is() {
 fn a_terminal_is_given_back_as_it_was_however_it_ends() {
     let server = Memcached::start();
     let magent = Magent::before(&[&server], &[], &[]);
-    let ways: [(&str, &dyn Fn(&mut Shown)); 5] = [
+    type End<'a> = &'a dyn Fn(&mut Shown);
+    let ways: [(&str, End<'_>); 5] = [
         ("q", &|shown| shown.press(b"q")),
         ("Ctrl-C", &|shown| shown.press(b"\x03")),
         ("the end of input", &|shown| shown.press(b"\x04")),
