@@ -43,7 +43,7 @@ MINUTES = 60
 TARGETS = proxy
 
 .PHONY: all demo check check-packages simulate simulate-faults coverage differential fuzz clients bench install uninstall deb \
-	rpm clean deps packages venv memcacheds clients-debian clients-pip clients-npm
+	rpm clean count deps packages venv memcacheds clients-debian clients-pip clients-npm
 
 all:
 	cargo build --release --locked
@@ -88,6 +88,13 @@ check-packages:
 clients: all
 	@$(MAKE) --keep-going --ignore-errors clients-debian clients-pip clients-npm
 	@tests/clients/matrix $(ONLY)
+
+# What a request costs in instructions, allocations, copying and system calls, beside tests/bench/counts.tsv. Takes a quarter of an hour.
+# ACCEPT=1 writes that table anew; ONLY="get 20" measures some rows. Needs valgrind and strace.
+count:
+	cargo build --locked --profile profiling --bin magent --example load
+	@tests/bench/count $(TARGET)/profiling/magent $(TARGET)/profiling/examples/load \
+		$(if $(ACCEPT),--accept) $(if $(ONLY),--only="$(ONLY)")
 
 bench: all
 	@$(MAKE) packages PACKAGES="$(PACKAGES) $(BENCH_PACKAGES)"

@@ -140,7 +140,7 @@ fn whole(two: Two<'_>) -> [(Style, &'static str, String); 8] {
         (
             turned_away,
             "refused",
-            format!("{} clients, {} closed for memory", count(refused), count(shed)),
+            format!("{} (closed for memory: {})", count(refused), count(shed)),
         ),
     ]
 }

@@ -301,7 +301,7 @@ magent 0.9.0 on 127.0.0.1:12000, up 1d 00:00:12, process 7, other magents: 1
 clients   4,000 of 4,096                  memory    100 bytes of 64m
 hit rate  90.0 % (90.0 % in all)          traffic   2k/s in, 4k/s out
 items     5, 600 bytes of 1m              evicted   0 (0 a second)
-in flight 3                               refused   0 clients, 12 closed for memory
+in flight 3                               refused   0 (closed for memory: 12)
 
 server          state  requests/s  errors  timeouts  hedged  missed  filled  p50 ms  p99 ms
 10.0.0.2:11211  down          100       0         0       0      24       0   0.085   1.234
@@ -396,7 +396,7 @@ delete                    1      12   0.100   0.200   3.000   40.00
         for part in [
             "\x1b[1;31m4,000 of 4,096\x1b[0m",
             "\x1b[33m24\x1b[0m",
-            "\x1b[33m0 clients, 12 closed for memory\x1b[0m",
+            "\x1b[33m0 (closed for memory: 12)\x1b[0m",
         ] {
             assert!(painted.contains(part), "{part:?} in {painted:?}");
         }
