@@ -51,7 +51,7 @@ MINUTES = 60
 TARGETS = proxy
 
 .PHONY: all demo check status-pictures check-packages check-container simulate simulate-faults coverage differential fuzz clients bench rings install install-config \
-	install-systemd install-sysv install-openrc uninstall dist deb rpm clean deps packages venv memcacheds clients-debian clients-pip clients-npm
+	install-systemd install-sysv install-openrc uninstall dist deb rpm clean count deps packages venv memcacheds clients-debian clients-pip clients-npm
 
 all:
 	cargo build --release --locked
@@ -108,6 +108,13 @@ check-container:
 clients: all
 	@$(MAKE) --keep-going --ignore-errors clients-debian clients-pip clients-npm
 	@tests/clients/matrix $(ONLY)
+
+# What a request costs in instructions, allocations, copying and system calls, beside tests/bench/counts.tsv. Takes a quarter of an hour.
+# ACCEPT=1 writes that table anew; ONLY="get 20" measures some rows. Needs valgrind and strace.
+count:
+	cargo build --locked --profile profiling --bin magent --example load
+	@tests/bench/count $(TARGET)/profiling/magent $(TARGET)/profiling/examples/load \
+		$(if $(ACCEPT),--accept) $(if $(ONLY),--only="$(ONLY)")
 
 bench: all
 	@$(MAKE) packages PACKAGES="$(PACKAGES) $(BENCH_PACKAGES)"

@@ -33,6 +33,8 @@ fn main() -> ExitCode {
         Ok(Command::Test(config)) => test(*config),
         Ok(Command::Compare(config)) => compare(*config),
         Ok(Command::Check(name)) => reactor::probe(&name).and_then(|said| print(&said)),
+        Ok(Command::Top { at, once: true }) => reactor::top_once(&at).and_then(|text| print(&text)),
+        Ok(Command::Top { at, once: false }) => reactor::top(&at),
         Ok(Command::Run(config)) => run(*config, move || config::parse(&arguments, &directory)),
         Err(error) => Err(error.to_string()),
     };

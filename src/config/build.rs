@@ -2,6 +2,7 @@
 
 use super::values::{Value, Values};
 use super::{Config, ConfigError, address};
+use crate::proxy::net::Address;
 use crate::proxy::settings::{Ack, Hedge, Limits, Miss, ServerName, Settings};
 use crate::reactor::{Listen, names};
 use crate::ring::hash::Hash;
@@ -9,7 +10,7 @@ use crate::ring::{Distribution, HashTag, Spread};
 use crate::sys::{self, Account};
 use crate::words::Reason;
 use std::fs;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -83,6 +84,54 @@ pub fn config(values: &Values, directory: &Path) -> Result<Config, ConfigError> 
         pid_file: values.value("pidfile").map(|value| directory.join(&value.text)),
         log_dir: directory_of(values, "logdir", directory)?,
         state_dir: directory_of(values, "state-dir", directory)?,
+    })
+}
+
+/// Where `--top` looks for a magent: at the address that it is given, else where the other options say that one listens.
+pub fn top(values: &Values, given: Option<&String>, directory: &Path) -> Result<Vec<ServerName>, ConfigError> {
+    let Some(text) = given else {
+        let listen = listen(values, directory, None, DEFAULT_TIMEOUT_MS)?;
+        return Ok(listen.into_iter().filter_map(reached_at).collect());
+    };
+    let error = |why: String| ConfigError(format!("--top {text}: {why}"));
+    // A number alone is a port of this machine.
+    let full = match text.bytes().all(|byte| byte.is_ascii_digit()) {
+        true => format!("127.0.0.1:{text}"),
+        false => text.clone(),
+    };
+    let mut server = address::server(&full).map_err(error)?;
+    if server.address == Address::Unresolved {
+        let ip = names::find_within(&server.host, Duration::from_millis(DEFAULT_TIMEOUT_MS)).map_err(error)?;
+        server.address = Address::Tcp(SocketAddr::new(ip, server.port));
+    }
+    Ok(vec![server])
+}
+
+/// How a listener for clients is reached from its own machine.
+fn reached_at(listen: Listen) -> Option<ServerName> {
+    Some(match listen {
+        Listen::Tcp { mut address, .. } => {
+            match address.ip() {
+                IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+                IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+                _ => {}
+            }
+            ServerName {
+                host: address.ip().to_string(),
+                port: address.port(),
+                weight: 1,
+                ring_name: None,
+                address: Address::Tcp(address),
+            }
+        }
+        Listen::Unix { path, .. } => ServerName {
+            host: path.display().to_string(),
+            port: 0,
+            weight: 1,
+            ring_name: None,
+            address: Address::Unix(path),
+        },
+        Listen::Status(_) => return None,
     })
 }
 

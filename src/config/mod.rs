@@ -26,6 +26,12 @@ pub enum Command {
     Compare(Box<Config>),
     /// Say whether the magent that listens there serves, and end.
     Check(ServerName),
+    /// Show what a magent is doing, which is reached at the first of these addresses where one answers.
+    Top {
+        at: Vec<ServerName>,
+        /// One second of it, as plain text.
+        once: bool,
+    },
     Run(Box<Config>),
 }
 

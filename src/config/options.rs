@@ -2,7 +2,7 @@
 
 use super::values::{Source, Values};
 use super::{Command, ConfigError, address, build, file};
-use getopts::Options;
+use getopts::{HasArg, Matches, Occur, Options};
 use std::path::Path;
 
 /// How an option is given.
@@ -42,7 +42,7 @@ const fn spec(name: &'static str, short: &'static str, old_key: &'static str, ki
 }
 
 /// Every option.
-pub const OPTIONS: [Spec; 35] = [
+pub const OPTIONS: [Spec; 37] = [
     spec("server", "s", "masters", Kind::List),
     spec("backup", "b", "backups", Kind::List),
     spec("ketama", "k", "useketama", Kind::Flag),
@@ -76,6 +76,8 @@ pub const OPTIONS: [Spec; 35] = [
     spec("test", "t", "", Kind::Action),
     spec("compare", "", "", Kind::Action),
     spec("check", "", "", Kind::Action),
+    spec("top", "", "", Kind::Action),
+    spec("once", "", "", Kind::Action),
     spec("version", "V", "", Kind::Action),
     spec("help", "h", "", Kind::Action),
 ];
@@ -100,6 +102,7 @@ magent - memcached proxy that keeps a second copy of every item
 
 usage: magent -s SERVER [-s SERVER]... [-b SERVER]... [options]
        magent -c FILE [options]
+       magent --top[=ADDR] [-c FILE] [options]
 
   -s, --server=ADDR       primary server, repeatable, or several with commas:
                           ip, host:port, [ipv6]:port or unix:/path; port 11211
@@ -147,6 +150,9 @@ usage: magent -s SERVER [-s SERVER]... [-b SERVER]... [options]
                           exit
       --check=ADDR        say whether the magent that listens there serves, and
                           exit
+      --top, --top=ADDR   show each second what the magent at ADDR does, or the
+                          one that -c, -l, -p and -f describe; q quits
+      --once              with --top: show one second as plain text and exit
   -V, --version           show the version and exit
   -h, --help              show this help and exit
 
@@ -179,6 +185,26 @@ pub fn parse(arguments: &[String], directory: &Path) -> Result<Command, ConfigEr
         let asked = address::server(text).map_err(|error| ConfigError(format!("--check={text}: {error}")));
         return asked.map(Command::Check);
     }
+    let values = values(&matches, directory)?;
+    if matches.opt_present("top") {
+        return Ok(Command::Top {
+            at: build::top(&values, matches.opt_strs("top").last(), directory)?,
+            once: matches.opt_present("once"),
+        });
+    }
+    if matches.opt_present("once") {
+        return Err(ConfigError("--once: only with --top; see magent -h".to_owned()));
+    }
+    let config = Box::new(build::config(&values, directory)?);
+    Ok(match (matches.opt_present("test"), matches.opt_present("compare")) {
+        (true, _) => Command::Test(config),
+        (false, true) => Command::Compare(config),
+        (false, false) => Command::Run(config),
+    })
+}
+
+/// What the command line says, and the file that it names.
+fn values(matches: &Matches, directory: &Path) -> Result<Values, ConfigError> {
     let mut values = Values::default();
     for option in OPTIONS.iter().filter(|option| option.kind != Kind::Action) {
         let source = || Source::Option(option.shown());
@@ -204,12 +230,7 @@ pub fn parse(arguments: &[String], directory: &Path) -> Result<Command, ConfigEr
     if let Some(path) = matches.opt_strs("config").last() {
         file::read(path, directory, &mut values)?;
     }
-    let config = Box::new(build::config(&values, directory)?);
-    Ok(match (matches.opt_present("test"), matches.opt_present("compare")) {
-        (true, _) => Command::Test(config),
-        (false, true) => Command::Compare(config),
-        (false, false) => Command::Run(config),
-    })
+    Ok(values)
 }
 
 /// The options as getopts wants them.
@@ -220,6 +241,7 @@ fn for_getopts() -> Options {
             _ if option.name == "config" || option.name == "check" => {
                 options.optmulti(option.short, option.name, "", "")
             }
+            _ if option.name == "top" => options.opt("", option.name, "", "", HasArg::Maybe, Occur::Multi),
             Kind::Action | Kind::Flag | Kind::Count => options.optflagmulti(option.short, option.name, ""),
             Kind::Value | Kind::List => options.optmulti(option.short, option.name, "", ""),
         };

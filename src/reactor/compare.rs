@@ -4,6 +4,7 @@
 //! and waiting for each answer, for nobody else is served meanwhile. What differs may just be on its way, as others go on writing:
 //! it is looked at again, and only what is never found the same counts.
 
+use super::stream::Stream;
 use crate::protocol::LINE_END;
 use crate::protocol::keys::KeyList;
 use crate::protocol::reply::Fault;
@@ -14,7 +15,6 @@ use crate::protocol::server::list::{Line, ListBy, understand};
 use crate::protocol::server::shown;
 use crate::protocol::verb::Verb;
 use crate::proxy::Holders;
-use crate::proxy::net::Address;
 use crate::proxy::settings::{ServerName, Settings};
 use crate::words::Reason;
 use std::collections::BTreeMap;
@@ -22,8 +22,6 @@ use std::collections::hash_map::DefaultHasher;
 use std::fmt::Write as _;
 use std::hash::Hasher;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
-use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::Duration;
 
@@ -236,8 +234,7 @@ struct Asked {
 impl Asked {
     fn connect(name: &ServerName, timeout_ms: u64) -> io::Result<Self> {
         let patience = Duration::from_millis(timeout_ms);
-        let mut stream = Stream::connect(&name.address, patience)?;
-        stream.patience(patience.max(PATIENCE))?;
+        let stream = Stream::connect(&name.address, patience, patience.max(PATIENCE))?;
         Ok(Self {
             stream: BufReader::new(stream),
             has_meta: true,
@@ -341,55 +338,4 @@ fn answer(line: &[u8]) -> io::Result<Response<'_>> {
 
 fn strange(line: &[u8]) -> io::Error {
     io::Error::other(format!("it answers \"{}\"", shown(line)))
-}
-
-/// A connection of either kind.
-pub(super) enum Stream {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-}
-
-impl Stream {
-    /// Waits no longer than so until it is there.
-    pub(super) fn connect(address: &Address, patience: Duration) -> io::Result<Self> {
-        match address {
-            Address::Tcp(address) => Ok(Stream::Tcp(TcpStream::connect_timeout(address, patience)?)),
-            Address::Unix(path) => Ok(Stream::Unix(UnixStream::connect(path)?)),
-            Address::Unresolved => Err(io::Error::new(io::ErrorKind::NotFound, "its host name is not found")),
-        }
-    }
-
-    /// How long it is waited for.
-    pub(super) fn patience(&mut self, patience: Duration) -> io::Result<()> {
-        match self {
-            Stream::Tcp(stream) => stream
-                .set_read_timeout(Some(patience))
-                .and(stream.set_write_timeout(Some(patience))),
-            Stream::Unix(stream) => stream
-                .set_read_timeout(Some(patience))
-                .and(stream.set_write_timeout(Some(patience))),
-        }
-    }
-}
-
-impl Read for Stream {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Stream::Tcp(stream) => stream.read(into),
-            Stream::Unix(stream) => stream.read(into),
-        }
-    }
-}
-
-impl Write for Stream {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Stream::Tcp(stream) => stream.write(bytes),
-            Stream::Unix(stream) => stream.write(bytes),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }

@@ -14,6 +14,8 @@ mod probe;
 mod process;
 mod socket_file;
 mod status;
+mod stream;
+mod top;
 mod world;
 
 pub use check::check;
@@ -26,6 +28,7 @@ pub use probe::probe;
 pub use process::{Answers, Process, Reload};
 pub use status::CONNECTIONS_MAX as STATUS_CONNECTIONS_MAX;
 use status::Status;
+pub use top::{top, top_once};
 pub use world::{Socket, World};
 
 use crate::proxy::control::Order;

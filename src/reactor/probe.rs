@@ -1,7 +1,7 @@
 //! `magent --check`: whether a magent serves, for whoever watches over it and has nothing else to ask with, as in a container
 //! that holds one program.
 
-use super::compare::Stream;
+use super::stream::Stream;
 use crate::proxy::net::Address;
 use crate::proxy::settings::ServerName;
 use crate::words::Reason;
@@ -25,8 +25,7 @@ pub fn probe(name: &ServerName) -> Result<String, String> {
 }
 
 fn ask(name: &ServerName) -> io::Result<String> {
-    let mut stream = Stream::connect(&find(name)?, PATIENCE)?;
-    stream.patience(PATIENCE)?;
+    let mut stream = Stream::connect(&find(name)?, PATIENCE, PATIENCE)?;
     stream.write_all(b"version\r\nquit\r\n")?;
     let mut answer = Vec::new();
     // It hangs up once it has answered.

@@ -12,6 +12,7 @@ mod log;
 mod notify;
 mod signals;
 mod socket;
+mod terminal;
 
 pub use account::{Account, current_account, drop_privileges, find_group, find_user, may_change_user};
 pub use append::AppendOnly;
@@ -24,6 +25,7 @@ pub use socket::{
     BACKLOG, ignore_syns, listen_tcp, lost_packets, set_keepalive, set_keepalive_soon, set_reset_on_close,
     set_reuse_port, unacknowledged_for_ms,
 };
+pub use terminal::{Happened, Terminal};
 
 use std::io;
 use std::time::Duration;

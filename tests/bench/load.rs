@@ -44,11 +44,13 @@ struct Load {
     width: usize,
     value_bytes: usize,
     seconds: f64,
+    /// It ends after so many requests, if that is earlier.
+    requests: usize,
 }
 
 /// A line of what each option is, for who gives none.
 const USAGE: &str = "load ADDRESS [--protocol=text|meta|binary] [--command=get|set] [--clients=50] [--depth=1] [--keys=10000] \
-    [--width=1] [--value=100] [--seconds=4]";
+    [--width=1] [--value=100] [--seconds=4] [--requests=N]";
 
 impl Load {
     fn read(words: impl Iterator<Item = String>) -> Result<Self, String> {
@@ -62,6 +64,7 @@ impl Load {
             width: 1,
             value_bytes: 100,
             seconds: 4.0,
+            requests: usize::MAX,
         };
         let mut has_address = false;
         for word in words {
@@ -84,6 +87,7 @@ impl Load {
                 ("--keys", _) => load.keys = number()?,
                 ("--width", _) => load.width = number()?,
                 ("--value", _) => load.value_bytes = number()?.max(KEY_BYTES),
+                ("--requests", _) => load.requests = number()?,
                 ("--seconds", _) => load.seconds = value.parse().map_err(|_| format!("{word}: seconds"))?,
                 (address, "") => {
                     load.address = address.parse().map_err(|_| format!("{word}: an address, or {USAGE}"))?;
@@ -230,6 +234,8 @@ struct Client {
 struct Run {
     load: Load,
     random: u64,
+    /// Requests that are still to be sent.
+    left: usize,
     waits_us: Vec<u32>,
 }
 
@@ -242,7 +248,8 @@ impl Run {
     }
 
     fn ask(&mut self, client: &mut Client) {
-        while client.asked.len() < self.load.depth {
+        while client.asked.len() < self.load.depth && self.left > 0 {
+            self.left -= 1;
             let key = self.next_key();
             self.load.add_request(key, &mut client.output);
             client.asked.push_back((key, Instant::now()));
@@ -315,7 +322,7 @@ impl Run {
             self.ask(client);
             self.write(client)?;
         }
-        while begun.elapsed().as_secs_f64() < self.load.seconds {
+        while begun.elapsed().as_secs_f64() < self.load.seconds && self.waits_us.len() < self.load.requests {
             poll.poll(&mut events, Some(SILENCE_MAX))?;
             if events.is_empty() {
                 return Err(std::io::Error::other("nothing comes any more"));
@@ -340,6 +347,7 @@ fn main() -> ExitCode {
         }
     };
     let mut run = Run {
+        left: load.requests,
         load,
         random: 0x9e37_79b9_7f4a_7c15,
         waits_us: Vec::new(),
