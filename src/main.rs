@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     // If it cannot be told, only relative paths suffer.
     let directory = std::env::current_dir().unwrap_or_default();
     let result = match config::parse(&arguments, &directory) {
-        Ok(Command::Help) => print(config::usage()),
+        Ok(Command::Help) => print(config::USAGE),
         Ok(Command::Version) => print(concat!("magent ", env!("CARGO_PKG_VERSION"), "\n")),
         Ok(Command::Test(config)) => test(*config),
         Ok(Command::Compare(config)) => compare(*config),

@@ -5,7 +5,7 @@
 mod common;
 
 use common::{Magent, scratch};
-use magent::config::{Kind, OPTIONS, usage};
+use magent::config::{Kind, OPTIONS, USAGE};
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -442,7 +442,7 @@ fn the_manuals_are_well_formed() {
 
 #[test]
 fn the_help_tells_of_every_option_in_80_columns() {
-    let help = usage();
+    let help = USAGE;
     for line in help.lines() {
         assert!(line.chars().count() <= 80, "{line}");
     }

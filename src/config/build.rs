@@ -3,7 +3,7 @@
 use super::values::{Value, Values};
 use super::{Config, ConfigError, address};
 use crate::proxy::net::Address;
-use crate::proxy::settings::{Ack, Hedge, Limits, Miss, ServerName, Settings};
+use crate::proxy::settings::{Ack, Hedge, Limits, Miss, NEVER_SLOW, ServerName, Settings};
 use crate::reactor::{Listen, names};
 use crate::ring::hash::Hash;
 use crate::ring::{Distribution, HashTag, Spread};
@@ -63,7 +63,7 @@ pub fn config(values: &Values, directory: &Path) -> Result<Config, ConfigError> 
             Some(0) => Hedge::Never,
             Some(ms) => Hedge::After(ms),
         },
-        slow_ms: values.number("slow", DEFAULT_SLOW_MS, 0, 600_000)?,
+        slow_us: slow_us(values)?,
         miss: values.choice("miss", &[("partner", Miss::Partner), ("cold", Miss::Cold)])?,
         item_bytes_max: values.size("max-item-size", DEFAULT_ITEM_BYTES, 1 << 10, 1 << 30)? as usize,
         memory_bytes_max: values.size("max-memory", DEFAULT_MEMORY_BYTES, 1 << 20, 1 << 40)? as usize,
@@ -145,6 +145,13 @@ fn directory_of(values: &Values, name: &str, directory: &Path) -> Result<Option<
         Ok(_) => Err(value.error("Not a directory")),
         Err(error) => Err(value.error(Reason(&error))),
     }
+}
+
+fn slow_us(values: &Values) -> Result<u32, ConfigError> {
+    Ok(match values.number("slow", DEFAULT_SLOW_MS, 0, 600_000)? {
+        0 => NEVER_SLOW,
+        ms => ms as u32 * 1000,
+    })
 }
 
 fn verbosity(values: &Values) -> Result<u32, ConfigError> {

@@ -7,7 +7,7 @@ mod file;
 mod options;
 mod values;
 
-pub use options::{Kind, OPTIONS, Spec, parse, usage};
+pub use options::{Kind, OPTIONS, Spec, USAGE, parse};
 
 use crate::proxy::settings::{ServerName, Settings};
 use crate::reactor::Listen;

@@ -96,8 +96,7 @@ impl Spec {
 }
 
 /// The help, 80 columns wide, every option in it.
-pub fn usage() -> &'static str {
-    "\
+pub const USAGE: &str = "\
 magent - memcached proxy that keeps a second copy of every item
 
 usage: magent -s SERVER [-s SERVER]... [-b SERVER]... [options]
@@ -159,8 +158,7 @@ usage: magent -s SERVER [-s SERVER]... [-b SERVER]... [options]
 example, the same on both of two machines (see magent(8), EXAMPLES):
   magent -p 12000 -s 192.168.36.54 -s 192.168.36.189 \\
                   -b 192.168.36.54 -b 192.168.36.189
-"
-}
+";
 
 /// Reads the command line, without the program's name, and the configuration file that it names. Relative paths are
 /// relative to `directory`, wherever the process has moved to meanwhile.
@@ -271,9 +269,9 @@ mod tests {
     #[test]
     fn the_help_shows_every_option_in_80_columns() {
         for option in &OPTIONS {
-            assert!(usage().contains(&format!("--{}", option.name)), "--{}", option.name);
-            assert!(option.short.is_empty() || usage().contains(&format!("-{}, --{}", option.short, option.name)));
+            assert!(USAGE.contains(&format!("--{}", option.name)), "--{}", option.name);
+            assert!(option.short.is_empty() || USAGE.contains(&format!("-{}, --{}", option.short, option.name)));
         }
-        assert!(usage().lines().all(|line| line.chars().count() <= 80));
+        assert!(USAGE.lines().all(|line| line.chars().count() <= 80));
     }
 }

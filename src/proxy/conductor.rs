@@ -121,12 +121,16 @@ impl<N: Net> Proxy<N> {
     fn write_dirty(&mut self) {
         // A write can fail, which costs a link, which makes others dirty.
         while self.servers.upstream.is_dirty() || self.front.is_dirty() {
-            for index in self.servers.upstream.take_dirty() {
+            let links = self.servers.upstream.take_dirty();
+            for &index in &links {
                 self.servers.write_link(index);
             }
-            for index in self.front.take_dirty() {
+            self.servers.upstream.give_back(links);
+            let clients = self.front.take_dirty();
+            for &index in &clients {
                 self.front.write(&mut self.servers.cx, &mut self.replicate, index);
             }
+            self.front.give_back(clients);
             self.settle();
         }
     }

@@ -206,7 +206,6 @@ impl<N: Net> Proxy<N> {
         response: &Response<'_>,
     ) -> Result<(), Garbage> {
         let (replicate, servers) = (&mut self.replicate, &mut self.servers);
-        servers.upstream.note_answer(link, leg, servers.cx.now);
         if response.status == Status::Error {
             servers.fleet.counters(server).errors += 1;
         }
@@ -215,7 +214,9 @@ impl<N: Net> Proxy<N> {
         }
         match leg.purpose {
             Purpose::GiveBack => {}
-            Purpose::Probe | Purpose::Forget | Purpose::GivenUp { .. } => {
+            Purpose::Probe | Purpose::Forget => return servers.answered(server, leg, response),
+            Purpose::GivenUp { .. } => {
+                servers.upstream.note_late_answer(link, leg, servers.cx.now);
                 return servers.answered(server, leg, response);
             }
             Purpose::Board if response.status == Status::MetaMiss => servers.board_read(server, response, None),
@@ -235,6 +236,7 @@ impl<N: Net> Proxy<N> {
                     .repair_answer(replicate, servers, leg.transaction, purpose, response);
             }
             _ => {
+                servers.upstream.note_answer(server, leg, servers.cx.now);
                 self.front.note_late(servers, server, leg);
                 replicate.answered(servers, server, leg, response);
             }

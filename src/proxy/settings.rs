@@ -86,6 +86,9 @@ pub enum Hedge {
     Never,
 }
 
+/// No request takes so long.
+pub const NEVER_SLOW: u32 = u32::MAX;
+
 /// The proxy's settings. All limits are upper bounds, inclusive.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -104,8 +107,8 @@ pub struct Settings {
     pub ack: Ack,
     pub miss: Miss,
     pub hedge: Hedge,
-    /// A client's request that takes so long, in milliseconds, is told of in the log; 0 for none.
-    pub slow_ms: u64,
+    /// A client's request that takes so long, in microseconds, is told of in the log; [`NEVER_SLOW`] for none.
+    pub slow_us: u32,
     /// Bytes of a value.
     pub item_bytes_max: usize,
     /// Bytes that clients have not sent in full or not taken, together; above it the client that holds the most is closed.

@@ -225,7 +225,7 @@ impl Plan {
                     Miss::Partner => Hedge::Adaptive,
                     Miss::Cold => Hedge::After(1),
                 },
-                slow_ms: 100,
+                slow_us: 100_000,
                 item_bytes_max: magents_max,
                 memory_bytes_max: 64 << 20,
                 limits: if small_limits { small() } else { Limits::default() },

@@ -468,7 +468,7 @@ pub mod tests {
             ack: Ack::All,
             miss: Miss::Partner,
             hedge: Hedge::Never,
-            slow_ms: 0,
+            slow_us: 1,
             item_bytes_max: 1,
             memory_bytes_max: 1,
             limits: Default::default(),

@@ -18,6 +18,7 @@ use crate::protocol::reply::{Fault, Reply};
 use crate::protocol::text::reply::line;
 use crate::proxy::context::Context;
 use crate::proxy::net::{Level, Net, Token};
+use crate::proxy::upstream::keep_room;
 use crate::words::Reason;
 use client::Client;
 use hot::{HotKey, HotKeys};
@@ -159,5 +160,10 @@ impl<N: Net> Front<N> {
     /// Those clients, each to be given to [`Front::write`].
     pub fn take_dirty(&mut self) -> Vec<usize> {
         std::mem::take(&mut self.dirty)
+    }
+
+    /// Takes the room of that list back.
+    pub fn give_back(&mut self, list: Vec<usize>) {
+        keep_room(&mut self.dirty, list);
     }
 }

@@ -4,7 +4,6 @@ use crate::buffer::{BLOCK_BYTES, Chain, Slice};
 use crate::protocol::form::Form;
 use crate::protocol::verb::Verb;
 use crate::proxy::front::slow::Late;
-use crate::proxy::latency::Kind;
 use crate::proxy::net::Time;
 
 /// A client's side of a request in progress.
@@ -21,8 +20,8 @@ pub struct Pending {
     pub keys: usize,
     /// Bytes that the request, and the reply as far as it can be foreseen, weigh on the client's allowance.
     pub cost: usize,
-    /// What was asked, of a request for keys: how long it takes is counted.
-    pub asked: Option<(Verb, Kind)>,
+    /// What was asked, and for how many keys, several being 2; None of what no server is asked for a client's sake.
+    pub asked: Option<(Verb, u8)>,
     /// When it had been read, in microseconds, the lower 32 bits: a request is answered, or has failed, within a few timeouts, none of
     /// which is longer than ten minutes, and these come to more than an hour.
     pub since_us: u32,

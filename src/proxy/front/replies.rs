@@ -14,7 +14,6 @@ use crate::proxy::front::client::Stage;
 use crate::proxy::front::memory::client_share;
 use crate::proxy::front::pending::Pending;
 use crate::proxy::handoff::Handoff;
-use crate::proxy::latency::Kind;
 use crate::proxy::net::Net;
 use crate::proxy::replicate::Replicate;
 use crate::proxy::replicate::merge::Merge;
@@ -38,13 +37,12 @@ pub struct Weight {
     pub cost: usize,
     /// Keys that a retrieval asks for at a time; 0 for everything else.
     pub keys: usize,
-    /// What is asked, of a request for keys.
-    pub asked: Option<(Verb, Kind)>,
+    /// What is asked, and for how many keys; see [`Pending`].
+    pub asked: Option<(Verb, u8)>,
 }
 
 impl Weight {
     /// Of a request: its keys, and its value, as they came.
-    #[inline]
     pub fn of(request: &Request<'_>) -> Self {
         let key_bytes = match request.key_count {
             2.. => request.keys.rest().len(),
@@ -53,7 +51,7 @@ impl Weight {
         Self {
             cost: key_bytes + request.value_len,
             keys: 0,
-            asked: Kind::of(request.verb, request.key_count).map(|kind| (request.verb, kind)),
+            asked: Some((request.verb, request.key_count.min(2) as u8)),
         }
     }
 }
@@ -222,7 +220,9 @@ impl<N: Net> Front<N> {
         let pending = &mut self.pending[id];
         pending.is_answered = true;
         if let Some(client) = pending.client {
-            self.note_latency(cx, client, id);
+            if Self::note_latency(cx, pending) {
+                self.tell_slow(cx, client, id);
+            }
             self.release_replies(cx, replicate, client);
         }
     }

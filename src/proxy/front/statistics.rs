@@ -18,7 +18,7 @@ use crate::proxy::replicate::Replicate;
 use crate::proxy::replicate::topic::{Survey, Topic};
 use crate::proxy::replicate::transaction::{Allowance, END};
 use crate::proxy::servers::Servers;
-use crate::proxy::settings::{Ack, Hedge, Miss};
+use crate::proxy::settings::{Ack, Hedge, Miss, NEVER_SLOW};
 use crate::proxy::statistics::Statistics;
 use std::cmp::Reverse;
 use std::fmt::Display;
@@ -300,7 +300,8 @@ fn settings<N: Net>(cx: &Context<N>, lines: &mut Lines) {
             Hedge::Never => "0".to_owned(),
         },
     );
-    lines.add("slow_ms", s.slow_ms);
+    let slow_us = if s.slow_us == NEVER_SLOW { 0 } else { s.slow_us };
+    lines.add("slow_ms", slow_us / 1000);
     lines.add("distribution", s.spread.distribution.word());
     lines.add("hash", s.spread.hash.word());
     let tag = s.spread.tag.map(|(open, close)| [open, close].map(char::from));

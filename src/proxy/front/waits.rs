@@ -6,10 +6,11 @@
 
 use crate::proxy::context::Context;
 use crate::proxy::front::Front;
+use crate::proxy::front::pending::Pending;
 use crate::proxy::front::slow::{Late, shown};
+use crate::proxy::latency::Kind;
 use crate::proxy::net::{Level, Net, Time};
 use crate::proxy::servers::Servers;
-use crate::proxy::settings::Settings;
 use crate::proxy::upstream::link::{Leg, Purpose};
 
 impl<N: Net> Front<N> {
@@ -19,7 +20,7 @@ impl<N: Net> Front<N> {
         let Some(pending) = self.pending.get(leg.transaction) else {
             return;
         };
-        if is_slow(&servers.cx.settings, pending.waited_us(servers.cx.now)) {
+        if pending.waited_us(servers.cx.now) >= servers.cx.settings.slow_us {
             self.note_late_leg(servers, server, leg);
         }
     }
@@ -57,21 +58,20 @@ impl<N: Net> Front<N> {
         pending.late = Some(late);
     }
 
-    /// The reply of a request is complete.
+    /// The reply of a request to a client is complete. Returns whether that is to be told of.
     #[inline]
-    pub fn note_latency(&mut self, cx: &mut Context<N>, client: usize, id: usize) {
-        let pending = &self.pending[id];
-        if let Some((_, kind)) = pending.asked {
-            let us = pending.waited_us(cx.now);
-            cx.latencies.note(kind, us.into());
-            if is_slow(&cx.settings, us) {
-                self.tell_slow(cx, client, id);
-            }
-        }
+    pub fn note_latency(cx: &mut Context<N>, pending: &Pending) -> bool {
+        let Some(kind) = pending.asked.and_then(|(verb, keys)| Kind::of(verb, keys.into())) else {
+            return false;
+        };
+        let us = pending.waited_us(cx.now);
+        cx.latencies.note(kind, us.into());
+        us >= cx.settings.slow_us
     }
 
+    /// Tells of a request that was slow.
     #[cold]
-    fn tell_slow(&mut self, cx: &mut Context<N>, client: usize, id: usize) {
+    pub fn tell_slow(&mut self, cx: &mut Context<N>, client: usize, id: usize) {
         let pending = &mut self.pending[id];
         let (since_us, ms) = (pending.since_us, pending.waited_us(cx.now) / 1000);
         let late = pending.late.take().filter(|late| late.since_us == since_us);
@@ -119,10 +119,4 @@ impl<N: Net> Front<N> {
             pending.late = None;
         }
     }
-}
-
-/// Whether a request that took so long is slow.
-#[inline]
-fn is_slow(settings: &Settings, us: u32) -> bool {
-    u64::from(us) >= settings.slow_ms * 1000 && settings.slow_ms > 0
 }

@@ -193,13 +193,17 @@ impl<N: Net> Upstream<N> {
         self.links[index].take_oldest()
     }
 
-    /// Notes how long the answer to this leg, which was the oldest, has taken.
+    /// Notes how long a server has taken to answer a part of a client's request.
     #[inline]
-    pub fn note_answer(&mut self, index: usize, leg: &Leg, now: Time) {
-        let link = &self.links[index];
-        // What is heard out says how long it hung.
-        if leg.purpose.is_for_key() && link.used_for == Use::Requests {
-            self.peers[link.server].answered.note(leg.took_us(now).into());
+    pub fn note_answer(&mut self, server: usize, leg: &Leg, now: Time) {
+        self.peers[server].answered.note(leg.took_us(now).into());
+    }
+
+    /// The same of one that was given up since; but what is heard out says how long it hung.
+    pub fn note_late_answer(&mut self, link: usize, leg: &Leg, now: Time) {
+        let Link { used_for, server, .. } = self.links[link];
+        if used_for == Use::Requests {
+            self.note_answer(server, leg, now);
         }
     }
 

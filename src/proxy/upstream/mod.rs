@@ -37,6 +37,9 @@ use std::fmt;
 use std::io::{self, ErrorKind};
 use std::rc::Rc;
 
+/// Places that are kept in a list of what is to be written.
+const ROOM_KEPT: usize = 1024;
+
 /// All links, and what is on them.
 pub struct Upstream<N: Net> {
     pool: Rc<Pool>,
@@ -106,6 +109,14 @@ impl fmt::Display for Broken {
     }
 }
 
+/// Keeps the room of a list that has been worked off, so that not every turn takes memory anew.
+pub fn keep_room(list: &mut Vec<usize>, mut used: Vec<usize>) {
+    if list.capacity() == 0 && used.capacity() <= ROOM_KEPT {
+        used.clear();
+        *list = used;
+    }
+}
+
 impl<N: Net> Upstream<N> {
     pub fn new(pool: Rc<Pool>, servers: usize) -> Self {
         let mut upstream = Self {
@@ -127,7 +138,7 @@ impl<N: Net> Upstream<N> {
         self.peers.resize_with(servers.max(self.peers.len()), Peer::default);
     }
 
-    /// How long a server took to answer what clients' requests for keys have asked of it.
+    /// How long a server took to answer its parts of clients' requests.
     pub fn answered(&self, server: usize) -> &Histogram {
         &self.peers[server].answered
     }
@@ -204,6 +215,11 @@ impl<N: Net> Upstream<N> {
     /// Those links, each to be given to [`Upstream::write`].
     pub fn take_dirty(&mut self) -> Vec<usize> {
         std::mem::take(&mut self.dirty)
+    }
+
+    /// Takes the room of that list back.
+    pub fn give_back(&mut self, list: Vec<usize>) {
+        keep_room(&mut self.dirty, list);
     }
 
     /// Writes what a link has to say.

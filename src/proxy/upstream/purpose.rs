@@ -77,21 +77,6 @@ impl Purpose {
         !is_fleets && !is_copiers && self != Purpose::MirrorTouchAlone
     }
 
-    /// Whether it is for a client's request for a key, or was: its answer says how long such requests take. Not what looks for a
-    /// server, writes to its board, copies much, or concerns all keys.
-    #[inline]
-    pub fn is_for_key(self) -> bool {
-        let is_read = matches!(
-            self,
-            Purpose::Read(_) | Purpose::MirrorTouch | Purpose::MirrorTouchAlone
-        );
-        let is_write = matches!(
-            self,
-            Purpose::Write(_) | Purpose::Decide | Purpose::Confirm | Purpose::Guard
-        );
-        is_read || is_write || matches!(self, Purpose::Rank | Purpose::Size(_) | Purpose::GivenUp { .. })
-    }
-
     /// Whether it is a look of magent's own at a client's item.
     pub fn looks(self) -> bool {
         let is_copiers = matches!(self, Purpose::RepairFetch | Purpose::RepairCheck | Purpose::Compare(_));

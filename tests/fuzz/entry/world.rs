@@ -83,7 +83,7 @@ impl World {
                 } else {
                     Hedge::After(1)
                 },
-                slow_ms: 100,
+                slow_us: 100_000,
                 item_bytes_max: 64 << 10,
                 memory_bytes_max: MEMORY_BYTES_MAX,
                 limits: if how & 32 == 0 { Limits::default() } else { LITTLE },
