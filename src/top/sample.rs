@@ -1,5 +1,7 @@
 //! What a magent has answered at one moment, and the rates between two of them.
 
+use std::cell::Cell;
+
 /// What it is asked, in one piece.
 pub const REQUEST: &[u8] = b"stats\r\nstats servers\r\nstats settings\r\nstats latency\r\n";
 
@@ -27,20 +29,20 @@ pub struct Sample {
 struct Reply {
     /// Name and value, in the order in which they came.
     lines: Vec<(String, String)>,
-    /// Their places, in the order of the names: a farm may be large.
-    by_name: Vec<usize>,
+    /// Behind what was asked last: what is asked next mostly stands there, and a farm may be large.
+    next: Cell<usize>,
 }
 
 impl Reply {
-    fn sort(&mut self) {
-        self.by_name = (0..self.lines.len()).collect();
-        let name = |&at: &usize| self.lines[at].0.as_str();
-        self.by_name.sort_unstable_by(|one, other| name(one).cmp(name(other)));
-    }
-
     fn find(&self, name: &str) -> Option<&str> {
-        let found = self.by_name.binary_search_by(|&at| self.lines[at].0.as_str().cmp(name));
-        found.ok().map(|place| self.lines[self.by_name[place]].1.as_str())
+        let (before, behind) = self.lines.split_at(self.next.get());
+        let (passed, (_, value)) = behind
+            .iter()
+            .chain(before)
+            .enumerate()
+            .find(|(_, (known, _))| known == name)?;
+        self.next.set((self.next.get() + passed + 1) % self.lines.len());
+        Some(value)
     }
 }
 
@@ -105,7 +107,6 @@ fn reply(statistics: Vec<&[u8]>) -> Reply {
         let (name, value) = text.split_once(' ').unwrap_or((&text, ""));
         reply.lines.push((name.to_owned(), value.to_owned()));
     }
-    reply.sort();
     reply
 }
 

@@ -161,12 +161,12 @@ impl Watch {
 
     /// The table of servers, those first that are not simply up.
     fn servers(&self, two: Two<'_>, now_ms: u64) -> Table {
-        let mut servers: Vec<(&str, &str)> = two.now.servers().collect();
-        servers.sort_by_key(|&(_, state)| match state {
+        let rank = |state: &str| match state {
             "up" => 2,
             "up, cold" => 1,
             _ => 0,
-        });
+        };
+        let ranked = |wanted| two.now.servers().filter(move |&(_, state)| rank(state) == wanted);
         let row = |(server, state): (&str, &str)| {
             let style = match state {
                 "up" => Style::Good,
@@ -201,7 +201,7 @@ impl Watch {
         Table {
             words: 2,
             columns: SERVER_COLUMNS,
-            rows: servers.into_iter().map(row).collect(),
+            rows: (0..3).flat_map(ranked).map(row).collect(),
         }
     }
 }
