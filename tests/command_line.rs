@@ -94,7 +94,7 @@ fn sample(name: &str) -> &'static str {
         "miss" => "cold",
         "board" => "off",
         "max-item-size" | "max-memory" => "2m",
-        "port" | "maxconns" | "maxidle" | "timeout" | "hedge" => "100",
+        "port" | "maxconns" | "maxidle" | "timeout" | "hedge" | "status" => "100",
         // Numbers, because names differ between systems; anybody may remain who he is.
         "user" | "group" if is_root() => "1",
         "user" => own_account().0,

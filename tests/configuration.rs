@@ -99,7 +99,7 @@ fn line_for(option: &Spec, key: &str) -> String {
         "miss" => "cold",
         "board" => "off",
         "max-item-size" | "max-memory" => "2m",
-        "port" | "maxconns" | "maxidle" | "timeout" | "hedge" => "100",
+        "port" | "maxconns" | "maxidle" | "timeout" | "hedge" | "status" => "100",
         "verbose" => "2",
         "ketama" | "reuse-port" | "foreground" => "yes",
         "user" => return format!("{key} = {}\n", own.uid()),

@@ -127,7 +127,7 @@ macro_rules! headers {
             $language,
             "\r\nVary: Accept-Language\r\nReferrer-Policy: no-referrer\r\n\
              Content-Security-Policy: default-src 'none'; style-src ",
-            "'sha256-ABNwrQ1qTxiv64kCoWN04ryXGk1PmN8aXx/3xiye2Gk='; base-uri 'none'; form-action 'none'; \
+            "'sha256-BZBfAGFo39ORyWrlj8jngAhLTOSOqILx6ooz4cepOwk='; base-uri 'none'; form-action 'none'; \
              frame-ancestors 'none'\r\n"
         )
     };
@@ -170,15 +170,15 @@ fn reason(page: &mut Page, report: &Report<'_>) {
     for (index, server) in named.enumerate() {
         match index {
             NAMED_MAX => {
-                page.add(", …");
+                page.say(words::COMMA).add("…");
                 break;
             }
-            0 => page.add(" "),
-            _ => page.add(", "),
+            0 => page,
+            _ => page.say(words::COMMA),
         };
         page.text(&server.name);
     }
-    page.add(".");
+    page.say(words::STOP);
 }
 
 /// The numbers that one looks at first.
@@ -278,7 +278,9 @@ fn row(page: &mut Page, server: &ServerReport<'_>) {
     page.add("</span><small class=soft>")
         .say(words::FOR)
         .duration(server.for_s)
-        .add("</small></td><td role=cell class=fill>");
+        .add("</small></td><td role=cell class=fill data-name=\"")
+        .say(words::LACKS)
+        .add("\">");
     match (&server.filling, server.lacks) {
         (Some(filling), _) => fill(page, &server.name, filling),
         (None, Lack::Items) => _ = page.say(words::UNKNOWN),
