@@ -168,14 +168,13 @@ fn reason(page: &mut Page, report: &Report<'_>) {
     };
     let named = report.servers.iter().filter(is_named);
     for (index, server) in named.enumerate() {
-        match index {
-            NAMED_MAX => {
-                page.say(words::COMMA).add("…");
-                break;
-            }
-            0 => page,
-            _ => page.say(words::COMMA),
-        };
+        if index > 0 {
+            page.say(words::COMMA);
+        }
+        if index == NAMED_MAX {
+            page.add("…");
+            break;
+        }
         page.text(&server.name);
     }
     page.say(words::STOP);
