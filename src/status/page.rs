@@ -400,6 +400,8 @@ fn requests_chart(page: &mut Page, requests: &[u64]) {
 
 fn latency_chart(page: &mut Page, p50: &[u64], p99: &[u64]) {
     let (most, language) = (largest(p99), page.language);
+    // Where there is nothing to be shown there is no scale either.
+    let scale = if most == 0 { 0 } else { round_up(most) };
     page.add("<figure class=card><figcaption><h3>").say(words::LATENCY);
     page.add("</h3><span class=soft><span class=key>p50</span> ")
         .latency(last(p50));
@@ -411,7 +413,7 @@ fn latency_chart(page: &mut Page, p50: &[u64], p99: &[u64]) {
     let mut label = shown(language, words::LATENCY);
     label.add("p99 ").add(language.say(words::AT_MOST));
     words::latency(&mut label, most);
-    page.add("<div class=axis>").latency(round_up(most)).add("</div>");
+    page.add("<div class=axis>").latency(scale).add("</div>");
     let curves = [("p50", p50), ("p99", p99)];
     chart(
         &mut page.out,
