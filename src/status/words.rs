@@ -42,6 +42,7 @@ impl Language {
     }
 
     /// How long something has lasted, to two units at most.
+    #[inline(never)]
     pub fn duration(self, out: &mut Text, seconds: u64) {
         const UNITS: [(u64, Words); 4] = [
             (86_400, [" d", " 天"]),
@@ -82,6 +83,7 @@ fn per_mille(weight: &[u8]) -> u32 {
 }
 
 /// What takes so many microseconds, to two or three digits.
+#[inline(never)]
 pub fn latency(out: &mut Text, us: u64) {
     match us {
         0..1000 => out.number(us).add(" µs"),
@@ -92,6 +94,7 @@ pub fn latency(out: &mut Text, us: u64) {
 }
 
 /// A number of bytes, to a tenth of its unit.
+#[inline(never)]
 pub fn bytes(out: &mut Text, bytes: u64) {
     const UNITS: [(u32, &str); 4] = [(40, " TiB"), (30, " GiB"), (20, " MiB"), (10, " KiB")];
     match UNITS.iter().find(|(bits, _)| bytes >= 1 << bits) {
