@@ -33,25 +33,21 @@ impl Page {
         self
     }
 
-    #[inline(never)]
     fn text(&mut self, text: &str) -> &mut Self {
         self.out.escaped(text);
         self
     }
 
-    #[inline(never)]
     fn number(&mut self, number: u64) -> &mut Self {
         self.out.grouped(number);
         self
     }
 
-    #[inline(never)]
     fn duration(&mut self, seconds: u64) -> &mut Self {
         self.language.duration(&mut self.out, seconds);
         self
     }
 
-    #[inline(never)]
     fn bytes(&mut self, bytes: u64) -> &mut Self {
         words::bytes(&mut self.out, bytes);
         self
@@ -67,13 +63,11 @@ impl Page {
         self
     }
 
-    #[inline(never)]
     fn heading(&mut self, words: Words) -> &mut Self {
         self.add("<h2>").say(words).add("</h2>")
     }
 
     /// Headings of a table's columns; from the given one on they are numbers.
-    #[inline(never)]
     fn columns(&mut self, columns: &[Words], numbers_from: usize) -> &mut Self {
         self.add("<thead><tr>");
         for (index, &words) in columns.iter().enumerate() {
@@ -192,7 +186,6 @@ fn reason(page: &mut Page, report: &Report<'_>) {
 /// The numbers that one looks at first.
 fn tiles(page: &mut Page, view: &View<'_>) {
     let report = view.report;
-    #[inline(never)]
     fn tile(page: &mut Page, name: Words) -> &mut Page {
         page.add("<div class=card><dt>").say(name).add("</dt><dd>")
     }
@@ -220,7 +213,6 @@ fn tiles(page: &mut Page, view: &View<'_>) {
     page.add("</dd></div></dl>");
 }
 
-#[inline(never)]
 fn progress(page: &mut Page, value: u64, most: u64, label: &str) {
     page.add("<progress max=").out.number(most.max(1));
     page.add(" value=").out.number(value.min(most));
@@ -263,7 +255,6 @@ fn servers(page: &mut Page, report: &Report<'_>) {
     page.add("</div>");
 }
 
-#[inline(never)]
 fn row(page: &mut Page, server: &ServerReport<'_>) {
     let role = match (server.is_primary, server.is_backup) {
         (true, true) => words::BOTH,
@@ -317,13 +308,11 @@ fn row(page: &mut Page, server: &ServerReport<'_>) {
 }
 
 /// Begins the next cell; where there is no room for columns it says what it is.
-#[inline(never)]
 fn number_cell(page: &mut Page, name: Words) -> &mut Page {
     page.add("</td><td role=cell class=n data-name=\"").say(name).add("\">")
 }
 
 /// How far a server has been filled, and how fast it is.
-#[inline(never)]
 fn fill(page: &mut Page, name: &str, filling: &Filling) {
     let (report, done) = (filling.progress.report, filling.progress.done);
     match filling.progress.total.filter(|total| *total > 0) {
@@ -392,7 +381,6 @@ fn shown(language: Language, what: Words) -> Text {
     label
 }
 
-#[inline(never)]
 fn requests_chart(page: &mut Page, requests: &[u64]) {
     let (most, language) = (largest(requests), page.language);
     page.add("<figure class=card><figcaption><h3>").say(words::REQUESTS);
@@ -413,7 +401,6 @@ fn requests_chart(page: &mut Page, requests: &[u64]) {
     time_axis(page);
 }
 
-#[inline(never)]
 fn latency_chart(page: &mut Page, p50: &[u64], p99: &[u64]) {
     let (most, language) = (largest(p99), page.language);
     // Where there is nothing to be shown there is no scale either.
@@ -448,7 +435,6 @@ fn last(values: &[u64]) -> u64 {
     values.last().copied().unwrap_or(0)
 }
 
-#[inline(never)]
 fn time_axis(page: &mut Page) {
     page.add("<div class=axis><span>")
         .say(words::BEFORE)
