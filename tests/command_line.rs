@@ -94,7 +94,7 @@ fn sample(name: &str) -> &'static str {
         "miss" => "cold",
         "board" => "off",
         "max-item-size" | "max-memory" => "2m",
-        "port" | "maxconns" | "maxidle" | "timeout" | "hedge" | "slow" => "100",
+        "port" | "maxconns" | "maxidle" | "timeout" | "hedge" | "slow" | "status" => "100",
         "distribution" => "ketama",
         "hash" => "md5",
         "hash-tag" => "{}",

@@ -21,11 +21,13 @@ struct Page {
 }
 
 impl Page {
+    #[inline(never)]
     fn add(&mut self, html: &str) -> &mut Self {
         self.out.add(html);
         self
     }
 
+    #[inline(never)]
     fn say(&mut self, words: Words) -> &mut Self {
         self.out.add(self.language.say(words));
         self
@@ -52,6 +54,7 @@ impl Page {
     }
 
     /// A latency, or a dash where there is none.
+    #[inline(never)]
     fn latency(&mut self, us: u64) -> &mut Self {
         match us {
             0 => _ = self.out.add("–"),
@@ -127,7 +130,7 @@ macro_rules! headers {
             $language,
             "\r\nVary: Accept-Language\r\nReferrer-Policy: no-referrer\r\n\
              Content-Security-Policy: default-src 'none'; style-src ",
-            "'sha256-ABNwrQ1qTxiv64kCoWN04ryXGk1PmN8aXx/3xiye2Gk='; base-uri 'none'; form-action 'none'; \
+            "'sha256-BZBfAGFo39ORyWrlj8jngAhLTOSOqILx6ooz4cepOwk='; base-uri 'none'; form-action 'none'; \
              frame-ancestors 'none'\r\n"
         )
     };
@@ -168,17 +171,16 @@ fn reason(page: &mut Page, report: &Report<'_>) {
     };
     let named = report.servers.iter().filter(is_named);
     for (index, server) in named.enumerate() {
-        match index {
-            NAMED_MAX => {
-                page.add(", …");
-                break;
-            }
-            0 => page.add(" "),
-            _ => page.add(", "),
-        };
+        if index > 0 {
+            page.say(words::COMMA);
+        }
+        if index == NAMED_MAX {
+            page.add("…");
+            break;
+        }
         page.text(&server.name);
     }
-    page.add(".");
+    page.say(words::STOP);
 }
 
 /// The numbers that one looks at first.
@@ -278,7 +280,9 @@ fn row(page: &mut Page, server: &ServerReport<'_>) {
     page.add("</span><small class=soft>")
         .say(words::FOR)
         .duration(server.for_s)
-        .add("</small></td><td role=cell class=fill>");
+        .add("</small></td><td role=cell class=fill data-name=\"")
+        .say(words::LACKS)
+        .add("\">");
     match (&server.filling, server.lacks) {
         (Some(filling), _) => fill(page, &server.name, filling),
         (None, Lack::Items) => _ = page.say(words::UNKNOWN),
@@ -399,6 +403,8 @@ fn requests_chart(page: &mut Page, requests: &[u64]) {
 
 fn latency_chart(page: &mut Page, p50: &[u64], p99: &[u64]) {
     let (most, language) = (largest(p99), page.language);
+    // Where there is nothing to be shown there is no scale either.
+    let scale = if most == 0 { 0 } else { round_up(most) };
     page.add("<figure class=card><figcaption><h3>").say(words::LATENCY);
     page.add("</h3><span class=soft><span class=key>p50</span> ")
         .latency(last(p50));
@@ -410,7 +416,7 @@ fn latency_chart(page: &mut Page, p50: &[u64], p99: &[u64]) {
     let mut label = shown(language, words::LATENCY);
     label.add("p99 ").add(language.say(words::AT_MOST));
     words::latency(&mut label, most);
-    page.add("<div class=axis>").latency(round_up(most)).add("</div>");
+    page.add("<div class=axis>").latency(scale).add("</div>");
     let curves = [("p50", p50), ("p99", p99)];
     chart(
         &mut page.out,

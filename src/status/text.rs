@@ -1,4 +1,5 @@
-//! Text that is put together: no more machinery than it takes.
+//! Text that is put together: no more machinery than it takes. Nothing of it is inlined: it is called at hundreds of places, by nobody
+//! who is in a hurry.
 
 /// What is written so far.
 #[derive(Default)]
@@ -6,12 +7,14 @@ pub struct Text(pub String);
 
 impl Text {
     /// As it is.
+    #[inline(never)]
     pub fn add(&mut self, text: &str) -> &mut Self {
         self.0.push_str(text);
         self
     }
 
     /// What may hold anything, so that it is text in HTML and in its attributes.
+    #[inline(never)]
     pub fn escaped(&mut self, text: &str) -> &mut Self {
         for c in text.chars() {
             match c {
@@ -28,11 +31,13 @@ impl Text {
         self
     }
 
+    #[inline(never)]
     pub fn number(&mut self, number: u64) -> &mut Self {
         self.digits(number, 1)
     }
 
     /// With zeros in front where it has fewer digits than that, up to 20.
+    #[inline(never)]
     pub fn digits(&mut self, mut number: u64, count: usize) -> &mut Self {
         let mut digits = [b'0'; 20];
         let mut at = digits.len();
@@ -48,6 +53,7 @@ impl Text {
     }
 
     /// A number of which so many digits are behind the point; zeros at its end are left out.
+    #[inline(never)]
     pub fn fraction(&mut self, number: u64, digits: u32) -> &mut Self {
         let (mut unit, mut digits) = (10_u64.pow(digits), digits as usize);
         let (whole, mut rest) = (number / unit, number % unit);
@@ -62,6 +68,7 @@ impl Text {
     }
 
     /// With a comma before every three digits.
+    #[inline(never)]
     pub fn grouped(&mut self, number: u64) -> &mut Self {
         if number < 1000 {
             return self.number(number);

@@ -42,6 +42,7 @@ impl Language {
     }
 
     /// How long something has lasted, to two units at most.
+    #[inline(never)]
     pub fn duration(self, out: &mut Text, seconds: u64) {
         const UNITS: [(u64, Words); 4] = [
             (86_400, [" d", " 天"]),
@@ -82,6 +83,7 @@ fn per_mille(weight: &[u8]) -> u32 {
 }
 
 /// What takes so many microseconds, to two or three digits.
+#[inline(never)]
 pub fn latency(out: &mut Text, us: u64) {
     match us {
         0..1000 => out.number(us).add(" µs"),
@@ -92,6 +94,7 @@ pub fn latency(out: &mut Text, us: u64) {
 }
 
 /// A number of bytes, to a tenth of its unit.
+#[inline(never)]
 pub fn bytes(out: &mut Text, bytes: u64) {
     const UNITS: [(u32, &str); 4] = [(40, " TiB"), (30, " GiB"), (20, " MiB"), (10, " KiB")];
     match UNITS.iter().find(|(bits, _)| bytes >= 1 << bits) {
@@ -114,8 +117,10 @@ words! {
     LEAVING = "Ending", "正在结束";
     ALL_COPIES = "Every key has both its copies.", "每个键的两个副本都可用。";
     NO_BACKUPS = "Every server is up. There are no backups: each key has one copy.", "所有服务器都正常。没有备份服务器：每个键只有一个副本。";
-    STILL_SERVED = "Every key is served. Not up, or not complete yet:", "所有键都可以访问。失效或数据尚不完整的服务器：";
-    NOT_SERVED = "Requests for these keys are answered with an error. Not up:", "对这些键的请求会得到错误。失效的服务器：";
+    STILL_SERVED = "Every key is served. Not up, or not complete yet: ", "所有键都可以访问。失效或数据尚不完整的服务器：";
+    NOT_SERVED = "Requests for these keys are answered with an error. Not up: ", "对这些键的请求会得到错误。失效的服务器：";
+    COMMA = ", ", "、";
+    STOP = ".", "。";
     STARTING_WHY = "It is not known yet what the servers hold; clients wait.", "尚未得知各服务器存有什么；客户端在等待。";
     LEAVING_WHY = "magent was told to end: what clients have asked is still answered.", "magent 已收到结束的指令：已收到的请求仍会得到应答。";
     VERSION = "version", "版本";
