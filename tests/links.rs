@@ -46,7 +46,8 @@ fn files(path: &Path) -> Vec<PathBuf> {
 /// Every manual, as `magent.conf 5`, and every page that one refers to.
 fn manuals() -> (BTreeSet<String>, Vec<(PathBuf, String)>) {
     let (mut ours, mut references) = (BTreeSet::new(), Vec::new());
-    for page in files(&top().join("man")) {
+    let is_page = |path: &PathBuf| path.extension().is_some_and(|section| section.len() == 1);
+    for page in files(&top().join("man")).into_iter().filter(is_page) {
         let name = page.file_name().expect("a name").to_string_lossy().into_owned();
         ours.insert(
             name.rsplit_once('.')
