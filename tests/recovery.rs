@@ -495,6 +495,45 @@ fn at_start_the_younger_server_is_filled_from_the_older() {
     }
 }
 
+/// Who puts magent before servers that are in use has had no second copies before: what one of the two has alone is no
+/// remainder of anything.
+#[test]
+fn what_the_younger_server_had_before_magent_came_stays() {
+    let older = Memcached::start();
+    older.ask("set common 3 0 1\r\n5\r\n");
+    older.ask("set of_older 0 0 1\r\n1\r\n");
+    std::thread::sleep(Duration::from_secs(4)); // ages are told in seconds, give or take one
+    for is_primary in [true, false] {
+        let younger = Memcached::start();
+        younger.ask("set of_younger 0 0 1\r\n2\r\n");
+        let (primary, backup) = if is_primary {
+            (&younger, &older)
+        } else {
+            (&older, &younger)
+        };
+        let magent = Magent::before(&[primary], &[backup], &[]);
+        let done = format!("server {} has all that its partners have", younger.name);
+        eventually("the younger server is filled and looked through", || {
+            magent.log().contains(&done)
+        });
+        assert_eq!(younger.ask("get common\r\n"), hit("common", 3, "5"), "{}", magent.log());
+        for (key, value) in [("of_older", "1"), ("of_younger", "2")] {
+            assert_eq!(
+                magent.ask(&format!("get {key}\r\n")),
+                hit(key, 0, value),
+                "{}",
+                magent.log()
+            );
+            assert_eq!(
+                younger.ask(format!("get {key}\r\n")),
+                hit(key, 0, value),
+                "{}",
+                magent.log()
+            );
+        }
+    }
+}
+
 #[test]
 fn a_miss_on_a_cold_server_is_an_error_while_its_partner_may_have_the_item() {
     let mut primary = Memcached::start();

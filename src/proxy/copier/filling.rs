@@ -63,7 +63,12 @@ impl Copier {
             return;
         };
         let (now_ms, limits) = (servers.cx.now.ms(), &servers.cx.settings.limits);
+        let keeps_own = servers.fleet.servers[to].keeps_own;
+        let made_before = self.made.get(&(from, to)).copied().unwrap_or(u64::MAX);
         let resync = self.take_up(from, to, task, now_ms, limits);
+        if keeps_own {
+            resync.keep_own(made_before);
+        }
         let (lists, told) = (resync.listing.is_some(), resync.is_told());
         if told {
             let (to, from) = (servers.fleet.name(to), servers.fleet.name(from));
@@ -120,7 +125,11 @@ impl Copier {
                 self.note_filled(servers);
                 self.end_resync(servers, left);
             }
-            Follows::Verified => self.end_resync(servers, Left::Nothing),
+            Follows::Verified => {
+                let pair = (resync.from, resync.to);
+                self.end_resync(servers, Left::Nothing);
+                self.made.remove(&pair);
+            }
         }
     }
 

@@ -33,6 +33,7 @@ use repair::{Action, Manner, Pair, Repair, Why};
 pub use resync::Progress;
 use resync::{Resync, Task};
 use slab::Slab;
+use std::collections::HashMap;
 use wish::Wish;
 
 /// Room for repairs that is kept though there are none.
@@ -55,6 +56,8 @@ pub struct Copier {
     resync: Option<Resync>,
     /// How many there have been.
     resyncs: u64,
+    /// By what a server was filled with from another, and is still to be looked through: the lowest unique that one of the copies has.
+    made: HashMap<(usize, usize), u64>,
     /// Something may be lacking that can be copied now.
     wanted: bool,
 }
@@ -81,6 +84,7 @@ impl Default for Copier {
             comparisons: Slab::new(),
             resync: None,
             resyncs: 0,
+            made: HashMap::new(),
             wanted: false,
         }
     }
@@ -227,7 +231,7 @@ impl Copier {
     }
 
     /// Begins to fill `to` with what it lacks of what `from` has.
-    fn take_up(&mut self, from: usize, to: usize, task: Task, now_ms: u64, limits: &Limits) -> &Resync {
+    fn take_up(&mut self, from: usize, to: usize, task: Task, now_ms: u64, limits: &Limits) -> &mut Resync {
         self.resyncs += 1;
         self.resync
             .insert(Resync::new(self.resyncs, from, to, task, now_ms, limits))
@@ -235,9 +239,11 @@ impl Copier {
 
     /// Ends the resync. There may be another to begin.
     fn take_resync(&mut self) -> Option<Resync> {
-        let resync = self.resync.take();
-        self.wanted |= resync.is_some();
-        resync
+        let resync = self.resync.take()?;
+        self.wanted = true;
+        let made = self.made.entry((resync.from, resync.to)).or_insert(u64::MAX);
+        *made = resync.lowest_made().min(*made);
+        Some(resync)
     }
 
     /// The server whose keys are listed now.
@@ -345,7 +351,7 @@ impl Copier {
     fn done(&mut self, id: usize, copied: Option<usize>, wishes: &mut Vec<Wish<'_>>) {
         let running = &mut self.repairs[id];
         let (repair, pass) = (&mut running.repair, running.pass.take());
-        let server = repair.to;
+        let (server, made) = (repair.to, repair.made);
         let key = std::mem::take(&mut repair.key);
         let why = std::mem::replace(&mut repair.why, Why::Read);
         let fills = matches!(why, Why::Fill(_));
@@ -363,6 +369,9 @@ impl Copier {
                     wishes.push(Wish::Watch { pair, key, alike: None });
                 }
                 if let Some(resync) = resync.and_then(|resync| resync.key_done(&fill, copied).then_some(resync)) {
+                    if copied.is_some() {
+                        resync.note_made(made);
+                    }
                     wishes.push(Wish::Filled {
                         server: resync.to,
                         from: resync.from,

@@ -51,6 +51,8 @@ pub struct Repair {
     pub is_by_seniority: bool,
     /// How often one of the two was found to have another item meanwhile.
     rounds: u32,
+    /// The unique that the copy was found to have.
+    pub made: Option<u64>,
     stage: Stage,
 }
 
@@ -117,6 +119,7 @@ impl Repair {
             there: There::Unknown,
             is_by_seniority: false,
             rounds: 0,
+            made: None,
             stage: Stage::Waiting,
         }
     }
@@ -186,7 +189,7 @@ impl Repair {
             return actions;
         }
         let unique = response.unique.filter(|_| pair.to.has_meta && self.rounds < ROUNDS_MAX);
-        self.stage = Stage::Storing { bytes, unique };
+        (self.stage, self.made) = (Stage::Storing { bytes, unique }, None);
         if !pair.to.is_up {
             self.failed(pair, &mut actions);
             return actions;
@@ -270,6 +273,7 @@ impl Repair {
             }
             Stage::Stored { bytes, unique } => match response.unique {
                 Some(copy) => {
+                    self.made = Some(copy);
                     self.stage = Stage::Verifying { bytes, unique, copy };
                     actions.push(look_for_unique(self.from));
                 }

@@ -14,7 +14,8 @@
 //! meanwhile. So its list is asked for until it has nothing new, and once more when the server that is filled has settled.
 //! Another magent before the same servers may have deleted a key on one of the two while it was copied. So in the end
 //! the keys of the server that was filled are gone through, and what the partner does not have, nor has a second later, is
-//! removed, if it is still the same.
+//! removed, if it is still the same. Where magent was started before two servers that nobody has said anything of, what the
+//! younger one had before stays: its uniques are lower than that of any copy.
 //!
 //! A server that new settings gave keys to may have held them once before, and have old values of them. So its own list
 //! comes first, and each of its keys is made what it is on the partner.
@@ -60,6 +61,10 @@ pub struct Resync {
     copied: u64,
     /// Some were copied in this pass.
     found_some: bool,
+    /// The lowest unique that a copy was found to have, by this or one that ended before; 0 if one is not known, `u64::MAX` if there is none.
+    lowest_made: u64,
+    /// What the server that is filled had before stays there, also where its partner does not have it.
+    keeps_own: bool,
     /// What was copied in all.
     items: u64,
     bytes: u64,
@@ -195,6 +200,8 @@ impl Resync {
             seen: 0,
             copied: 0,
             found_some: false,
+            lowest_made: u64::MAX,
+            keeps_own: false,
             items: 0,
             bytes: 0,
         }
@@ -254,8 +261,32 @@ impl Resync {
         self.shares.list_begins();
     }
 
+    /// Lets the server that is filled keep what it had before. Of what was copied to it before by another one, this is the lowest unique.
+    pub fn keep_own(&mut self, made_before: u64) {
+        (self.keeps_own, self.lowest_made) = (true, self.lowest_made.min(made_before));
+    }
+
+    /// A copy has this unique, if that is known.
+    pub fn note_made(&mut self, unique: Option<u64>) {
+        self.lowest_made = self.lowest_made.min(unique.unwrap_or(0));
+    }
+
+    /// The lowest unique that a copy has.
+    pub fn lowest_made(&self) -> u64 {
+        self.lowest_made
+    }
+
+    /// Whether an item is known to be no copy that was made here: its server gave it a unique before it gave one to any.
+    fn is_own(&self, entry: &Entry) -> bool {
+        let looks_through = matches!(self.phase, Phase::Verifying | Phase::Removing);
+        self.keeps_own && looks_through && entry.unique.is_some_and(|unique| unique < self.lowest_made)
+    }
+
     /// Takes a key of the list that belongs to both servers, if it is in this share and there is room.
     pub fn take(&mut self, entry: Entry) {
+        if self.is_own(&entry) {
+            return;
+        }
         if *entry.key != *BOARD_KEY && self.shares.takes(&entry.key, self.keys.len(), self.limits.listed_keys) {
             self.keys.push_back(entry);
         }

@@ -85,6 +85,7 @@ impl<N: Net> Servers<N> {
 
     pub fn mark_down(&mut self, index: usize, cut_off: usize, cause: Cause, reason: fmt::Arguments<'_>) {
         let server = &mut self.fleet.servers[index];
+        server.keeps_own = false;
         let away = match server.health {
             Health::Down { .. } | Health::Retired => return,
             Health::Up => {

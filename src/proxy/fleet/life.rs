@@ -199,6 +199,9 @@ impl<N: Net> Servers<N> {
             what: Lacking::Everything,
             of: Range::All,
         });
+        // One that was away may have what was deleted meanwhile; and of one in the journal a deletion may have come to its partner only.
+        let is_unknown = self.fleet.is_starting && rank == others_rank && !self.fleet.servers[younger].is_remembered;
+        self.fleet.servers[younger].keeps_own = is_unknown;
         self.settle_later(younger);
         let (young, old) = (&self.fleet.servers[younger].name, &self.fleet.servers[older].name);
         let line = match rank == others_rank {

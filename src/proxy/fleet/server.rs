@@ -128,6 +128,8 @@ pub struct Server {
     pub introduction: Introduction,
     /// What tells that life from one that began in the same second.
     pub acquaintance: Acquaintance,
+    /// What it had when magent was started, and its partners had not, is its own: nobody has said that it was deleted.
+    pub keeps_own: bool,
     /// When that life began, in milliseconds on magent's clock and to the second, if it says; negative before magent's
     /// own start.
     pub born_ms: Option<i64>,
@@ -196,6 +198,7 @@ impl Server {
             is_remembered: false,
             introduction: Introduction::default(),
             acquaintance: Acquaintance::default(),
+            keeps_own: false,
             born_ms: None,
             seniority: (0, u64::MAX, 0),
             id: None,

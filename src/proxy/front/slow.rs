@@ -2,13 +2,15 @@
 
 use crate::protocol::{KEY_BYTES_MAX, name};
 use crate::proxy::context::Context;
-use crate::proxy::net::{Level, Net};
+use crate::proxy::net::{Level, Net, Time};
 use crate::proxy::timers::Timer;
 use crate::words::Shown;
 use std::fmt::Display;
 
 /// Lines of a second.
 const LINES_MAX: u32 = 10;
+/// Requests of a second of which it is noted where they wait: most of those that come to be told of are answered in the same second.
+const NOTED_MAX: u32 = 64;
 /// Servers that a line names.
 const SERVERS_SHOWN: usize = 4;
 
@@ -35,6 +37,9 @@ pub struct SlowLog {
     second: u64,
     told: u32,
     untold: u64,
+    /// The same of what is noted: the second, and how many in it.
+    noted_in: u64,
+    noted: u32,
 }
 
 impl SlowLog {
@@ -51,11 +56,23 @@ impl SlowLog {
             }
             *self = Self {
                 second,
+                noted_in: self.noted_in,
+                noted: self.noted,
                 ..Self::default()
             };
         } else if self.untold > 0 {
             cx.timers.set(Timer::Slow, (self.second + 1) * 1000);
         }
+    }
+
+    /// Whether it may be noted of one more request where it waits: where thousands do, few are told of.
+    pub fn may_note(&mut self, now: Time) -> bool {
+        let second = now.ms() / 1000;
+        if self.noted_in != second {
+            (self.noted_in, self.noted) = (second, 0);
+        }
+        self.noted += 1;
+        self.noted <= NOTED_MAX
     }
 
     /// Whether one more may be told of; if not it is counted.

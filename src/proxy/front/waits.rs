@@ -42,12 +42,16 @@ impl<N: Net> Front<N> {
     #[cold]
     pub fn note_asked(&mut self, servers: &Servers<N>, id: usize, (key, keys): (&[u8], u32), server: usize) {
         let pending = &mut self.pending[id];
-        if pending.client.is_none() || pending.is_answered || pending.asked.is_none() {
+        let kind = pending.asked.and_then(|(verb, keys)| Kind::of(verb, keys.into()));
+        if pending.client.is_none() || pending.is_answered || kind.is_none() {
             return;
         }
         let since_us = pending.since_us;
-        let late = pending.late.take().filter(|late| late.since_us == since_us);
-        let mut late = late.unwrap_or_else(|| Box::new(Late::new(since_us)));
+        let mut late = match pending.late.take().filter(|late| late.since_us == since_us) {
+            Some(late) => late,
+            None if self.slow.may_note(servers.cx.now) => Box::new(Late::new(since_us)),
+            None => return,
+        };
         if late.key.is_empty() {
             late.key = shown(key);
             if keys > 1 {
