@@ -519,7 +519,7 @@ fn what_the_younger_server_had_before_magent_came_stays() {
         assert_eq!(younger.ask("get common\r\n"), hit("common", 3, "5"), "{}", magent.log());
         for (key, value) in [("of_older", "1"), ("of_younger", "2")] {
             assert_eq!(
-                magent.ask(&format!("get {key}\r\n")),
+                magent.ask(format!("get {key}\r\n")),
                 hit(key, 0, value),
                 "{}",
                 magent.log()

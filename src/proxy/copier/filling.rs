@@ -6,6 +6,7 @@ use crate::proxy::copier::pacing::Turn;
 use crate::proxy::copier::repair::Why;
 use crate::proxy::copier::resync::{Able, Follows, Left, Next, Resync, Task};
 use crate::proxy::fleet::ledger::{Event, Lacking};
+use crate::proxy::fleet::server::Own;
 use crate::proxy::net::{Level, Net};
 use crate::proxy::replicate::Replicate;
 use crate::proxy::servers::Servers;
@@ -63,7 +64,7 @@ impl Copier {
             return;
         };
         let (now_ms, limits) = (servers.cx.now.ms(), &servers.cx.settings.limits);
-        let keeps_own = servers.fleet.servers[to].keeps_own;
+        let keeps_own = servers.fleet.servers[to].own == Own::Kept;
         let made_before = self.made.get(&(from, to)).copied().unwrap_or(u64::MAX);
         let resync = self.take_up(from, to, task, now_ms, limits);
         if keeps_own {

@@ -239,11 +239,9 @@ impl Copier {
 
     /// Ends the resync. There may be another to begin.
     fn take_resync(&mut self) -> Option<Resync> {
-        let resync = self.resync.take()?;
-        self.wanted = true;
-        let made = self.made.entry((resync.from, resync.to)).or_insert(u64::MAX);
-        *made = resync.lowest_made().min(*made);
-        Some(resync)
+        let resync = self.resync.take();
+        self.wanted |= resync.is_some();
+        resync
     }
 
     /// The server whose keys are listed now.
@@ -363,15 +361,21 @@ impl Copier {
             Why::Read | Why::Left(_) | Why::Heal(None) | Why::Differ(_) | Why::Deleted(_) => {}
             Why::Heal(Some(waiting)) => wishes.push(Wish::Healed(waiting)),
             Why::Fill(fill) => {
-                let resync = self.resync.as_mut();
+                let mut resync = self.resync.as_mut();
+                if copied.is_some() {
+                    // Also of a resync that was broken off meanwhile.
+                    let pair = (repair.from, repair.to);
+                    let lowest = self.made.entry(pair).or_insert(u64::MAX);
+                    *lowest = made.unwrap_or(0).min(*lowest);
+                    if let Some(resync) = resync.as_mut().filter(|resync| (resync.from, resync.to) == pair) {
+                        resync.lowest_made = *lowest;
+                    }
+                }
                 if fill.manner == Manner::EvenOut {
                     let (pair, key) = ((repair.from, repair.to), key.clone());
                     wishes.push(Wish::Watch { pair, key, alike: None });
                 }
                 if let Some(resync) = resync.and_then(|resync| resync.key_done(&fill, copied).then_some(resync)) {
-                    if copied.is_some() {
-                        resync.note_made(made);
-                    }
                     wishes.push(Wish::Filled {
                         server: resync.to,
                         from: resync.from,

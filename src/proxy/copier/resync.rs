@@ -61,8 +61,8 @@ pub struct Resync {
     copied: u64,
     /// Some were copied in this pass.
     found_some: bool,
-    /// The lowest unique that a copy was found to have, by this or one that ended before; 0 if one is not known, `u64::MAX` if there is none.
-    lowest_made: u64,
+    /// The lowest unique that a copy was found to have; 0 if one is not known, `u64::MAX` if there is none.
+    pub(super) lowest_made: u64,
     /// What the server that is filled had before stays there, also where its partner does not have it.
     keeps_own: bool,
     /// What was copied in all.
@@ -261,19 +261,9 @@ impl Resync {
         self.shares.list_begins();
     }
 
-    /// Lets the server that is filled keep what it had before. Of what was copied to it before by another one, this is the lowest unique.
-    pub fn keep_own(&mut self, made_before: u64) {
-        (self.keeps_own, self.lowest_made) = (true, self.lowest_made.min(made_before));
-    }
-
-    /// A copy has this unique, if that is known.
-    pub fn note_made(&mut self, unique: Option<u64>) {
-        self.lowest_made = self.lowest_made.min(unique.unwrap_or(0));
-    }
-
-    /// The lowest unique that a copy has.
-    pub fn lowest_made(&self) -> u64 {
-        self.lowest_made
+    /// Lets the server that was filled keep what it had before: this is the lowest unique that a copy on it has.
+    pub fn keep_own(&mut self, lowest_made: u64) {
+        (self.keeps_own, self.lowest_made) = (true, lowest_made);
     }
 
     /// Whether an item is known to be no copy that was made here: its server gave it a unique before it gave one to any.

@@ -30,8 +30,8 @@ impl Fleet {
     /// for its keys unless its partner, which is away, may have what it lacks. A few keys that it is known to lack do not count.
     pub fn without_a_copy(&self) -> Vec<Lost> {
         let mut lost = Vec::new();
-        for &primary in &self.layout.primaries.1 {
-            if self.holds_alone(primary) && !self.is_up(primary) {
+        for primary in 0..self.servers.len() {
+            if self.roles(primary).0 && self.holds_alone(primary) && !self.is_up(primary) {
                 lost.push((primary, None));
             }
         }

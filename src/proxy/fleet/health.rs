@@ -7,7 +7,7 @@ use crate::protocol::server::question::Question;
 use crate::protocol::verb::Verb;
 use crate::proxy::fleet::heirs::How;
 use crate::proxy::fleet::ledger::{Event, Lacking, Range, Rid};
-use crate::proxy::fleet::server::{Away, Cause, Health, Known, PROBE_PAUSE_MAX_MS, PROBE_PAUSE_MIN_MS, Rejoining};
+use crate::proxy::fleet::server::{Away, Cause, Health, Known, Own, PROBE_PAUSE_MAX_MS, PROBE_PAUSE_MIN_MS, Rejoining};
 use crate::proxy::fleet::silence::Silent;
 use crate::proxy::handoff::Handoff;
 use crate::proxy::net::{Level, Net};
@@ -85,7 +85,7 @@ impl<N: Net> Servers<N> {
 
     pub fn mark_down(&mut self, index: usize, cut_off: usize, cause: Cause, reason: fmt::Arguments<'_>) {
         let server = &mut self.fleet.servers[index];
-        server.keeps_own = false;
+        server.own = Own::Doubtful;
         let away = match server.health {
             Health::Down { .. } | Health::Retired => return,
             Health::Up => {
@@ -422,6 +422,7 @@ impl<N: Net> Servers<N> {
         self.fleet.ledger.record(Event::MayList);
         for (index, partner) in changes.gained {
             let gained = self.fleet.keys_gained(index, &changes.before);
+            self.fleet.servers[index].own = Own::Doubtful;
             self.fleet.ledger.record(Event::Lacks {
                 server: index,
                 from: partner,

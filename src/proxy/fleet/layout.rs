@@ -108,7 +108,7 @@ impl Layout {
                 }
             }),
             false => {
-                let steps = self.places().count() * before.primaries.1.len().max(before.backup_places());
+                let steps = self.places().count() * before.places().count();
                 for place in self.places() {
                     for (server, partner) in both_ways(self.owners_at(place.0, place.1, false)) {
                         if steps > STEPS_MAX || before.may_not_hold(server, self, place) {

@@ -10,7 +10,7 @@ use crate::protocol::meta::Generation;
 use crate::protocol::text::dialect::Dialect;
 use crate::proxy::fleet::introduction::{Acquaintance, Life};
 use crate::proxy::fleet::ledger::{Event, Lacking, Range};
-use crate::proxy::fleet::server::{Announcement, Health, Known};
+use crate::proxy::fleet::server::{Announcement, Health, Known, Own};
 use crate::proxy::fleet::version::Version;
 use crate::proxy::handoff::Handoff;
 use crate::proxy::net::{Level, Net};
@@ -199,9 +199,13 @@ impl<N: Net> Servers<N> {
             what: Lacking::Everything,
             of: Range::All,
         });
-        // One that was away may have what was deleted meanwhile; and of one in the journal a deletion may have come to its partner only.
-        let is_unknown = self.fleet.is_starting && rank == others_rank && !self.fleet.servers[younger].is_remembered;
-        self.fleet.servers[younger].keeps_own = is_unknown;
+        // One that is or was away may have what was deleted meanwhile.
+        let may_keep = self.fleet.is_starting && rank == others_rank && self.fleet.is_up(younger);
+        let server = &mut self.fleet.servers[younger];
+        server.own = match server.own {
+            Own::Unseen | Own::Kept if may_keep => Own::Kept,
+            _ => Own::Doubtful,
+        };
         self.settle_later(younger);
         let (young, old) = (&self.fleet.servers[younger].name, &self.fleet.servers[older].name);
         let line = match rank == others_rank {

@@ -13,7 +13,7 @@ use crate::proxy::fleet::introduction::Life;
 use crate::proxy::fleet::journal::{Journal, Line, Memory, Remembered};
 use crate::proxy::fleet::ledger::news::Lost;
 use crate::proxy::fleet::ledger::{Ack, Event, Lacking, Range};
-use crate::proxy::fleet::server::{Away, Health, Known, PROBE_PAUSE_MIN_MS, Rejoining, Server};
+use crate::proxy::fleet::server::{Away, Health, Known, Own, PROBE_PAUSE_MIN_MS, Rejoining, Server};
 use crate::proxy::net::{Level, Net, Writing};
 use crate::proxy::servers::Servers;
 use crate::proxy::timers::Timer;
@@ -65,6 +65,7 @@ impl<N: Net> Servers<N> {
     }
 
     fn has_missed(&mut self, index: usize, memory: &Memory) {
+        self.fleet.servers[index].own = Own::Doubtful;
         let reason = "it has missed what another magent wrote";
         match self.fleet.is_up(index) && self.fleet.is_confirmed(index) {
             true => self.is_lost(index, format_args!("{reason}")),

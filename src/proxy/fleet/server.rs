@@ -101,6 +101,17 @@ pub enum Known {
     Life(Life),
 }
 
+/// What a server has, and its partners have not, when magent is started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Own {
+    /// It has not been compared with a partner.
+    Unseen,
+    /// That is its own: nobody is known to have deleted it.
+    Kept,
+    /// It may be what was deleted without it.
+    Doubtful,
+}
+
 /// Something for the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Announcement {
@@ -128,8 +139,8 @@ pub struct Server {
     pub introduction: Introduction,
     /// What tells that life from one that began in the same second.
     pub acquaintance: Acquaintance,
-    /// What it had when magent was started, and its partners had not, is its own: nobody has said that it was deleted.
-    pub keeps_own: bool,
+    /// What it had when magent was started, and its partners had not.
+    pub own: Own,
     /// When that life began, in milliseconds on magent's clock and to the second, if it says; negative before magent's
     /// own start.
     pub born_ms: Option<i64>,
@@ -198,7 +209,7 @@ impl Server {
             is_remembered: false,
             introduction: Introduction::default(),
             acquaintance: Acquaintance::default(),
-            keeps_own: false,
+            own: Own::Unseen,
             born_ms: None,
             seniority: (0, u64::MAX, 0),
             id: None,

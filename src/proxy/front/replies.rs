@@ -222,6 +222,8 @@ impl<N: Net> Front<N> {
         if let Some(client) = pending.client {
             if Self::note_latency(cx, pending) {
                 self.tell_slow(cx, client, id);
+            } else {
+                pending.late = None;
             }
             self.release_replies(cx, replicate, client);
         }

@@ -11,6 +11,7 @@ use crate::proxy::front::slow::{Late, shown};
 use crate::proxy::latency::Kind;
 use crate::proxy::net::{Level, Net, Time};
 use crate::proxy::servers::Servers;
+use crate::proxy::settings::NEVER_SLOW;
 use crate::proxy::upstream::link::{Leg, Purpose};
 
 impl<N: Net> Front<N> {
@@ -43,7 +44,8 @@ impl<N: Net> Front<N> {
     pub fn note_asked(&mut self, servers: &Servers<N>, id: usize, (key, keys): (&[u8], u32), server: usize) {
         let pending = &mut self.pending[id];
         let kind = pending.asked.and_then(|(verb, keys)| Kind::of(verb, keys.into()));
-        if pending.client.is_none() || pending.is_answered || kind.is_none() {
+        let is_told = servers.cx.settings.slow_us != NEVER_SLOW && kind.is_some();
+        if pending.client.is_none() || pending.is_answered || !is_told {
             return;
         }
         let since_us = pending.since_us;
