@@ -223,7 +223,7 @@ fn find_journal(directory: &Path, config: &Config) -> Result<(journal::Found, St
     let serves_on = config
         .listen
         .iter()
-        .filter(|listen| !matches!(listen, Listen::Status(_)));
+        .filter(|listen| !matches!(listen, Listen::Status { .. }));
     let listens_on: Vec<String> = serves_on.map(|listen| listen.to_string()).collect();
     let boot = journal::boot();
     let found = journal::Found::open(directory, &listens_on.join("+"), &boot);

@@ -106,6 +106,14 @@ fn server_port(text: &str) -> Result<u16, String> {
     }
 }
 
+/// Where a magent is asked: as a server is written, or a number alone, which is a port of this machine.
+pub fn magent(text: &str) -> Result<ServerName, String> {
+    match text.bytes().all(|byte| byte.is_ascii_digit()) {
+        true => server(&format!("127.0.0.1:{text}")),
+        false => server(text),
+    }
+}
+
 /// Where `--status` listens: `port` on 127.0.0.1, `ip:port` or `[v6]:port`.
 pub fn status(text: &str) -> Result<SocketAddr, String> {
     let address = match text.parse::<u16>() {

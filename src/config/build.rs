@@ -94,12 +94,7 @@ pub fn top(values: &Values, given: Option<&String>, directory: &Path) -> Result<
         return Ok(listen.into_iter().filter_map(reached_at).collect());
     };
     let error = |why: String| ConfigError(format!("--top {text}: {why}"));
-    // A number alone is a port of this machine.
-    let full = match text.bytes().all(|byte| byte.is_ascii_digit()) {
-        true => format!("127.0.0.1:{text}"),
-        false => text.clone(),
-    };
-    let mut server = address::server(&full).map_err(error)?;
+    let mut server = address::magent(text).map_err(error)?;
     if server.address == Address::Unresolved {
         let ip = names::find_within(&server.host, Duration::from_millis(DEFAULT_TIMEOUT_MS)).map_err(error)?;
         server.address = Address::Tcp(SocketAddr::new(ip, server.port));
@@ -131,7 +126,7 @@ fn reached_at(listen: Listen) -> Option<ServerName> {
             ring_name: None,
             address: Address::Unix(path),
         },
-        Listen::Status(_) => return None,
+        Listen::Status { .. } => return None,
     })
 }
 
@@ -272,8 +267,17 @@ fn listen(
         ));
     }
     if let Some(value) = values.value("status") {
-        let address = address::status(&value.text).map_err(|why| value.error(why))?;
-        listen.push(Listen::Status(address));
+        let status = address::status(&value.text).map_err(|why| value.error(why))?;
+        let is_same_ip = status.ip() == ip || status.ip().is_unspecified() || ip.is_unspecified();
+        if status.port() == port && is_same_ip {
+            return Err(value.error(format_args!(
+                "clients are listened for at {address}, so it needs another port"
+            )));
+        }
+        listen.push(Listen::Status {
+            address: status,
+            reuse_port,
+        });
     }
     Ok(listen)
 }

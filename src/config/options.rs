@@ -180,7 +180,7 @@ pub fn parse(arguments: &[String], directory: &Path) -> Result<Command, ConfigEr
     }
     // About a magent that runs: how this one would be configured is not asked.
     if let Some(text) = matches.opt_strs("check").last() {
-        let asked = address::server(text).map_err(|error| ConfigError(format!("--check={text}: {error}")));
+        let asked = address::magent(text).map_err(|error| ConfigError(format!("--check={text}: {error}")));
         return asked.map(Command::Check);
     }
     let values = values(&matches, directory)?;

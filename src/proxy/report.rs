@@ -96,7 +96,7 @@ impl<N: Net> Proxy<N> {
             memory: cx.pool.in_use(),
             memory_max: cx.settings.memory_bytes_max,
             other_magents: own.fleet.others.count(cx.now.ms()),
-            has_backups: own.fleet.has_backups(),
+            has_backups: own.fleet.has_two_copies(),
             statistics: &cx.statistics,
             latencies: &cx.latencies,
             servers: in_use.iter().map(|&server| self.server_report(server)).collect(),

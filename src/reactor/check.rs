@@ -41,7 +41,7 @@ fn without_a_copy(primaries: &[ServerName], backups: &[ServerName]) -> Option<St
 /// Whether requests for this server would come back to magent.
 fn is_magent(server: &ServerName, listen: &[Listen]) -> bool {
     listen.iter().any(|listen| match (&server.address, listen) {
-        (Address::Tcp(server), Listen::Tcp { address, .. } | Listen::Status(address)) => {
+        (Address::Tcp(server), Listen::Tcp { address, .. } | Listen::Status { address, .. }) => {
             is_reached_at(*address, *server)
         }
         (Address::Unix(server), Listen::Unix { path, .. }) => {

@@ -25,14 +25,18 @@ pub enum Listen {
         owner: Option<sys::Owner>,
     },
     /// Not for clients: for who asks how it goes.
-    Status(SocketAddr),
+    Status {
+        address: SocketAddr,
+        /// Share it with the magent that takes over from this one.
+        reuse_port: bool,
+    },
 }
 
 impl fmt::Display for Listen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Listen::Tcp { address, .. } => write!(f, "{address}"),
-            Listen::Status(address) => write!(f, "http://{address} (--status)"),
+            Listen::Status { address, .. } => write!(f, "http://{address} (--status)"),
             Listen::Unix { path, .. } => write!(f, "unix:{}", path.display()),
         }
     }
@@ -56,12 +60,13 @@ impl Listener {
     /// Binds and listens; see [`SocketFile::bind`] for what is done with a unix socket's file.
     pub fn bind(listen: &Listen) -> io::Result<Self> {
         let kind = match listen {
-            Listen::Tcp { address, reuse_port } => Self::bind_tcp(*address, *reuse_port)?,
+            Listen::Tcp { address, reuse_port } | Listen::Status { address, reuse_port } => {
+                Self::bind_tcp(*address, *reuse_port)?
+            }
             Listen::Unix { path, mode, owner } => {
                 let (listener, file) = SocketFile::bind(path, *mode, *owner)?;
                 Kind::Unix(file, listener)
             }
-            Listen::Status(address) => Self::bind_tcp(*address, false)?,
         };
         Ok(Self {
             kind,
@@ -110,7 +115,7 @@ impl Listener {
     pub(super) fn is_at(&self, listen: &Listen) -> bool {
         match (&self.kind, &self.name, listen) {
             (_, Listen::Tcp { address, .. }, Listen::Tcp { address: other, .. }) => address == other,
-            (_, Listen::Status(address), Listen::Status(other)) => address == other,
+            (_, Listen::Status { address, .. }, Listen::Status { address: other, .. }) => address == other,
             (Kind::Unix(file, _), _, Listen::Unix { path, .. }) => file.path() == path && file.is_in_place(),
             _ => false,
         }
@@ -124,7 +129,9 @@ impl Listener {
     /// Listens in this manner from now on; the place is the same.
     pub(super) fn adjust(&mut self, listen: &Listen) -> io::Result<()> {
         match (&self.kind, listen) {
-            (Kind::Tcp(_), Listen::Tcp { reuse_port, .. }) if *reuse_port != self.is_shared() => {
+            (Kind::Tcp(_), Listen::Tcp { reuse_port, .. } | Listen::Status { reuse_port, .. })
+                if *reuse_port != self.is_shared() =>
+            {
                 self.share(*reuse_port)?;
             }
             (Kind::Unix(file, _), Listen::Unix { mode, .. }) if Some(*mode) != self.mode() => file.set_mode(*mode)?,
@@ -144,13 +151,13 @@ impl Listener {
     fn port(&self) -> Option<u16> {
         match &self.name {
             Listen::Tcp { address, .. } => Some(address.port()),
-            Listen::Unix { .. } | Listen::Status(_) => None,
+            Listen::Unix { .. } | Listen::Status { .. } => None,
         }
     }
 
     fn mode(&self) -> Option<u32> {
         match &self.name {
-            Listen::Tcp { .. } | Listen::Status(_) => None,
+            Listen::Tcp { .. } | Listen::Status { .. } => None,
             Listen::Unix { mode, .. } => Some(*mode),
         }
     }
@@ -172,7 +179,7 @@ impl Listener {
 
     /// Whether it is no place for clients.
     pub(super) fn is_status(&self) -> bool {
-        matches!(self.name, Listen::Status(_))
+        matches!(self.name, Listen::Status { .. })
     }
 
     /// Whether other processes may listen on the same port, and go on when this one ends.

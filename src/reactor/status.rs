@@ -28,6 +28,8 @@ struct Connection {
     writable: bool,
     /// Bytes that were read in all.
     read: usize,
+    /// Nothing that it waits for is magent's: it has said less than a request, or has its reply.
+    is_idle: bool,
     state: State,
 }
 
@@ -100,6 +102,7 @@ impl Status {
                 continue;
             };
             let then = connection.go_on(service, &self.history, &mut replies, now_ms);
+            connection.is_idle = then == Then::Waits && !matches!(connection.state, State::Writing(..));
             self.is_busy |= then == Then::NextTurn;
             if then == Then::Ends {
                 *slot = None;
@@ -123,15 +126,18 @@ impl Status {
         self.is_busy = true;
     }
 
-    /// A place for one more: where all are taken, that of the oldest that has not asked yet, which has to go.
+    /// A place for one more: where all are taken, that of the oldest that makes magent wait, which has to go. Where none does, who
+    /// comes waits.
     fn place(&self) -> Option<usize> {
-        let asks_late = |place: &usize| {
-            let connection = self.connections[*place].as_ref();
-            connection.filter(|connection| matches!(connection.state, State::Reading(_)))
-        };
-        let taken = (0..CONNECTIONS_MAX).filter(|place| asks_late(place).is_some());
         let free = self.connections.iter().position(Option::is_none);
-        free.or_else(|| taken.min_by_key(|place| asks_late(place).map(|connection| connection.until_ms)))
+        let idle_until_ms = |place: &usize| {
+            let connection = self.connections[*place].as_ref();
+            connection
+                .filter(|connection| connection.is_idle)
+                .map(|connection| connection.until_ms)
+        };
+        let idle = (0..CONNECTIONS_MAX).filter(|place| idle_until_ms(place).is_some());
+        free.or_else(|| idle.min_by_key(idle_until_ms))
     }
 }
 
@@ -145,6 +151,7 @@ impl Connection {
             readable: true,
             writable: true,
             read: 0,
+            is_idle: false,
             state: State::Reading(Vec::new()),
         })
     }

@@ -7,10 +7,12 @@ use crate::proxy::report::Report;
 
 const OK: &str = "200 OK";
 const UNAVAILABLE: &str = "503 Service Unavailable";
+const STARTING: &str = "magent does not know yet what the servers hold";
 
 /// Whether every key has a live copy.
 pub fn health(report: &Report<'_>) -> Content {
     match lost(report) {
+        _ if report.is_starting => line(UNAVAILABLE, STARTING.to_owned()),
         None => line(OK, "ok".to_owned()),
         Some(reason) => line(UNAVAILABLE, reason),
     }
@@ -21,7 +23,7 @@ pub fn health(report: &Report<'_>) -> Content {
 pub fn ready(report: &Report<'_>) -> Content {
     let reason = match report {
         _ if report.is_leaving => "magent was told to end",
-        _ if report.is_starting => "magent does not know yet what the servers hold",
+        _ if report.is_starting => STARTING,
         _ if !report.servers.iter().any(|server| server.is_up) => "no server is up",
         _ if report.clients >= report.clients_max => "there are as many clients as there may be (-n)",
         _ => return line(OK, "ok".to_owned()),

@@ -116,7 +116,7 @@ words! {
     STARTING = "Starting", "正在启动";
     LEAVING = "Ending", "正在结束";
     ALL_COPIES = "Every key has both its copies.", "每个键的两个副本都可用。";
-    NO_BACKUPS = "Every server is up. There are no backups: each key has one copy.", "所有服务器都正常。没有备份服务器：每个键只有一个副本。";
+    NO_BACKUPS = "Every server is up. Keys without a backup have one copy.", "所有服务器都正常。没有备份服务器的键只有一个副本。";
     STILL_SERVED = "Every key is served. Not up, or not complete yet: ", "所有键都可以访问。失效或数据尚不完整的服务器：";
     NOT_SERVED = "Requests for these keys are answered with an error. Not up: ", "对这些键的请求会得到错误。失效的服务器：";
     COMMA = ", ", "、";

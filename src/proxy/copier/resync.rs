@@ -266,10 +266,15 @@ impl Resync {
         (self.keeps_own, self.lowest_made) = (true, lowest_made);
     }
 
-    /// Whether an item is known to be no copy that was made here: its server gave it a unique before it gave one to any.
+    /// Whether an item is no copy that was made here: its server gave it a unique before it gave one to any. One that gives none (memcached's
+    /// `-C`) does not tell them apart, and keeps all.
     fn is_own(&self, entry: &Entry) -> bool {
         let looks_through = matches!(self.phase, Phase::Verifying | Phase::Removing);
-        self.keeps_own && looks_through && entry.unique.is_some_and(|unique| unique < self.lowest_made)
+        self.keeps_own
+            && looks_through
+            && entry
+                .unique
+                .is_some_and(|unique| unique == 0 || unique < self.lowest_made)
     }
 
     /// Takes a key of the list that belongs to both servers, if it is in this share and there is room.

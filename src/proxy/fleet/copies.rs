@@ -47,6 +47,11 @@ impl Fleet {
         lost
     }
 
+    /// Whether every key has a second server.
+    pub fn has_two_copies(&self) -> bool {
+        !(0..self.servers.len()).any(|server| self.roles(server).0 && self.holds_alone(server))
+    }
+
     /// Whether there are keys that only this primary holds.
     fn holds_alone(&self, primary: usize) -> bool {
         let backups = self.layout.backups.as_ref();

@@ -84,8 +84,12 @@ impl<N: Net> Servers<N> {
     }
 
     pub fn mark_down(&mut self, index: usize, cut_off: usize, cause: Cause, reason: fmt::Arguments<'_>) {
+        // What it misses of this magent's it is rid of by name.
+        let are_others = self.fleet.others.count(self.cx.now.ms()) > 0;
         let server = &mut self.fleet.servers[index];
-        server.own = Own::Doubtful;
+        if are_others {
+            server.own = Own::Doubtful;
+        }
         let away = match server.health {
             Health::Down { .. } | Health::Retired => return,
             Health::Up => {

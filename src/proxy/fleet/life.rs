@@ -105,6 +105,7 @@ impl<N: Net> Servers<N> {
     /// A server holds nothing any more, for the reason given: it lacks everything, and others lack nothing of it. It is to
     /// be filled by all its partners.
     pub fn emptied(&mut self, index: usize, reason: &'static str) {
+        self.fleet.servers[index].own = Own::Doubtful;
         self.flush_what_it_could_tell(index);
         self.fleet.ledger.record(Event::Emptied {
             server: index,
