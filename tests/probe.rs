@@ -15,6 +15,7 @@ fn one_that_serves_is_told_from_one_whose_servers_are_gone() {
     let files = scratch();
     let socket = files.path("magent.sock");
     let magent = Magent::start(&["-s", &server.name, "-f", &socket]);
+    assert_eq!(asked(&magent.port.to_string()).status, Some(0), "a number alone");
     for name in [
         magent.name.clone(),
         format!("localhost:{}", magent.port),

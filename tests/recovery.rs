@@ -513,9 +513,14 @@ fn what_the_younger_server_had_before_magent_came_stays() {
         };
         let magent = Magent::before(&[primary], &[backup], &[]);
         let done = format!("server {} has all that its partners have", younger.name);
-        eventually("the younger server is filled and looked through", || {
-            magent.log().contains(&done)
-        });
+        let filled = format!("server {} has been filled", younger.name);
+        eventually("the younger server is filled", || magent.log().contains(&filled));
+        if is_primary {
+            younger.stop();
+            magent.wait_for(&younger, "down");
+            younger.cont();
+        }
+        eventually("it is looked through", || magent.log().contains(&done));
         assert_eq!(younger.ask("get common\r\n"), hit("common", 3, "5"), "{}", magent.log());
         for (key, value) in [("of_older", "1"), ("of_younger", "2")] {
             assert_eq!(

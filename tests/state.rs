@@ -320,3 +320,29 @@ fn where_the_disk_is_full_it_goes_on_and_nobody_believes_what_stands_there() {
     });
     assert_eq!(journals(inside.as_ref()).len(), 1);
 }
+
+#[test]
+fn what_a_server_has_alone_since_before_outlives_a_magent_that_ends() {
+    let files = scratch();
+    let state = format!("--state-dir={}", files.path("."));
+    let older = Memcached::start();
+    older.ask("set of_older 0 0 1\r\n1\r\n");
+    sleep(Duration::from_secs(4)); // ages are told in seconds, give or take one
+    let younger = Memcached::start();
+    younger.ask("set of_younger 0 0 1\r\n2\r\n");
+    let port = Port::free();
+    let done = format!("server {} has all that its partners have", younger.name);
+    for _ in 0..2 {
+        let mut magent = magent(&port, &older, &younger, &[&state]);
+        eventually("the younger server is filled and looked through", || {
+            magent.log().contains(&done)
+        });
+        assert_eq!(
+            younger.ask("get of_younger\r\n"),
+            hit("of_younger", 0, "2"),
+            "{}",
+            magent.log()
+        );
+        magent.terminate();
+    }
+}

@@ -220,6 +220,54 @@ fn who_asks_slowly_is_in_nobodys_way() {
 }
 
 #[test]
+fn many_who_ask_at_once_are_all_answered() {
+    let two = watched(|status| Two::start(&[status]));
+    two.wait_for("/health", 200, "ok\n");
+    let silent: Vec<TcpStream> = (0..20).map(|_| two.connect()).collect();
+    let ask = || {
+        let mut stream = two.connect();
+        let request = b"GET /health HTTP/1.1\r\nHost: here\r\n\r\n";
+        stream.write_all(request).expect("the bytes can be sent");
+        stream
+    };
+    let asking: Vec<TcpStream> = (0..100).map(|_| ask()).collect();
+    for mut stream in asking {
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).expect("text, and its end");
+        assert!(reply.starts_with("HTTP/1.1 200 OK\r\n"), "{reply}");
+    }
+    drop(silent);
+}
+
+/// As with the port of clients: the one that ends and the one that begins are there together for a moment.
+#[test]
+fn a_magent_that_takes_over_takes_the_port_over() {
+    let server = Memcached::start();
+    let (port, status) = (Port::free().to_string(), Port::free());
+    let option = format!("--status={status}");
+    let arguments = [
+        "-D",
+        "-l",
+        "127.0.0.1",
+        "-p",
+        &port,
+        "--reuse-port",
+        &option,
+        "-s",
+        &server.name,
+    ];
+    let name = format!("127.0.0.1:{port}");
+    let mut first = Magent::start_exactly(&arguments, &name, Port::free());
+    let second = Magent::start_exactly(&arguments, &name, Port::free());
+    first.terminate();
+    let watched = Watched {
+        it: second,
+        port: status,
+    };
+    watched.wait_for("/ready", 200, "ok\n");
+}
+
+#[test]
 fn who_does_not_take_his_reply_is_given_up() {
     let two = watched(|status| Two::start(&[status]));
     let open = || {
@@ -278,6 +326,25 @@ fn a_port_that_is_taken_is_an_error_that_names_the_option() {
     assert_eq!(
         ended.errors,
         format!("magent: server {server} is where magent itself listens\n")
+    );
+}
+
+#[test]
+fn a_port_for_clients_is_no_status_port() {
+    let ended = run(&[
+        "-t",
+        "-p",
+        "33193",
+        "-l",
+        "127.0.0.1",
+        "--status=33193",
+        "-s",
+        "10.0.0.1",
+    ]);
+    assert_eq!(ended.status, Some(1));
+    assert_eq!(
+        ended.errors,
+        "magent: --status 33193: clients are listened for at 127.0.0.1:33193, so it needs another port\n"
     );
 }
 

@@ -14,6 +14,8 @@ use std::net::Shutdown;
 pub const CONNECTIONS_MAX: usize = 16;
 /// How long one may take for its request and to take its reply, in milliseconds.
 const PATIENCE_MS: u64 = 5000;
+/// How long one that says nothing keeps its place where others want it: a request is sent at once, and may come a little later.
+const SILENCE_MS: u64 = 200;
 /// Bytes that are read of one: its request, and what it sends behind that.
 const BYTES_MAX: usize = 2 * http::HEAD_BYTES_MAX;
 /// Replies that are made in a turn.
@@ -60,6 +62,8 @@ pub struct Status {
     is_busy: bool,
     /// There is a port for them.
     is_on: bool,
+    /// All places are taken, and somebody may wait for one.
+    is_full: bool,
 }
 
 impl Status {
@@ -75,7 +79,11 @@ impl Status {
     pub fn deadline_ms(&self, now_ms: u64) -> Option<u64> {
         let sample_ms = self.is_on.then(|| self.history.due_ms());
         let busy_ms = self.is_busy.then_some(now_ms);
-        let ends = self.connections.iter().flatten().map(|connection| connection.until_ms);
+        let may_go = |connection: &Connection| match self.is_full && connection.is_idle {
+            true => connection.silent_ms().max(now_ms),
+            false => connection.until_ms,
+        };
+        let ends = self.connections.iter().flatten().map(may_go);
         ends.chain(sample_ms).chain(busy_ms).min()
     }
 
@@ -114,8 +122,13 @@ impl Status {
 
     /// Lets in who waits.
     fn accept(&mut self, world: &mut World, now_ms: u64) {
+        self.is_full = false;
         for _ in 0..CONNECTIONS_MAX {
-            let Some(place) = self.place().filter(|_| world.process.may_accept_status()) else {
+            if !world.process.may_accept_status() {
+                return;
+            }
+            let Some(place) = self.place(now_ms) else {
+                self.is_full = true;
                 return;
             };
             let Some(socket) = world.process.accept_status() else {
@@ -128,13 +141,12 @@ impl Status {
 
     /// A place for one more: where all are taken, that of the oldest that makes magent wait, which has to go. Where none does, who
     /// comes waits.
-    fn place(&self) -> Option<usize> {
+    fn place(&self, now_ms: u64) -> Option<usize> {
         let free = self.connections.iter().position(Option::is_none);
         let idle_until_ms = |place: &usize| {
             let connection = self.connections[*place].as_ref();
-            connection
-                .filter(|connection| connection.is_idle)
-                .map(|connection| connection.until_ms)
+            let idle = connection.filter(|connection| connection.is_idle && connection.silent_ms() <= now_ms);
+            idle.map(|connection| connection.until_ms)
         };
         let idle = (0..CONNECTIONS_MAX).filter(|place| idle_until_ms(place).is_some());
         free.or_else(|| idle.min_by_key(idle_until_ms))
@@ -154,6 +166,11 @@ impl Connection {
             is_idle: false,
             state: State::Reading(Vec::new()),
         })
+    }
+
+    /// When it has been silent for so long that it may have to go.
+    fn silent_ms(&self) -> u64 {
+        self.until_ms - PATIENCE_MS + SILENCE_MS
     }
 
     fn go_on(&mut self, service: &Service<World>, history: &History, replies: &mut usize, now_ms: u64) -> Then {
