@@ -99,7 +99,8 @@ fn line_for(option: &Spec, key: &str) -> String {
         "miss" => "cold",
         "board" => "off",
         "max-item-size" | "max-memory" => "2m",
-        "port" | "maxconns" | "maxidle" | "timeout" | "hedge" | "slow" | "status" => "100",
+        "port" | "maxconns" | "maxidle" | "timeout" | "hedge" | "slow" => "100",
+        "status" => "101", // that of clients is another
         "distribution" => "ketama",
         "hash" => "md5",
         "hash-tag" => "{}",
