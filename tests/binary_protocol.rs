@@ -186,7 +186,8 @@ fn conversations() -> Vec<Vec<Packet>> {
 
 /// What is said to one of them, from where nothing is stored.
 fn answers(name: &str, conversation: &[Packet]) -> Vec<Said> {
-    Binary::connect(name).ask_all(&[Packet::new(FLUSH, "")]);
+    // Since 1.6.25 one alone passes over an item now and then.
+    Binary::connect(name).ask_all(&[Packet::new(FLUSH, ""), Packet::new(FLUSH, "")]);
     let said = Binary::connect(name).ask_all(conversation);
     said.into_iter().map(Said::masked).collect()
 }
@@ -290,7 +291,8 @@ fn tight(server: &Memcached, request: &str) -> String {
 
 #[test]
 fn random_requests_are_answered_as_memcached_answers_them_and_leave_both_copies_alike() {
-    let bare = Memcached::start();
+    // With no thread that moves items about: since 1.6.25 a flush passes over what that has locked, one in a thousand.
+    let bare = Memcached::start_with(&["-o", "no_lru_maintainer,no_lru_crawler"]);
     let two = Two::start(&[]);
     let mut random = Random(7);
     let (mut there, mut here) = (Binary::connect(&bare.name), Binary::connect(&two.magent.name));

@@ -480,6 +480,7 @@ fn at_start_the_younger_server_is_filled_from_the_older() {
     let younger = Memcached::start();
     for (primary, backup) in [(&younger, &older), (&older, &younger)] {
         younger.ask("flush_all\r\n");
+        younger.ask("flush_all\r\n"); // since 1.6.25 one alone passes over an item now and then
         let magent = Magent::before(&[primary], &[backup], &[]);
         let mut client = magent.client();
         client.check(

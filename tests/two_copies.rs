@@ -3,6 +3,8 @@
 mod common;
 
 use common::{Bytes, Client, Fake, MISS, Magent, Memcached, PATIENT, Two, eventually, hit};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 /// What a server says of an item: seconds left, -1 for ever; flags; value.
@@ -75,6 +77,35 @@ fn every_write_is_on_both_servers() {
     two.both_say("get k\r\n", &hit("k", 8, "cas"));
     client.check("flush_all\r\n", "OK\r\n");
     two.both_say("get k\r\n", MISS);
+}
+
+/// Since 1.6.25 one of a thousand flushes leaves an item or two, but no two in a row.
+#[test]
+fn a_memcached_whose_flush_passes_over_items_is_told_two() {
+    for (stats, flushes) in [
+        (&b"STAT pid 1\r\nSTAT version 1.6.18\r\nEND\r\n"[..], 1),
+        (b"STAT pid 1\r\nSTAT version 1.6.45\r\nEND\r\n", 2),
+    ] {
+        let told = Arc::new(AtomicUsize::new(0));
+        let seen = Arc::clone(&told);
+        let server = Fake::start_saying(stats, move |line| {
+            seen.fetch_add(usize::from(line == "flush_all"), Ordering::SeqCst);
+            Some(
+                if line.starts_with("flush_all") {
+                    "OK\r\n"
+                } else {
+                    "ERROR\r\n"
+                }
+                .into(),
+            )
+        });
+        let magent = Magent::start(&["-s", &server.name]);
+        magent.settle();
+        magent.client().check("flush_all\r\n", "OK\r\n");
+        assert_eq!(told.load(Ordering::SeqCst), flushes);
+        magent.client().check("flush_all 10\r\n", "OK\r\n");
+        assert_eq!(told.load(Ordering::SeqCst), flushes);
+    }
 }
 
 #[test]
@@ -240,7 +271,8 @@ fn reads_are_answered_by_the_backup_when_the_primary_has_lost_the_items() {
     let two = Two::start(&[]);
     let mut client = two.client();
     fill(&mut client);
-    assert_eq!(two.primary.ask("flush_all\r\n"), "OK\r\n");
+    let mut direct = two.primary.client();
+    direct.check("flush_all\r\nflush_all\r\n", "OK\r\nOK\r\n"); // since 1.6.25 one alone passes over an item now and then
     everything_is_there(&mut client, false);
     // A gat changes the item, and what the server that decides does not have is a miss; but it is copied back.
     client.check("gat 0 c\r\n", MISS);

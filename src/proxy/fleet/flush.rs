@@ -1,9 +1,10 @@
 //! `flush_all`: what it needs beyond being told to every server.
 //!
 //! Since 1.6.25 a memcached goes through the items of the last two seconds to flush them, and passes over those that
-//! another of its threads has locked at that moment: the one that lists its keys, for one. What it passed over may be
-//! copied to its partner. So where a list comes, all servers are flushed once more when it has come to its end, which it
-//! does soon with nothing left to be listed.
+//! another of its threads has locked at that moment: the one that moves them between its queues, which costs one flush in
+//! a thousand an item or two, or the one that lists its keys. What the one passed over is caught by a second flush right behind
+//! the first, so such a server is always told two. What the other passed over may be copied to the partner. So where a list comes,
+//! all servers are flushed once more when it has come to its end, which it does soon with nothing left to be listed.
 //!
 //! One with a delay takes effect later. Every server that was there has been told the delay and counts for itself. One that was away, or has been started anew
 //! or flushed since, knows nothing of it, and would keep what it is filled with. So the time is remembered: such a server
@@ -70,6 +71,20 @@ impl<N: Net> Servers<N> {
         pause.is_some()
     }
 
+    /// How often a server is told one that takes effect at once, to leave nothing.
+    pub fn flushes_needed(&self, server: usize) -> usize {
+        1 + usize::from(self.fleet.servers[server].is_since(Version::FLUSHES_IN_PASSING))
+    }
+
+    /// A server may have what is old: all that it has is forgotten there.
+    pub fn forget_all(&mut self, permit: &PastGate, server: usize) {
+        self.emptied(server, "server is flushed");
+        for _ in 0..self.flushes_needed(server) {
+            let flush = Request::flush();
+            self.change(permit, server, Purpose::Forget, 0, Message::from(&flush));
+        }
+    }
+
     /// Whether a server lists its keys whose flush would pass over some of them.
     pub fn is_listed_in_passing(&self) -> bool {
         let mut listed = self.upstream.listed();
@@ -91,9 +106,7 @@ impl<N: Net> Servers<N> {
         self.fleet.flushes += 1;
         for index in std::mem::take(&mut self.fleet.delayed_flush.owed_by) {
             if self.fleet.is_up(index) {
-                self.emptied(index, "server is flushed");
-                let flush = Request::flush();
-                self.change(&PastGate::AllKeys, index, Purpose::Forget, 0, Message::from(&flush));
+                self.forget_all(&PastGate::AllKeys, index);
             } else {
                 self.fleet.ledger.record(Event::FlushMissed(index));
             }

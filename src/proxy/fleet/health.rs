@@ -204,10 +204,8 @@ impl<N: Net> Servers<N> {
                 0
             }
             Rid::TooMany | Rid::Everything => {
-                self.emptied(index, "server is flushed");
                 self.delayed_flush_forgotten(index);
-                let flush = Request::flush();
-                self.change(&PastGate::Returning, index, Purpose::Forget, 0, Message::from(&flush));
+                self.forget_all(&PastGate::Returning, index);
                 let name = &self.fleet.servers[index].name;
                 self.cx.log.say(
                     Level::Notice,

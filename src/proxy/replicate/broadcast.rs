@@ -37,8 +37,8 @@ impl Replicate {
         for server in servers.fleet.in_use() {
             if servers.fleet.is_up(server) {
                 let own = request.expiring(servers.fleet.exptime_on(server, request.exptime));
-                let (purpose, message) = (Purpose::Broadcast(server), Message::from(&own));
-                self.change(servers, &PastGate::AllKeys, (server, purpose), id, message);
+                let times = if flushes_now { servers.flushes_needed(server) } else { 1 };
+                self.broadcast_to(servers, id, server, &own, times);
             } else if request.verb == Verb::FlushAll {
                 servers.flush_missed(server);
             }
@@ -99,17 +99,25 @@ impl Replicate {
         servers.fleet.count_flush();
         for server in servers.fleet.in_use() {
             if servers.fleet.is_up(server) {
-                let (purpose, flush) = (Purpose::Broadcast(server), Request::flush());
-                self.change(
-                    servers,
-                    &PastGate::AllKeys,
-                    (server, purpose),
-                    id,
-                    Message::from(&flush),
-                );
+                let times = servers.flushes_needed(server);
+                self.broadcast_to(servers, id, server, &Request::flush(), times);
             }
         }
         self.broadcast_step(servers, id);
+    }
+
+    fn broadcast_to<N: Net>(
+        &mut self,
+        servers: &mut Servers<N>,
+        id: usize,
+        server: usize,
+        request: &Request<'_>,
+        times: usize,
+    ) {
+        for _ in 0..times {
+            let (purpose, message) = (Purpose::Broadcast(server), Message::from(request));
+            self.change(servers, &PastGate::AllKeys, (server, purpose), id, message);
+        }
     }
 
     fn broadcast_step<N: Net>(&mut self, servers: &mut Servers<N>, id: usize) {

@@ -20,7 +20,7 @@ impl Version {
     pub const LISTS_HASH: Version = Version(1, 6, 9);
     /// Before this `mg` answers OK where it has no value to show.
     pub const SAYS_HD: Version = Version(1, 6, 10);
-    /// Its flush_all passes over what its crawler has locked.
+    /// Its flush_all passes over what its crawler, or another thread, has locked.
     pub const FLUSHES_IN_PASSING: Version = Version(1, 6, 25);
     /// It parses lines anew, as since 1.6.40.
     pub const PARSES_ANEW: Version = Version(1, 6, 45);
