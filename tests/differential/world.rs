@@ -122,7 +122,7 @@ impl World {
     pub fn new(version: &str, program: &PathBuf, layout: &'static Layout) -> Self {
         // One thread, and no end to the requests in a row: so a reply on one connection tells that another is through.
         // With no thread that moves items about: since 1.6.25 a flush passes over what that has locked, one in a thousand.
-        let exact = ["-o", "no_lru_maintainer,no_lru_crawler"];
+        let exact = ["-o", "no_lru_maintainer"];
         let bare = Server::start(program, &[["-t", "1", "-R", "1000000"].as_slice(), &exact].concat());
         let count = 1 + layout.primaries.iter().chain(layout.backups).max().expect("a server");
         let servers: Vec<Server> = (0..count).map(|_| Server::start(program, &["-t", "1"])).collect();
