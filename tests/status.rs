@@ -149,6 +149,11 @@ fn only_get_and_head_of_what_is_there_are_answered() {
             .say(format!("GET /{long} HTTP/1.1\r\n\r\n"))
             .starts_with("HTTP/1.1 414 ")
     );
+    let refused = magent.say("HEAD / HTTP/1.1\r\n\r\n");
+    assert!(
+        refused.starts_with("HTTP/1.1 400 ") && refused.ends_with("\r\n\r\n"),
+        "{refused:?}"
+    );
     let [get, head] = ["GET", "HEAD"].map(|method| magent.say(format!("{method} /ready HTTP/1.0\r\n\r\n")));
     let (get_head, body) = get.split_once("\r\n\r\n").expect("a head");
     let without_date = |text: &str| {
@@ -409,6 +414,12 @@ fn promtool_finds_nothing_wrong_with_the_metrics() {
         (true, String::new()),
         "{metrics}"
     );
+    let resident = "\nprocess_resident_memory_bytes ";
+    let resident = metrics
+        .split(resident)
+        .nth(1)
+        .and_then(|rest| rest.lines().next()?.parse::<u64>().ok());
+    assert!((500_000..50_000_000).contains(&resident.unwrap_or(0)), "{metrics}");
     for line in [
         "magent_lookups_total{command=\"get\",result=\"hit\"} 1\n",
         "magent_lookups_total{command=\"get\",result=\"miss\"} 1\n",

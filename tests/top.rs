@@ -328,6 +328,26 @@ fn a_terminal_is_given_back_as_it_was_however_it_ends() {
     }
 }
 
+#[test]
+fn a_terminal_is_given_back_while_it_is_stopped_from_outside() {
+    let server = Memcached::start();
+    let magent = Magent::before(&[&server], &[], &[]);
+    let mut shown = Shown::start(&["--top", "-p", &magent.port.to_string()]);
+    let before = shown.settings();
+    shown.wait_for("it is shown", |screen| has(screen, &server.name));
+    let stat = format!("/proc/{}/stat", shown.child.id());
+    signal(&shown, libc::SIGTSTP);
+    eventually("it is stopped", || {
+        fs::read_to_string(&stat).is_ok_and(|stat| stat.contains(") T "))
+    });
+    assert_eq!(shown.settings(), before);
+    signal(&shown, libc::SIGCONT);
+    eventually("it is raw again", || shown.settings() != before);
+    shown.press(b"q");
+    assert!(shown.wait().success());
+    assert_eq!(shown.settings(), before);
+}
+
 fn signal(shown: &Shown, signal: i32) {
     // SAFETY: it is a child of ours, which nobody has waited for.
     assert_eq!(unsafe { libc::kill(shown.child.id() as i32, signal) }, 0);

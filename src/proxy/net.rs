@@ -155,6 +155,9 @@ pub trait Net {
     /// Processor time that this process has used, in its own code and in the system's.
     fn cpu_time(&self) -> (Duration, Duration);
 
+    /// Memory that this process has, in bytes; 0 if it is not known.
+    fn resident_bytes(&self) -> u64;
+
     /// Writes to the journal, soon. That it failed is told by [`Control`](super::control::Control).
     fn write_journal(&mut self, _what: Writing) {}
 

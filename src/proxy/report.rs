@@ -14,6 +14,8 @@ pub struct Report<'a> {
     pub unix_time_s: u64,
     /// Processor time that the process has used, in microseconds.
     pub cpu_us: u64,
+    /// Memory that the process has; 0 where the system does not say.
+    pub resident_bytes: u64,
     /// It is not known yet what the servers hold, so no request begins.
     pub is_starting: bool,
     /// It was told to end.
@@ -88,6 +90,7 @@ impl<N: Net> Proxy<N> {
             uptime_s: (cx.now.ms() - cx.started_ms) / 1000,
             unix_time_s: cx.net.unix_time_s(),
             cpu_us: (user + system).as_micros() as u64,
+            resident_bytes: cx.net.resident_bytes(),
             is_starting: own.fleet.is_starting(),
             is_leaving: false,
             clients: self.front.count(),

@@ -207,6 +207,10 @@ impl Net for World {
         sys::cpu_time()
     }
 
+    fn resident_bytes(&self) -> u64 {
+        sys::resident_bytes()
+    }
+
     fn log(&mut self, level: Level, line: fmt::Arguments<'_>) {
         let priority = match level {
             Level::Error => libc::LOG_ERR,

@@ -85,6 +85,11 @@ pub fn refuse(refusal: Refusal, is_head: bool, time_s: u64) -> Vec<u8> {
     content.written(is_head, time_s)
 }
 
+/// Whether only the headers of a reply are wanted, be the rest of the request what it may.
+pub fn asks_for_headers(read: &[u8]) -> bool {
+    read.trim_ascii_start().starts_with(b"HEAD ")
+}
+
 /// Reads a request. A body, which no GET has a use for, is not looked at.
 pub fn parse(read: &[u8]) -> Parsed<'_> {
     // What is behind that makes no difference, however much of it is there already.

@@ -25,13 +25,15 @@ type Line = (&'static str, fn(&Report<'_>) -> u64);
 type Metric = (&'static str, &'static str, &'static str, u32, &'static [Line]);
 
 #[rustfmt::skip]
-const METRICS: [Metric; 20] = [
+const METRICS: [Metric; 21] = [
     ("magent_build_info", "The version that runs.", GAUGE, WHOLE,
         &[(concat!("{version=\"", env!("CARGO_PKG_VERSION"), "\"}"), |_| 1)]),
     ("process_start_time_seconds", "When the process was started, in seconds since 1970.", GAUGE, WHOLE,
         &[("", |r| r.unix_time_s.saturating_sub(r.uptime_s))]),
     ("process_cpu_seconds_total", "Processor time that the process has used, in its own code and the system's.", COUNTER, MICRO,
         &[("", |r| r.cpu_us)]),
+    ("process_resident_memory_bytes", "Memory that the process has, its program included; 0 where the system does not say.", GAUGE, WHOLE,
+        &[("", |r| r.resident_bytes)]),
     ("magent_ready", "Whether a client that connects would be served, as /ready says.", GAUGE, WHOLE,
         &[("", |r| u64::from(super::health::ready(r).status.starts_with('2')))]),
     ("magent_pairs_without_copy", "Servers, or pairs of them, whose keys have no live copy; 0 where /health says ok.", GAUGE, WHOLE,

@@ -41,7 +41,7 @@ pub fn answer(read: &[u8], view: &View<'_>) -> Vec<u8> {
     let time_s = view.report.unix_time_s;
     let (request, target) = match http::parse(read) {
         Parsed::More => return refuse_slow(time_s),
-        Parsed::Refused(refusal) => return http::refuse(refusal, false, time_s),
+        Parsed::Refused(refusal) => return http::refuse(refusal, http::asks_for_headers(read), time_s),
         Parsed::Request(request, target) => (request, target),
     };
     let content = match target {

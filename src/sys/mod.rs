@@ -44,6 +44,15 @@ pub fn cpu_time() -> (Duration, Duration) {
     (duration(usage.ru_utime), duration(usage.ru_stime))
 }
 
+/// Memory that this process has, in bytes: the second number of /proc/self/statm, in pages (proc(5)). 0 if there is no such file.
+pub fn resident_bytes() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = statm.split_whitespace().nth(1).and_then(|pages| pages.parse().ok());
+    // SAFETY: sysconf takes a number and has no other effect.
+    let page_bytes = u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) });
+    pages.unwrap_or(0u64).saturating_mul(page_bytes.unwrap_or(0))
+}
+
 /// The result of a call that says -1 for failure.
 fn check(result: libc::c_int) -> io::Result<libc::c_int> {
     if result < 0 {

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// The other screen, no cursor, and what is too long for a line is cut.
 const ENTER: &[u8] = b"\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[2J";
 const LEAVE: &[u8] = b"\x1b[0m\x1b[?7h\x1b[?25h\x1b[?1049l";
-/// Ctrl-C and Ctrl-D are characters of a raw terminal, and so is Ctrl-Z.
+/// Ctrl-C and Ctrl-D are characters of a raw terminal, and so is Ctrl-Z; others may send its signal all the same.
 const QUIT: [u8; 4] = [b'q', b'Q', 0x03, 0x04];
 const SUSPEND: u8 = 0x1a;
 /// Columns and rows of a terminal that does not tell.
@@ -53,7 +53,7 @@ impl Terminal {
             let mut set = MaybeUninit::<libc::sigset_t>::uninit();
             check(libc::sigemptyset(set.as_mut_ptr()))?;
             let ending = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT];
-            for &signal in ending.iter().chain(&[libc::SIGWINCH, libc::SIGCONT]) {
+            for &signal in ending.iter().chain(&[libc::SIGWINCH, libc::SIGCONT, libc::SIGTSTP]) {
                 check(libc::sigaddset(set.as_mut_ptr(), signal))?;
             }
             check(libc::sigprocmask(libc::SIG_BLOCK, set.as_ptr(), std::ptr::null_mut()))?;
@@ -144,6 +144,7 @@ impl Terminal {
                     take()?;
                     happened.redraw = true;
                 }
+                libc::SIGTSTP => suspend(happened)?,
                 _ => happened.end = true,
             }
         }
@@ -167,13 +168,18 @@ fn take_keys(happened: &mut Happened) -> io::Result<()> {
     if keys.is_empty() || keys.iter().any(|key| QUIT.contains(key)) {
         happened.end = true;
     } else if keys.contains(&SUSPEND) {
-        give_back();
-        // SAFETY: it is magent's own process that is stopped; it goes on here.
-        check(unsafe { libc::raise(libc::SIGTSTP) })?;
-        take()?;
-        happened.redraw = true;
+        suspend(happened)?;
     }
     Ok(())
+}
+
+/// Gives the terminal back, stops, and takes it again when it is to go on.
+fn suspend(happened: &mut Happened) -> io::Result<()> {
+    give_back();
+    // SAFETY: it is magent's own process that is stopped; it goes on here.
+    check(unsafe { libc::raise(libc::SIGSTOP) })?;
+    happened.redraw = true;
+    take()
 }
 
 /// Makes the terminal raw, on its other screen.

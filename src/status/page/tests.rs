@@ -52,6 +52,7 @@ impl Scene {
             uptime_s: 5,
             unix_time_s: 1_796_000_000,
             cpu_us: 1_500_000,
+            resident_bytes: 0,
             is_starting: false,
             is_leaving: false,
             clients: 3,

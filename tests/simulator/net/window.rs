@@ -231,6 +231,10 @@ impl Net for SimulatedNet {
         Default::default()
     }
 
+    fn resident_bytes(&self) -> u64 {
+        0
+    }
+
     fn log(&mut self, level: Level, line: fmt::Arguments<'_>) {
         let network = &mut *self.network.borrow_mut();
         if level == Level::Warning && line.to_string().contains(" is down: ") {
