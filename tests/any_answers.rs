@@ -96,6 +96,10 @@ impl Net for World {
         Default::default()
     }
 
+    fn resident_bytes(&self) -> u64 {
+        0
+    }
+
     fn unix_time_s(&self) -> u64 {
         1_800_000_000 + self.now_ms / 1000
     }

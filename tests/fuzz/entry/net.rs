@@ -263,6 +263,10 @@ impl Net for FuzzNet {
         (Duration::ZERO, Duration::ZERO)
     }
 
+    fn resident_bytes(&self) -> u64 {
+        0
+    }
+
     fn now(&self) -> Time {
         Time::of_us(self.0.borrow().now_ms * 1000)
     }
