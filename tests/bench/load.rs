@@ -4,222 +4,112 @@
 //! Each item's value begins with its key, and each reply has to have the length and the value that it should have; anything else ends the
 //! run with an error. What it has measured is one line of JSON: requests, seconds, and microseconds that were waited.
 
+mod requests;
+
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
+use requests::{Command, KEY_BYTES, Load, Protocol};
 use std::collections::VecDeque;
-use std::io::{ErrorKind, Read, Write};
-use std::net::SocketAddr;
+use std::io::{BufRead, Error, ErrorKind, Read, Result, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// All keys have this length, so that all replies of one kind have one, too.
-const KEY_BYTES: usize = "key-00000000".len();
 /// Longest that nothing may come: under valgrind, on a busy machine, 5 s were not enough.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
-const HEADER_BYTES: usize = 24;
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Protocol {
-    Text,
-    Meta,
-    Binary,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Command {
-    Get,
-    Set,
-}
-
-struct Load {
-    address: SocketAddr,
-    protocol: Protocol,
-    command: Command,
-    clients: usize,
-    /// Requests in flight of each client.
-    depth: usize,
-    /// Items that there are.
-    keys: usize,
-    /// Keys of a get.
-    width: usize,
-    value_bytes: usize,
-    seconds: f64,
-    /// It ends after so many requests, if that is earlier.
-    requests: usize,
-}
-
-/// A line of what each option is, for who gives none.
-const USAGE: &str = "load ADDRESS [--protocol=text|meta|binary] [--command=get|set] [--clients=50] [--depth=1] [--keys=10000] \
-    [--width=1] [--value=100] [--seconds=4] [--requests=N]";
-
-impl Load {
-    fn read(words: impl Iterator<Item = String>) -> Result<Self, String> {
-        let mut load = Self {
-            address: "127.0.0.1:0".parse().expect("an address"),
-            protocol: Protocol::Text,
-            command: Command::Get,
-            clients: 50,
-            depth: 1,
-            keys: 10_000,
-            width: 1,
-            value_bytes: 100,
-            seconds: 4.0,
-            requests: usize::MAX,
-        };
-        let mut has_address = false;
-        for word in words {
-            let (name, value) = word.split_once('=').unwrap_or((&word, ""));
-            let number = || {
-                value
-                    .parse()
-                    .ok()
-                    .filter(|&number| number > 0)
-                    .ok_or(format!("{word}: a number above 0"))
-            };
-            match (name, value) {
-                ("--protocol", "text") => load.protocol = Protocol::Text,
-                ("--protocol", "meta") => load.protocol = Protocol::Meta,
-                ("--protocol", "binary") => load.protocol = Protocol::Binary,
-                ("--command", "get") => load.command = Command::Get,
-                ("--command", "set") => load.command = Command::Set,
-                ("--clients", _) => load.clients = number()?,
-                ("--depth", _) => load.depth = number()?,
-                ("--keys", _) => load.keys = number()?,
-                ("--width", _) => load.width = number()?,
-                ("--value", _) => load.value_bytes = number()?.max(KEY_BYTES),
-                ("--requests", _) => load.requests = number()?,
-                ("--seconds", _) => load.seconds = value.parse().map_err(|_| format!("{word}: seconds"))?,
-                (address, "") => {
-                    load.address = address.parse().map_err(|_| format!("{word}: an address, or {USAGE}"))?;
-                    has_address = true;
-                }
-                _ => return Err(format!("{word}: {USAGE}")),
-            }
-        }
-        match has_address {
-            true => Ok(load),
-            false => Err(USAGE.to_owned()),
-        }
-    }
-
-    fn value(&self, key: &str) -> Vec<u8> {
-        let mut value = key.as_bytes().to_vec();
-        value.resize(self.value_bytes, b'x');
-        value
-    }
-
-    /// Adds a request, for keys from this one on.
-    fn add_request(&self, key: usize, request: &mut Vec<u8>) {
-        let name = |n: usize| format!("key-{:08}", (key + n) % self.keys);
-        let names = (0..self.width).map(name);
-        match (self.protocol, self.command) {
-            (Protocol::Text, Command::Get) => {
-                request.extend_from_slice(b"get");
-                names.for_each(|name| request.extend_from_slice(format!(" {name}").as_bytes()));
-                request.extend_from_slice(b"\r\n");
-            }
-            (Protocol::Meta, Command::Get) => {
-                names.for_each(|name| request.extend_from_slice(format!("mg {name} f v\r\n").as_bytes()));
-            }
-            (Protocol::Binary, Command::Get) => names.for_each(|name| add_packet(0, b"", &name, b"", request)),
-            (protocol, Command::Set) => {
-                let name = name(0);
-                let value = self.value(&name);
-                match protocol {
-                    Protocol::Binary => return add_packet(1, &[0; 8], &name, &value, request),
-                    Protocol::Text => {
-                        request.extend_from_slice(format!("set {name} 0 0 {}\r\n", value.len()).as_bytes())
-                    }
-                    Protocol::Meta => {
-                        request.extend_from_slice(format!("ms {name} {} F0 T0\r\n", value.len()).as_bytes())
-                    }
-                }
-                request.extend_from_slice(&value);
-                request.extend_from_slice(b"\r\n");
-            }
-        }
-    }
-
-    /// What comes in front of each value of a reply, behind it, and at the end.
-    fn parts_of_reply(&self) -> (usize, usize, usize) {
-        let digits = self.value_bytes.to_string().len();
-        match (self.protocol, self.command) {
-            (Protocol::Text, Command::Get) => ("VALUE  0 \r\n".len() + KEY_BYTES + digits, 2, "END\r\n".len()),
-            (Protocol::Meta, Command::Get) => ("VA  f0\r\n".len() + digits, 2, 0),
-            (Protocol::Binary, Command::Get) => (HEADER_BYTES + 4, 0, 0),
-            (Protocol::Text, Command::Set) => (0, 0, "STORED\r\n".len()),
-            (Protocol::Meta, Command::Set) => (0, 0, "HD\r\n".len()),
-            (Protocol::Binary, Command::Set) => (0, 0, HEADER_BYTES),
-        }
-    }
-
-    fn reply_bytes(&self) -> usize {
-        let (before, behind, end) = self.parts_of_reply();
-        match self.command {
-            Command::Get => self.width * (before + self.value_bytes + behind) + end,
-            Command::Set => end,
-        }
-    }
-
-    /// Whether that is the reply to the request for these keys.
-    fn is_right(&self, key: usize, reply: &[u8]) -> bool {
-        let (before, behind, end) = self.parts_of_reply();
-        let begins: &[u8] = match (self.protocol, self.command) {
-            (Protocol::Text, Command::Get) => b"VALUE ",
-            (Protocol::Meta, Command::Get) => b"VA ",
-            (Protocol::Text, Command::Set) => b"STORED\r\n",
-            (Protocol::Meta, Command::Set) => b"HD\r\n",
-            (Protocol::Binary, Command::Get) => &[0x81, 0],
-            (Protocol::Binary, Command::Set) => &[0x81, 1],
-        };
-        let has_status = self.protocol != Protocol::Binary || reply[6..8] == [0, 0];
-        let each = before + self.value_bytes + behind;
-        let is_item = |(n, item): (usize, &[u8])| {
-            let value = &item[before..];
-            let number = value
-                .get("key-".len()..KEY_BYTES)
-                .and_then(|digits| std::str::from_utf8(digits).ok());
-            number.and_then(|number| number.parse().ok()) == Some((key + n) % self.keys)
-        };
-        let items = match self.command {
-            Command::Get => &reply[..reply.len() - end],
-            Command::Set => &[],
-        };
-        reply.starts_with(begins) && has_status && items.chunks(each).enumerate().all(is_item)
-    }
-
-    /// Stores all items.
-    fn fill(&self) -> std::io::Result<()> {
-        let mut stream = std::net::TcpStream::connect(self.address)?;
-        let sets = Self {
-            protocol: Protocol::Text,
-            command: Command::Set,
-            ..*self
-        };
-        let (mut request, mut replies) = (Vec::new(), vec![0; sets.reply_bytes() * 100]);
-        for first in (0..self.keys).step_by(100) {
-            let count = 100.min(self.keys - first);
-            request.clear();
-            (first..first + count).for_each(|key| sets.add_request(key, &mut request));
-            stream.write_all(&request)?;
-            let said = &mut replies[..count * sets.reply_bytes()];
-            stream.read_exact(said)?;
-            if !said.chunks(sets.reply_bytes()).all(|reply| reply == b"STORED\r\n") {
-                return Err(std::io::Error::other("an item was not stored"));
-            }
-        }
-        Ok(())
+/// What each reply begins with.
+fn beginning(load: &Load) -> &'static [u8] {
+    match (load.protocol, load.command) {
+        (Protocol::Text, Command::Get) => b"VALUE ",
+        (Protocol::Meta, Command::Get) => b"VA ",
+        (Protocol::Text, Command::Set) => b"STORED\r\n",
+        (Protocol::Meta, Command::Set) => b"HD\r\n",
+        (Protocol::Binary, Command::Get) => &[0x81, 0],
+        (Protocol::Binary, Command::Set) => &[0x81, 1],
     }
 }
 
-fn add_packet(opcode: u8, extras: &[u8], key: &str, value: &[u8], request: &mut Vec<u8>) {
-    let body = (extras.len() + key.len() + value.len()) as u32;
-    let mut header = [0; HEADER_BYTES];
-    (header[0], header[1], header[3], header[4]) = (0x80, opcode, key.len() as u8, extras.len() as u8);
-    header[8..12].copy_from_slice(&body.to_be_bytes());
-    [&header, extras, key.as_bytes(), value]
-        .iter()
-        .for_each(|part| request.extend_from_slice(part));
+/// Whether that is the reply to the request for these keys.
+fn is_right(load: &Load, key: usize, reply: &[u8]) -> bool {
+    let (before, behind, end) = load.parts_of_reply();
+    let has_status = load.protocol != Protocol::Binary || reply[6..8] == [0, 0];
+    let each = before + load.value_bytes + behind;
+    let is_item = |(n, item): (usize, &[u8])| {
+        let value = &item[before..];
+        let number = value
+            .get("key-".len()..KEY_BYTES)
+            .and_then(|digits| std::str::from_utf8(digits).ok());
+        number.and_then(|number| number.parse().ok()) == Some(load.number(key + n))
+    };
+    let items = match load.command {
+        Command::Get => &reply[..reply.len() - end],
+        Command::Set => &[],
+    };
+    reply.starts_with(beginning(load)) && has_status && items.chunks(each).enumerate().all(is_item)
+}
+
+fn check(load: &Load, key: usize, reply: &[u8]) -> Result<()> {
+    if load.unchecked || is_right(load, key, reply) {
+        return Ok(());
+    }
+    let shown = reply[..reply.len().min(60)].escape_ascii();
+    Err(Error::other(format!("for key {} came {shown}", load.number(key))))
+}
+
+/// What has come of a reply that is not whole: a miss or an error is shorter, and would be waited for in vain.
+fn check_part(load: &Load, part: &[u8]) -> Result<()> {
+    let is_right = part.iter().zip(beginning(load)).all(|(is, should)| is == should);
+    match load.unchecked || is_right {
+        true => Ok(()),
+        false => Err(Error::other(format!(
+            "instead of a reply came {}",
+            part[..part.len().min(60)].escape_ascii()
+        ))),
+    }
+}
+
+fn connect(load: &Load) -> Result<std::net::TcpStream> {
+    let stream = std::net::TcpStream::connect(load.address)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(SILENCE_MAX))?;
+    Ok(stream)
+}
+
+/// Stores all items.
+fn fill(load: &Load) -> Result<()> {
+    let mut stream = connect(load)?;
+    let sets = Load {
+        protocol: Protocol::Text,
+        command: Command::Set,
+        ..*load
+    };
+    let (mut request, mut replies) = (Vec::new(), vec![0; sets.reply_bytes() * 100]);
+    for first in (0..load.keys).step_by(100) {
+        let count = 100.min(load.keys - first);
+        request.clear();
+        (first..first + count).for_each(|key| sets.add_request(key, &mut request));
+        stream.write_all(&request)?;
+        let said = &mut replies[..count * sets.reply_bytes()];
+        read_all(&sets, &mut stream, said)?;
+        if !said.chunks(sets.reply_bytes()).all(|reply| reply == b"STORED\r\n") {
+            return Err(Error::other(format!("an item was not stored: {}", said.escape_ascii())));
+        }
+    }
+    Ok(())
+}
+
+fn read_all(load: &Load, stream: &mut std::net::TcpStream, replies: &mut [u8]) -> Result<()> {
+    let mut len = 0;
+    while len < replies.len() {
+        match stream.read(&mut replies[len..]) {
+            Ok(0) => return Err(Error::other("the connection was closed")),
+            Ok(count) => len += count,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        check_part(load, &replies[..len])?;
+    }
+    Ok(())
 }
 
 struct Client {
@@ -234,12 +124,26 @@ struct Client {
 struct Run {
     load: Load,
     random: u64,
-    /// Requests that are still to be sent.
+    /// Requests that are still to be sent, and those that are not answered.
     left: usize,
+    in_flight: usize,
+    /// The client that asked last, where they take turns.
+    turn: usize,
     waits_us: Vec<u32>,
 }
 
 impl Run {
+    fn new(load: Load) -> Self {
+        Self {
+            left: load.requests,
+            load,
+            random: 0x9e37_79b9_7f4a_7c15,
+            in_flight: 0,
+            turn: 0,
+            waits_us: Vec::new(),
+        }
+    }
+
     fn next_key(&mut self) -> usize {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
@@ -247,16 +151,57 @@ impl Run {
         (self.random % self.load.keys as u64) as usize
     }
 
-    fn ask(&mut self, client: &mut Client) {
+    /// Connects all clients. Each is answered once, so that the server has accepted it, and so that what happens once for each is
+    /// not measured.
+    fn connect(&mut self, poll: &Poll) -> Result<Vec<Client>> {
+        let mut reply = vec![0; self.load.reply_bytes()];
+        let mut clients = Vec::new();
+        for token in 0..self.load.clients {
+            let (mut stream, key) = (connect(&self.load)?, self.next_key());
+            let mut request = Vec::new();
+            self.load.add_request(key, &mut request);
+            stream.write_all(&request)?;
+            read_all(&self.load, &mut stream, &mut reply)?;
+            check(&self.load, key, &reply)?;
+            stream.set_nonblocking(true)?;
+            let mut socket = TcpStream::from_std(stream);
+            let interest = Interest::READABLE | Interest::WRITABLE;
+            poll.registry().register(&mut socket, Token(token), interest)?;
+            clients.push(Client {
+                socket,
+                output: Vec::new(),
+                written: 0,
+                input: Vec::new(),
+                asked: VecDeque::new(),
+            });
+        }
+        Ok(clients)
+    }
+
+    /// As many requests as there may be of this client.
+    fn ask(&mut self, client: &mut Client) -> Result<()> {
         while client.asked.len() < self.load.depth && self.left > 0 {
             self.left -= 1;
+            self.in_flight += 1;
             let key = self.next_key();
             self.load.add_request(key, &mut client.output);
             client.asked.push_back((key, Instant::now()));
         }
+        self.write(client)
     }
 
-    fn write(&self, client: &mut Client) -> std::io::Result<()> {
+    /// One request, of the next client that is waiting for none.
+    fn ask_next(&mut self, clients: &mut [Client]) -> Result<()> {
+        let count = clients.len();
+        let turns = (1..=count).map(|n| (self.turn + n) % count);
+        if let Some(next) = turns.into_iter().find(|&next| clients[next].asked.is_empty()) {
+            self.turn = next;
+            self.ask(&mut clients[next])?;
+        }
+        Ok(())
+    }
+
+    fn write(&self, client: &mut Client) -> Result<()> {
         while client.written < client.output.len() {
             match client.socket.write(&client.output[client.written..]) {
                 Ok(count) => client.written += count,
@@ -270,11 +215,11 @@ impl Run {
         Ok(())
     }
 
-    /// Takes what has come.
-    fn read(&mut self, client: &mut Client, scratch: &mut [u8]) -> std::io::Result<()> {
+    /// Takes what has come: so many replies.
+    fn read(&mut self, client: &mut Client, scratch: &mut [u8]) -> Result<usize> {
         loop {
             match client.socket.read(scratch) {
-                Ok(0) => return Err(std::io::Error::other("the connection was closed")),
+                Ok(0) => return Err(Error::other("the connection was closed")),
                 Ok(count) => client.input.extend_from_slice(&scratch[..count]),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -287,54 +232,80 @@ impl Run {
             let (key, sent) = client
                 .asked
                 .pop_front()
-                .ok_or(std::io::Error::other("more came than was asked"))?;
-            if !self.load.is_right(key, reply) {
-                let shown = reply[..reply.len().min(60)].escape_ascii();
-                return Err(std::io::Error::other(format!("for key {key} came {shown}")));
-            }
+                .ok_or(Error::other("more came than was asked"))?;
+            check(&self.load, key, reply)?;
             self.waits_us.push((now - sent).as_micros() as u32);
         }
         client.input.drain(..whole * len);
-        Ok(())
+        check_part(&self.load, &client.input)?;
+        self.in_flight -= whole;
+        Ok(whole)
     }
 
-    fn play(&mut self) -> std::io::Result<f64> {
-        let (mut poll, mut events) = (Poll::new()?, Events::with_capacity(1024));
-        let mut clients = Vec::new();
-        for token in 0..self.load.clients {
-            let stream = std::net::TcpStream::connect(self.load.address)?;
-            stream.set_nodelay(true)?;
-            stream.set_nonblocking(true)?;
-            let mut socket = TcpStream::from_std(stream);
-            let interest = Interest::READABLE | Interest::WRITABLE;
-            poll.registry().register(&mut socket, Token(token), interest)?;
-            clients.push(Client {
-                socket,
-                output: Vec::new(),
-                written: 0,
-                input: Vec::new(),
-                asked: VecDeque::new(),
-            });
-        }
-        let begun = Instant::now();
+    /// Asks until it is time, and waits for the last reply; so many seconds.
+    fn play(&mut self, poll: &mut Poll, clients: &mut [Client]) -> Result<f64> {
+        let mut events = Events::with_capacity(1024);
         let mut scratch = vec![0; 1 << 16];
-        for client in &mut clients {
-            self.ask(client);
-            self.write(client)?;
+        let begun = Instant::now();
+        match self.load.at_once {
+            Some(count) => (0..count).try_for_each(|_| self.ask_next(clients))?,
+            None => clients.iter_mut().try_for_each(|client| self.ask(client))?,
         }
-        while begun.elapsed().as_secs_f64() < self.load.seconds && self.waits_us.len() < self.load.requests {
+        while self.in_flight > 0 {
             poll.poll(&mut events, Some(SILENCE_MAX))?;
             if events.is_empty() {
-                return Err(std::io::Error::other("nothing comes any more"));
+                return Err(Error::other("nothing comes any more"));
+            }
+            if begun.elapsed().as_secs_f64() >= self.load.seconds {
+                self.left = 0;
             }
             for event in &events {
                 let client = &mut clients[event.token().0];
-                self.read(client, &mut scratch)?;
-                self.ask(client);
-                self.write(client)?;
+                let answered = self.read(client, &mut scratch)?;
+                match self.load.at_once {
+                    None => self.ask(client)?,
+                    Some(_) => {
+                        self.write(client)?;
+                        (0..answered).try_for_each(|_| self.ask_next(clients))?;
+                    }
+                }
             }
         }
         Ok(begun.elapsed().as_secs_f64())
+    }
+
+    /// Says that it is ready, if it should, and whether it may go on.
+    fn may_begin(&self) -> Result<bool> {
+        if !self.load.steps {
+            return Ok(true);
+        }
+        println!("ready");
+        Ok(std::io::stdin().lock().read_line(&mut String::new())? > 0)
+    }
+
+    /// The line that says what was measured; `None` if it was told not to begin.
+    fn all(&mut self) -> Result<Option<String>> {
+        if !self.load.unchecked {
+            fill(&self.load)?;
+        }
+        let mut poll = Poll::new()?;
+        let mut clients = self.connect(&poll)?;
+        if !self.may_begin()? {
+            return Ok(None);
+        }
+        let seconds = self.play(&mut poll, &mut clients)?;
+        self.waits_us.sort_unstable();
+        let at = |part: f64| {
+            let last = self.waits_us.len().saturating_sub(1);
+            self.waits_us.get((last as f64 * part) as usize).copied().unwrap_or(0)
+        };
+        Ok(Some(format!(
+            "{{\"requests\": {}, \"seconds\": {seconds:.3}, \"p50_us\": {}, \"p99_us\": {}, \"max_us\": {}}}",
+            self.waits_us.len(),
+            at(0.5),
+            at(0.99),
+            at(1.0)
+        )))
     }
 }
 
@@ -346,30 +317,14 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let mut run = Run {
-        left: load.requests,
-        load,
-        random: 0x9e37_79b9_7f4a_7c15,
-        waits_us: Vec::new(),
-    };
-    let seconds = match run.load.fill().and_then(|()| run.play()) {
-        Ok(seconds) => seconds,
+    match Run::new(load).all() {
+        Ok(line) => {
+            line.into_iter().for_each(|line| println!("{line}"));
+            ExitCode::SUCCESS
+        }
         Err(error) => {
             eprintln!("load: {error}");
-            return ExitCode::FAILURE;
+            ExitCode::FAILURE
         }
-    };
-    run.waits_us.sort_unstable();
-    let at = |part: f64| {
-        let last = run.waits_us.len().saturating_sub(1);
-        run.waits_us.get((last as f64 * part) as usize).copied().unwrap_or(0)
-    };
-    println!(
-        "{{\"requests\": {}, \"seconds\": {seconds:.3}, \"p50_us\": {}, \"p99_us\": {}, \"max_us\": {}}}",
-        run.waits_us.len(),
-        at(0.5),
-        at(0.99),
-        at(1.0)
-    );
-    ExitCode::SUCCESS
+    }
 }
