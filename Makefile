@@ -1,7 +1,7 @@
 # magent: `make` builds it, `make demo` shows it, `make check` tests it, `make install` installs it (`make install-systemd`,
 # `install-sysv` and `install-openrc` as a service), `make dist` makes the release's archive, `make deb` and `make rpm` package it,
 # `make check-packages` tests the packages, `make clients` tries clients that others wrote, `make simulate` and `make bench` take as
-# long as you like, `make status-pictures` takes those of the status page.
+# long as you like, `make bench-quick` two minutes, `make status-pictures` takes those of the status page.
 
 PREFIX = /usr/local
 SBINDIR = $(PREFIX)/sbin
@@ -20,10 +20,10 @@ MANUALS = man5/magent.conf.5 man7/magent-guide.7 man8/magent.8 \
 	zh_CN/man5/magent.conf.5 zh_CN/man7/magent-guide.7 zh_CN/man8/magent.8
 SOURCES = Cargo.toml Cargo.lock $(shell find src -name '*.rs')
 
-# What the tests need beside a Rust toolchain, as Debian packages; and what the benchmark needs beside that.
+# What the tests need beside a Rust toolchain, as Debian packages; and what the benchmark needs.
 PACKAGES = memcached libmemcached-tools mandoc netcat-openbsd prometheus \
 	python3 python3-venv python3-pylibmc iproute2 nftables
-BENCH_PACKAGES = nutcracker
+BENCH_PACKAGES = memcached libmemcached-tools nutcracker python3
 # What it takes to look at the status page: Chinese letters, and small files.
 PICTURES_PACKAGES = memcached chromium fonts-wqy-microhei pngquant optipng
 # Where the tests find their Python clients; pylibmc is Debian's, the others come from pip: module=package.
@@ -50,8 +50,8 @@ STREAMS = 20000
 MINUTES = 60
 TARGETS = proxy
 
-.PHONY: all demo check status-pictures check-packages check-container simulate simulate-faults coverage differential fuzz clients bench rings install install-config \
-	install-systemd install-sysv install-openrc uninstall dist deb rpm clean count deps packages venv memcacheds clients-debian clients-pip clients-npm
+.PHONY: all demo check status-pictures check-packages check-container simulate simulate-faults coverage differential fuzz clients bench bench-quick rings install install-config \
+	install-systemd install-sysv install-openrc uninstall dist deb rpm clean bench-tools count deps packages venv memcacheds clients-debian clients-pip clients-npm
 
 all:
 	cargo build --release --locked
@@ -116,11 +116,22 @@ count:
 	@tests/bench/count $(TARGET)/profiling/magent $(TARGET)/profiling/examples/load \
 		$(if $(ACCEPT),--accept) $(if $(ONLY),--only="$(ONLY)")
 
-bench: all
-	@$(MAKE) packages PACKAGES="$(PACKAGES) $(BENCH_PACKAGES)"
-	@tests/bench/run
+# What a request costs beside nutcracker, memcached itself and the floor: a table and pictures below $(TARGET)/bench. Wants a machine that does
+# nothing else for an hour or two. OTHER=path measures another magent as well; ONLY="20 keys" some rows. See tests/bench/README.md.
+bench: bench-tools
+	@tests/bench/run $(BENCH_FLAGS)
 	@tests/bench/protocols
 	@tests/bench/resync
+
+# The same rows as tests/bench/run, in few short rounds: whether it works at all, and no figures to keep.
+bench-quick: bench-tools
+	@tests/bench/run --quick $(BENCH_FLAGS)
+
+BENCH_FLAGS = $(if $(ONLY),--only="$(ONLY)") $(if $(OTHER),--other="$(OTHER)")
+
+bench-tools: all
+	@$(MAKE) packages PACKAGES="$(BENCH_PACKAGES)"
+	cargo build --release --locked --example load --example floor
 
 # Where magent and nutcracker send keys, side by side, with every distribution, weights, names and tags.
 rings: all

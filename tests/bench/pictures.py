@@ -12,7 +12,7 @@ LABEL_WIDTH = 190
 BAR, GAP = 13, 12
 PLOT_HEIGHT = 300
 # What a character of the small text is wide, more or less: where text ends is not known without a font.
-LETTER = 6.3
+LETTER = 7.0
 # Each target's colour on a light page and on a dark one, and its mark.
 COLOURS = {
     "floor": ("#8c959f", "#8b949e", "circle"),
@@ -187,18 +187,20 @@ def cost_pictures(run):
 
 
 def latency_pictures(run):
-    groups = []
     for clients, row in rows.LATENCY.items():
-        for name in ("p50", "p99"):
+        groups = []
+        for name, label in (("p50", "50th percentile"), ("p99", "99th percentile")):
             shown = [
                 (target, run.added(row, target, "memcached", f"{name}_us"))
                 for target in COLOURS if target in run.targets(row) and target not in ("floor", "memcached")
             ]
             shown = [(target, value) for target, value in shown if value]
             if shown:
-                groups.append((f"{clients} client{'s' if clients > 1 else ''}, {name}", shown))
-    if groups:
-        yield "latency", bars("What clients wait longer than before memcached", run.about, "microseconds added", groups)
+                groups.append((label, shown))
+        if groups:
+            whose = f"{clients} client{'s' if clients > 1 else ''}"
+            title = f"How much longer {'each of ' if clients > 1 else ''}{whose} waits than before memcached itself"
+            yield f"latency-{whose.replace(' ', '-')}", bars(title, run.about, "microseconds added", groups)
     groups = []
     for row in rows.HEAVY:
         for when in ("alone", "beside"):

@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import math
 import pathlib
+import re
 import time
 import typing
 
@@ -55,7 +56,7 @@ class Row:
 
 @contextlib.contextmanager
 def started(bench, target, flags=(), primaries=2, more=()):
-    """The server to ask, and the options of the load; `more` are magent's own."""
+    """The server to ask, and the options of the load; `more` are magent's own. Worthless if a server was away meanwhile."""
     if target == "floor":
         with servers.floor(bench.programs["floor"], bench.directory, flags) as server:
             yield server, [*flags, "--unchecked"]
@@ -63,6 +64,14 @@ def started(bench, target, flags=(), primaries=2, more=()):
         binary = bench.programs.get(target.split()[0])
         with servers.target_server(target, binary, bench.directory, primaries, ["-k", *more]) as server:
             yield server, list(flags)
+            check_log(target, server)
+
+
+def check_log(target, magent):
+    """A server that magent gave up is asked nothing, and its partner more: nobody sees an error, and it is something else that was measured."""
+    down = re.search(r"^.*\bis down\b.*$", magent.log(), re.MULTILINE)
+    if down:
+        raise Failure(f"{target} took a server for dead: {down[0]}")
 
 
 def cost(bench, target, keys_a_request=1, primaries=2, more=(), **asked):
@@ -172,6 +181,7 @@ def processes(bench, target, count, loads=4):
             load.begin()
         said = [load.finish() for load in asking]
         cpu_seconds = [magent.cpu_seconds() - used for magent, used in zip(magents, before)]
+        check_log(target, magents[0])
     requests = sum(each["requests"] for each in said)
     return {
         "rate": requests / max(each["seconds"] for each in said),

@@ -52,9 +52,9 @@ def costs(run):
 
 def latencies(run):
     def cells(row, target):
-        here = [with_range(run.of(row, target, name)) for name in ("p50_us", "p99_us")]
+        here = [with_range(run.of(row, target, name), digits=0) for name in ("p50_us", "p99_us")]
         more = [None if target == "memcached" else run.added(row, target, "memcached", name) for name in ("p50_us", "p99_us")]
-        return [*here, *map(with_range, more)]
+        return [*here, *(with_range(each, digits=0) for each in more)]
 
     header = ["workload", "target", "p50 us", "p99 us", "p50 added us", "p99 added us"]
     lines = lines_of(run, rows.LATENCY.values(), cells)
@@ -64,7 +64,11 @@ def latencies(run):
 def besides(run):
     names = ("p50_alone_us", "p50_beside_us", "p99_alone_us", "p99_beside_us")
     header = ["workload", "target", "p50 alone us", "p50 beside us", "p99 alone us", "p99 beside us"]
-    return table(header, lines_of(run, rows.HEAVY, lambda row, target: [with_range(run.of(row, target, name)) for name in names]))
+
+    def cells(row, target):
+        return [with_range(run.of(row, target, name), digits=0) for name in names]
+
+    return table(header, lines_of(run, rows.HEAVY, cells))
 
 
 def memories(run):
