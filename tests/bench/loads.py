@@ -44,7 +44,8 @@ class Load:
     def __exit__(self, *_):
         if self.process.poll() is None:
             self.process.kill()
-        self.process.communicate()
+        if not self.process.stdout.closed:
+            self.process.communicate()
 
     def line(self):
         """What it says next, or why it ended."""

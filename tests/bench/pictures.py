@@ -4,6 +4,7 @@ import math
 from xml.sax.saxutils import escape
 
 import rows
+from results import Spread
 
 MIB = 1 << 20
 WIDTH = 760
@@ -85,7 +86,8 @@ def steps(most, count=5):
 
 def document(height, title, about, targets, body):
     head = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0f}" width="{WIDTH}" height="{height:.0f}" role="img">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0f}" width="{WIDTH}" height="{height:.0f}"',
+        'role="img">',
         f"<title>{escape(title)}</title>",
         style(),
         text(LEFT, 26, title, kind="title"),
@@ -117,7 +119,8 @@ def bars(title, about, unit, groups):
         body.append(text(begin - 8, y + len(shown) * BAR / 2 + 4, label, "end"))
         for target, value in shown:
             end, middle = at(value.median), y + BAR / 2
-            body.append(f'<rect x="{begin}" y="{y + 1}" width="{max(1.0, end - begin):.1f}" height="{BAR - 2}" class="{colour(target)}"/>')
+            size = f'width="{max(1.0, end - begin):.1f}" height="{BAR - 2}"'
+            body.append(f'<rect x="{begin}" y="{y + 1}" {size} class="{colour(target)}"/>')
             body.append(line(at(value.least), middle, at(value.most), middle, "range"))
             body.append(text(max(end, at(value.most)) + 5, middle + 4, number(value.median), kind="quiet"))
             y += BAR
@@ -147,7 +150,8 @@ def curves(title, about, x_label, y_label, series):
         for factor in (1, 2, 5):
             tick = factor * 10.0**power
             if low - 1e-9 <= math.log10(tick) <= high + 1e-9:
-                body += [line(left, y_of(tick), right, y_of(tick), "grid"), text(left - 8, y_of(tick) + 4, number(tick), "end", "quiet")]
+                y = y_of(tick)
+                body += [line(left, y, right, y, "grid"), text(left - 8, y + 4, number(tick), "end", "quiet")]
     for x in xs:
         body += [line(x_of(x), TOP, x_of(x), bottom, "grid"), text(x_of(x), bottom + 16, f"{x:,}", "middle", "quiet")]
     for target, points in series:
@@ -162,13 +166,13 @@ def curves(title, about, x_label, y_label, series):
     return document(bottom + BOTTOM, title, about, [target for target, _ in series], body)
 
 
-def groups_of(run, names, number_name, scale=1.0, but=()):
+def groups_of(run, names, number_name, scale=1.0):
     """Of each row that was measured, what its targets took."""
     groups = []
     for label, row in names:
-        shown = [(target, run.of(row, target, number_name)) for target in COLOURS if target in run.targets(row) and target not in but]
+        shown = [(target, run.of(row, target, number_name)) for target in COLOURS if target in run.targets(row)]
         if shown:
-            groups.append((label, [(target, type(value)(*(part / scale for part in value))) for target, value in shown]))
+            groups.append((label, [(target, Spread(*(part / scale for part in value))) for target, value in shown]))
     return groups
 
 
@@ -176,14 +180,16 @@ def cost_pictures(run):
     names = [(name, name) for name in (*rows.COSTS, *rows.MIXES)]
     groups = groups_of(run, names, "cpu_us")
     if groups:
-        yield "cost", bars("What a request costs", run.about, "microseconds of CPU a request; a key, where a get has many", groups)
+        unit = "microseconds of CPU a request; a key, where a get has many"
+        yield "cost", bars("What a request costs", run.about, unit, groups)
     ratios = []
     for label, row in names:
         shown = [(target, run.ratio(row, target, "nutcracker", "cpu_us")) for target in COLOURS if target in run.targets(row)]
         if any(value for _, value in shown):
             ratios.append((label, [(target, value) for target, value in shown if value and target != "memcached"]))
     if ratios:
-        yield "ratio", bars("What a request costs beside nutcracker", run.about, "CPU a request, as a multiple of nutcracker's", ratios)
+        unit = "CPU a request, as a multiple of nutcracker's"
+        yield "ratio", bars("What a request costs beside nutcracker", run.about, unit, ratios)
 
 
 def latency_pictures(run):
@@ -222,16 +228,16 @@ def memory_pictures(run):
 
 
 def growth_pictures(run):
-    for what, (counts, _) in rows.GROWTHS.items():
+    for what, growth in rows.GROWTHS.items():
         series = []
         for target in COLOURS:
-            points = [(count, run.of(rows.growth_name(what, count), target, "cpu_us")) for count in counts]
+            points = [(count, run.of(rows.growth_name(what, count), target, "cpu_us")) for count in growth.values]
             points = [(count, value) for count, value in points if value]
             if points:
                 series.append((target, points))
         if series:
-            title, name = f"What a request costs, by {what}", f"growth-{what.replace(' ', '-')}"
-            yield name, curves(title, run.about, what, "microseconds of CPU a request", series)
+            title, name = f"What a get costs, by {what} ({growth.words})", f"growth-{what.replace(' ', '-')}"
+            yield name, curves(title, run.about, f"{what}, logarithmic", "microseconds of CPU a request, logarithmic", series)
 
 
 def process_pictures(run):

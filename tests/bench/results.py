@@ -1,7 +1,7 @@
 """What a run has measured, as it is saved, and the arithmetic of it: medians, and ratios within a round.
 
-Figures of two runs are never put beside each other: a machine is not the same twice. A run is one file, and one file is all that a
-table or a picture is made of.
+Figures of two runs are never put beside each other: a machine is not the same twice. A run is one file, and one file is all that
+a table or a picture is made of.
 """
 
 import json
@@ -71,7 +71,8 @@ def read(paths):
     """The run in the file: in one."""
     if len(paths) != 1:
         raise Failure(
-            f"{len(paths)} files are {len(paths)} runs, and runs are not compared: measure in one run what is to be compared (--other)"
+            f"{len(paths)} files are {len(paths)} runs, and runs are not compared: "
+            "measure in one run what is to be compared (--other)"
         )
     path = pathlib.Path(paths[0])
     try:

@@ -1,7 +1,7 @@
 """The rows of the benchmark: what is asked, of which targets, and what is taken down of each.
 
-Each measurement starts servers and a proxy of its own, so that each finds the same empty memory. Two memcacheds stand behind a proxy and
-keys are spread by ketama, if the row does not say otherwise. A sample is a dictionary of numbers.
+Each measurement starts servers and a proxy of its own, so that each finds the same empty memory. Two memcacheds stand behind a
+proxy and keys are spread by ketama, if the row does not say otherwise. A sample is a dictionary of numbers.
 """
 
 import contextlib
@@ -68,7 +68,7 @@ def started(bench, target, flags=(), primaries=2, more=()):
 
 
 def check_log(target, magent):
-    """A server that magent gave up is asked nothing, and its partner more: nobody sees an error, and it is something else that was measured."""
+    """A server that magent gave up is asked nothing, and its partner more: clients see no error, and other work was measured."""
     down = re.search(r"^.*\bis down\b.*$", magent.log(), re.MULTILINE)
     if down:
         raise Failure(f"{target} took a server for dead: {down[0]}")
@@ -122,7 +122,8 @@ def beside(bench, target, **heavy):
                 if other.is_done():
                     raise Failure(f"{target}: the client that asks for much was done before the other one")
             other.finish()
-    return {f"{name}_{when}_us": said[f"{name}_us"] for name in ("p50", "p99") for when, said in (("alone", alone), ("beside", both))}
+    times = {"alone": alone, "beside": both}
+    return {f"{name}_{when}_us": said[f"{name}_us"] for name in ("p50", "p99") for when, said in times.items()}
 
 
 def at_rest(bench, target):
@@ -163,19 +164,21 @@ def processes(bench, target, count, loads=4):
     binary = bench.programs[target.split()[0]]
     with contextlib.ExitStack() as stack:
         primaries = stack.enter_context(servers.memcacheds(bench.directory, 2))
-        magents = [servers.magent(binary, bench.directory, primaries, flags=flags)]
-        magents += [servers.magent(binary, bench.directory, primaries, flags=flags, port=magents[0].port) for _ in range(1, count)]
-        for magent in magents:
-            stack.enter_context(magent)
+        magents = []
+        for _ in range(count):
+            port = magents[0].port if magents else None
+            magents.append(stack.enter_context(servers.magent(binary, bench.directory, primaries, (), flags, port)))
         deadline = time.monotonic() + servers.START_SECONDS_MAX
         while listening(magents[0].port) != count:
             if time.monotonic() > deadline:
                 raise Failure(f"of {count} magents that share a port, {listening(magents[0].port)} listen: {magents[0].log()}")
             time.sleep(0.01)
         # Each has clients, wherever the kernel sends them.
-        asking = [
-            stack.enter_context(Load(bench.programs["load"], magents[0], options(clients=50), bench.seconds)) for _ in range(loads)
-        ]
+        asking = [Load(bench.programs["load"], magents[0], options(clients=50), bench.seconds) for _ in range(loads)]
+        for load in asking:
+            stack.callback(load.__exit__)
+        for load in asking:
+            load.__enter__()
         before = [magent.cpu_seconds() for magent in magents]
         for load in asking:
             load.begin()
@@ -210,17 +213,28 @@ HEAVY = {
 }
 AT_REST, AFTER_LARGE = "memory at rest", "memory after 500 clients with 1 MB"
 PROCESSES = {count: f"{count} magent{'s' if count > 1 else ''} on one port" for count in (1, 2, 4)}
-# Of each growth: what grows, its values, and what is measured for one of them.
+
+
+class Growth(typing.NamedTuple):
+    """What grows takes these values; `asked(value)` is what is measured, and `words` what stays as it is."""
+
+    values: typing.Sequence
+    asked: typing.Callable
+    words: str
+
+
 GROWTHS = {
-    "connected clients": (
+    "connected clients": Growth(
         (10, 100, 1000, CONNECTIONS),
         lambda count: dict(clients=count, at_once=10, more=MANY_CLIENTS),
+        "ten requests in flight",
     ),
-    "servers": ((1, 4, 16, 64), lambda count: dict(primaries=count)),
-    "requests in flight": ((1, 5, 25, 100, 500), lambda count: dict(clients=1, depth=count)),
-    "bytes of a value": (
+    "servers": Growth((1, 4, 16, 64), lambda count: dict(primaries=count), "50 clients"),
+    "requests in flight": Growth((1, 5, 25, 100, 500), lambda count: dict(clients=1, depth=count), "one client"),
+    "bytes of a value": Growth(
         (100, 1000, 10_000, 100_000, MB),
         lambda count: dict(value=count, clients=10, keys=max(20, min(10_000, 10 * MB // count))),
+        "ten clients",
     ),
 }
 
@@ -231,17 +245,19 @@ def growth_name(what, count):
 
 def rows(has_other=False):
     """All of them."""
-    made = [Row("cost", name, ALL, functools.partial(cost, keys_a_request=keys, **asked)) for name, (asked, keys) in COSTS.items()]
+    made = []
+    for name, (asked, keys) in COSTS.items():
+        made.append(Row("cost", name, ALL, functools.partial(cost, keys_a_request=keys, **asked)))
     made += [Row("mix", name, DIRECT, functools.partial(mix, keys=keys)) for name, keys in MIXES.items()]
     made += [Row("beside", name, DIRECT, functools.partial(beside, **heavy)) for name, heavy in HEAVY.items()]
     made += [Row("memory", AT_REST, PROXIES, at_rest), Row("memory", AFTER_LARGE, PROXIES, after_large)]
-    for what, (counts, asked) in GROWTHS.items():
+    for what, growth in GROWTHS.items():
         # What stands behind it is nothing to the floor.
         targets = PROXIES if what == "servers" else ("floor", *PROXIES)
-        made += [Row("growth", growth_name(what, count), targets, functools.partial(cost, **asked(count))) for count in counts]
-    made += [
-        Row("processes", name, ("magent", "other"), functools.partial(processes, count=count)) for count, name in PROCESSES.items()
-    ]
+        for value in growth.values:
+            made.append(Row("growth", growth_name(what, value), targets, functools.partial(cost, **growth.asked(value))))
+    for count, name in PROCESSES.items():
+        made.append(Row("processes", name, ("magent", "other"), functools.partial(processes, count=count)))
     for row in made:
         row.targets = [target for target in row.targets if has_other or not target.startswith("other")]
     return made

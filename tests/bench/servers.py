@@ -1,4 +1,4 @@
-"""What the benchmarks start and end: memcacheds, proxies, and the floor, each on a free loopback port, and what /proc tells of them.
+"""What the benchmarks start and end: memcacheds, proxies and the floor, each on a free loopback port; and what /proc says of them.
 
 The scripts beside this file and below tests/clients import it.
 """

@@ -86,10 +86,14 @@ def memories(run):
 
 
 def growths(run):
-    names = [rows.growth_name(what, count) for what, (counts, _) in rows.GROWTHS.items() for count in counts]
-    cells = [("cpu_us", None), ("rate", 0), ("p99_us", None)]
+    names = [rows.growth_name(what, count) for what, growth in rows.GROWTHS.items() for count in growth.values]
+
+    def cells(row, target):
+        numbers = (("cpu_us", None), ("rate", 0), ("p99_us", 0))
+        return [with_range(run.of(row, target, name), digits=digits) for name, digits in numbers]
+
     header = ["workload", "target", "CPU us", "a second", "p99 us"]
-    return table(header, lines_of(run, names, lambda row, target: [with_range(run.of(row, target, name), 1, digits) for name, digits in cells]))
+    return table(header, lines_of(run, names, cells))
 
 
 def shared_ports(run):
