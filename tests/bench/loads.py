@@ -93,10 +93,10 @@ def judge(output, status):
 
 
 class Memcaslap:
-    """One run of memcaslap, in the background until `finish`."""
+    """One run of memcaslap, in the background until `finish`: of so many whole seconds, or as long as the flags say if that is 0."""
 
     def __init__(self, port, seconds, flags):
-        words = ["memcaslap", "-s", f"127.0.0.1:{port}", "-T", "1", "-t", f"{seconds}s", *flags]
+        words = ["memcaslap", "-s", f"127.0.0.1:{port}", "-T", "1", *(["-t", f"{seconds}s"] if seconds else []), *flags]
         self.seconds = seconds
         self.process = subprocess.Popen(
             words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

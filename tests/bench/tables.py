@@ -120,6 +120,8 @@ def everything(run):
         f"{about['date']}, {about['machine']}; {about['programs']}; {about['rounds']} rounds of {about['seconds']:g} s, "
         f"load of the machine before {about['load_before']:.2f}. Medians, and the least and the most of the rounds."
     ]
+    if about["repeated"]:
+        parts.append(f"Measurements that were disturbed, and repeated: {about['repeated']}.")
     measured = {row.group for row in rows.rows(has_other=True) if run.targets(row.name)}
     for title, groups, make in SECTIONS:
         if measured & set(groups):
