@@ -43,11 +43,16 @@ def lines_of(run, names, cells):
 def costs(run):
     def cells(row, target):
         ratio = run.ratio(row, target, "nutcracker", "cpu_us") if target != "nutcracker" else None
-        rate = run.of(row, target, "rate")
-        return [with_range(run.of(row, target, "cpu_us")), with_range(ratio, digits=2), with_range(rate, digits=0)]
+        line = [with_range(run.of(row, target, "cpu_us")), with_range(ratio, digits=2)]
+        if has_other:
+            this = target.replace("other", "magent")
+            line.append(with_range(run.ratio(row, target, this, "cpu_us"), digits=3) if this != target else "")
+        return [*line, with_range(run.of(row, target, "rate"), digits=0)]
 
-    header = ["workload", "target", "CPU us", "CPU / nutcracker", "a second"]
-    return table(header, lines_of(run, [*rows.COSTS, *rows.MIXES], cells))
+    names = [*rows.COSTS, *rows.MIXES]
+    has_other = any("other" in run.targets(row) for row in names)
+    header = ["workload", "target", "CPU us", "CPU / nutcracker", *(["CPU / magent"] if has_other else []), "a second"]
+    return table(header, lines_of(run, names, cells))
 
 
 def latencies(run):
