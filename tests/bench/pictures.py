@@ -205,7 +205,7 @@ def latency_pictures(run):
                 groups.append((label, shown))
         if groups:
             whose = f"{clients} client{'s' if clients > 1 else ''}"
-            title = f"How much longer {'each of ' if clients > 1 else ''}{whose} waits than before memcached itself"
+            title = f"How much longer {'each of ' if clients > 1 else ''}{whose} waits than straight at memcached"
             yield f"latency-{whose.replace(' ', '-')}", bars(title, run.about, "microseconds added", groups)
     groups = []
     for row in rows.HEAVY:

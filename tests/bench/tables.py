@@ -111,7 +111,7 @@ def shared_ports(run):
 # What is written above each, and which rows it is made of.
 SECTIONS = (
     ("CPU a request; a key, where a get has many", ("cost", "mix"), costs),
-    ("What clients wait, and what it is more than before memcached itself", ("cost",), latencies),
+    ("What clients wait, and by how much that is more than straight at memcached", ("cost",), latencies),
     ("What one client waits alone, and beside another one that asks for much", ("beside",), besides),
     ("Memory", ("memory",), memories),
     ("Growth", ("growth",), growths),
