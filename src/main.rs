@@ -226,7 +226,9 @@ fn find_journal(directory: &Path, config: &Config) -> Result<(journal::Found, St
         .filter(|listen| !matches!(listen, Listen::Status { .. }));
     let listens_on: Vec<String> = serves_on.map(|listen| listen.to_string()).collect();
     let boot = journal::boot();
-    let found = journal::Found::open(directory, &listens_on.join("+"), &boot);
+    let servers = config.settings.primaries.iter().chain(&config.settings.backups);
+    let servers = servers.map(|server| server.to_string()).collect();
+    let found = journal::Found::open(directory, &listens_on.join("+"), &servers, &boot);
     let found = found.map_err(while_doing(format_args!("--state-dir {}", directory.display())))?;
     Ok((found, boot))
 }

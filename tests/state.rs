@@ -126,6 +126,54 @@ fn what_was_missed_is_known_to_the_next_magent() {
     }
 }
 
+/// A magent on another port before the same servers, and none that has other ones.
+#[test]
+fn what_was_missed_is_known_wherever_the_next_magent_listens() {
+    let files = scratch();
+    let directory = files.path("");
+    let (first, stranger) = (Port::free(), Port::free());
+    let other = Memcached::start();
+    let state = format!("--state-dir={directory}");
+    let beside = Memcached::start();
+    let neighbour = magent(&stranger, &other, &beside, &[&state]);
+    eventually("it is there", || journal(directory.as_ref()).contains(&other.name));
+    drop(neighbour);
+    let missed = {
+        // That one has left that nothing was missed.
+        let missed = Missed::new(directory.as_ref());
+        missed.primary.cont();
+        let magent = missed.magent();
+        nothing_is_old(&magent, &missed);
+        missed
+    };
+    let elsewhere = magent(&first, &missed.primary, &missed.backup, &[&state, "--board=off"]);
+    is_whole(&elsewhere, &missed.primary);
+    missed.primary.stop();
+    elsewhere.client().check("set kept 0 0 1\r\n1\r\n", "STORED\r\n"); // it was sent, and is not one that was missed
+    elsewhere.wait_for(&missed.primary, "down");
+    elsewhere.client().check("set written 0 0 5\r\nnewer\r\n", "STORED\r\n");
+    eventually("it is written down", || {
+        journal(directory.as_ref()).contains(" written")
+    });
+    elsewhere.signal(libc::SIGKILL);
+    drop(elsewhere);
+    let magent = missed.magent();
+    magent.settle();
+    missed.primary.cont();
+    is_whole(&magent, &missed.primary);
+    eventually("the next one is rid of what is old", || {
+        missed.primary.ask("get written\r\n") == hit("written", 0, "newer")
+    });
+    magent.client().check("get written\r\n", hit("written", 0, "newer"));
+    let left = journals(directory.as_ref());
+    let of = |name: &str| {
+        left.iter()
+            .filter(|path| fs::read_to_string(path).is_ok_and(|text| text.contains(name)))
+            .count()
+    };
+    assert_eq!((of(&missed.primary.name), of(&other.name)), (1, 1), "{left:?}");
+}
+
 #[test]
 fn who_takes_a_port_over_knows_it_too() {
     let files = scratch();

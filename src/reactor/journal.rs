@@ -2,20 +2,22 @@
 //!
 //! Each process has a file of its own in the state directory, named after what it listens on and its number, and locked as long as it
 //! runs. Who begins reads those of processes that are gone, and removes them when its own is written; one that still runs, and
-//! hands its port over, is read too, and once more when it has ended. What is written reaches the disk within a second, and
-//! the system at once, so that what is killed has not forgotten it.
+//! hands its port over, is read too, and once more when it has ended. It reads those of its own name, and whatever their names those of
+//! processes that had no other servers than it has: its own may say of a time since which another one has written.
+//! What is written reaches the disk within a second, and the system at once, so that what is killed has not forgotten it.
 
 use super::Mailbox;
 use crate::proxy::control::{Journal as Told, Remembered};
 use crate::proxy::net::Writing;
 use crate::sys;
 use crate::words::Reason;
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 const ENDING: &str = ".journal";
 /// How often what was written is brought to the disk.
@@ -38,6 +40,16 @@ pub struct Journal {
     thread: Option<JoinHandle<()>>,
 }
 
+/// A journal in the state directory.
+struct Kept {
+    remembered: Remembered,
+    is_damaged: bool,
+    /// Its process is gone.
+    is_left_behind: bool,
+    /// When it was last written; None where the system does not tell.
+    written: Option<SystemTime>,
+}
+
 /// What is found in the state directory at the start.
 pub struct Found {
     pub remembered: Remembered,
@@ -47,9 +59,9 @@ pub struct Found {
 }
 
 impl Found {
-    /// Opens a journal in `directory`, of a process that listens on this, and reads those that are there. `boot`: which start of the machine
-    /// this is.
-    pub fn open(directory: &Path, listens_on: &str, boot: &str) -> io::Result<Self> {
+    /// Opens a journal in `directory`, of a process that listens on this and has these servers, and reads those that are there. `boot`: which
+    /// start of the machine this is.
+    pub fn open(directory: &Path, listens_on: &str, servers: &BTreeSet<String>, boot: &str) -> io::Result<Self> {
         let stem: String = listens_on
             .chars()
             .map(|char| if char.is_ascii_alphanumeric() { char } else { '-' })
@@ -71,38 +83,43 @@ impl Found {
             warnings: Vec::new(),
             writer,
         };
+        // Those of processes that had some of these servers, and others.
+        let (mut neighbours, mut newest) = (Vec::new(), None);
         for entry in fs::read_dir(directory)? {
             let path = entry?.path();
-            let is_one = path.file_name().and_then(|name| name.to_str()).is_some_and(|name| {
-                name.strip_prefix(&stem)
-                    .and_then(|rest| rest.strip_prefix('.')?.strip_suffix(ENDING))
-                    .is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
-            });
-            if is_one {
-                found.take(path);
+            let Some(name) = name_of(&path) else {
+                continue;
+            };
+            let has_own_name = name == stem;
+            match found.writer.read(&path) {
+                Ok(read) if has_own_name || read.remembered.is_about_no_others(servers) => {
+                    newest = newest.max(read.written);
+                    found.take(path, read);
+                }
+                Ok(read) => neighbours.push(read),
+                Err(error) if has_own_name => found.warnings.push(format!("{}: {}", path.display(), Reason(&error))),
+                Err(_) => {} // it is gone, or another user's
             }
+        }
+        for neighbour in neighbours.iter().filter(|neighbour| neighbour.written > newest) {
+            found.remembered.distrust(&neighbour.remembered);
         }
         Ok(found)
     }
 
-    fn take(&mut self, path: PathBuf) {
-        match self.writer.read(&path) {
-            Ok((remembered, is_damaged, is_left_behind)) => {
-                if is_damaged {
-                    self.warnings.push(format!(
-                        "{}: the journal is damaged; what servers have missed is not known",
-                        path.display()
-                    ));
-                }
-                self.remembered.add(remembered);
-                match is_left_behind {
-                    // In a container each process may have the same number: then that is written anew.
-                    _ if path == self.writer.own => {}
-                    true => self.writer.left_behind.push(path),
-                    false => self.writer.others.push(path),
-                }
-            }
-            Err(error) => self.warnings.push(format!("{}: {}", path.display(), Reason(&error))),
+    fn take(&mut self, path: PathBuf, read: Kept) {
+        if read.is_damaged {
+            self.warnings.push(format!(
+                "{}: the journal is damaged; what servers have missed is not known",
+                path.display()
+            ));
+        }
+        self.remembered.add(read.remembered);
+        match read.is_left_behind {
+            // In a container each process may have the same number: then that is written anew.
+            _ if path == self.writer.own => {}
+            true => self.writer.left_behind.push(path),
+            false => self.writer.others.push(path),
         }
     }
 
@@ -243,8 +260,8 @@ impl Writer {
         for path in std::mem::take(&mut self.left_behind) {
             // It may have been written anew while it was read.
             match self.read(&path) {
-                Ok((_, _, false)) => self.others.push(path),
-                Ok((_, _, true)) => _ = fs::remove_file(path), // where it cannot be removed it is read again by the next one
+                Ok(read) if !read.is_left_behind => self.others.push(path),
+                Ok(_) => _ = fs::remove_file(path), // where it cannot be removed it is read again by the next one
                 Err(_) => {}
             }
         }
@@ -261,8 +278,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Reads a journal. Returns also whether it is damaged, and whether its process is gone.
-    fn read(&self, path: &Path) -> io::Result<(Remembered, bool, bool)> {
+    fn read(&self, path: &Path) -> io::Result<Kept> {
         let mut file = OpenOptions::new()
             .read(true)
             .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
@@ -271,24 +287,34 @@ impl Writer {
         let mut text = Vec::new();
         file.read_to_end(&mut text)?;
         let (remembered, is_damaged) = Remembered::read(&text, &self.boot);
-        // What is being written has no end yet.
-        Ok((remembered, is_damaged && is_left_behind, is_left_behind))
+        Ok(Kept {
+            remembered,
+            is_damaged: is_damaged && is_left_behind, // what is being written has no end yet
+            is_left_behind,
+            written: file.metadata().and_then(|data| data.modified()).ok(),
+        })
     }
 
     /// Tells what processes have left that ran when this one began, and have ended since.
     fn look_at_others(&mut self, tell: &impl Fn(Told)) {
         let mut others = std::mem::take(&mut self.others);
         others.retain(|path| match self.read(path) {
-            Ok((_, _, false)) => true,
-            Ok((remembered, _, true)) => {
+            Ok(read) if !read.is_left_behind => true,
+            Ok(read) => {
                 self.left_behind.push(path.clone());
-                tell(Told::Found(remembered));
+                tell(Told::Found(read.remembered));
                 false
             }
             Err(_) => false, // it is not there any more
         });
         self.others = others;
     }
+}
+
+/// Which name a journal has in front of its process' number; None if it is none.
+fn name_of(path: &Path) -> Option<&str> {
+    let (name, number) = path.file_name()?.to_str()?.strip_suffix(ENDING)?.rsplit_once('.')?;
+    number.bytes().all(|byte| byte.is_ascii_digit()).then_some(name)
 }
 
 /// Takes away what could not be written, so that nobody believes that it is all. Returns what is to be told of it.
@@ -313,7 +339,7 @@ mod tests {
     fn who_has_the_number_of_one_that_is_gone_reads_what_that_has_left() {
         let directory = std::env::temp_dir().join(format!("magent-journal-{}", std::process::id()));
         fs::create_dir(&directory).unwrap();
-        let open = || Found::open(&directory, "127.0.0.1:1", "boot").unwrap();
+        let open = || Found::open(&directory, "127.0.0.1:1", &BTreeSet::new(), "boot").unwrap();
         let (journal, remembered) = open().begin(|| ()).unwrap();
         assert_eq!(remembered, Remembered::default());
         let text = b"not a journal\n".to_vec();

@@ -243,6 +243,21 @@ impl Remembered {
         self.servers.get_mut(index)
     }
 
+    /// Whether it is of some of these servers, and of no others.
+    pub fn is_about_no_others(&self, servers: &BTreeSet<String>) -> bool {
+        !self.servers.is_empty() && self.servers.iter().all(|memory| servers.contains(&memory.name))
+    }
+
+    /// Servers that stand there may have missed more than is known: somebody else has written to them since.
+    pub fn distrust(&mut self, others: &Self) {
+        for memory in &mut self.servers {
+            if others.servers.iter().any(|other| other.name == memory.name) {
+                memory.is_all = false;
+                memory.anything |= !memory.keys.is_empty();
+            }
+        }
+    }
+
     /// Adds what another one remembers. Of a key that one has of a server and the other of its partner nobody can say which was last: it
     /// stays where it is, on both, rather than go from both.
     pub fn add(&mut self, mut more: Self) {
@@ -373,6 +388,26 @@ mod tests {
             assert!(read.servers.iter().all(|server| !server.is_all), "{place}");
             assert_eq!(damaged, !at_line_end, "{place}");
         }
+    }
+
+    #[test]
+    fn one_that_others_have_written_since_is_not_all() {
+        let (mut one, _) = Remembered::read(&text(&[&BEGIN[..], &[Line::Missed(0, b"k")]].concat()), "one");
+        let named = |names: &[&str]| names.iter().map(|name| name.to_string()).collect::<BTreeSet<_>>();
+        let (first, second) = (one.servers[0].name.clone(), one.servers[1].name.clone());
+        assert!(one.is_about_no_others(&named(&[&first, &second, "c:3"])));
+        assert!(
+            !one.is_about_no_others(&named(&[&first])) && !Remembered::default().is_about_no_others(&named(&[&first]))
+        );
+        let lines = [Line::Begin { boot: "one" }, Line::Server(&second), Line::Server("c:3")];
+        one.distrust(&Remembered::read(&text(&lines), "one").0);
+        assert_eq!(
+            (of(0, &one), of(1, &one)),
+            ((vec![&b"k"[..]], false, true), (vec![], false, false))
+        );
+        let lines = [Line::Begin { boot: "one" }, Line::Server(&first)];
+        one.distrust(&Remembered::read(&text(&lines), "one").0);
+        assert_eq!(of(0, &one), (vec![&b"k"[..]], true, false), "more may have been missed");
     }
 
     #[test]
