@@ -9,9 +9,10 @@
 //! server at memcached's own port is hashed without it. tests/vectors says where the originals sent keys.
 
 pub mod hash;
+mod md5;
 mod spread;
 
-use hash::{Hash, points_of};
+use hash::Hash;
 pub use spread::{Distribution, HashTag, KeyHash, Spread};
 
 /// magent's own ketama: digests per server and unit of weight; each gives four points.
@@ -128,7 +129,8 @@ impl Ring {
         let by_points = by_points && !self.points.is_empty();
         let steps = if by_points { self.points.len() } else { self.places };
         (0..steps).map(move |step| {
-            let at = (start + step) % steps;
+            let at = start + step; // less than twice round
+            let at = if at < steps { at } else { at - steps };
             if by_points { usize::from(self.points[at].1) } else { at }
         })
     }
@@ -146,7 +148,7 @@ fn own_points(members: &[Member<'_>]) -> Vec<(u32, u16)> {
         let Member { host, port, .. } = member;
         for digest in 0..digests(member) {
             let text = format!("{host}-{port}-{digest}");
-            points.extend(points_of(text.as_bytes()).map(|point| (point, place as u16)));
+            points.extend(md5::digest(text.as_bytes()).map(|point| (point, place as u16)));
         }
     }
     points
@@ -177,7 +179,7 @@ fn shared_points(distribution: Distribution, members: &[Member<'_>]) -> Vec<(u32
         let digests = (f64::from(digests) + 0.000_000_000_1) as f32;
         for digest in 0..digests as u32 {
             let text = format!("{name}-{digest}");
-            points.extend(points_of(text.as_bytes()).map(|point| (point, place as u16)));
+            points.extend(md5::digest(text.as_bytes()).map(|point| (point, place as u16)));
         }
     }
     points

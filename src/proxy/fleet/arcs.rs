@@ -1,0 +1,148 @@
+//! The circle of ketama, cut by the points of both farms' rings into arcs: all keys of one have the same servers.
+//!
+//! Where a key's arc is, a table says: for each of the stretches of equal length that the circle is divided into, which is the
+//! first arc that ends in it or behind it. With about as many stretches as there are arcs, one or two arcs are left to choose from.
+
+/// The servers of a key: its primary, and its backup if there is one.
+pub type Owners = (usize, Option<usize>);
+
+/// Of a key that has no backup.
+const NO_SERVER: u32 = u32::MAX;
+
+/// The arcs of a circle and their owners.
+pub struct Arcs {
+    /// In ascending order; the last one ends where the circle does. Neighbours have other owners.
+    arcs: Box<[Arc]>,
+    /// For each stretch, how many arcs end before it; and at last how many there are.
+    starts: Box<[u32]>,
+    /// Turns a number on the circle into that of its stretch.
+    shift: u32,
+}
+
+/// An arc, from where the one before it ends.
+#[derive(Clone, Copy)]
+struct Arc {
+    /// The last number that belongs to it.
+    end: u32,
+    primary: u32,
+    backup: u32,
+}
+
+impl Arc {
+    fn owners(self) -> Owners {
+        let backup = (self.backup != NO_SERVER).then_some(self.backup as usize);
+        (self.primary as usize, backup)
+    }
+}
+
+impl Arcs {
+    /// Of arcs in ascending order, by the last number of each, which at last is the greatest there is.
+    pub fn new(each: impl Iterator<Item = (u32, Owners)>) -> Self {
+        let mut arcs: Vec<Arc> = Vec::new();
+        for (end, (primary, backup)) in each {
+            let (primary, backup) = (primary as u32, backup.map_or(NO_SERVER, |backup| backup as u32));
+            match arcs.last_mut() {
+                Some(last) if (last.primary, last.backup) == (primary, backup) => last.end = end,
+                _ => arcs.push(Arc { end, primary, backup }),
+            }
+        }
+        let stretches = arcs.len().next_power_of_two().max(2);
+        let shift = u32::BITS - stretches.ilog2();
+        let mut starts = Vec::with_capacity(stretches + 1);
+        for (at, arc) in arcs.iter().enumerate() {
+            // This is the first one that ends in its stretch, or behind those before it that have none.
+            while starts.len() <= (arc.end >> shift) as usize {
+                starts.push(at as u32);
+            }
+        }
+        starts.push(arcs.len() as u32);
+        Self {
+            arcs: arcs.into(),
+            starts: starts.into(),
+            shift,
+        }
+    }
+
+    /// Whose the keys at this number on the circle are.
+    #[inline]
+    pub fn owners(&self, number: u32) -> Owners {
+        let stretch = (number >> self.shift) as usize;
+        let (start, end) = (self.starts[stretch] as usize, self.starts[stretch + 1] as usize);
+        let at = start + self.arcs[start..end].partition_point(|arc| arc.end < number);
+        self.arcs[at].owners()
+    }
+
+    /// The last number of each, and whose it is.
+    pub fn each(&self) -> impl Iterator<Item = (u32, Owners)> + '_ {
+        self.arcs.iter().map(|arc| (arc.end, arc.owners()))
+    }
+}
+
+/// Where two circles are laid over each other: the owners by each of them, of every arc.
+pub fn each_of_both<'a>(before: &'a Arcs, after: &'a Arcs) -> impl Iterator<Item = (Owners, Owners)> + 'a {
+    let (mut old, mut new) = (before.each().peekable(), after.each().peekable());
+    std::iter::from_fn(move || {
+        let (&(old_end, was), &(new_end, is)) = (old.peek()?, new.peek()?);
+        if old_end <= new_end {
+            old.next();
+        }
+        if new_end <= old_end {
+            new.next();
+        }
+        Some((was, is))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn check(arcs: &[(u32, Owners)], number: u32) {
+        let at = arcs.partition_point(|&(end, _)| end < number);
+        assert_eq!(
+            Arcs::new(arcs.iter().copied()).owners(number),
+            arcs[at].1,
+            "{number} of {arcs:?}"
+        );
+    }
+
+    /// In any place, all in one stretch, and with neighbours that have the same owners.
+    fn some_arcs() -> impl Strategy<Value = Vec<(u32, Owners)>> {
+        let end = prop_oneof![any::<u32>(), 0..0x8000_u32, Just(0), Just(u32::MAX - 1)];
+        let owners = (0..3_usize, prop_oneof![Just(None), (3..5_usize).prop_map(Some)]);
+        let ends = proptest::collection::btree_map(end, owners.clone(), 0..300);
+        (ends, owners).prop_map(|(mut arcs, last)| {
+            arcs.insert(u32::MAX, last);
+            arcs.into_iter().collect()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn every_number_has_the_owners_of_the_first_arc_that_does_not_end_before_it(
+            arcs in some_arcs(), numbers: [u32; 8],
+        ) {
+            for (end, _) in arcs.clone() {
+                for number in [end.wrapping_sub(1), end, end.wrapping_add(1)] {
+                    check(&arcs, number);
+                }
+            }
+            for number in numbers {
+                check(&arcs, number);
+                check(&arcs, number & 0xffff);
+            }
+        }
+
+        #[test]
+        fn two_circles_over_each_other_have_the_owners_of_each(before in some_arcs(), after in some_arcs()) {
+            let (old, new) = (Arcs::new(before.iter().copied()), Arcs::new(after.iter().copied()));
+            let mut expected: Vec<(Owners, Owners)> = Vec::new();
+            let mut ends: Vec<u32> = old.each().chain(new.each()).map(|(end, _)| end).collect();
+            ends.sort_unstable();
+            ends.dedup();
+            expected.extend(ends.iter().map(|&end| (old.owners(end), new.owners(end))));
+            prop_assert_eq!(each_of_both(&old, &new).collect::<Vec<_>>(), expected);
+        }
+    }
+}
