@@ -35,6 +35,7 @@ impl Fleet {
     }
 
     /// The same of a key with this hash.
+    #[inline]
     pub fn place_by(&self, hash: KeyHash, key: &[u8]) -> Place {
         let (primary, backup) = self.layout.owners(hash);
         match backup.filter(|&backup| self.others.say_they_miss(primary, backup)) {

@@ -156,10 +156,10 @@ impl Replicate {
                 break;
             };
             let key = next.key;
-            let before = std::mem::replace(keys, next.behind);
             let place = self.place_of(&servers.fleet, id, verb, (key, next.hash));
             if !servers.fleet.is_up(place.first) {
                 self.read_mut(id).failure = Some(NO_SERVER);
+                *keys = next.behind;
                 continue;
             }
             let bytes = allowance.key_bytes * (1 + usize::from(slot));
@@ -169,12 +169,12 @@ impl Replicate {
                 false => servers.upstream.is_taken(place.first, limits, bytes),
             };
             if bytes > 0 && waits {
-                (*keys, portion.waits_for) = (before, Some(Hindrance::Server(place.first)));
+                portion.waits_for = Some(Hindrance::Server(place.first));
                 break;
             }
             if verb.is_get_and_touch() {
                 let Some(pass) = self.pass_to_touch(id, key, place, portion.asked > 0) else {
-                    (*keys, portion.waits_for) = (before, Some(Hindrance::Gate));
+                    portion.waits_for = Some(Hindrance::Gate);
                     break;
                 };
                 self.mirror_touch(servers, &pass, id, key, exptime, place);
@@ -183,6 +183,7 @@ impl Replicate {
             let target = (place.first, Ask::First);
             add_to_share(&mut portion.shares, &mut portion.used, target, verb, key, slot);
             portion.asked += 1;
+            *keys = next.behind;
         }
     }
 
