@@ -62,7 +62,7 @@ impl<'a> Member<'a> {
 
 /// Maps the hash of a key to a place in one farm; [`places`] says whose that is.
 pub struct Ring {
-    places: usize,
+    places: u32,
     /// Ketama's points in ascending order, with the place that owns each; empty for modulo.
     points: Vec<(u32, u16)>,
 }
@@ -101,7 +101,7 @@ impl Ring {
         // Where two servers share a point, the one named first keeps it.
         points.sort();
         Self {
-            places: places(spread, members).len(),
+            places: places(spread, members).len() as u32,
             points,
         }
     }
@@ -120,14 +120,18 @@ impl Ring {
     pub fn start(&self, hash: KeyHash) -> usize {
         match !self.points.is_empty() && hash.is_on_ring() {
             true => self.points.partition_point(|&(point, _)| point < hash.ketama),
-            false => hash.djb as usize % self.places,
+            false => (hash.djb % self.places) as usize,
         }
     }
 
     /// The places met from one on, once round the ring: by the points, if there are any, or one after the other.
     pub fn from(&self, start: usize, by_points: bool) -> impl Iterator<Item = usize> + '_ {
         let by_points = by_points && !self.points.is_empty();
-        let steps = if by_points { self.points.len() } else { self.places };
+        let steps = if by_points {
+            self.points.len()
+        } else {
+            self.places as usize
+        };
         (0..steps).map(move |step| {
             let at = start + step; // less than twice round
             let at = if at < steps { at } else { at - steps };

@@ -64,11 +64,22 @@ impl Arcs {
     }
 
     /// Whose the keys at this number on the circle are.
-    #[inline]
+    #[inline(always)]
     pub fn owners(&self, number: u32) -> Owners {
         let stretch = (number >> self.shift) as usize;
-        let (start, end) = (self.starts[stretch] as usize, self.starts[stretch + 1] as usize);
-        let at = start + self.arcs[start..end].partition_point(|arc| arc.end < number);
+        let start = self.starts[stretch] as usize;
+        let first = self.arcs[start];
+        match number <= first.end {
+            true => first.owners(),
+            false => self.owners_behind(start, stretch, number),
+        }
+    }
+
+    /// The same where the number lies behind the first arc that ends in its stretch.
+    #[inline(never)]
+    fn owners_behind(&self, start: usize, stretch: usize, number: u32) -> Owners {
+        let others = &self.arcs[start..self.starts[stretch + 1] as usize];
+        let at = start + others.partition_point(|arc| arc.end < number);
         self.arcs[at].owners()
     }
 

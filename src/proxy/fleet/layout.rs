@@ -49,6 +49,7 @@ impl Layout {
     }
 
     /// The same, looked up on the rings themselves.
+    #[inline(never)]
     fn owners_by_rings(&self, hash: KeyHash) -> Owners {
         let (ring, _) = &self.primaries;
         let start = self.backups.as_ref().map_or(0, |(ring, _)| ring.start(hash));
@@ -69,6 +70,7 @@ impl Layout {
     }
 
     /// The same as [`owners`](Self::owners) for places on the rings: points by ketama, servers by modulo.
+    #[inline(always)]
     fn owners_at(&self, on_primaries: usize, on_backups: usize, by_points: bool) -> Owners {
         let (ring, servers) = &self.primaries;
         let primary = ring.from(on_primaries, by_points).next().map_or(0, |at| servers[at]);

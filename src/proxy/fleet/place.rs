@@ -23,7 +23,12 @@ impl Fleet {
         self.layout.spread.hash(key)
     }
 
-    /// The hashes of four keys, in little more than the time that one takes.
+    /// Whether four keys are hashed in little more time than one.
+    pub fn hashes_side_by_side(&self) -> bool {
+        self.layout.spread.hashes_side_by_side()
+    }
+
+    /// The hashes of four keys.
     pub fn hashes(&self, keys: [&[u8]; 4]) -> [KeyHash; 4] {
         self.layout.spread.hashes(keys)
     }
@@ -35,7 +40,6 @@ impl Fleet {
     }
 
     /// The same of a key with this hash.
-    #[inline]
     pub fn place_by(&self, hash: KeyHash, key: &[u8]) -> Place {
         let (primary, backup) = self.layout.owners(hash);
         match backup.filter(|&backup| self.others.say_they_miss(primary, backup)) {

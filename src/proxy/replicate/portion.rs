@@ -26,68 +26,40 @@ struct Portion {
     waits_for: Option<Hindrance>,
 }
 
-/// Keys with their hashes, which are computed of four at a time.
-struct Ahead<'a> {
-    /// Those behind the four.
-    keys: Keys<'a>,
-    four: [Next<'a>; 4],
-    /// How many of the four there are, and how many of those have been taken.
+/// The hashes of keys in their order, computed ahead where four take little longer than one.
+#[derive(Default)]
+struct Hashes {
+    ahead: [KeyHash; 4],
+    /// How many of those there are, and how many of them have been taken.
     count: usize,
     taken: usize,
 }
 
-/// A key, and those behind it.
-#[derive(Clone, Copy)]
-struct Next<'a> {
-    key: &'a [u8],
-    hash: KeyHash,
-    behind: Keys<'a>,
-}
-
-impl<'a> Ahead<'a> {
-    fn of(keys: Keys<'a>) -> Self {
-        let none = Next {
-            key: b"",
-            hash: KeyHash::default(),
-            behind: keys,
-        };
-        Self {
-            keys,
-            four: [none; 4],
-            count: 0,
-            taken: 0,
+impl Hashes {
+    /// That of the next key. `behind` it are others; no more than `max` are looked at, this one counted.
+    #[inline]
+    fn next(&mut self, fleet: &Fleet, key: &[u8], behind: Keys<'_>, max: usize) -> KeyHash {
+        if !fleet.hashes_side_by_side() {
+            return fleet.hash(key);
         }
-    }
-
-    /// The next key. No more than `max` are looked at ahead, this one counted.
-    fn next(&mut self, fleet: &Fleet, max: usize) -> Option<Next<'a>> {
         if self.taken == self.count {
-            self.look_ahead(fleet, max);
+            self.look_ahead(fleet, key, behind, max);
         }
-        let next = self.four[..self.count].get(self.taken).copied();
         self.taken += 1;
-        next
+        self.ahead[self.taken - 1]
     }
 
-    fn look_ahead(&mut self, fleet: &Fleet, max: usize) {
-        (self.count, self.taken) = (0, 0);
-        while let Some(next) = self.four[..max.min(4)].get_mut(self.count) {
-            let Some(key) = self.keys.next() else {
-                break;
-            };
-            (next.key, next.behind) = (key, self.keys);
+    #[inline(never)]
+    fn look_ahead(&mut self, fleet: &Fleet, key: &[u8], behind: Keys<'_>, max: usize) {
+        let mut keys = [key, b"", b"", b""];
+        (self.count, self.taken) = (1, 0);
+        for (place, key) in keys[1..max.min(4)].iter_mut().zip(behind) {
+            *place = key;
             self.count += 1;
         }
         match self.count {
-            0 => {}
-            1 => self.four[0].hash = fleet.hash(self.four[0].key),
-            _ => {
-                // Where there are fewer, some of those before are hashed again.
-                let hashes = fleet.hashes(self.four.each_ref().map(|next| next.key));
-                for (next, hash) in self.four.iter_mut().zip(hashes) {
-                    next.hash = hash;
-                }
-            }
+            1 => self.ahead[0] = fleet.hash(key),
+            _ => self.ahead = fleet.hashes(keys),
         }
     }
 }
@@ -149,17 +121,17 @@ impl Replicate {
         let read = self.read_mut(id);
         let Manner { verb, exptime, .. } = read.manner;
         let has_turn = std::mem::take(&mut read.has_turn);
-        let mut ahead = Ahead::of(*keys);
+        let mut hashes = Hashes::default();
         for slot in 0..allowance.keys as u16 {
-            let left = allowance.keys - usize::from(slot);
-            let Some(next) = ahead.next(&servers.fleet, left) else {
+            let before = *keys;
+            let Some(key) = keys.next() else {
                 break;
             };
-            let key = next.key;
-            let place = self.place_of(&servers.fleet, id, verb, (key, next.hash));
+            let left = allowance.keys - usize::from(slot);
+            let hash = hashes.next(&servers.fleet, key, *keys, left);
+            let place = self.place_of(&servers.fleet, id, verb, (key, hash));
             if !servers.fleet.is_up(place.first) {
                 self.read_mut(id).failure = Some(NO_SERVER);
-                *keys = next.behind;
                 continue;
             }
             let bytes = allowance.key_bytes * (1 + usize::from(slot));
@@ -169,12 +141,12 @@ impl Replicate {
                 false => servers.upstream.is_taken(place.first, limits, bytes),
             };
             if bytes > 0 && waits {
-                portion.waits_for = Some(Hindrance::Server(place.first));
+                (*keys, portion.waits_for) = (before, Some(Hindrance::Server(place.first)));
                 break;
             }
             if verb.is_get_and_touch() {
                 let Some(pass) = self.pass_to_touch(id, key, place, portion.asked > 0) else {
-                    portion.waits_for = Some(Hindrance::Gate);
+                    (*keys, portion.waits_for) = (before, Some(Hindrance::Gate));
                     break;
                 };
                 self.mirror_touch(servers, &pass, id, key, exptime, place);
@@ -183,7 +155,6 @@ impl Replicate {
             let target = (place.first, Ask::First);
             add_to_share(&mut portion.shares, &mut portion.used, target, verb, key, slot);
             portion.asked += 1;
-            *keys = next.behind;
         }
     }
 
