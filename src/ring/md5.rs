@@ -110,17 +110,16 @@ trait Word:
 /// Whoever needs but one of the four numbers is spared the last steps to the others, for this is a part of its caller.
 #[inline(always)]
 fn digest_of_block<W: Word>(block: &[W; BLOCK_WORDS]) -> [W; 4] {
+    // F, G, H and I of the RFC, or what comes to the same with less to wait for.
+    let f = |x: W, y: W, z: W| z ^ (x & (y ^ z));
+    let g = |x: W, y: W, z: W| (x & z) + (y & !z);
+    let h = |x: W, y: W, z: W| x ^ (y ^ z);
+    let i = |x: W, y: W, z: W| y ^ (x | !z);
     let start = START.map(W::all);
-    let state = Round(block, 0, 1, [7, 12, 17, 22], &SINES[0], |x: W, y: W, z: W| {
-        z ^ (x & (y ^ z))
-    })
-    .all(start);
-    let state = Round(block, 1, 5, [5, 9, 14, 20], &SINES[1], |x: W, y: W, z: W| {
-        (x & z) + (y & !z)
-    })
-    .all(state);
-    let state = Round(block, 5, 3, [4, 11, 16, 23], &SINES[2], |x: W, y: W, z: W| x ^ (y ^ z)).all(state);
-    let state = Round(block, 0, 7, [6, 10, 15, 21], &SINES[3], |x: W, y: W, z: W| y ^ (x | !z)).all(state);
+    let state = Round(block, (0, 1), [7, 12, 17, 22], &SINES[0], f).all(start);
+    let state = Round(block, (1, 5), [5, 9, 14, 20], &SINES[1], g).all(state);
+    let state = Round(block, (5, 3), [4, 11, 16, 23], &SINES[2], h).all(state);
+    let state = Round(block, (0, 7), [6, 10, 15, 21], &SINES[3], i).all(state);
     std::array::from_fn(|at| start[at] + state[at])
 }
 
@@ -128,8 +127,7 @@ fn digest_of_block<W: Word>(block: &[W; BLOCK_WORDS]) -> [W; 4] {
 /// in a loop: which word, which sine and how far to turn are then a part of each step's instructions.
 struct Round<'a, W, Mix>(
     &'a [W; BLOCK_WORDS],
-    usize,
-    usize,
+    (usize, usize),
     [u32; 4],
     &'a [u32; BLOCK_WORDS],
     Mix,
@@ -148,7 +146,7 @@ impl<W: Word, Mix: Fn(W, W, W) -> W> Round<'_, W, Mix> {
 
     #[inline(always)]
     fn one(&self, [a, b, c, d]: [W; 4], step: usize) -> [W; 4] {
-        let Self(block, first, stride, shifts, sines, mix) = self;
+        let Self(block, (first, stride), shifts, sines, mix) = self;
         let word = block[(first + stride * step) % BLOCK_WORDS];
         // What is known before `b`, the number that the step before has computed, is added up first.
         let sum = a + word + W::all(sines[step]) + mix(b, c, d);

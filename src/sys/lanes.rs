@@ -12,8 +12,8 @@ use std::ops::{Add, BitAnd, BitOr, BitXor, Not};
 pub struct Lanes(__m128i);
 
 // In all of this file:
-// SAFETY: the instructions belong to SSE2, which is a part of x86-64. They read and write registers alone, but for the one that
-// writes 16 bytes, without asking where they begin, into an array of 16 bytes.
+// SAFETY: the instructions belong to SSE2, which is a part of x86-64. All but three compute with registers alone. Those three read or
+// write 16 bytes wherever they begin: all of an array of four numbers, or one of the four quarters of an array of 64 bytes.
 impl Lanes {
     #[inline]
     pub fn new(numbers: [u32; 4]) -> Self {

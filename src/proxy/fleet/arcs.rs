@@ -1,13 +1,12 @@
 //! The circle of ketama, cut by the points of both farms' rings into arcs: all keys of one have the same servers.
 //!
 //! Where a key's arc is, a table says: for each of the stretches of equal length that the circle is divided into, which is the
-//! first arc that ends in it or behind it. With about as many stretches as there are arcs, one or two arcs are left to choose from.
+//! first arc that ends in it or behind it. With about half as many stretches as there are arcs, two or three are left to choose from.
+
+use std::collections::HashMap;
 
 /// The servers of a key: its primary, and its backup if there is one.
 pub type Owners = (usize, Option<usize>);
-
-/// Of a key that has no backup.
-const NO_SERVER: u32 = u32::MAX;
 
 /// The arcs of a circle and their owners.
 pub struct Arcs {
@@ -17,6 +16,8 @@ pub struct Arcs {
     starts: Box<[u32]>,
     /// Turns a number on the circle into that of its stretch.
     shift: u32,
+    /// All that arcs have for owners, each once.
+    pairs: Vec<Owners>,
 }
 
 /// An arc, from where the one before it ends.
@@ -24,29 +25,27 @@ pub struct Arcs {
 struct Arc {
     /// The last number that belongs to it.
     end: u32,
-    primary: u32,
-    backup: u32,
-}
-
-impl Arc {
-    fn owners(self) -> Owners {
-        let backup = (self.backup != NO_SERVER).then_some(self.backup as usize);
-        (self.primary as usize, backup)
-    }
+    /// Its owners' place among the pairs.
+    pair: u32,
 }
 
 impl Arcs {
-    /// Of arcs in ascending order, by the last number of each, which at last is the greatest there is.
-    pub fn new(each: impl Iterator<Item = (u32, Owners)>) -> Self {
-        let mut arcs: Vec<Arc> = Vec::new();
-        for (end, (primary, backup)) in each {
-            let (primary, backup) = (primary as u32, backup.map_or(NO_SERVER, |backup| backup as u32));
+    /// Of arcs in ascending order, no more than `count_max`, by the last number of each, which at last is the greatest there is.
+    pub fn new(each: impl Iterator<Item = (u32, Owners)>, count_max: usize) -> Self {
+        let mut arcs: Vec<Arc> = Vec::with_capacity(count_max);
+        let mut pairs = Vec::new();
+        let mut known = HashMap::new();
+        for (end, owners) in each {
+            let pair = *known.entry(owners).or_insert(pairs.len() as u32);
+            if pair as usize == pairs.len() {
+                pairs.push(owners);
+            }
             match arcs.last_mut() {
-                Some(last) if (last.primary, last.backup) == (primary, backup) => last.end = end,
-                _ => arcs.push(Arc { end, primary, backup }),
+                Some(last) if last.pair == pair => last.end = end,
+                _ => arcs.push(Arc { end, pair }),
             }
         }
-        let stretches = arcs.len().next_power_of_two().max(2);
+        let stretches = (arcs.len().next_power_of_two() / 2).max(2);
         let shift = u32::BITS - stretches.ilog2();
         let mut starts = Vec::with_capacity(stretches + 1);
         for (at, arc) in arcs.iter().enumerate() {
@@ -60,6 +59,7 @@ impl Arcs {
             arcs: arcs.into(),
             starts: starts.into(),
             shift,
+            pairs,
         }
     }
 
@@ -69,23 +69,29 @@ impl Arcs {
         let stretch = (number >> self.shift) as usize;
         let start = self.starts[stretch] as usize;
         let first = self.arcs[start];
-        match number <= first.end {
-            true => first.owners(),
-            false => self.owners_behind(start, stretch, number),
-        }
+        let pair = match number <= first.end {
+            true => first.pair,
+            false => self.pair_behind(start, stretch, number),
+        };
+        self.pairs[pair as usize]
     }
 
-    /// The same where the number lies behind the first arc that ends in its stretch.
+    /// The pair where the number lies behind the first arc that ends in its stretch.
     #[inline(never)]
-    fn owners_behind(&self, start: usize, stretch: usize, number: u32) -> Owners {
+    fn pair_behind(&self, start: usize, stretch: usize, number: u32) -> u32 {
         let others = &self.arcs[start..self.starts[stretch + 1] as usize];
         let at = start + others.partition_point(|arc| arc.end < number);
-        self.arcs[at].owners()
+        self.arcs[at].pair
+    }
+
+    /// All that arcs have for owners, each once.
+    pub fn pairs(&self) -> &[Owners] {
+        &self.pairs
     }
 
     /// The last number of each, and whose it is.
     pub fn each(&self) -> impl Iterator<Item = (u32, Owners)> + '_ {
-        self.arcs.iter().map(|arc| (arc.end, arc.owners()))
+        self.arcs.iter().map(|arc| (arc.end, self.pairs[arc.pair as usize]))
     }
 }
 
@@ -112,7 +118,7 @@ mod tests {
     fn check(arcs: &[(u32, Owners)], number: u32) {
         let at = arcs.partition_point(|&(end, _)| end < number);
         assert_eq!(
-            Arcs::new(arcs.iter().copied()).owners(number),
+            Arcs::new(arcs.iter().copied(), arcs.len()).owners(number),
             arcs[at].1,
             "{number} of {arcs:?}"
         );
@@ -147,7 +153,7 @@ mod tests {
 
         #[test]
         fn two_circles_over_each_other_have_the_owners_of_each(before in some_arcs(), after in some_arcs()) {
-            let (old, new) = (Arcs::new(before.iter().copied()), Arcs::new(after.iter().copied()));
+            let (old, new) = (Arcs::new(before.iter().copied(), 0), Arcs::new(after.iter().copied(), 0));
             let mut expected: Vec<(Owners, Owners)> = Vec::new();
             let mut ends: Vec<u32> = old.each().chain(new.each()).map(|(end, _)| end).collect();
             ends.sort_unstable();

@@ -95,7 +95,7 @@ impl Layout {
     /// All that a key's servers may be.
     pub fn pairs(&self) -> HashSet<Owners> {
         match &self.arcs {
-            Some(arcs) => arcs.each().map(|(_, owners)| owners).collect(),
+            Some(arcs) => arcs.pairs().iter().copied().collect(),
             None => {
                 let places = self.places();
                 places
@@ -151,13 +151,15 @@ impl Layout {
         ends.sort(); // of two lists that are in order already
         ends.dedup();
         let (mut on_primaries, mut on_backups) = (0, 0);
-        Arcs::new(ends.into_iter().map(|end| {
+        let count = ends.len();
+        let each = ends.into_iter().map(|end| {
             advance(&self.primaries.0, &mut on_primaries, end);
             if let Some((ring, _)) = &self.backups {
                 advance(ring, &mut on_backups, end);
             }
             (end, self.owners_at(on_primaries, on_backups, true))
-        }))
+        });
+        Arcs::new(each, count)
     }
 
     fn backup_places(&self) -> usize {
