@@ -139,6 +139,11 @@ impl Ring {
         })
     }
 
+    /// Gives the memory of the points back. Without them only a key that is not on the circle has its place.
+    pub fn forget_points(&mut self) {
+        self.points = Vec::new();
+    }
+
     /// Ketama's points in ascending order, with the place that owns each; none for modulo.
     pub fn points(&self) -> &[(u32, u16)] {
         &self.points

@@ -28,14 +28,28 @@ pub struct Layout {
 
 impl Layout {
     pub fn new(spread: Spread, primaries: FarmRing, backups: Option<FarmRing>) -> Self {
-        let mut layout = Self {
+        Self::on_rings(spread, primaries, backups).cut_into_arcs()
+    }
+
+    /// One that looks on the rings for each key.
+    fn on_rings(spread: Spread, primaries: FarmRing, backups: Option<FarmRing>) -> Self {
+        Self {
             spread,
             primaries,
             backups,
             arcs: None,
-        };
-        layout.arcs = spread.is_circle().then(|| layout.arcs());
-        layout
+        }
+    }
+
+    /// By ketama the arcs say all that the points of the rings do, which are many.
+    fn cut_into_arcs(mut self) -> Self {
+        if self.spread.is_circle() {
+            self.arcs = Some(self.arcs());
+            for (ring, _) in [Some(&mut self.primaries), self.backups.as_mut()].into_iter().flatten() {
+                ring.forget_points();
+            }
+        }
+        self
     }
 
     /// The servers that a key belongs to. Its backup is found on the backups' own ring; if that is the primary itself,
@@ -227,6 +241,11 @@ mod tests {
 
     /// A layout of these servers, known by their numbers.
     fn layout(distribution: Distribution, primaries: &[usize], backups: &[usize]) -> Layout {
+        uncut(distribution, primaries, backups).cut_into_arcs()
+    }
+
+    /// The same that looks on the rings.
+    fn uncut(distribution: Distribution, primaries: &[usize], backups: &[usize]) -> Layout {
         let spread = Spread::plain(distribution);
         let ring = |servers: &[usize]| {
             let hosts: Vec<_> = servers.iter().map(|server| format!("10.0.0.{server}")).collect();
@@ -234,12 +253,17 @@ mod tests {
             (Ring::new(&spread, &members), servers.to_vec())
         };
         let backups = (!backups.is_empty()).then(|| ring(backups));
-        Layout::new(spread, ring(primaries), backups)
+        Layout::on_rings(spread, ring(primaries), backups)
     }
 
     /// Layouts of farms that differ, overlap, have one server, or no backups; fewer of those by ketama, which takes its time
     /// to try out.
     fn layouts(distribution: Distribution) -> Vec<Layout> {
+        let uncut = uncut_layouts(distribution).into_iter();
+        uncut.map(Layout::cut_into_arcs).collect()
+    }
+
+    fn uncut_layouts(distribution: Distribution) -> Vec<Layout> {
         let lists: [(&[usize], &[usize]); 12] = [
             (&[0, 1], &[2, 3]),
             (&[0, 1, 2], &[2, 0, 1]),
@@ -255,7 +279,7 @@ mod tests {
             (&[0, 0, 1], &[1, 1, 0]),
         ];
         let count = if distribution.is_circle() { 5 } else { lists.len() };
-        lists[..count].iter().map(|(a, b)| layout(distribution, a, b)).collect()
+        lists[..count].iter().map(|(a, b)| uncut(distribution, a, b)).collect()
     }
 
     /// One hash at least of every kind that there is.
@@ -268,6 +292,8 @@ mod tests {
                     [Some(&layout.primaries.0), backups].into_iter().flatten()
                 });
                 let points = rings.flat_map(|ring| ring.points().iter().map(|&(point, _)| point));
+                let arcs = layouts.iter().filter_map(|layout| layout.arcs.as_ref());
+                let points = points.chain(arcs.flat_map(|arcs| arcs.each().map(|(end, _)| end)));
                 let around = points.flat_map(|point| [point.wrapping_sub(1), point, point.wrapping_add(1)]);
                 let hashes = around.chain([1, u32::MAX]).filter(|&hash| hash != 0);
                 hashes.map(|hash| KeyHash::at(true, hash)).collect()
@@ -278,12 +304,18 @@ mod tests {
     #[test]
     fn owners_are_those_that_are_met_on_the_rings() {
         for (_, distribution) in Distribution::CHOICES {
-            for layout in layouts(distribution) {
-                for hash in all_hashes(&[&layout]) {
-                    let expected = layout.owners_by_rings(hash);
-                    assert_eq!(layout.owners(hash), expected, "{distribution:?} {hash:?}");
-                }
-            }
+            uncut_layouts(distribution)
+                .into_iter()
+                .for_each(has_the_same_owners_when_cut);
+        }
+    }
+
+    fn has_the_same_owners_when_cut(layout: Layout) {
+        let hashes = all_hashes(&[&layout]);
+        let expected: Vec<Owners> = hashes.iter().map(|&hash| layout.owners(hash)).collect();
+        let layout = layout.cut_into_arcs();
+        for (hash, expected) in hashes.into_iter().zip(expected) {
+            assert_eq!(layout.owners(hash), expected, "{:?} {hash:?}", layout.spread);
         }
     }
 
@@ -306,11 +338,7 @@ mod tests {
                 let members: Vec<_> = servers.iter().map(member).collect();
                 (Ring::new(&spread, &members), servers.to_vec())
             };
-            let layout = Layout::new(spread, ring([0, 1, 2]), Some(ring([2, 0, 1])));
-            for hash in all_hashes(&[&layout]) {
-                let expected = layout.owners_by_rings(hash);
-                assert_eq!(layout.owners(hash), expected, "{distribution:?} {hash:?}");
-            }
+            has_the_same_owners_when_cut(Layout::on_rings(spread, ring([0, 1, 2]), Some(ring([2, 0, 1]))));
         }
     }
 
