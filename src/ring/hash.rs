@@ -4,6 +4,8 @@
 //! libmemcached and twemproxy read a key as C's `char`, which has a sign on x86: so a byte from 128 on counts as a negative
 //! number here, on every machine. md5 and the crcs have no such difference.
 
+use super::md5;
+
 /// What a key is hashed with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hash {
@@ -47,7 +49,7 @@ impl Hash {
     pub fn of(self, key: &[u8]) -> u32 {
         match self {
             Hash::Djb => djb(key),
-            Hash::Md5 => points_of(key)[0],
+            Hash::Md5 => md5::first(key),
             Hash::OneAtATime => one_at_a_time(key),
             Hash::Crc32 => crc32(key) >> 16 & 0x7fff,
             Hash::Crc32a => crc32(key),
@@ -65,14 +67,6 @@ pub(super) fn djb(key: &[u8]) -> u32 {
         hash.wrapping_mul(33).wrapping_add_signed(i32::from(byte as i8))
     });
     hash & 0x7fff_ffff
-}
-
-/// The four numbers in a text's md5.
-pub(super) fn points_of(text: &[u8]) -> [u32; 4] {
-    let digest = md5::compute(text).0;
-    std::array::from_fn(|i| {
-        u32::from_le_bytes([digest[4 * i], digest[4 * i + 1], digest[4 * i + 2], digest[4 * i + 3]])
-    })
 }
 
 fn one_at_a_time(key: &[u8]) -> u32 {

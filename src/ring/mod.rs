@@ -9,9 +9,10 @@
 //! server at memcached's own port is hashed without it. tests/vectors says where the originals sent keys.
 
 pub mod hash;
+mod md5;
 mod spread;
 
-use hash::{Hash, points_of};
+use hash::Hash;
 pub use spread::{Distribution, HashTag, KeyHash, Spread};
 
 /// magent's own ketama: digests per server and unit of weight; each gives four points.
@@ -61,7 +62,7 @@ impl<'a> Member<'a> {
 
 /// Maps the hash of a key to a place in one farm; [`places`] says whose that is.
 pub struct Ring {
-    places: usize,
+    places: u32,
     /// Ketama's points in ascending order, with the place that owns each; empty for modulo.
     points: Vec<(u32, u16)>,
 }
@@ -100,7 +101,7 @@ impl Ring {
         // Where two servers share a point, the one named first keeps it.
         points.sort();
         Self {
-            places: places(spread, members).len(),
+            places: places(spread, members).len() as u32,
             points,
         }
     }
@@ -119,18 +120,28 @@ impl Ring {
     pub fn start(&self, hash: KeyHash) -> usize {
         match !self.points.is_empty() && hash.is_on_ring() {
             true => self.points.partition_point(|&(point, _)| point < hash.ketama),
-            false => hash.djb as usize % self.places,
+            false => (hash.djb % self.places) as usize,
         }
     }
 
     /// The places met from one on, once round the ring: by the points, if there are any, or one after the other.
     pub fn from(&self, start: usize, by_points: bool) -> impl Iterator<Item = usize> + '_ {
         let by_points = by_points && !self.points.is_empty();
-        let steps = if by_points { self.points.len() } else { self.places };
+        let steps = if by_points {
+            self.points.len()
+        } else {
+            self.places as usize
+        };
         (0..steps).map(move |step| {
-            let at = (start + step) % steps;
+            let at = start + step; // less than twice round
+            let at = if at < steps { at } else { at - steps };
             if by_points { usize::from(self.points[at].1) } else { at }
         })
+    }
+
+    /// Gives the memory of the points back. Without them only a key that is not on the circle has its place.
+    pub fn forget_points(&mut self) {
+        self.points = Vec::new();
     }
 
     /// Ketama's points in ascending order, with the place that owns each; none for modulo.
@@ -146,7 +157,7 @@ fn own_points(members: &[Member<'_>]) -> Vec<(u32, u16)> {
         let Member { host, port, .. } = member;
         for digest in 0..digests(member) {
             let text = format!("{host}-{port}-{digest}");
-            points.extend(points_of(text.as_bytes()).map(|point| (point, place as u16)));
+            points.extend(md5::digest(text.as_bytes()).map(|point| (point, place as u16)));
         }
     }
     points
@@ -177,7 +188,7 @@ fn shared_points(distribution: Distribution, members: &[Member<'_>]) -> Vec<(u32
         let digests = (f64::from(digests) + 0.000_000_000_1) as f32;
         for digest in 0..digests as u32 {
             let text = format!("{name}-{digest}");
-            points.extend(points_of(text.as_bytes()).map(|point| (point, place as u16)));
+            points.extend(md5::digest(text.as_bytes()).map(|point| (point, place as u16)));
         }
     }
     points

@@ -1,6 +1,7 @@
 //! How keys are spread: by which distribution, what of a key is hashed, and with what.
 
 use super::hash::{Hash, djb};
+use super::md5;
 
 /// How a number becomes a server of a farm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,16 +126,34 @@ impl Spread {
     pub fn hash(&self, key: &[u8]) -> KeyHash {
         match self.way {
             Way::Modulo => modulo(key),
-            Way::Ketama => ketama(key),
+            Way::Ketama => ketama(md5::first(key), key),
             Way::Other => self.hash_otherwise(key),
         }
+    }
+
+    /// Whether four keys are hashed in little more time than one.
+    pub fn hashes_side_by_side(&self) -> bool {
+        self.hash == Hash::Md5
+    }
+
+    /// The same of four keys.
+    pub fn hashes(&self, keys: [&[u8]; 4]) -> [KeyHash; 4] {
+        if !self.hashes_side_by_side() {
+            return keys.map(|key| self.hash(key));
+        }
+        let hashed = self.tag.map_or(keys, |tag| keys.map(|key| tagged(key, tag)));
+        let numbers = md5::first_of_four(hashed);
+        std::array::from_fn(|at| match self.distribution {
+            Distribution::Ketama => ketama(numbers[at], hashed[at]),
+            _ => KeyHash::at(self.is_circle(), numbers[at]),
+        })
     }
 
     #[inline(never)]
     fn hash_otherwise(&self, key: &[u8]) -> KeyHash {
         let key = self.tag.map_or(key, |tag| tagged(key, tag));
         match (self.distribution, self.hash) {
-            (Distribution::Ketama, Hash::Md5) => ketama(key),
+            (Distribution::Ketama, Hash::Md5) => ketama(md5::first(key), key),
             (_, hash) => KeyHash::at(self.is_circle(), hash.of(key)),
         }
     }
@@ -148,10 +167,9 @@ fn modulo(key: &[u8]) -> KeyHash {
     }
 }
 
-/// A hash of 0 is none here, as in magent 0.7: such a key goes by modulo.
+/// By the first number of its md5. A hash of 0 is none here, as in magent 0.7: such a key goes by modulo.
 #[inline]
-fn ketama(key: &[u8]) -> KeyHash {
-    let ketama = super::hash::points_of(key)[0];
+fn ketama(ketama: u32, key: &[u8]) -> KeyHash {
     let djb = if ketama == 0 { djb(key) } else { 0 };
     KeyHash { djb, ketama }
 }
@@ -170,7 +188,7 @@ fn tagged(key: &[u8], (open, close): HashTag) -> &[u8] {
 }
 
 /// The hash of a key, computed once and used on the ring of each farm.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KeyHash {
     /// What is taken modulo the number of places; of magent's own distributions, djb's hash.
     pub(super) djb: u32,
@@ -194,6 +212,11 @@ impl KeyHash {
     /// Whether the circle says where the key belongs, if there is one.
     pub fn is_on_ring(self) -> bool {
         self.ketama != 0
+    }
+
+    /// Where on the circle the key is; 0 if the circle does not say where it belongs.
+    pub fn point(self) -> u32 {
+        self.ketama
     }
 
     /// One of 65,536 classes of keys: other bits than those that chose the server.
@@ -224,5 +247,23 @@ mod tests {
         }
         assert_eq!(tagged(b"x$7$y", (b'$', b'$')), b"7");
         assert_eq!(tagged(b"$7", (b'$', b'$')), b"$7");
+    }
+
+    /// By every distribution and hash, with a tag and without, of keys with a tag and without, short and long ones.
+    #[test]
+    fn keys_that_are_hashed_four_at_a_time_have_the_hash_that_each_has_alone() {
+        let long = "long".repeat(20);
+        let keys = ["", "key", "{7}", "user:{7}:name", "\u{e4}\u{20ac}", &long, "{}x"].map(str::as_bytes);
+        for (_, distribution) in Distribution::CHOICES {
+            for (_, hash) in Hash::CHOICES {
+                for tag in [None, Some((b'{', b'}'))] {
+                    let spread = Spread::new(distribution, Some(hash), tag);
+                    for four in keys.windows(4) {
+                        let four = [four[0], four[1], four[2], four[3]];
+                        assert_eq!(spread.hashes(four), four.map(|key| spread.hash(key)), "{spread:?}");
+                    }
+                }
+            }
+        }
     }
 }

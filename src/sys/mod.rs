@@ -1,13 +1,15 @@
 //! What the operating system is asked for beyond sockets, and what the borrow checker cannot see: the only room with
 //! `unsafe` in it.
 //!
-//! `append` is the buffer that `buffer` is built of; it depends on nothing. In the other files each function wraps one or
+//! `append` is the buffer that `buffer` is built of, and `lanes` a register of the processor; they depend on nothing. In the other files each function wraps one or
 //! a few calls of the C library, checks what they return, and gives an `io::Error` that the caller can put into a sentence.
 
 mod account;
 mod append;
 mod daemon;
 mod files;
+#[cfg(target_arch = "x86_64")]
+mod lanes;
 mod log;
 mod notify;
 mod signals;
@@ -18,6 +20,8 @@ pub use account::{Account, current_account, drop_privileges, find_group, find_us
 pub use append::AppendOnly;
 pub use daemon::{Launch, PidFile, background, raise_open_files};
 pub use files::{Owner, for_owner, lock, with_mode};
+#[cfg(target_arch = "x86_64")]
+pub use lanes::Lanes;
 pub use log::{Log, is_journal, local_time};
 pub use notify::{monotonic_us, notify_manager};
 pub use signals::{Signal, Signals};

@@ -28,11 +28,9 @@ pub fn layout(servers: &mut Vec<Server>, settings: &Settings) -> Layout {
             places.map(|at| indices[at]).collect(),
         )
     };
-    Layout {
-        spread: settings.spread,
-        primaries: ring(&settings.primaries),
-        backups: (!settings.backups.is_empty()).then(|| ring(&settings.backups)),
-    }
+    let primaries = ring(&settings.primaries);
+    let backups = (!settings.backups.is_empty()).then(|| ring(&settings.backups));
+    Layout::new(settings.spread, primaries, backups)
 }
 
 /// Which servers hold a key, for who asks from outside of the proxy.

@@ -8,6 +8,7 @@
 //! The one hash in four billion with which ketama falls back to modulo is left out: where it leads says nothing of the
 //! ring.
 
+use crate::proxy::fleet::arcs::{Arcs, Owners, each_of_both};
 use crate::ring::{KeyHash, Ring, Spread};
 use std::collections::{BTreeSet, HashSet};
 
@@ -17,19 +18,53 @@ const STEPS_MAX: usize = 50_000_000;
 /// A farm's ring, and for each of its places the index of the server that has it among all servers.
 pub type FarmRing = (Ring, Vec<usize>);
 
-/// The servers of a key: its primary, and its backup if there is one.
-pub type Owners = (usize, Option<usize>);
-
 pub struct Layout {
     pub spread: Spread,
     pub primaries: FarmRing,
     pub backups: Option<FarmRing>,
+    /// By ketama: whose each arc is.
+    arcs: Option<Arcs>,
 }
 
 impl Layout {
+    pub fn new(spread: Spread, primaries: FarmRing, backups: Option<FarmRing>) -> Self {
+        Self::on_rings(spread, primaries, backups).cut_into_arcs()
+    }
+
+    /// One that looks on the rings for each key.
+    fn on_rings(spread: Spread, primaries: FarmRing, backups: Option<FarmRing>) -> Self {
+        Self {
+            spread,
+            primaries,
+            backups,
+            arcs: None,
+        }
+    }
+
+    /// By ketama the arcs say all that the points of the rings do, which are many.
+    fn cut_into_arcs(mut self) -> Self {
+        if self.spread.is_circle() {
+            self.arcs = Some(self.arcs());
+            for (ring, _) in [Some(&mut self.primaries), self.backups.as_mut()].into_iter().flatten() {
+                ring.forget_points();
+            }
+        }
+        self
+    }
+
     /// The servers that a key belongs to. Its backup is found on the backups' own ring; if that is the primary itself,
     /// the next server round the ring is taken, so that two copies are never on one server when there are two.
+    #[inline]
     pub fn owners(&self, hash: KeyHash) -> Owners {
+        match &self.arcs {
+            Some(arcs) if hash.is_on_ring() => arcs.owners(hash.point()),
+            _ => self.owners_by_rings(hash),
+        }
+    }
+
+    /// The same, looked up on the rings themselves.
+    #[inline(never)]
+    fn owners_by_rings(&self, hash: KeyHash) -> Owners {
         let (ring, _) = &self.primaries;
         let start = self.backups.as_ref().map_or(0, |(ring, _)| ring.start(hash));
         self.owners_at(ring.start(hash), start, hash.is_on_ring())
@@ -49,6 +84,7 @@ impl Layout {
     }
 
     /// The same as [`owners`](Self::owners) for places on the rings: points by ketama, servers by modulo.
+    #[inline(always)]
     fn owners_at(&self, on_primaries: usize, on_backups: usize, by_points: bool) -> Owners {
         let (ring, servers) = &self.primaries;
         let primary = ring.from(on_primaries, by_points).next().map_or(0, |at| servers[at]);
@@ -72,24 +108,21 @@ impl Layout {
 
     /// All that a key's servers may be.
     pub fn pairs(&self) -> HashSet<Owners> {
-        let mut pairs = HashSet::new();
-        match self.spread.is_circle() {
-            true => each_arc(&[self], |owners| {
-                pairs.insert(owners[0]);
-            }),
-            false => {
-                for (primary, backup) in self.places() {
-                    pairs.insert(self.owners_at(primary, backup, false));
-                }
+        match &self.arcs {
+            Some(arcs) => arcs.pairs().iter().copied().collect(),
+            None => {
+                let places = self.places();
+                places
+                    .map(|(primary, backup)| self.owners_at(primary, backup, false))
+                    .collect()
             }
         }
-        pairs
     }
 
     /// The servers that hold keys now that they did not hold before, each with the partner that holds them too.
     pub fn gained(&self, before: &Layout) -> BTreeSet<(usize, usize)> {
         let mut gained = BTreeSet::new();
-        match self.spread.is_circle() {
+        match (&before.arcs, &self.arcs) {
             // The two hashes of a key have nothing to do with each other: whatever was possible is possible with
             // whatever is.
             _ if !self.spread.hashes_like(&before.spread) => {
@@ -100,14 +133,16 @@ impl Layout {
                     }
                 }
             }
-            true => each_arc(&[before, self], |owners| {
-                for (server, partner) in both_ways(owners[1]) {
-                    if !holds(owners[0], server) {
-                        gained.insert((server, partner));
+            (Some(old), Some(new)) => {
+                for (was, is) in each_of_both(old, new) {
+                    for (server, partner) in both_ways(is) {
+                        if !holds(was, server) {
+                            gained.insert((server, partner));
+                        }
                     }
                 }
-            }),
-            false => {
+            }
+            _ => {
                 let steps = self.places().count() * before.places().count();
                 for place in self.places() {
                     for (server, partner) in both_ways(self.owners_at(place.0, place.1, false)) {
@@ -119,6 +154,26 @@ impl Layout {
             }
         }
         gained
+    }
+
+    /// By ketama: the arcs between the points of both rings.
+    fn arcs(&self) -> Arcs {
+        let rings = || [Some(&self.primaries), self.backups.as_ref()].into_iter().flatten();
+        let points = rings().flat_map(|(ring, _)| ring.points());
+        let mut ends: Vec<u32> = points.map(|&(point, _)| point).filter(|&point| point != 0).collect();
+        ends.push(u32::MAX);
+        ends.sort(); // of two lists that are in order already
+        ends.dedup();
+        let (mut on_primaries, mut on_backups) = (0, 0);
+        let count = ends.len();
+        let each = ends.into_iter().map(|end| {
+            advance(&self.primaries.0, &mut on_primaries, end);
+            if let Some((ring, _)) = &self.backups {
+                advance(ring, &mut on_backups, end);
+            }
+            (end, self.owners_at(on_primaries, on_backups, true))
+        });
+        Arcs::new(each, count)
     }
 
     fn backup_places(&self) -> usize {
@@ -166,33 +221,6 @@ fn both_ways((primary, backup): Owners) -> impl Iterator<Item = (usize, usize)> 
     pairs.into_iter().flatten()
 }
 
-/// Tells the owners by each layout of every arc of the circle in which they are the same.
-fn each_arc(layouts: &[&Layout], mut tell: impl FnMut(&[Owners])) {
-    fn rings<'a>(layout: &&'a Layout) -> impl Iterator<Item = &'a FarmRing> {
-        [Some(&layout.primaries), layout.backups.as_ref()].into_iter().flatten()
-    }
-    let all = layouts.iter().flat_map(rings).flat_map(|(ring, _)| ring.points());
-    let mut ends: Vec<u32> = all.map(|&(point, _)| point).filter(|&point| point != 0).collect();
-    ends.push(u32::MAX);
-    ends.sort_unstable();
-    ends.dedup();
-    let mut places = vec![(0, 0); layouts.len()];
-    let mut owners: Vec<Owners> = Vec::new();
-    for end in ends {
-        let before: Vec<Owners> = std::mem::take(&mut owners);
-        for (layout, (on_primaries, on_backups)) in layouts.iter().zip(&mut places) {
-            advance(&layout.primaries.0, on_primaries, end);
-            if let Some((ring, _)) = &layout.backups {
-                advance(ring, on_backups, end);
-            }
-            owners.push(layout.owners_at(*on_primaries, *on_backups, true));
-        }
-        if owners != before {
-            tell(&owners);
-        }
-    }
-}
-
 /// Moves a place on a ring to the first point at or after this one, or behind the last.
 fn advance(ring: &Ring, place: &mut usize, end: u32) {
     while ring.points().get(*place).is_some_and(|&(point, _)| point < end) {
@@ -207,27 +235,35 @@ fn gcd(a: usize, b: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ring::hash::Hash;
     use crate::ring::{Distribution, Member};
     use std::time::Instant;
 
     /// A layout of these servers, known by their numbers.
     fn layout(distribution: Distribution, primaries: &[usize], backups: &[usize]) -> Layout {
+        uncut(distribution, primaries, backups).cut_into_arcs()
+    }
+
+    /// The same that looks on the rings.
+    fn uncut(distribution: Distribution, primaries: &[usize], backups: &[usize]) -> Layout {
         let spread = Spread::plain(distribution);
         let ring = |servers: &[usize]| {
             let hosts: Vec<_> = servers.iter().map(|server| format!("10.0.0.{server}")).collect();
             let members: Vec<_> = hosts.iter().map(|host| Member::plain(host, 11211)).collect();
             (Ring::new(&spread, &members), servers.to_vec())
         };
-        Layout {
-            spread,
-            primaries: ring(primaries),
-            backups: (!backups.is_empty()).then(|| ring(backups)),
-        }
+        let backups = (!backups.is_empty()).then(|| ring(backups));
+        Layout::on_rings(spread, ring(primaries), backups)
     }
 
     /// Layouts of farms that differ, overlap, have one server, or no backups; fewer of those by ketama, which takes its time
     /// to try out.
     fn layouts(distribution: Distribution) -> Vec<Layout> {
+        let uncut = uncut_layouts(distribution).into_iter();
+        uncut.map(Layout::cut_into_arcs).collect()
+    }
+
+    fn uncut_layouts(distribution: Distribution) -> Vec<Layout> {
         let lists: [(&[usize], &[usize]); 12] = [
             (&[0, 1], &[2, 3]),
             (&[0, 1, 2], &[2, 0, 1]),
@@ -243,7 +279,7 @@ mod tests {
             (&[0, 0, 1], &[1, 1, 0]),
         ];
         let count = if distribution.is_circle() { 5 } else { lists.len() };
-        lists[..count].iter().map(|(a, b)| layout(distribution, a, b)).collect()
+        lists[..count].iter().map(|(a, b)| uncut(distribution, a, b)).collect()
     }
 
     /// One hash at least of every kind that there is.
@@ -256,10 +292,53 @@ mod tests {
                     [Some(&layout.primaries.0), backups].into_iter().flatten()
                 });
                 let points = rings.flat_map(|ring| ring.points().iter().map(|&(point, _)| point));
+                let arcs = layouts.iter().filter_map(|layout| layout.arcs.as_ref());
+                let points = points.chain(arcs.flat_map(|arcs| arcs.each().map(|(end, _)| end)));
                 let around = points.flat_map(|point| [point.wrapping_sub(1), point, point.wrapping_add(1)]);
                 let hashes = around.chain([1, u32::MAX]).filter(|&hash| hash != 0);
                 hashes.map(|hash| KeyHash::at(true, hash)).collect()
             }
+        }
+    }
+
+    #[test]
+    fn owners_are_those_that_are_met_on_the_rings() {
+        for (_, distribution) in Distribution::CHOICES {
+            uncut_layouts(distribution)
+                .into_iter()
+                .for_each(has_the_same_owners_when_cut);
+        }
+    }
+
+    fn has_the_same_owners_when_cut(layout: Layout) {
+        let hashes = all_hashes(&[&layout]);
+        let expected: Vec<Owners> = hashes.iter().map(|&hash| layout.owners(hash)).collect();
+        let layout = layout.cut_into_arcs();
+        for (hash, expected) in hashes.into_iter().zip(expected) {
+            assert_eq!(layout.owners(hash), expected, "{:?} {hash:?}", layout.spread);
+        }
+    }
+
+    /// Few points, which servers share; one that has none; and a hash by which all points are close together.
+    #[test]
+    fn owners_are_those_that_are_met_on_rings_of_any_kind() {
+        for (distribution, hash, weights) in [
+            (Distribution::LibmemcachedKetama, Some(Hash::Crc32), [1, 1, 1]),
+            (Distribution::LibmemcachedKetama, Some(Hash::Djb), [1, 1, 1]),
+            (Distribution::LibmemcachedKetamaWeighted, None, [1, 100_000, 1]),
+            (Distribution::TwemproxyKetama, None, [1, 3, 60]),
+            (Distribution::Ketama, Some(Hash::Crc32a), [5, 1, 2]),
+        ] {
+            let spread = Spread::new(distribution, hash, None);
+            let ring = |servers: [usize; 3]| {
+                let member = |&server: &usize| Member {
+                    weight: weights[server],
+                    ..Member::plain(["10.0.0.0", "10.0.0.1", "10.0.0.1"][server], 11211)
+                };
+                let members: Vec<_> = servers.iter().map(member).collect();
+                (Ring::new(&spread, &members), servers.to_vec())
+            };
+            has_the_same_owners_when_cut(Layout::on_rings(spread, ring([0, 1, 2]), Some(ring([2, 0, 1]))));
         }
     }
 

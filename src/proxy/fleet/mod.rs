@@ -1,5 +1,6 @@
 //! The servers: their lives and health, which of them hold a key, what each of them missed or lacks.
 
+mod arcs;
 pub mod board;
 mod check;
 mod clock;
@@ -327,8 +328,7 @@ impl Fleet {
 
     /// Whether a server and its partner are the two that hold a key.
     pub fn are_owners(&self, key: &[u8], one: usize, other: usize) -> bool {
-        let (primary, backup, _) = self.owners(key);
-        (primary, backup) == (one, Some(other)) || (primary, backup) == (other, Some(one))
+        self.partner(key, one) == Some(other)
     }
 
     /// The other server that holds a key.

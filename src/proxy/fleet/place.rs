@@ -18,16 +18,30 @@ pub struct Place {
 }
 
 impl Fleet {
-    pub(super) fn owners(&self, key: &[u8]) -> (usize, Option<usize>, KeyHash) {
-        let hash = self.layout.spread.hash(key);
-        let (primary, backup) = self.layout.owners(hash);
-        (primary, backup, hash)
+    /// The hash of a key, for who asks for its place more than once.
+    pub fn hash(&self, key: &[u8]) -> KeyHash {
+        self.layout.spread.hash(key)
+    }
+
+    /// Whether four keys are hashed in little more time than one.
+    pub fn hashes_side_by_side(&self) -> bool {
+        self.layout.spread.hashes_side_by_side()
+    }
+
+    /// The hashes of four keys.
+    pub fn hashes(&self, keys: [&[u8]; 4]) -> [KeyHash; 4] {
+        self.layout.spread.hashes(keys)
     }
 
     /// Where a key is to be read now: of the primary, unless that is down or lacks what the backup has, be it that others have written
     /// there without the primary.
     pub fn place(&self, key: &[u8]) -> Place {
-        let (primary, backup, hash) = self.owners(key);
+        self.place_by(self.hash(key), key)
+    }
+
+    /// The same of a key with this hash.
+    pub fn place_by(&self, hash: KeyHash, key: &[u8]) -> Place {
+        let (primary, backup) = self.layout.owners(hash);
         match backup.filter(|&backup| self.others.say_they_miss(primary, backup)) {
             Some(backup) => self.in_order(key, (backup, Some(primary)), hash),
             None => self.in_order(key, (primary, backup), hash),
@@ -37,7 +51,12 @@ impl Fleet {
     /// Where a key is written, and its unique told, now: the senior of its two servers decides, unless that is down or lacks what
     /// the other has. Every magent finds the same one, whatever the roles are that its settings give them. R46.
     pub fn place_to_decide(&self, key: &[u8]) -> Place {
-        let (primary, backup, hash) = self.owners(key);
+        self.place_to_decide_by(self.hash(key), key)
+    }
+
+    /// The same of a key with this hash.
+    pub fn place_to_decide_by(&self, hash: KeyHash, key: &[u8]) -> Place {
+        let (primary, backup) = self.layout.owners(hash);
         // From a server without meta commands nothing can be copied to the primary, which is read.
         let seniority = |server: usize| self.servers[server].seniority;
         match backup {
@@ -75,7 +94,8 @@ impl Fleet {
 
     /// Whether a key is read now where it is not written.
     pub fn is_decided_elsewhere(&self, key: &[u8]) -> bool {
-        self.place(key).first != self.place_to_decide(key).first
+        let hash = self.hash(key);
+        self.place_by(hash, key).first != self.place_to_decide_by(hash, key).first
     }
 
     #[inline]

@@ -3,6 +3,7 @@
 
 use crate::protocol::keys::Keys;
 use crate::protocol::request::{Manner, Request};
+use crate::proxy::fleet::Fleet;
 use crate::proxy::fleet::place::Place;
 use crate::proxy::handoff::Handoff;
 use crate::proxy::net::Net;
@@ -13,6 +14,7 @@ use crate::proxy::replicate::reading::Reads;
 use crate::proxy::replicate::transaction::{Allowance, NO_SERVER, Work};
 use crate::proxy::servers::Servers;
 use crate::proxy::upstream::link::{Ask, Purpose};
+use crate::ring::KeyHash;
 
 /// A portion while it is put together.
 #[derive(Default)]
@@ -22,6 +24,75 @@ struct Portion {
     used: usize,
     asked: usize,
     waits_for: Option<Hindrance>,
+}
+
+/// Keys in their order with their hashes, which are computed ahead where four take little longer than one.
+struct Ahead<'a> {
+    /// Those behind the four.
+    keys: Keys<'a>,
+    four: [Next<'a>; 4],
+    /// How many of the four there are, and how many of those have been taken.
+    count: usize,
+    taken: usize,
+}
+
+/// A key, and those behind it.
+#[derive(Clone, Copy)]
+struct Next<'a> {
+    key: &'a [u8],
+    hash: KeyHash,
+    behind: Keys<'a>,
+}
+
+impl<'a> Ahead<'a> {
+    fn of(keys: Keys<'a>) -> Self {
+        let none = Next {
+            key: b"",
+            hash: KeyHash::default(),
+            behind: keys,
+        };
+        Self {
+            keys,
+            four: [none; 4],
+            count: 0,
+            taken: 0,
+        }
+    }
+
+    /// The next key. No more than `max` are looked at, this one counted.
+    fn next(&mut self, fleet: &Fleet, max: usize) -> Option<Next<'a>> {
+        if !fleet.hashes_side_by_side() {
+            let key = self.keys.next()?;
+            let (hash, behind) = (fleet.hash(key), self.keys);
+            return Some(Next { key, hash, behind });
+        }
+        if self.taken == self.count {
+            self.look_ahead(fleet, max);
+        }
+        let next = self.four[..self.count].get(self.taken).copied();
+        self.taken += 1;
+        next
+    }
+
+    fn look_ahead(&mut self, fleet: &Fleet, max: usize) {
+        (self.count, self.taken) = (0, 0);
+        while let Some(next) = self.four[..max.min(4)].get_mut(self.count) {
+            let Some(key) = self.keys.next() else {
+                break;
+            };
+            (next.key, next.behind) = (key, self.keys);
+            self.count += 1;
+        }
+        if self.count == 1 {
+            self.four[0].hash = fleet.hash(self.four[0].key);
+        } else if self.count > 1 {
+            // Where there are fewer than four, those that stand there from before are hashed once more.
+            let hashes = fleet.hashes(self.four.each_ref().map(|next| next.key));
+            for (next, hash) in self.four.iter_mut().zip(hashes) {
+                next.hash = hash;
+            }
+        }
+    }
 }
 
 impl Replicate {
@@ -81,14 +152,16 @@ impl Replicate {
         let read = self.read_mut(id);
         let Manner { verb, exptime, .. } = read.manner;
         let has_turn = std::mem::take(&mut read.has_turn);
+        let mut ahead = Ahead::of(*keys);
         for slot in 0..allowance.keys as u16 {
-            let before = *keys;
-            let Some(key) = keys.next() else {
+            let left = allowance.keys - usize::from(slot);
+            let Some(Next { key, hash, behind }) = ahead.next(&servers.fleet, left) else {
                 break;
             };
-            let place = self.place_of(&servers.fleet, id, verb, key);
+            let place = self.place_of(&servers.fleet, id, verb, (key, hash));
             if !servers.fleet.is_up(place.first) {
                 self.read_mut(id).failure = Some(NO_SERVER);
+                *keys = behind;
                 continue;
             }
             let bytes = allowance.key_bytes * (1 + usize::from(slot));
@@ -98,12 +171,12 @@ impl Replicate {
                 false => servers.upstream.is_taken(place.first, limits, bytes),
             };
             if bytes > 0 && waits {
-                (*keys, portion.waits_for) = (before, Some(Hindrance::Server(place.first)));
+                portion.waits_for = Some(Hindrance::Server(place.first));
                 break;
             }
             if verb.is_get_and_touch() {
                 let Some(pass) = self.pass_to_touch(id, key, place, portion.asked > 0) else {
-                    (*keys, portion.waits_for) = (before, Some(Hindrance::Gate));
+                    portion.waits_for = Some(Hindrance::Gate);
                     break;
                 };
                 self.mirror_touch(servers, &pass, id, key, exptime, place);
@@ -112,6 +185,7 @@ impl Replicate {
             let target = (place.first, Ask::First);
             add_to_share(&mut portion.shares, &mut portion.used, target, verb, key, slot);
             portion.asked += 1;
+            *keys = behind;
         }
     }
 

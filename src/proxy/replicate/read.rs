@@ -22,6 +22,7 @@ use crate::proxy::servers::Servers;
 use crate::proxy::settings::Miss;
 use crate::proxy::upstream::link::{Ask, Leg, Part, Purpose};
 use crate::proxy::upstream::message::Message;
+use crate::ring::KeyHash;
 
 /// What becomes of a value.
 pub enum Goes {
@@ -84,7 +85,8 @@ impl Replicate {
         pass: Option<&Pass>,
     ) {
         let request = message.request;
-        let place = self.place_of(&servers.fleet, id, request.verb, request.key);
+        let hash = servers.fleet.hash(request.key);
+        let place = self.place_of(&servers.fleet, id, request.verb, (request.key, hash));
         let foreseen_bytes = self.transactions[id].allowance.key_bytes;
         let limits = &servers.cx.settings.limits;
         if foreseen_bytes > 0 && servers.upstream.is_full(place.first, limits, foreseen_bytes) {
@@ -112,12 +114,12 @@ impl Replicate {
     /// Where a retrieval asks for a key first. What changes it, and its unique, belong to the server that decides; and so does a get
     /// while something that changes it is under way, which it may be behind.
     #[inline]
-    pub fn place_of(&mut self, fleet: &Fleet, id: usize, verb: Verb, key: &[u8]) -> Place {
-        let place = fleet.place(key);
+    pub fn place_of(&mut self, fleet: &Fleet, id: usize, verb: Verb, (key, hash): (&[u8], KeyHash)) -> Place {
+        let place = fleet.place_by(hash, key);
         if place.second.is_none() || verb == Verb::Get && self.is_at_rest(key, place.slot) {
             return place;
         }
-        let decides = fleet.place_to_decide(key);
+        let decides = fleet.place_to_decide_by(hash, key);
         if decides.first != place.first {
             self.count_elsewhere(id);
         }
