@@ -39,7 +39,7 @@ pub mod server;
 pub mod text;
 pub mod verb;
 
-pub use find::{find_byte, find_newline};
+pub use find::{find_blank_or_control, find_byte, find_newline};
 
 /// What ends a line, and a data block.
 pub const LINE_END: &[u8] = b"\r\n";

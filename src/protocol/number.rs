@@ -88,11 +88,26 @@ pub fn is_plain(token: &[u8], number: i64) -> bool {
 /// The same for an unsigned number.
 pub fn is_plain_unsigned(token: &[u8], number: u64) -> bool {
     // Read, not written and compared: to multiply is cheaper than to divide.
-    let digit = |byte: u8| Some(u64::from(byte.wrapping_sub(b'0'))).filter(|&digit| digit <= 9);
-    let value = token
-        .iter()
-        .try_fold(0_u64, |value, &byte| value.checked_mul(10)?.checked_add(digit(byte)?));
-    value == Some(number) && matches!(token, [b'0'] | [b'1'..=b'9', ..])
+    matches!(leading_plain(token), Some((value, [])) if value == number)
+}
+
+/// The number that `text` begins with, in as many digits as it takes, and what stands behind it. None beyond 64 bits.
+#[inline]
+pub fn leading_plain(text: &[u8]) -> Option<(u64, &[u8])> {
+    /// So many digits always fit.
+    const DIGITS_THAT_FIT: usize = 19;
+    let mut value = 0_u64;
+    let mut rest = text;
+    while let [byte @ b'0'..=b'9', behind @ ..] = rest {
+        value = value.wrapping_mul(10).wrapping_add(u64::from(byte - b'0'));
+        rest = behind;
+    }
+    let count = text.len() - rest.len();
+    if count > DIGITS_THAT_FIT {
+        value = strict_unsigned(&text[..count], count)?;
+    }
+    let is_shortest = count == 1 || count > 1 && text[0] != b'0';
+    is_shortest.then_some((value, rest))
 }
 
 /// Digits of a number, for output without the formatting machinery.

@@ -2,6 +2,7 @@
 //! becomes of a line that is no request ([`refusal`]); [`reply`] writes what they are told.
 
 mod admin;
+mod common;
 pub mod dialect;
 mod keyed;
 pub mod parse;
