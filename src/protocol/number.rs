@@ -91,23 +91,26 @@ pub fn is_plain_unsigned(token: &[u8], number: u64) -> bool {
     matches!(leading_plain(token), Some((value, [])) if value == number)
 }
 
-/// The number that `text` begins with, in as many digits as it takes, and what stands behind it. None beyond 64 bits.
+/// The number that `text` begins with as everybody writes it, and what stands behind it: behind a zero in front that may be more
+/// digits. None beyond 64 bits.
 #[inline]
 pub fn leading_plain(text: &[u8]) -> Option<(u64, &[u8])> {
     /// So many digits always fit.
     const DIGITS_THAT_FIT: usize = 19;
-    let mut value = 0_u64;
-    let mut rest = text;
+    let (mut value, mut rest) = match text {
+        [b'0', rest @ ..] => return Some((0, rest)),
+        [byte @ b'1'..=b'9', rest @ ..] => (u64::from(byte - b'0'), rest),
+        _ => return None,
+    };
     while let [byte @ b'0'..=b'9', behind @ ..] = rest {
         value = value.wrapping_mul(10).wrapping_add(u64::from(byte - b'0'));
         rest = behind;
     }
     let count = text.len() - rest.len();
-    if count > DIGITS_THAT_FIT {
-        value = strict_unsigned(&text[..count], count)?;
+    match count <= DIGITS_THAT_FIT {
+        true => Some((value, rest)),
+        false => strict_unsigned(&text[..count], count).map(|value| (value, rest)),
     }
-    let is_shortest = count == 1 || count > 1 && text[0] != b'0';
-    is_shortest.then_some((value, rest))
 }
 
 /// Digits of a number, for output without the formatting machinery.

@@ -89,7 +89,7 @@ pub struct Garbage;
 
 /// Reads the first line of `bytes`. None while it has not ended; else its length with the line end, and the answer.
 pub fn parse(bytes: &[u8]) -> Option<Result<(usize, Response<'_>), Garbage>> {
-    // Those that there are most of, each in one pass.
+    // Those that there are most of are read in one pass.
     if let Some(text) = bytes.strip_prefix(b"VALUE ") {
         return match value(bytes, text) {
             Some(value) => Some(Ok(value)),
@@ -102,16 +102,29 @@ pub fn parse(bytes: &[u8]) -> Option<Result<(usize, Response<'_>), Garbage>> {
             return Some(Ok((line.len(), response)));
         }
     }
-    parse_any(bytes)
+    stored_with_unique(bytes).map(Ok).or_else(|| parse_any(bytes))
 }
 
-/// The same for what is no VALUE.
+/// The same for any line that is no VALUE.
+#[inline(never)]
 fn parse_any(bytes: &[u8]) -> Option<Result<(usize, Response<'_>), Garbage>> {
     let Some(newline) = find_newline(bytes) else {
         return (bytes.len() > RESPONSE_LINE_BYTES_MAX).then_some(Err(Garbage));
     };
     let line = bytes[..newline].strip_suffix(b"\r").ok_or(Garbage);
     Some(line.and_then(parse_line).map(|response| (newline + 1, response)))
+}
+
+/// Reads the line that `bytes` begin with if it is `HD` with a unique and nothing else.
+#[inline]
+fn stored_with_unique(bytes: &[u8]) -> Option<(usize, Response<'_>)> {
+    let (unique, text) = leading_plain(bytes.strip_prefix(b"HD c")?)?;
+    let line_len = bytes.len() - text.strip_prefix(LINE_END)?.len();
+    let response = Response {
+        unique: Some(unique),
+        ..Response::new(Status::MetaHit, &bytes[..line_len - LINE_END.len()])
+    };
+    Some((line_len, response))
 }
 
 fn parse_line(line: &[u8]) -> Result<Response<'_>, Garbage> {

@@ -56,6 +56,33 @@ fn meta_flags_are_found_with_and_without_a_value() {
 }
 
 #[test]
+fn what_is_stored_tells_its_unique_however_it_is_read() {
+    for text in [
+        &b"HD c0\r\n"[..],
+        b"HD c7\r\nHD c8\r\n",
+        b"HD c18446744073709551615\r\n",
+        b"HD c18446744073709551616\r\n",
+        b"HD c07\r\n",
+        b"HD c\r\n",
+        b"HD c7 \r\n",
+        b"HD c7 t-1\r\n",
+        b"HD c7\n",
+        b"HD c7\r\r\n",
+        b"HD c7\r",
+        b"HD c7",
+    ] {
+        let known = stored_with_unique(text);
+        assert!(
+            known.is_none() || known.map(Ok) == parse_any(text),
+            "{}",
+            text.escape_ascii()
+        );
+        assert_eq!(parse(text), parse_any(text), "{}", text.escape_ascii());
+    }
+    assert!(stored_with_unique(b"HD c7\r\n").is_some());
+}
+
+#[test]
 fn numbers_are_what_a_server_writes() {
     assert_eq!(
         (unsigned(b"0"), unsigned(b"18446744073709551615")),
