@@ -125,6 +125,7 @@ impl Asked {
 }
 
 /// A request in the form in which servers get it. What is written anew is written to `words`.
+#[inline]
 pub fn encode<'a>(request: &Request<'a>, words: &'a mut Words) -> Encoded<'a> {
     match request.verbatim {
         Some(line) => as_it_came(request, line),
@@ -133,6 +134,7 @@ pub fn encode<'a>(request: &Request<'a>, words: &'a mut Words) -> Encoded<'a> {
 }
 
 /// How many parts are behind the line, the value and its end, and their bytes.
+#[inline]
 fn behind_line(request: &Request<'_>) -> (usize, usize) {
     match request.verb.is_storage() {
         true => (2, request.value.len() + LINE_END.len()),
@@ -141,6 +143,7 @@ fn behind_line(request: &Request<'_>) -> (usize, usize) {
 }
 
 /// All keys of a retrieval of several, the one key of anything else.
+#[inline]
 fn key_text<'a>(request: &Request<'a>) -> &'a [u8] {
     match request.key_count {
         2.. => request.keys.rest(),
@@ -148,6 +151,7 @@ fn key_text<'a>(request: &Request<'a>) -> &'a [u8] {
     }
 }
 
+#[inline]
 fn as_it_came<'a>(request: &Request<'a>, line: &'a [u8]) -> Encoded<'a> {
     let (value_parts, value_len) = behind_line(request);
     Encoded {
@@ -160,6 +164,8 @@ fn as_it_came<'a>(request: &Request<'a>, line: &'a [u8]) -> Encoded<'a> {
     }
 }
 
+/// Kept apart from the line as it came, which there is most of.
+#[inline(never)]
 fn anew<'a>(request: &Request<'a>, words: &'a mut Words) -> Encoded<'a> {
     write_words(request, words);
     let words = words.bytes();
