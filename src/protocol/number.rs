@@ -113,6 +113,12 @@ pub fn leading_plain(text: &[u8]) -> Option<(u64, &[u8])> {
     }
 }
 
+/// The same of a number with a space in front.
+#[inline]
+pub fn plain_behind_space(text: &[u8]) -> Option<(u64, &[u8])> {
+    leading_plain(text.strip_prefix(b" ")?)
+}
+
 /// Digits of a number, for output without the formatting machinery.
 pub struct Decimal {
     digits: [u8; 20],
@@ -219,6 +225,34 @@ mod tests {
         ] {
             assert!(!is_plain(odd.as_bytes(), number), "{odd:?}");
         }
+    }
+
+    #[test]
+    fn a_number_is_read_as_far_as_its_digits_go() {
+        assert_eq!(leading_plain(b"7 x"), Some((7, &b" x"[..])));
+        assert_eq!(leading_plain(b"07"), Some((0, &b"7"[..])));
+        assert_eq!(
+            leading_plain(b"9999999999999999999"),
+            Some((9_999_999_999_999_999_999, &b""[..]))
+        );
+        assert_eq!(
+            leading_plain(b"18446744073709551615\r\n"),
+            Some((u64::MAX, &b"\r\n"[..]))
+        );
+        for odd in [
+            &b""[..],
+            b" 7",
+            b"-7",
+            b"+7",
+            b"x",
+            b"18446744073709551616",
+            b"99999999999999999999",
+            b"100000000000000000000000000000000000000000",
+        ] {
+            assert_eq!(leading_plain(odd), None, "{}", odd.escape_ascii());
+        }
+        assert_eq!(plain_behind_space(b" 7\r\n"), Some((7, &b"\r\n"[..])));
+        assert_eq!((plain_behind_space(b"7"), plain_behind_space(b"  7")), (None, None));
     }
 
     #[test]

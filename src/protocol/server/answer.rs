@@ -6,7 +6,7 @@
 //! What a memcached would not write is garbage, in the numbers too: who takes `-0` or `+5` for a length and is wrong takes
 //! a value for answers, or answers for a value.
 
-use crate::protocol::number::leading_plain;
+use crate::protocol::number::{leading_plain, plain_behind_space};
 pub use crate::protocol::reply::Status;
 use crate::protocol::reply::{Fault, Reply};
 use crate::protocol::{KEY_BYTES_MAX, LINE_END, find_blank_or_control, find_newline};
@@ -187,10 +187,10 @@ fn debugging(mut response: Response<'_>) -> Response<'_> {
 #[inline]
 fn value<'a>(bytes: &'a [u8], text: &'a [u8]) -> Option<(usize, Response<'a>)> {
     let (key, text) = text.split_at(key_len(text)?);
-    let (flags, text) = number(text)?;
-    let (len, text) = number(text)?;
+    let (flags, text) = plain_behind_space(text)?;
+    let (len, text) = plain_behind_space(text)?;
     let (unique, text) = match text {
-        [b' ', ..] => number(text).map(|(unique, text)| (Some(unique), text))?,
+        [b' ', ..] => plain_behind_space(text).map(|(unique, text)| (Some(unique), text))?,
         _ => (None, text),
     };
     let behind = text.strip_prefix(LINE_END)?;
@@ -221,12 +221,6 @@ fn key_len(text: &[u8]) -> Option<usize> {
             _ => len += 1,
         }
     }
-}
-
-/// The number behind a space, and what stands behind the number.
-#[inline]
-fn number(text: &[u8]) -> Option<(u64, &[u8])> {
-    leading_plain(text.strip_prefix(b" ")?)
 }
 
 fn meta_value(mut response: Response<'_>) -> Result<Response<'_>, Garbage> {

@@ -7,12 +7,12 @@
 //! taken there, as the same request.
 
 use crate::protocol::keys::Keys;
-use crate::protocol::number::leading_plain;
+use crate::protocol::number::plain_behind_space;
 use crate::protocol::request::Request;
 use crate::protocol::verb::Verb;
 use crate::protocol::{KEY_BYTES_MAX, LINE_END, find_blank_or_control};
 
-/// Longest value that a plain line announces here, far beyond any item; [`Dialect`](super::dialect::Dialect) has the last word.
+/// Longest value of a line that is taken here: memcached's `-I` may not be set higher.
 const VALUE_BYTES_MAX: u64 = 1 << 30;
 
 /// What these lines begin with, told by one comparison.
@@ -63,19 +63,13 @@ fn retrieval(verb: Verb, bytes: &[u8]) -> Option<(usize, Request<'_>)> {
     Some((line_len, request))
 }
 
-/// The number behind a space, and what stands behind the number.
-#[inline]
-fn number(text: &[u8]) -> Option<(u64, &[u8])> {
-    leading_plain(text.strip_prefix(b" ")?)
-}
-
 #[inline(always)]
 fn set(bytes: &[u8]) -> Option<(usize, Request<'_>)> {
     let text = &bytes["set ".len()..];
     let (key, text) = text.split_at(key_len(text)?);
-    let (flags, text) = number(text)?;
-    let (exptime, text) = number(text)?;
-    let (value_len, text) = number(text).filter(|&(len, _)| len <= VALUE_BYTES_MAX)?;
+    let (flags, text) = plain_behind_space(text)?;
+    let (exptime, text) = plain_behind_space(text)?;
+    let (value_len, text) = plain_behind_space(text).filter(|&(len, _)| len <= VALUE_BYTES_MAX)?;
     let line_len = bytes.len() - text.strip_prefix(LINE_END)?.len();
     let request = Request {
         flags: u32::try_from(flags).ok()?,
