@@ -86,12 +86,14 @@ fn parse_new(line: &[u8]) -> Result<Request<'_>, Refusal> {
     if line.starts_with(b" ") && !TAKEN_BEHIND_BLANKS.contains(&verb) {
         return Err(refusal_of_indented(line));
     }
-    let request = command(verb, line, words, Dialect::New)?;
-    if find_byte(line, 0).is_some() && request.keys_concerned().any(|key| key.contains(&0)) {
+    let parsed = command(verb, line, words, Dialect::New);
+    match &parsed {
         // A server of another version might take it for the end of the line.
-        return Err(Refusal::of_request(&request));
+        Ok(request) if find_byte(line, 0).is_some() && request.keys_concerned().any(|key| key.contains(&0)) => {
+            Err(Refusal::of_request(request))
+        }
+        _ => parsed,
     }
-    Ok(request)
 }
 
 /// The refusal of a line with blanks in front. If it is a storage command but for those, it says how long its value is.
