@@ -38,11 +38,13 @@ impl<'a> Iterator for Keys<'a> {
     type Item = &'a [u8];
 
     fn next(&mut self) -> Option<&'a [u8]> {
-        let start = self.0.iter().position(|&byte| byte != b' ').unwrap_or(self.0.len());
-        let text = &self.0[start..];
-        let end = find_byte(text, b' ').unwrap_or(text.len());
-        self.0 = &text[end..];
-        (end > 0).then(|| &text[..end])
+        let mut text = self.0;
+        while let [b' ', behind @ ..] = text {
+            text = behind;
+        }
+        let (key, rest) = text.split_at(find_byte(text, b' ').unwrap_or(text.len()));
+        self.0 = rest;
+        (!key.is_empty()).then_some(key)
     }
 }
 

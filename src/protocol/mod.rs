@@ -6,7 +6,7 @@
 //! | `codec` `form` | how a client is understood, and how what is said to a request is written: by one of the protocols below |
 //! | `refusal` | what is said to what is no request |
 //! | `binary` | clients: their packets (`parse` `operation`), and replies written for them (`reply`) |
-//! | `text` | clients: their lines (`parse` `storage` `keyed` `admin` `words`), read as the memcached behind would read them (`dialect`), what is no request (`refusal`), and replies written for them (`reply`) |
+//! | `text` | clients: their lines (`common` `parse` `storage` `keyed` `admin` `words`), read as the memcached behind would read them (`dialect`), what is no request (`refusal`), and replies written for them (`reply`) |
 //! | `meta` | clients: the meta commands among those lines (`parse` `flags`), and replies written for them (`reply` `told`) |
 //! | `name` `base64` | what a key is called on servers that no text command can name |
 //! | `made` | what a request makes where there is nothing that it could change |
@@ -39,7 +39,7 @@ pub mod server;
 pub mod text;
 pub mod verb;
 
-pub use find::{find_byte, find_newline};
+pub use find::{find_blank_or_control, find_byte, find_newline};
 
 /// What ends a line, and a data block.
 pub const LINE_END: &[u8] = b"\r\n";

@@ -11,24 +11,20 @@ use super::{KEY_BYTES_MAX, base64, is_key};
 const MARK: u8 = 0x1f;
 
 /// Where a name stands that is another than its key.
-#[derive(Clone, Copy, Debug)]
-pub struct Room([u8; KEY_BYTES_MAX]);
-
-impl Default for Room {
-    fn default() -> Self {
-        Self([0; KEY_BYTES_MAX])
-    }
-}
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Room(Option<[u8; KEY_BYTES_MAX]>);
 
 impl Room {
     /// A key that stands elsewhere, put here.
     fn put(&mut self, name: impl Iterator<Item = u8>) -> Option<&[u8]> {
+        // Few keys have one: for the others none is made ready.
+        let room = self.0.insert([0; KEY_BYTES_MAX]);
         let mut len = 0;
         for byte in name {
-            *self.0.get_mut(len)? = byte;
+            *room.get_mut(len)? = byte;
             len += 1;
         }
-        Some(&self.0[..len])
+        Some(&room[..len])
     }
 
     fn name(&mut self, key: &[u8]) -> Option<&[u8]> {

@@ -88,11 +88,35 @@ pub fn is_plain(token: &[u8], number: i64) -> bool {
 /// The same for an unsigned number.
 pub fn is_plain_unsigned(token: &[u8], number: u64) -> bool {
     // Read, not written and compared: to multiply is cheaper than to divide.
-    let digit = |byte: u8| Some(u64::from(byte.wrapping_sub(b'0'))).filter(|&digit| digit <= 9);
-    let value = token
-        .iter()
-        .try_fold(0_u64, |value, &byte| value.checked_mul(10)?.checked_add(digit(byte)?));
-    value == Some(number) && matches!(token, [b'0'] | [b'1'..=b'9', ..])
+    matches!(leading_plain(token), Some((value, [])) if value == number)
+}
+
+/// The number that `text` begins with as everybody writes it, and what stands behind it: behind a zero in front that may be more
+/// digits. None beyond 64 bits.
+#[inline]
+pub fn leading_plain(text: &[u8]) -> Option<(u64, &[u8])> {
+    /// So many digits always fit.
+    const DIGITS_THAT_FIT: usize = 19;
+    let (mut value, mut rest) = match text {
+        [b'0', rest @ ..] => return Some((0, rest)),
+        [byte @ b'1'..=b'9', rest @ ..] => (u64::from(byte - b'0'), rest),
+        _ => return None,
+    };
+    while let [byte @ b'0'..=b'9', behind @ ..] = rest {
+        value = value.wrapping_mul(10).wrapping_add(u64::from(byte - b'0'));
+        rest = behind;
+    }
+    let count = text.len() - rest.len();
+    match count <= DIGITS_THAT_FIT {
+        true => Some((value, rest)),
+        false => strict_unsigned(&text[..count], count).map(|value| (value, rest)),
+    }
+}
+
+/// The same of a number with a space in front.
+#[inline]
+pub fn plain_behind_space(text: &[u8]) -> Option<(u64, &[u8])> {
+    leading_plain(text.strip_prefix(b" ")?)
 }
 
 /// Digits of a number, for output without the formatting machinery.
@@ -201,6 +225,34 @@ mod tests {
         ] {
             assert!(!is_plain(odd.as_bytes(), number), "{odd:?}");
         }
+    }
+
+    #[test]
+    fn a_number_is_read_as_far_as_its_digits_go() {
+        assert_eq!(leading_plain(b"7 x"), Some((7, &b" x"[..])));
+        assert_eq!(leading_plain(b"07"), Some((0, &b"7"[..])));
+        assert_eq!(
+            leading_plain(b"9999999999999999999"),
+            Some((9_999_999_999_999_999_999, &b""[..]))
+        );
+        assert_eq!(
+            leading_plain(b"18446744073709551615\r\n"),
+            Some((u64::MAX, &b"\r\n"[..]))
+        );
+        for odd in [
+            &b""[..],
+            b" 7",
+            b"-7",
+            b"+7",
+            b"x",
+            b"18446744073709551616",
+            b"99999999999999999999",
+            b"100000000000000000000000000000000000000000",
+        ] {
+            assert_eq!(leading_plain(odd), None, "{}", odd.escape_ascii());
+        }
+        assert_eq!(plain_behind_space(b" 7\r\n"), Some((7, &b"\r\n"[..])));
+        assert_eq!((plain_behind_space(b"7"), plain_behind_space(b"  7")), (None, None));
     }
 
     #[test]

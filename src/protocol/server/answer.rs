@@ -6,9 +6,10 @@
 //! What a memcached would not write is garbage, in the numbers too: who takes `-0` or `+5` for a length and is wrong takes
 //! a value for answers, or answers for a value.
 
+use crate::protocol::number::{leading_plain, plain_behind_space};
 pub use crate::protocol::reply::Status;
 use crate::protocol::reply::{Fault, Reply};
-use crate::protocol::{KEY_BYTES_MAX, LINE_END, find_byte, find_newline};
+use crate::protocol::{KEY_BYTES_MAX, LINE_END, find_blank_or_control, find_newline};
 
 /// Longest status line that a server sends: an error, or a line of `stats`. A longer one is garbage.
 pub const RESPONSE_LINE_BYTES_MAX: usize = 2048;
@@ -88,38 +89,46 @@ pub struct Garbage;
 
 /// Reads the first line of `bytes`. None while it has not ended; else its length with the line end, and the answer.
 pub fn parse(bytes: &[u8]) -> Option<Result<(usize, Response<'_>), Garbage>> {
-    let Some(newline) = find_newline(bytes) else {
-        let len_max = match bytes.starts_with(b"VALUE ") {
-            true => VALUE_LINE_BYTES_MAX,
-            false => RESPONSE_LINE_BYTES_MAX,
+    // Those that there are most of are read in one pass.
+    if let Some(text) = bytes.strip_prefix(b"VALUE ") {
+        return match value(bytes, text) {
+            Some(value) => Some(Ok(value)),
+            None => (find_newline(bytes).is_some() || bytes.len() > VALUE_LINE_BYTES_MAX).then_some(Err(Garbage)),
         };
-        return (bytes.len() > len_max).then_some(Err(Garbage));
+    }
+    for (line, status) in [(&b"END\r\n"[..], Status::End), (b"STORED\r\n", Status::Stored)] {
+        if bytes.starts_with(line) {
+            let response = Response::new(status, &bytes[..line.len() - LINE_END.len()]);
+            return Some(Ok((line.len(), response)));
+        }
+    }
+    stored_with_unique(bytes).map(Ok).or_else(|| parse_any(bytes))
+}
+
+/// The same for any line that is no VALUE.
+#[inline(never)]
+fn parse_any(bytes: &[u8]) -> Option<Result<(usize, Response<'_>), Garbage>> {
+    let Some(newline) = find_newline(bytes) else {
+        return (bytes.len() > RESPONSE_LINE_BYTES_MAX).then_some(Err(Garbage));
     };
     let line = bytes[..newline].strip_suffix(b"\r").ok_or(Garbage);
     Some(line.and_then(parse_line).map(|response| (newline + 1, response)))
 }
 
-fn parse_line(line: &[u8]) -> Result<Response<'_>, Garbage> {
-    let mut response = Response {
-        status: Status::End,
-        line,
-        fault: Fault::None,
-        number: 0,
-        message: &[],
-        key: &[],
-        flags: None,
-        unique: None,
-        ttl_s: None,
-        size: None,
-        value_len: None,
+/// Reads the line that `bytes` begin with if it is `HD` with a unique and nothing else.
+#[inline]
+fn stored_with_unique(bytes: &[u8]) -> Option<(usize, Response<'_>)> {
+    let (unique, text) = leading_plain(bytes.strip_prefix(b"HD c")?)?;
+    let line_len = bytes.len() - text.strip_prefix(LINE_END)?.len();
+    let response = Response {
+        unique: Some(unique),
+        ..Response::new(Status::MetaHit, &bytes[..line_len - LINE_END.len()])
     };
-    // The one that there are most of.
-    if let Some(text) = line.strip_prefix(b"VALUE ") {
-        return value(response, text);
-    }
-    if line == b"END" {
-        return Ok(response);
-    }
+    Some((line_len, response))
+}
+
+fn parse_line(line: &[u8]) -> Result<Response<'_>, Garbage> {
+    let mut response = Response::new(Status::End, line);
     let word_len = line.iter().position(|&byte| byte == b' ').unwrap_or(line.len());
     let (word, alone) = (&line[..word_len], word_len == line.len());
     response.status = match word {
@@ -174,45 +183,44 @@ fn debugging(mut response: Response<'_>) -> Response<'_> {
     response
 }
 
-/// `text` is what stands behind `VALUE `.
-fn value<'a>(mut response: Response<'a>, text: &'a [u8]) -> Result<Response<'a>, Garbage> {
-    let key_len = find_byte(text, b' ').ok_or(Garbage)?;
-    if !(1..=KEY_BYTES_MAX).contains(&key_len) {
-        return Err(Garbage);
+/// Reads the line that `bytes` begin with, `text` of it behind `VALUE `. None if a memcached would not write it, or if it has not ended.
+#[inline]
+fn value<'a>(bytes: &'a [u8], text: &'a [u8]) -> Option<(usize, Response<'a>)> {
+    let (key, text) = text.split_at(key_len(text)?);
+    let (flags, text) = plain_behind_space(text)?;
+    let (len, text) = plain_behind_space(text)?;
+    let (unique, text) = match text {
+        [b' ', ..] => plain_behind_space(text).map(|(unique, text)| (Some(unique), text))?,
+        _ => (None, text),
+    };
+    let behind = text.strip_prefix(LINE_END)?;
+    if len > VALUE_BYTES_MAX || !(1..=KEY_BYTES_MAX).contains(&key.len()) {
+        return None;
     }
-    let (key, text) = text.split_at(key_len);
-    let (flags, text) = number(text).ok_or(Garbage)?;
-    let (len, text) = number(text).filter(|&(len, _)| len <= VALUE_BYTES_MAX).ok_or(Garbage)?;
-    response.status = Status::Value;
-    response.key = key;
-    response.flags = Some(u32::try_from(flags).map_err(|_| Garbage)?);
-    response.value_len = Some(usize::try_from(len).map_err(|_| Garbage)?);
-    if !text.is_empty() {
-        let (unique, text) = number(text).ok_or(Garbage)?;
-        response.unique = Some(unique);
-        if !text.is_empty() {
-            return Err(Garbage);
+    let line_len = bytes.len() - behind.len();
+    let response = Response {
+        key,
+        flags: Some(u32::try_from(flags).ok()?),
+        unique,
+        value_len: Some(usize::try_from(len).ok()?),
+        ..Response::new(Status::Value, &bytes[..line_len - LINE_END.len()])
+    };
+    Some((line_len, response))
+}
+
+/// How long the key is that `text` begins with: as far as a blank. None if the line ends before, or has not come that far.
+#[inline]
+fn key_len(text: &[u8]) -> Option<usize> {
+    let mut len = 0;
+    loop {
+        len += find_blank_or_control(&text[len..])?;
+        match text[len] {
+            b' ' => return Some(len),
+            b'\n' => return None,
+            // Any other control character is a part of the key.
+            _ => len += 1,
         }
     }
-    Ok(response)
-}
-
-/// The number behind a space, and what stands behind the number.
-fn number(text: &[u8]) -> Option<(u64, &[u8])> {
-    digits(text.strip_prefix(b" ")?)
-}
-
-/// A word that is a number as a server writes it, digits and no more of them than it takes; and what stands behind it.
-fn digits(text: &[u8]) -> Option<(u64, &[u8])> {
-    let mut value = 0_u64;
-    let mut count = 0;
-    while let Some(&byte @ b'0'..=b'9') = text.get(count) {
-        value = value.checked_mul(10)?.checked_add(u64::from(byte - b'0'))?;
-        count += 1;
-    }
-    let (digits, rest) = text.split_at(count);
-    let shortest = count == 1 || digits.first().is_some_and(|&first| first != b'0');
-    (shortest && matches!(rest, [] | [b' ', ..])).then_some((value, rest))
 }
 
 fn meta_value(mut response: Response<'_>) -> Result<Response<'_>, Garbage> {
@@ -224,17 +232,22 @@ fn meta_value(mut response: Response<'_>) -> Result<Response<'_>, Garbage> {
 /// Reads what a meta command tells of an item. What is told of it goes into commands to another server.
 fn meta_flags(mut response: Response<'_>, status: Status) -> Result<Response<'_>, Garbage> {
     response.status = status;
-    response.key = response.meta_flag(b'k').unwrap_or(&[]);
-    if let Some(word) = response.meta_flag(b'f') {
-        response.flags = Some(flags(word).ok_or(Garbage)?);
+    let (mut key, mut size) = (None, None);
+    // What is told twice is what it was told first.
+    for word in response.line.split(|&byte| byte == b' ').skip(1) {
+        match word {
+            [b'k', text @ ..] => key = key.or(Some(text)),
+            [b's', text @ ..] => size = size.or(Some(unsigned(text))),
+            [b'f', text @ ..] if response.flags.is_none() => response.flags = Some(flags(text).ok_or(Garbage)?),
+            [b'c', text @ ..] if response.unique.is_none() => response.unique = Some(unsigned(text).ok_or(Garbage)?),
+            [b't', text @ ..] if response.ttl_s.is_none() => {
+                response.ttl_s = Some(signed(text).filter(|&ttl_s| ttl_s >= -1).ok_or(Garbage)?);
+            }
+            _ => {}
+        }
     }
-    if let Some(word) = response.meta_flag(b'c') {
-        response.unique = Some(unsigned(word).ok_or(Garbage)?);
-    }
-    if let Some(word) = response.meta_flag(b't') {
-        response.ttl_s = Some(signed(word).filter(|&ttl_s| ttl_s >= -1).ok_or(Garbage)?);
-    }
-    response.size = response.meta_flag(b's').and_then(unsigned);
+    response.key = key.unwrap_or(&[]);
+    response.size = size.flatten();
     Ok(response)
 }
 
@@ -250,7 +263,10 @@ pub fn flags(word: &[u8]) -> Option<u32> {
 
 /// A number as a server writes it.
 pub fn unsigned(word: &[u8]) -> Option<u64> {
-    digits(word).filter(|(_, rest)| rest.is_empty()).map(|(value, _)| value)
+    match leading_plain(word) {
+        Some((value, [])) => Some(value),
+        _ => None,
+    }
 }
 
 /// The same, perhaps below zero.
@@ -262,6 +278,24 @@ pub fn signed(word: &[u8]) -> Option<i64> {
 }
 
 impl<'a> Response<'a> {
+    /// One that tells no more than what it is.
+    #[inline]
+    fn new(status: Status, line: &'a [u8]) -> Self {
+        Self {
+            status,
+            line,
+            fault: Fault::None,
+            number: 0,
+            message: &[],
+            key: &[],
+            flags: None,
+            unique: None,
+            ttl_s: None,
+            size: None,
+            value_len: None,
+        }
+    }
+
     /// The same without an item, to be kept.
     pub fn reply(&self) -> Reply {
         Reply::new(self.status, self.fault, self.number, self.message)
@@ -324,149 +358,4 @@ impl<'a> Response<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_kind_of_answer_is_known() {
-        for (text, status) in [
-            (&b"END\r\n"[..], Status::End),
-            (b"STORED\r\n", Status::Stored),
-            (b"NOT_STORED\r\n", Status::NotStored),
-            (b"EXISTS\r\n", Status::Exists),
-            (b"EX\r\n", Status::Exists),
-            (b"NF \r\n", Status::NotFound),
-            (b"NOT_FOUND\r\n", Status::NotFound),
-            (b"DELETED\r\n", Status::Deleted),
-            (b"TOUCHED\r\n", Status::Touched),
-            (b"OK\r\n", Status::Ok),
-            (b"42\r\n", Status::Number),
-            (b"VERSION 1.6.18\r\n", Status::Version),
-            (b"EN\r\n", Status::MetaMiss),
-            (b"HD\r\n", Status::MetaHit),
-            (b"ME k exp=-1\r\n", Status::MetaDebug),
-            (b"STAT pid 7\r\n", Status::Stat),
-            (b"ERROR\r\n", Status::Error),
-            (b"SERVER_ERROR out of memory storing object\r\n", Status::Error),
-            (b"CLIENT_ERROR bad data chunk\r\n", Status::Error),
-        ] {
-            let (len, response) = parse(text).unwrap().unwrap();
-            assert_eq!((len, response.status, response.value_len), (text.len(), status, None));
-        }
-    }
-
-    #[test]
-    fn values_tell_their_key_and_length() {
-        let (len, response) = parse(b"VALUE k 7 5 99\r\nhello\r\nEND\r\n").unwrap().unwrap();
-        assert_eq!(
-            (len, response.status, response.key, response.value_len),
-            (16, Status::Value, &b"k"[..], Some(5))
-        );
-        let (_, response) = parse(b"VA 5 t-1 f7\r\n").unwrap().unwrap();
-        assert_eq!((response.status, response.value_len), (Status::MetaValue, Some(5)));
-        assert_eq!(
-            (response.ttl_s, response.flags, response.unique),
-            (Some(-1), Some(7), None)
-        );
-    }
-
-    #[test]
-    fn meta_flags_are_found_with_and_without_a_value() {
-        for line in [&b"HD c7\r\n"[..], b"VA 1 c7\r\n"] {
-            let (_, response) = parse(line).unwrap().unwrap();
-            assert_eq!(response.meta_flag(b'c'), Some(&b"7"[..]));
-            assert_eq!(response.meta_flag(b't'), None);
-        }
-    }
-
-    #[test]
-    fn numbers_are_what_a_server_writes() {
-        assert_eq!(
-            (unsigned(b"0"), unsigned(b"18446744073709551615")),
-            (Some(0), Some(u64::MAX))
-        );
-        assert_eq!((flags(b"4294967295"), flags(b"4294967296")), (Some(u32::MAX), None));
-        for odd in [
-            &b""[..],
-            b"-0",
-            b"+5",
-            b"05",
-            b"00",
-            b"5 ",
-            b"5x",
-            b"-",
-            b"18446744073709551616",
-        ] {
-            assert_eq!((unsigned(odd), signed(odd)), (None, None), "{}", odd.escape_ascii());
-        }
-        assert_eq!((unsigned(b"-5"), signed(b"-5")), (None, Some(-5)));
-        assert_eq!(signed(b"-9223372036854775808"), Some(i64::MIN));
-        assert_eq!(
-            (signed(b"9223372036854775808"), signed(b"-9223372036854775809")),
-            (None, None)
-        );
-    }
-
-    #[test]
-    fn what_no_memcached_writes_is_garbage() {
-        for text in [
-            "VALUE k 0 -0",
-            "VALUE k 0 +5",
-            "VALUE k 0 05",
-            "VALUE k 0 5 ",
-            "VALUE k 0 5 7 8",
-            "VALUE k 0 5 -7",
-            "VALUE k -1 5",
-            "VALUE k 4294967296 5",
-            "VALUE  0 5",
-            "VALUE k 0 1073741825",
-            "VALUE k 0 18446744073709551616",
-            "VA -0 t-1",
-            "VA 5 t-2",
-            "VA 5 t",
-            "VA 5 t-1 f",
-            "VA 5 t-1 f-1",
-            "VA 5 t-1 f4294967296",
-            "VA 5 t-1 f0\x0b0",
-            "VA 5 c-1",
-            "HD c07",
-            "OK t9223372036854775808",
-            "VA",
-            "STORED k",
-            "END 1",
-            "DELETED ",
-            " STORED",
-            "42 ",
-            "042",
-            "-1",
-            "18446744073709551616",
-            "stored",
-            "",
-        ] {
-            assert_eq!(parse(format!("{text}\r\n").as_bytes()), Some(Err(Garbage)), "{text:?}");
-        }
-        assert_eq!(parse(b"STORED\n"), Some(Err(Garbage)), "a line ends with both");
-        let long = format!("VALUE {} 0 5\r\n", "k".repeat(KEY_BYTES_MAX + 1));
-        assert_eq!(parse(long.as_bytes()), Some(Err(Garbage)));
-        let longest = format!(
-            "VALUE {} 4294967295 1073741824 {}\r\n",
-            "k".repeat(KEY_BYTES_MAX),
-            u64::MAX
-        );
-        assert_eq!(parse(&longest.as_bytes()[..longest.len() - 1]), None);
-        assert!(parse(longest.as_bytes()).unwrap().is_ok());
-        assert_eq!(
-            parse(&[b"VALUE ", &[b'k'; VALUE_LINE_BYTES_MAX][..]].concat()),
-            Some(Err(Garbage))
-        );
-    }
-
-    #[test]
-    fn garbage_is_told_from_an_unfinished_line() {
-        assert_eq!(parse(b"VALU"), None);
-        assert_eq!(parse(b"HTTP/1.1 400 Bad Request\r\n"), Some(Err(Garbage)));
-        assert_eq!(parse(b"VALUE k x 5\r\n"), Some(Err(Garbage)));
-        assert_eq!(parse(b"VALUE k 0\r\n"), Some(Err(Garbage)));
-        assert_eq!(parse(&[b'x'; 4000]), Some(Err(Garbage)));
-    }
-}
+mod tests;

@@ -64,6 +64,8 @@ pub struct Encoded<'a> {
     count: usize,
     /// How many of them are the line.
     head: usize,
+    /// Bytes of all parts.
+    len: usize,
     /// Where the key, or the list of keys, stands.
     key: Span,
     question: Question,
@@ -85,20 +87,16 @@ impl<'a> Encoded<'a> {
         if self.count > self.head { LINE_END } else { b"" }
     }
 
-    fn len(&self) -> usize {
-        self.parts().iter().map(|part| part.len()).sum()
-    }
-
     /// Whether `piece` is just this: the line of a text client, and the value behind it, were kept together.
     pub fn is_all_of(&self, piece: &[u8]) -> bool {
-        self.parts[0].as_ptr() == piece.as_ptr() && self.len() == piece.len()
+        self.parts[0].as_ptr() == piece.as_ptr() && self.len == piece.len()
     }
 
     /// What is to be known of it as long as it is not answered.
     pub fn asked(&self) -> Asked {
         Asked {
             key: self.key,
-            len: self.len() as u32,
+            len: self.len as u32,
             question: self.question,
         }
     }
@@ -127,19 +125,25 @@ impl Asked {
 }
 
 /// A request in the form in which servers get it. What is written anew is written to `words`.
+#[inline]
 pub fn encode<'a>(request: &Request<'a>, words: &'a mut Words) -> Encoded<'a> {
-    let mut encoded = match request.verbatim {
+    match request.verbatim {
         Some(line) => as_it_came(request, line),
         None => anew(request, words),
-    };
-    if request.verb.is_storage() {
-        encoded.parts[encoded.count..encoded.count + 2].copy_from_slice(&[request.value, LINE_END]);
-        encoded.count += 2;
     }
-    encoded
+}
+
+/// How many parts are behind the line, the value and its end, and their bytes.
+#[inline]
+fn behind_line(request: &Request<'_>) -> (usize, usize) {
+    match request.verb.is_storage() {
+        true => (2, request.value.len() + LINE_END.len()),
+        false => (0, 0),
+    }
 }
 
 /// All keys of a retrieval of several, the one key of anything else.
+#[inline]
 fn key_text<'a>(request: &Request<'a>) -> &'a [u8] {
     match request.key_count {
         2.. => request.keys.rest(),
@@ -147,16 +151,21 @@ fn key_text<'a>(request: &Request<'a>) -> &'a [u8] {
     }
 }
 
+#[inline]
 fn as_it_came<'a>(request: &Request<'a>, line: &'a [u8]) -> Encoded<'a> {
+    let (value_parts, value_len) = behind_line(request);
     Encoded {
-        parts: [line, LINE_END, b"", b"", b"", b"", b"", b""],
-        count: 2,
+        parts: [line, LINE_END, request.value, LINE_END, b"", b"", b"", b""],
+        count: 2 + value_parts,
         head: 2,
+        len: line.len() + LINE_END.len() + value_len,
         key: Span::of(key_text(request), line),
         question: Question::of(request),
     }
 }
 
+/// Kept apart from the line as it came, which there is most of.
+#[inline(never)]
 fn anew<'a>(request: &Request<'a>, words: &'a mut Words) -> Encoded<'a> {
     write_words(request, words);
     let words = words.bytes();
@@ -175,10 +184,13 @@ fn anew<'a>(request: &Request<'a>, words: &'a mut Words) -> Encoded<'a> {
         verb if verb.is_count() && request.options.unique => b"ma",
         verb => verb.name().as_bytes(),
     };
+    let line_len: usize = [name, before, space, key, behind].iter().map(|part| part.len()).sum();
+    let (value_parts, value_len) = behind_line(request);
     Encoded {
-        parts: [name, before, space, key, behind, LINE_END, b"", b""],
-        count: 6,
+        parts: [name, before, space, key, behind, LINE_END, request.value, LINE_END],
+        count: 6 + value_parts,
         head: 6,
+        len: line_len + LINE_END.len() + value_len,
         key: Span::new(name.len() + before.len() + space.len(), key.len()),
         question: Question::of(request),
     }
@@ -334,10 +346,7 @@ mod tests {
         let mut words = Words::default();
         let encoded = encode(request, &mut words);
         let bytes = encoded.parts().concat();
-        assert_eq!(
-            (bytes.len(), encoded.asked().len as usize),
-            (encoded.len(), bytes.len())
-        );
+        assert_eq!((encoded.asked().len as usize, encoded.len), (bytes.len(), bytes.len()));
         assert_eq!(
             encoded.key.in_piece(&bytes),
             key_text(request),

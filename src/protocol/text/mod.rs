@@ -1,7 +1,8 @@
-//! The text protocol of clients: [`parse`] reads their lines, as the memcached behind magent would ([`dialect`]), and says what
-//! becomes of a line that is no request ([`refusal`]); [`reply`] writes what they are told.
+//! The text protocol of clients: [`parse`] reads their lines, nearly all of them in one pass ([`common`]), as the memcached behind magent
+//! would ([`dialect`]), and says what becomes of a line that is no request ([`refusal`]); [`reply`] writes what they are told.
 
 mod admin;
+mod common;
 pub mod dialect;
 mod keyed;
 pub mod parse;

@@ -10,7 +10,7 @@ use super::dialect::Dialect;
 use super::refusal::{After, BAD_EXPTIME, BAD_FORMAT, Refusal};
 use super::storage::storage;
 use super::words::Words;
-use super::{admin, keyed};
+use super::{admin, common, keyed};
 use crate::protocol::form::{Form, Parsed};
 use crate::protocol::keys::Keys;
 use crate::protocol::number::is_plain;
@@ -34,7 +34,17 @@ pub fn may_continue(beginning: &[u8]) -> bool {
 }
 
 /// Reads the first line of `bytes`. None while it has not ended. The data block of a storage command is not looked at.
+#[inline]
 pub fn parse(dialect: Dialect, bytes: &[u8]) -> Option<Parsed<'_>> {
+    match common::parse(bytes) {
+        Some((line_len, request)) => Some((line_len, Form::Text, Ok(request))),
+        None => parse_any(dialect, bytes),
+    }
+}
+
+/// The same for any line, whether it is a common one or not.
+#[inline(never)]
+pub(super) fn parse_any(dialect: Dialect, bytes: &[u8]) -> Option<Parsed<'_>> {
     let newline = find_newline(bytes)?;
     let mut line = &bytes[..newline];
     if let [before @ .., b'\r'] = line {
@@ -76,12 +86,14 @@ fn parse_new(line: &[u8]) -> Result<Request<'_>, Refusal> {
     if line.starts_with(b" ") && !TAKEN_BEHIND_BLANKS.contains(&verb) {
         return Err(refusal_of_indented(line));
     }
-    let request = command(verb, line, words, Dialect::New)?;
-    if find_byte(line, 0).is_some() && request.keys_concerned().any(|key| key.contains(&0)) {
+    let parsed = command(verb, line, words, Dialect::New);
+    match &parsed {
         // A server of another version might take it for the end of the line.
-        return Err(Refusal::of_request(&request));
+        Ok(request) if find_byte(line, 0).is_some() && request.keys_concerned().any(|key| key.contains(&0)) => {
+            Err(Refusal::of_request(request))
+        }
+        _ => parsed,
     }
-    Ok(request)
 }
 
 /// The refusal of a line with blanks in front. If it is a storage command but for those, it says how long its value is.
