@@ -24,6 +24,8 @@ pub const REFERENCE_MIN: usize = 1024;
 const IDLE_BLOCKS_MAX: usize = 256;
 /// Most pieces that one writev takes; Linux allows 1024, more than these are left for the next call.
 const IO_SLICES_MAX: usize = 64;
+/// Mostly there are no more than so many: room for all of them costs more than a small reply does to be put together.
+const IO_SLICES_MOSTLY: usize = 4;
 
 struct Shared {
     idle: RefCell<Vec<Rc<Block>>>,
@@ -91,7 +93,7 @@ impl Pool {
         for part in parts {
             block.bytes.append(part);
         }
-        Slice { block, start: 0, len }
+        Slice::new(block, 0, len)
     }
 
     /// An empty buffer for `expected` bytes, or more. It grows with what arrives: a value costs nothing by being announced.
@@ -115,13 +117,27 @@ impl Drop for Pool {
 /// A view of bytes in a block, which live as long as any slice of them.
 pub struct Slice {
     block: Rc<Block>,
-    start: usize,
-    len: usize,
+    /// Nothing that a slice shows comes near to 4 GiB, and there are many of them.
+    start: u32,
+    len: u32,
 }
 
 impl Slice {
+    fn new(block: Rc<Block>, start: usize, len: usize) -> Self {
+        let narrow = |number: usize| u32::try_from(number).expect("less than 4 GiB");
+        Self {
+            block,
+            start: narrow(start),
+            len: narrow(len),
+        }
+    }
+
     pub fn len(&self) -> usize {
-        self.len
+        self.len as usize
+    }
+
+    fn start(&self) -> usize {
+        self.start as usize
     }
 
     pub fn is_empty(&self) -> bool {
@@ -130,30 +146,40 @@ impl Slice {
 
     /// The bytes themselves.
     pub fn bytes(&self) -> &[u8] {
-        &self.block.bytes.bytes()[self.start..self.start + self.len]
+        &self.block.bytes.bytes()[self.start()..self.start() + self.len()]
     }
 
     /// The slice that these bytes are, which are some of its own; None if they are not.
     pub fn part_of(&self, bytes: &[u8]) -> Option<Slice> {
         let start = bytes.as_ptr().addr().checked_sub(self.bytes().as_ptr().addr())?;
-        let is_inside = start <= self.len && bytes.len() <= self.len - start;
+        let is_inside = start <= self.len() && bytes.len() <= self.len() - start;
         is_inside.then(|| self.part(start, bytes.len()))
     }
 
     /// The same block, fewer bytes: `len` of them from `start` on. Panics if they are not inside this slice.
     pub fn part(&self, start: usize, len: usize) -> Slice {
-        assert!(start + len <= self.len, "a part lies inside its slice");
+        assert!(start + len <= self.len(), "a part lies inside its slice");
         Slice {
             block: Rc::clone(&self.block),
-            start: self.start + start,
-            len,
+            start: self.start + start as u32,
+            len: len as u32,
         }
+    }
+}
+
+impl Slice {
+    /// Appends as much of `part` as its block has room for, which only who has started the block may do. Says how much that was.
+    #[inline]
+    fn extend(&mut self, part: &[u8]) -> usize {
+        let taken = self.block.bytes.append(part);
+        self.len += taken as u32;
+        taken
     }
 }
 
 impl Clone for Slice {
     fn clone(&self) -> Self {
-        self.part(0, self.len)
+        self.part(0, self.len())
     }
 }
 
@@ -172,10 +198,20 @@ impl Drop for Slice {
     }
 }
 
+/// Where in a chain bytes stand in one piece.
+#[derive(Clone, Copy)]
+pub struct Piece {
+    block: usize,
+    start: usize,
+    len: usize,
+}
+
 /// Bytes waiting to be written, in order.
 #[derive(Default)]
 pub struct Chain {
-    slices: VecDeque<Slice>,
+    /// All slices but the last: mostly there are none, and a chain has no memory of its own.
+    front: VecDeque<Slice>,
+    tail: Option<Slice>,
     len: usize,
     /// The last block was started by this chain, so this chain, and no other, may write behind its end.
     tail_is_own: bool,
@@ -195,74 +231,96 @@ impl Chain {
         self.len == 0
     }
 
-    /// Room left in the last block, if it is this chain's to fill.
-    fn tail_room(&self) -> usize {
-        match self.slices.back() {
-            Some(tail) if self.tail_is_own => tail.block.bytes.capacity() - tail.block.bytes.len(),
-            _ => 0,
+    /// The last slice, if it is this chain's to fill and has room for so many bytes.
+    #[inline]
+    fn tail_for(&mut self, bytes: usize) -> Option<&mut Slice> {
+        let is_own = self.tail_is_own;
+        let has_room = |tail: &&mut Slice| is_own && tail.block.bytes.capacity() - tail.block.bytes.len() >= bytes;
+        self.tail.as_mut().filter(has_room)
+    }
+
+    fn push_back(&mut self, slice: Slice) -> &mut Slice {
+        if let Some(before) = self.tail.take() {
+            self.front.push_back(before);
         }
+        self.tail.insert(slice)
     }
 
-    fn extend_tail(&mut self, part: &[u8]) {
-        let tail = self.slices.back_mut().expect("a tail with room");
-        let taken = tail.block.bytes.append(part);
-        debug_assert_eq!(taken, part.len(), "there is room for it");
-        tail.len += taken;
-        self.len += taken;
-    }
-
-    fn start_block(&mut self, pool: &Pool, room: usize) {
-        self.slices.push_back(Slice {
-            block: pool.block(room),
-            start: 0,
-            len: 0,
-        });
+    fn start_block(&mut self, pool: &Pool, room: usize) -> &mut Slice {
         self.tail_is_own = true;
+        self.push_back(Slice::new(pool.block(room), 0, 0))
     }
 
-    /// Appends a copy of `bytes`, split over blocks where need be.
+    /// Appends a copy of `bytes`, split over blocks where need be: those of the pool cost no allocation, however many they are.
     pub fn push(&mut self, pool: &Pool, bytes: &[u8]) {
-        let (fits, rest) = bytes.split_at(bytes.len().min(self.tail_room()));
-        if !fits.is_empty() {
-            self.extend_tail(fits);
+        self.len += bytes.len();
+        let taken = self.tail_for(1).map_or(0, |tail| tail.extend(bytes));
+        let mut rest = &bytes[taken..];
+        while !rest.is_empty() {
+            let taken = self.start_block(pool, BLOCK_BYTES).extend(rest);
+            rest = &rest[taken..];
         }
-        if !rest.is_empty() {
-            self.start_block(pool, rest.len());
-            self.extend_tail(rest);
+    }
+
+    /// Appends a copy of `parts` in one piece and returns the slice that has it, with room for them, as its end.
+    #[inline]
+    fn push_parts(&mut self, pool: &Pool, parts: &[&[u8]], len: usize) -> &Slice {
+        self.len += len;
+        if self.tail_for(len).is_none() {
+            self.start_block(pool, len);
         }
+        let tail = self.tail.as_mut().expect("a tail with room");
+        for part in parts {
+            let taken = tail.extend(part);
+            debug_assert_eq!(taken, part.len(), "there is room for it");
+        }
+        tail
     }
 
     /// Appends a copy of `parts` in one piece and returns that piece, to be sent again if this link fails.
     pub fn push_whole(&mut self, pool: &Pool, parts: &[&[u8]]) -> Slice {
-        let len: usize = parts.iter().map(|part| part.len()).sum();
-        if self.tail_room() < len || self.slices.is_empty() {
-            self.start_block(pool, len);
+        let len = parts.iter().map(|part| part.len()).sum();
+        let tail = self.push_parts(pool, parts, len);
+        tail.part(tail.len() - len, len)
+    }
+
+    /// Appends a copy of `bytes` in one piece and returns where that is, for [`push_piece_of`](Self::push_piece_of), until something is
+    /// consumed.
+    pub fn push_piece(&mut self, pool: &Pool, bytes: &[u8]) -> Piece {
+        let len = bytes.len();
+        let start = self.push_parts(pool, &[bytes], len).len() - len;
+        Piece {
+            block: self.front.len(),
+            start,
+            len,
         }
-        for part in parts {
-            self.extend_tail(part);
+    }
+
+    /// Appends a piece of `other`, as [`push_slice`](Self::push_slice) does it.
+    pub fn push_piece_of(&mut self, pool: &Pool, other: &Chain, piece: Piece) {
+        let Some(slice) = other.front.get(piece.block).or(other.tail.as_ref()) else {
+            return;
+        };
+        match piece.len >= REFERENCE_MIN {
+            true => self.push_slice(pool, &slice.part(piece.start, piece.len)),
+            false => self.push(pool, &slice.bytes()[piece.start..piece.start + piece.len]),
         }
-        let tail = self.slices.back().expect("just written");
-        tail.part(tail.len - len, len)
     }
 
     /// Appends `slice`: by reference if it is large, else as a copy.
     pub fn push_slice(&mut self, pool: &Pool, slice: &Slice) {
-        if slice.len >= REFERENCE_MIN {
-            self.len += slice.len;
-            self.slices.push_back(slice.clone());
+        if slice.len() >= REFERENCE_MIN {
+            self.len += slice.len();
+            self.push_back(slice.clone());
             self.tail_is_own = false;
         } else if !slice.is_empty() {
-            let room = self.tail_room();
-            if room < slice.len {
-                self.start_block(pool, slice.len);
-            }
-            self.extend_tail(slice.bytes());
+            self.push_parts(pool, &[slice.bytes()], slice.len());
         }
     }
 
     /// Moves all of `other` to the end of this chain.
     pub fn append(&mut self, pool: &Pool, other: &mut Chain) {
-        for slice in other.slices.drain(..) {
+        for slice in other.front.drain(..).chain(other.tail.take()) {
             self.push_slice(pool, &slice);
         }
         other.len = 0;
@@ -270,14 +328,17 @@ impl Chain {
 
     /// Hands the front of the chain to `write` as the pieces of one writev.
     pub fn with_io_slices<T>(&self, write: impl FnOnce(&[IoSlice<'_>]) -> T) -> T {
-        if let [only] = self.slices.as_slices().0 {
-            if self.slices.len() == 1 {
-                return write(&[IoSlice::new(only.bytes())]);
-            }
+        match (self.front.len(), &self.tail) {
+            (0, Some(only)) => write(&[IoSlice::new(only.bytes())]),
+            (..IO_SLICES_MOSTLY, _) => self.with_room::<IO_SLICES_MOSTLY, T>(write),
+            _ => self.with_room::<IO_SLICES_MAX, T>(write),
         }
-        let mut pieces = [IoSlice::new(&[]); IO_SLICES_MAX];
+    }
+
+    fn with_room<const ROOM: usize, T>(&self, write: impl FnOnce(&[IoSlice<'_>]) -> T) -> T {
+        let mut pieces = [IoSlice::new(&[]); ROOM];
         let mut count = 0;
-        for (piece, slice) in pieces.iter_mut().zip(&self.slices) {
+        for (piece, slice) in pieces.iter_mut().zip(self.front.iter().chain(&self.tail)) {
             *piece = IoSlice::new(slice.bytes());
             count += 1;
         }
@@ -288,19 +349,22 @@ impl Chain {
     pub fn consume(&mut self, mut count: usize) {
         assert!(count <= self.len, "no more is consumed than is there");
         self.len -= count;
-        while let Some(front) = self.slices.front_mut() {
-            if count < front.len {
-                front.start += count;
-                front.len -= count;
+        while let Some(first) = self.front.front_mut().or(self.tail.as_mut()) {
+            if count < first.len() {
+                first.start += count as u32;
+                first.len -= count as u32;
                 return;
             }
-            count -= front.len;
-            self.slices.pop_front();
+            count -= first.len();
+            if self.front.pop_front().is_none() {
+                self.tail = None;
+            }
         }
     }
 
     pub fn clear(&mut self) {
-        self.slices.clear();
+        self.front.clear();
+        self.tail = None;
         self.len = 0;
     }
 }
@@ -370,7 +434,7 @@ impl Gather {
         self.shared.charge(charged);
         self.charged = 0;
         let len = block.bytes.len();
-        Slice { block, start: 0, len }
+        Slice::new(block, 0, len)
     }
 }
 
@@ -381,95 +445,4 @@ impl Drop for Gather {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn text(chain: &Chain) -> Vec<u8> {
-        let mut all = Vec::new();
-        chain.with_io_slices(|pieces| pieces.iter().for_each(|piece| all.extend_from_slice(piece)));
-        all
-    }
-
-    #[test]
-    fn bytes_leave_in_the_order_they_were_pushed() {
-        let pool = Pool::new();
-        let mut chain = Chain::new();
-        let mut expected = Vec::new();
-        for size in [1, 100, BLOCK_BYTES - 1, BLOCK_BYTES, 3, 3 * BLOCK_BYTES, 7] {
-            let piece = vec![size as u8; size];
-            chain.push(&pool, &piece);
-            expected.extend_from_slice(&piece);
-        }
-        let whole = chain.push_whole(&pool, &[b"get ", b"key", b"\r\n"]);
-        assert_eq!(whole.bytes(), b"get key\r\n");
-        let key = whole.part_of(&whole.bytes()[4..7]).expect("a part of it");
-        assert_eq!(key.bytes(), b"key");
-        assert!(key.part_of(whole.bytes()).is_none() && whole.part_of(b"key").is_none());
-        expected.extend_from_slice(b"get key\r\n");
-        assert_eq!(chain.len(), expected.len());
-        while !chain.is_empty() {
-            assert_eq!(text(&chain), expected);
-            let step = 997.min(chain.len());
-            chain.consume(step);
-            expected.drain(..step);
-        }
-        assert_eq!(whole.bytes(), b"get key\r\n");
-    }
-
-    #[test]
-    fn a_piece_can_be_pushed_again_on_its_own_chain_and_on_another() {
-        let pool = Pool::new();
-        let (mut one, mut two) = (Chain::new(), Chain::new());
-        let small = one.push_whole(&pool, &[b"small"]);
-        let large = one.push_whole(&pool, &[&[b'x'; 2 * REFERENCE_MIN]]);
-        one.push_slice(&pool, &small);
-        two.push_slice(&pool, &small);
-        two.push_slice(&pool, &large);
-        one.push(&pool, b"after");
-        two.push(&pool, b"behind");
-        let body = "x".repeat(2 * REFERENCE_MIN);
-        assert_eq!(text(&one), format!("small{body}smallafter").into_bytes());
-        assert_eq!(text(&two), format!("small{body}behind").into_bytes());
-        two.append(&pool, &mut one);
-        assert_eq!(
-            text(&two),
-            format!("small{body}behindsmall{body}smallafter").into_bytes()
-        );
-    }
-
-    #[test]
-    fn a_piece_is_looked_at_while_its_chain_is_written_to() {
-        let pool = Pool::new();
-        let mut chain = Chain::new();
-        let piece = chain.push_whole(&pool, &[b"append k 0 0 1\r\nx\r\n"]);
-        let seen = piece.bytes();
-        chain.push(&pool, b"mg k v\r\n");
-        chain.push_whole(&pool, &[&seen[7..8], seen]);
-        chain.push_slice(&pool, &piece);
-        assert_eq!(seen, b"append k 0 0 1\r\nx\r\n");
-        chain.clear();
-        chain.push(&pool, &[b'y'; 3 * BLOCK_BYTES]);
-        assert_eq!(
-            seen, b"append k 0 0 1\r\nx\r\n",
-            "its block is not used anew while it is there"
-        );
-        drop(piece);
-        chain.clear();
-        assert_eq!(pool.in_use(), 0);
-    }
-
-    #[test]
-    fn what_is_idle_owns_nothing() {
-        let pool = Pool::new();
-        let mut chain = Chain::new();
-        chain.push(&pool, &[1; 10_000]);
-        let kept = chain.push_whole(&pool, &[b"kept"]);
-        let mut gather = pool.gather(10);
-        gather.extend(&[0; 100]);
-        assert!(pool.in_use() >= 10_000 + 100);
-        chain.consume(chain.len());
-        drop(gather.freeze());
-        drop(kept);
-        assert_eq!(pool.in_use(), 0);
-    }
-}
+mod tests;

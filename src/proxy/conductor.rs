@@ -179,7 +179,10 @@ impl<N: Net> Proxy<N> {
                     Some(request) => replicate.go_on_with(servers, id, Message::from(&request)),
                     None => front.answer(&mut servers.cx, replicate, id, &reply),
                 },
-                Handoff::Values(id, values) => front.values(&servers.cx, id, *values),
+                Handoff::Values(id, mut values) => {
+                    front.values(&servers.cx, id, &mut values);
+                    replicate.keep_merge(values);
+                }
                 Handoff::Surveyed(id, survey) => front.surveyed(replicate, servers, id, &survey),
                 Handoff::Portion(id, keys) => {
                     front.portion_answered(id, keys);

@@ -10,9 +10,27 @@ use crate::proxy::net::{Net, Readiness};
 use crate::proxy::permit::PastGate;
 use crate::proxy::replicate::read::Goes;
 use crate::proxy::servers::Servers;
-use crate::proxy::upstream::answers::{Fault, Pieces, Said, Value};
+use crate::proxy::upstream::answers::{END, Fault, Pieces, Said, Value};
 use crate::proxy::upstream::link::{Leg, Part, Purpose, Use};
 use crate::proxy::upstream::message::Message;
+use std::ops::Range;
+
+/// Values of one retrieval that came one behind the other and are to go into its reply as they came.
+struct Run<'a> {
+    /// What was read.
+    read: &'a [u8],
+    /// The retrieval's transaction.
+    id: usize,
+    /// Where they are in it; empty if there are none.
+    at: Range<usize>,
+}
+
+impl<'a> Run<'a> {
+    fn take(&mut self) -> &'a [u8] {
+        let read = self.read;
+        &read[std::mem::take(&mut self.at)]
+    }
+}
 
 impl<N: Net> Proxy<N> {
     pub(in crate::proxy) fn link_ready(&mut self, index: usize, readiness: Readiness, scratch: &mut [u8]) {
@@ -58,48 +76,94 @@ impl<N: Net> Proxy<N> {
 
     /// Handles what was read from a link. The link is still there when this returns.
     fn link_bytes(&mut self, index: usize, bytes: &[u8]) -> Result<(), Fault> {
+        let mut run = Run {
+            read: bytes,
+            id: 0,
+            at: 0..0,
+        };
+        let handled = self.link_answers(index, bytes, &mut run);
+        self.end_run(&mut run);
+        handled
+    }
+
+    fn link_answers(&mut self, index: usize, bytes: &[u8], run: &mut Run<'_>) -> Result<(), Fault> {
         let server = self.servers.upstream.server_of(index);
         let item_bytes_max = self.servers.cx.settings.item_bytes_max;
         let mut arrived = self.servers.upstream.arrived(index, bytes);
         let mut pieces = Pieces::default();
         while let Some(chunk) = self.servers.upstream.next_chunk(&mut arrived, &mut pieces) {
-            let Some(parsed) = answer::parse(chunk.bytes) else {
-                let gathered = chunk.gathered;
-                self.servers.upstream.keep(&mut arrived, &mut pieces, gathered);
-                continue;
+            // It is looked at where it is, and so is what it says: a move of these costs as much as many a step below.
+            let parsed = answer::parse(chunk.bytes);
+            let (line_len, response) = match &parsed {
+                Some(Ok((line_len, response))) => (*line_len, response),
+                Some(Err(Garbage)) => return Err(Fault::Garbage),
+                None => {
+                    let gathered = chunk.gathered;
+                    self.servers.upstream.keep(&mut arrived, &mut pieces, gathered);
+                    continue;
+                }
             };
-            let (line_len, response) = parsed?;
             let upstream = &mut self.servers.upstream;
-            match upstream.accept(&mut arrived, &chunk, line_len, &response, item_bytes_max)? {
-                Said::Value { part, bytes, slice } => {
-                    let value = Value {
-                        part: &part,
-                        response: &response,
-                        line_len,
-                        bytes,
-                        slice,
-                    };
-                    self.value_came(index, server, &value);
-                    self.whole_came(index, server, &part, &response)?;
-                }
-                Said::Line if response.status == Status::Stat => self.statistic_came(index, &response)?,
-                Said::Line => {
-                    let leg = upstream.take_oldest(index).ok_or(Garbage)?;
-                    self.answer_came((index, server), &leg, &response)?;
-                }
-                Said::Counted(number) => {
-                    let leg = upstream.take_oldest(index).ok_or(Garbage)?;
-                    self.answer_came((index, server), &leg, &response.counted(number)?)?;
-                }
-                Said::Oversized(part) => {
-                    self.oversized_came(index, server, &part, &response);
-                    self.whole_came(index, server, &part, &response)?;
-                }
-                Said::Nothing => {}
+            let said = upstream.accept(&mut arrived, &chunk, line_len, response, item_bytes_max);
+            let Ok(what) = &said else {
+                return said.map(drop);
+            };
+            self.answer_said((index, server), what, response, line_len, run)?;
+            if self.servers.cx.has_handoffs() {
+                self.end_run(run);
+                self.hand_on();
             }
-            self.hand_on();
         }
         self.servers.link_used(server, &arrived);
+        Ok(())
+    }
+
+    /// Handles an answer, the first line of which is so long.
+    #[inline]
+    fn answer_said(
+        &mut self,
+        (index, server): (usize, usize),
+        said: &Said<'_>,
+        response: &Response<'_>,
+        line_len: usize,
+        run: &mut Run<'_>,
+    ) -> Result<(), Garbage> {
+        match said {
+            &Said::Value {
+                ref part,
+                bytes,
+                at,
+                slice,
+            } => {
+                let value = Value {
+                    part,
+                    response,
+                    line_len,
+                    bytes,
+                    at,
+                    slice,
+                };
+                if !self.reply_came(index, server, &value, run)? {
+                    self.value_came(index, server, &value, run);
+                    self.whole_came((index, server), part, response, run)?;
+                }
+            }
+            Said::Line if response.status == Status::Stat => self.statistic_came(index, response)?,
+            Said::Line => {
+                self.end_run(run);
+                let leg = self.servers.upstream.take_oldest(index).ok_or(Garbage)?;
+                self.answer_came((index, server), &leg, response)?;
+            }
+            Said::Counted(number) => {
+                let leg = self.servers.upstream.take_oldest(index).ok_or(Garbage)?;
+                self.answer_came((index, server), &leg, &response.counted(number)?)?;
+            }
+            Said::Oversized(part) => {
+                self.oversized_came(index, server, part, response);
+                self.whole_came((index, server), part, response, run)?;
+            }
+            Said::Nothing => {}
+        }
         Ok(())
     }
 
@@ -118,7 +182,59 @@ impl<N: Net> Proxy<N> {
         Ok(())
     }
 
-    fn value_came(&mut self, index: usize, server: usize, value: &Value<'_>) {
+    /// What there is most of, at once and not by way of handoffs: the last value of a retrieval came in one piece with the end of the answer,
+    /// and is, with that, the rest of the reply. Returns whether it was so.
+    #[inline]
+    fn reply_came(
+        &mut self,
+        index: usize,
+        server: usize,
+        value: &Value<'_>,
+        run: &mut Run<'_>,
+    ) -> Result<bool, Garbage> {
+        let (replicate, servers) = (&mut self.replicate, &mut self.servers);
+        let (id, unique) = (value.part.transaction, value.response.unique);
+        // A meta item is the last that comes as well, but no end stands behind it.
+        let ends = value.part.is_last && value.response.status == Status::Value;
+        let Some(at) = value.at.filter(|_| ends && replicate.is_whole_with(value.part)) else {
+            return Ok(false);
+        };
+        let is_the_same = servers.fleet.unique_for_clients(server, unique) == unique;
+        if !is_the_same || !self.front.takes_as_it_is(&servers.cx, id) {
+            return Ok(false);
+        }
+        let leg = servers.upstream.take_oldest(index).ok_or(Garbage)?;
+        servers.upstream.note_answer(server, &leg, servers.cx.now);
+        self.front.note_late(servers, server, &leg);
+        replicate.read_whole(servers, server, &leg);
+        self.front.weigh(&servers.cx, id, value.bytes.len());
+        self.add_to_run(run, id, at..at + value.bytes.len() + END.len());
+        let rest = run.take();
+        self.front
+            .answer_written(&mut self.servers.cx, &mut self.replicate, id, rest);
+        Ok(true)
+    }
+
+    /// Values that came one behind the other, and go into one reply as they came, are written there together.
+    #[inline]
+    fn add_to_run(&mut self, run: &mut Run<'_>, id: usize, at: Range<usize>) {
+        if run.id != id || run.at.end != at.start {
+            self.end_run(run);
+            (run.id, run.at.start) = (id, at.start);
+        }
+        run.at.end = at.end;
+    }
+
+    /// Writes those that have come; to be called before anything else is done to the reply, or is done that looks at it.
+    #[inline]
+    fn end_run(&mut self, run: &mut Run<'_>) {
+        let bytes = run.take();
+        if !bytes.is_empty() {
+            self.front.values_as_they_came(&self.servers.cx, run.id, bytes);
+        }
+    }
+
+    fn value_came(&mut self, index: usize, server: usize, value: &Value<'_>, run: &mut Run<'_>) {
         self.note_skipped(index, value.part);
         let id = value.part.transaction;
         let (replicate, servers) = (&mut self.replicate, &mut self.servers);
@@ -135,7 +251,23 @@ impl<N: Net> Proxy<N> {
                 };
                 let of = (value.part, value.response.key);
                 match replicate.read_value(servers, server, of, bytes, slice) {
-                    Goes::Out => self.front.value(&servers.cx, id, bytes, slice),
+                    Goes::Out => match value.at.filter(|_| anew.is_none()) {
+                        Some(at) => {
+                            self.front.weigh(&servers.cx, id, bytes.len());
+                            self.add_to_run(run, id, at..at + value.bytes.len());
+                        }
+                        None => {
+                            self.end_run(run);
+                            self.front.value(&self.servers.cx, id, bytes, slice);
+                        }
+                    },
+                    Goes::OutBeforeOthers => {
+                        self.end_run(run);
+                        self.front.value(&self.servers.cx, id, bytes, slice);
+                        if let Some(merge) = self.replicate.merge_mut(id) {
+                            self.front.due_values(&self.servers.cx, id, merge);
+                        }
+                    }
                     Goes::ToOthers => self.front.value_waits(&servers.cx, id, bytes.len()),
                     Goes::Nowhere => {}
                 }
@@ -159,10 +291,17 @@ impl<N: Net> Proxy<N> {
 
     /// Where an item was all that comes to its leg, that is answered.
     #[inline]
-    fn whole_came(&mut self, index: usize, server: usize, part: &Part, said: &Response<'_>) -> Result<(), Garbage> {
+    fn whole_came(
+        &mut self,
+        (index, server): (usize, usize),
+        part: &Part,
+        said: &Response<'_>,
+        run: &mut Run<'_>,
+    ) -> Result<(), Garbage> {
         if !part.is_last {
             return Ok(());
         }
+        self.end_run(run);
         let leg = self.servers.upstream.take_oldest(index).ok_or(Garbage)?;
         match part.purpose {
             Purpose::Read(_) | Purpose::Rank => self.answer_came((index, server), &leg, said),

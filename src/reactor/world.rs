@@ -21,8 +21,8 @@ const ACKNOWLEDGED_MS: u32 = 150;
 /// A connection of either kind.
 pub enum Socket {
     Tcp(TcpStream),
-    /// To a server.
-    Link(TcpStream, Ends),
+    /// To a server. There are few of those, and many of the others.
+    Link(TcpStream, Box<Ends>),
     Unix(UnixStream),
 }
 
@@ -122,7 +122,7 @@ impl Net for World {
         };
         let ends = (stream.local_addr()?, server);
         self.links.insert(ends);
-        Ok(Socket::Link(stream, ends))
+        Ok(Socket::Link(stream, Box::new(ends)))
     }
 
     fn adopt(&mut self, socket: &mut Socket, token: Token) -> io::Result<()> {

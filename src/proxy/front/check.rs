@@ -11,7 +11,7 @@ impl<N: Net> Front<N> {
     /// Whether a client waits for a request.
     pub fn waits_for(&self, client: usize, id: usize) -> bool {
         let client = self.clients.get(client);
-        client.is_some_and(|client| client.queue.contains(&id))
+        client.is_some_and(|client| client.queue.iter().any(|waits| waits == id))
     }
 
     /// Whether the reply of a request is complete.
@@ -21,7 +21,7 @@ impl<N: Net> Front<N> {
 
     /// Whether nothing that its client asked before a request is unanswered.
     pub fn is_front(&self, client: usize, id: usize) -> bool {
-        self.clients[client].queue.front() == Some(&id)
+        self.clients[client].queue.front() == Some(id)
     }
 
     /// Whether a client has something to take.
@@ -49,7 +49,7 @@ impl<N: Net> Front<N> {
     ) -> Wrong {
         let mut queue = Vec::new();
         let mut kept = 0;
-        for &id in &client.queue {
+        for id in client.queue.iter() {
             let pending = &self.pending[id];
             holds("waits for what is not its own", pending.client == Some(index))?;
             kept += merging(id).ok_or(format!("waits for transaction {id}, which is gone"))?;
@@ -57,7 +57,11 @@ impl<N: Net> Front<N> {
         }
         let sum = |of: fn(&Pending) -> usize| queue.iter().map(|one| of(one)).sum::<usize>();
         equal("the load", client.load, sum(|one| one.cost))?;
-        equal("keys in flight", client.pace.keys_in_flight, sum(|one| one.keys))?;
+        equal(
+            "keys in flight",
+            client.pace.keys_in_flight as usize,
+            sum(|one| one.keys),
+        )?;
         equal("bytes of replies", client.replies, sum(Pending::reply_bytes) + kept)?;
         holds("not flushed", is_flushed(&client.output, client.outgoing))?;
         let most = cx.settings.limits.requests_in_flight;

@@ -5,32 +5,31 @@ use crate::protocol::codec::Codec;
 use crate::protocol::form::Form;
 use crate::protocol::request::Kept;
 use crate::proxy::front::pace::Pace;
+use crate::proxy::front::queue::Queue;
 use crate::proxy::net::Net;
 use crate::proxy::settings::Limits;
 use crate::proxy::upstream::link::Outgoing;
-use std::collections::VecDeque;
 
-/// What has arrived from the client and is not yet a request.
+/// What has arrived from the client and is not yet a request: in boxes, for most clients have nothing of the kind.
 #[derive(Default)]
 pub enum Input {
     #[default]
     Nothing,
     /// A line without its end.
-    Line(Gather),
+    Line(Box<Gather>),
     /// Requests that wait until the client has less in flight.
-    Paused(Gather),
-    /// A storage command of which `missing` bytes of the data block are to come.
-    Value {
-        gather: Gather,
-        missing: usize,
-        begun: Box<Begun>,
-    },
+    Paused(Box<Gather>),
+    /// A storage command of which bytes of the data block are to come.
+    Value(Box<Begun>),
     /// A data block that was refused; bytes of it still to come.
     Swallow { missing: usize },
 }
 
 /// A storage command whose value has not all come.
 pub struct Begun {
+    pub gather: Gather,
+    /// So many are to come.
+    pub missing: usize,
     pub form: Form,
     pub kept: Kept,
 }
@@ -53,7 +52,7 @@ pub struct Client<N: Net> {
     pub output: Chain,
     pub outgoing: Outgoing,
     /// Transactions in the order asked.
-    pub queue: VecDeque<usize>,
+    pub queue: Queue,
     /// The sum of the costs of what is in the queue.
     pub load: usize,
     /// Bytes of replies that wait for an earlier one, and of values that wait to be merged.
@@ -92,7 +91,7 @@ impl<N: Net> Client<N> {
             input: Input::Nothing,
             output: Chain::new(),
             outgoing: Outgoing::Idle,
-            queue: VecDeque::new(),
+            queue: Queue::default(),
             load: 0,
             replies: 0,
             pace,
@@ -116,7 +115,7 @@ impl<N: Net> Client<N> {
         match (&self.input, self.stage) {
             (_, Stage::Leaving) => "conn_closing",
             _ if self.outgoing == Outgoing::Blocked => "conn_mwrite",
-            (Input::Value { .. }, _) => "conn_nread",
+            (Input::Value(_), _) => "conn_nread",
             (Input::Swallow { .. }, _) => "conn_swallow",
             _ if !self.queue.is_empty() => "conn_io_queue",
             _ => "conn_read",
@@ -143,7 +142,8 @@ impl<N: Net> Client<N> {
     /// Bytes of what it has sent and what is not a request yet.
     pub fn input_bytes(&self) -> usize {
         match &self.input {
-            Input::Line(gather) | Input::Paused(gather) | Input::Value { gather, .. } => gather.capacity(),
+            Input::Line(gather) | Input::Paused(gather) => gather.capacity(),
+            Input::Value(begun) => begun.gather.capacity(),
             Input::Nothing | Input::Swallow { .. } => 0,
         }
     }
@@ -151,5 +151,22 @@ impl<N: Net> Client<N> {
     /// Bytes that closing this client would give back at once.
     pub fn footprint(&self) -> usize {
         self.input_bytes() + self.output.len() + self.replies
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a connection takes beside its socket and some 60 bytes of numbers.
+    #[test]
+    fn an_idle_connection_takes_little() {
+        let parts = [
+            size_of::<Input>(),
+            size_of::<Chain>(),
+            size_of::<Queue>(),
+            size_of::<Pace>(),
+        ];
+        assert!(parts.iter().sum::<usize>() <= 124, "{parts:?}");
     }
 }

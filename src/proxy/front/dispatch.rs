@@ -49,24 +49,25 @@ impl<N: Net> Front<N> {
     ) -> Step {
         let codec = self.clients[client].codec;
         let mut room = Room::default();
-        let Some((line_len, form, parsed)) = codec.parse(servers.fleet.behind(), bytes, &mut room) else {
+        // The request is looked at where it is, for it is large.
+        let Some((line_len, form, mut parsed)) = codec.parse(servers.fleet.behind(), bytes, &mut room) else {
             return Step::Unfinished;
         };
         servers.cx.statistics.cmd_meta += u64::from(matches!(form, Form::Meta(_)));
         let to = Addressee { client, form };
-        let mut request = match parsed {
+        let request = match &mut parsed {
             Ok(request) => request,
             Err(refusal) => {
                 tell_of_request(&mut servers.cx, client, &bytes[..line_len]);
                 self.clients[client].requests = self.clients[client].requests.saturating_add(1);
-                return self.refuse(&mut servers.cx, replicate, to, &refusal, bytes.split_at(line_len));
+                return self.refuse(&mut servers.cx, replicate, to, refusal, bytes.split_at(line_len));
             }
         };
         if !servers.cx.settings.verbatim {
             request.verbatim = None;
         }
         let may_overtake = self.clients[client].pace.keys_in_flight > 0;
-        let overtakes = may_overtake && replicate.would_overtake_read(servers, client, &request);
+        let overtakes = may_overtake && replicate.would_overtake_read(servers, client, request);
         // These concern all that was asked before.
         let concerns_all = matches!(request.verb, Verb::FlushAll | Verb::Stats);
         if overtakes || concerns_all && !self.clients[client].queue.is_empty() {
@@ -84,7 +85,7 @@ impl<N: Net> Front<N> {
             }
             Verb::Noop => self.answer_at_once(&mut servers.cx, replicate, to, &Reply::plain(Status::Ok)),
             Verb::Stats => {
-                self.begin_stats(replicate, servers, to, &request);
+                self.begin_stats(replicate, servers, to, request);
                 return Step::UsedTurn(line_len);
             }
             Verb::Verbosity => self.set_verbosity(&mut servers.cx, replicate, to, request.number),
@@ -93,9 +94,9 @@ impl<N: Net> Front<N> {
                 self.answer_at_once(&mut servers.cx, replicate, to, end);
             }
             Verb::FlushAll | Verb::Version | Verb::CacheMemlimit => {
-                self.begin_broadcast(replicate, servers, to, &request);
+                self.begin_broadcast(replicate, servers, to, request);
             }
-            _ => self.begin_keyed(replicate, servers, to, &request),
+            _ => self.begin_keyed(replicate, servers, to, request),
         }
         Step::Used(line_len)
     }
@@ -240,14 +241,14 @@ impl<N: Net> Front<N> {
         replicate: &mut Replicate,
         servers: &mut Servers<N>,
         to: Addressee,
-        mut request: Request<'a>,
+        request: &mut Request<'a>,
         block: &'a [u8],
     ) -> usize {
         let client = to.client;
         let block_len = request.value_len + self.clients[client].codec.value_end().len();
         if request.value_len > servers.cx.settings.item_bytes_max {
             servers.cx.statistics.store_too_large += 1;
-            self.refuse_large(replicate, servers, to, &request);
+            self.refuse_large(replicate, servers, to, request);
             return self.swallow(client, block_len, block);
         }
         let Some((value, end)) = block.get(..block_len).map(|data| data.split_at(request.value_len)) else {
@@ -256,18 +257,16 @@ impl<N: Net> Front<N> {
             let mut gather = servers.cx.pool.gather(head_len + block_len);
             head.iter().for_each(|part| gather.extend(part));
             gather.extend(block);
-            self.clients[client].input = Input::Value {
+            self.clients[client].input = Input::Value(Box::new(Begun {
                 gather,
                 missing: block_len - block.len(),
-                begun: Box::new(Begun {
-                    form: to.form,
-                    kept: request.kept_behind_head(),
-                }),
-            };
+                form: to.form,
+                kept: request.kept_behind_head(),
+            }));
             return block.len();
         };
         request.value = value;
-        self.begin_item(replicate, servers, to, Message::from(&request), end);
+        self.begin_item(replicate, servers, to, Message::from(&*request), end);
         block_len
     }
 

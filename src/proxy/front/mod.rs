@@ -7,6 +7,7 @@ mod hot;
 mod memory;
 mod pace;
 pub mod pending;
+mod queue;
 mod reading;
 mod replies;
 mod slow;
@@ -24,6 +25,7 @@ use client::Client;
 use hot::{HotKey, HotKeys};
 use pace::Pace;
 use pending::Pending;
+use queue::Lists;
 use slab::Slab;
 use slow::SlowLog;
 use std::io::IoSlice;
@@ -41,6 +43,8 @@ pub struct Front<N: Net> {
     dirty: Vec<usize>,
     /// Clients to go on with: their socket or their input holds more.
     resuming: Vec<usize>,
+    /// Room for the queues of clients that have several requests in progress.
+    lists: Lists,
     tight: Tight,
     /// The keys asked most.
     hot: HotKeys,
@@ -64,6 +68,7 @@ impl<N: Net> Front<N> {
             pending: Vec::new(),
             dirty: Vec::new(),
             resuming: Vec::new(),
+            lists: Lists::default(),
             tight: Tight::default(),
             hot: HotKeys::default(),
             slow: SlowLog::default(),

@@ -20,7 +20,7 @@ const KEYS_FOR_TRUST: u32 = 16;
 /// The pace of one client.
 pub struct Pace {
     /// Keys that the retrievals in progress ask for at a time.
-    pub keys_in_flight: usize,
+    pub keys_in_flight: u32,
     /// How many of those there may be before the next retrieval waits.
     window: u32,
     /// How far the window may grow.
@@ -29,11 +29,11 @@ pub struct Pace {
     earned: u32,
     /// What a value weighs with its line, at least 1: an average that follows soon where they grow, and late where they
     /// shrink.
-    value_bytes: usize,
+    value_bytes: u32,
     /// A value has come.
     is_known: bool,
     /// Bytes that came beyond twice what was foreseen, less what was foreseen and did not come.
-    excess: usize,
+    excess: u32,
 }
 
 impl Pace {
@@ -44,7 +44,7 @@ impl Pace {
             window: KEYS_AT_FIRST,
             window_max: window_max(limits),
             earned: 0,
-            value_bytes: value_bytes.max(VALUE_BYTES_AT_FIRST),
+            value_bytes: narrow(value_bytes.max(VALUE_BYTES_AT_FIRST)),
             is_known: false,
             excess: 0,
         }
@@ -52,23 +52,23 @@ impl Pace {
 
     /// Whether a retrieval may begin.
     pub fn has_room(&self) -> bool {
-        self.keys_in_flight < self.window as usize
+        self.keys_in_flight < self.window
     }
 
     /// How many keys of a retrieval may be asked for at once without having to hold too large a reply.
     pub fn portion_keys(&self, limits: &Limits) -> usize {
-        let by_size = limits.portion_bytes / self.value_bytes;
+        let by_size = limits.portion_bytes / self.value_bytes as usize;
         by_size.clamp(1, limits.portion_keys.min(self.window as usize))
     }
 
     /// What the values of so many keys are expected to come to.
     pub fn foreseen_bytes(&self, keys: usize) -> usize {
-        keys.saturating_mul(self.value_bytes)
+        keys.saturating_mul(self.value_bytes as usize)
     }
 
     /// A retrieval that asked for so many keys at a time has been answered.
     pub fn answered(&mut self, limits: &Limits, keys: usize) {
-        self.keys_in_flight -= keys;
+        self.keys_in_flight -= keys as u32;
         self.earned += keys as u32;
         let trust = self.earned / KEYS_FOR_TRUST;
         if self.window_max < window_max(limits) && trust > 0 {
@@ -85,8 +85,10 @@ impl Pace {
 
     /// A value came, of so many bytes with its line.
     pub fn value_came(&mut self, limits: &Limits, bytes: usize) {
-        self.excess = (self.excess + bytes).saturating_sub(2 * self.value_bytes);
-        if self.excess > limits.portion_bytes {
+        let bytes = narrow(bytes);
+        let more = self.excess.saturating_add(bytes);
+        self.excess = more.saturating_sub(self.value_bytes.saturating_mul(2));
+        if self.excess as usize > limits.portion_bytes {
             self.excess = 0;
             self.window = KEYS_AT_FIRST;
             self.window_max = KEYS_MAX_AFTER_SURPRISE.min(window_max(limits));
@@ -95,12 +97,17 @@ impl Pace {
         } else if !self.is_known {
             self.value_bytes = bytes.max(1);
         } else if bytes > self.value_bytes {
-            self.value_bytes = (self.value_bytes + bytes) / 2;
+            self.value_bytes = self.value_bytes.midpoint(bytes);
         } else {
-            self.value_bytes = (self.value_bytes * 7 + bytes) / 8 + 1;
+            self.value_bytes = self.value_bytes - (self.value_bytes - bytes).div_ceil(8) + 1;
         }
         self.is_known = true;
     }
+}
+
+/// Bytes of a value: none has more than 1 GiB.
+fn narrow(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
 /// How far a window may grow at most.

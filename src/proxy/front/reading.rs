@@ -151,24 +151,17 @@ impl<N: Net> Front<N> {
                     client.input = Input::Paused(gather);
                     break;
                 }
-                Input::Value {
-                    mut gather,
-                    missing,
-                    begun,
-                } => {
-                    let (part, rest) = bytes.split_at(missing.min(bytes.len()));
-                    gather.extend(part);
+                Input::Value(mut begun) => {
+                    let (part, rest) = bytes.split_at(begun.missing.min(bytes.len()));
+                    begun.gather.extend(part);
+                    begun.missing -= part.len();
                     bytes = rest;
-                    if part.len() == missing {
-                        let Begun { form, kept } = *begun;
+                    if begun.missing == 0 {
+                        let Begun { form, kept, gather, .. } = *begun;
                         let to = Addressee { client: index, form };
                         self.begin_gathered(replicate, servers, to, &gather.freeze(), &kept);
                     } else {
-                        client.input = Input::Value {
-                            gather,
-                            missing: missing - part.len(),
-                            begun,
-                        };
+                        client.input = Input::Value(begun);
                     }
                 }
                 Input::Swallow { missing } => {
@@ -189,14 +182,20 @@ impl<N: Net> Front<N> {
     fn take_requests(&mut self, replicate: &mut Replicate, servers: &mut Servers<N>, index: usize, bytes: &[u8]) {
         let used = self.begin_requests(replicate, servers, index, bytes);
         if used < bytes.len() {
-            let mut gather = servers.cx.pool.gather(bytes.len() - used);
+            let mut gather = Box::new(servers.cx.pool.gather(bytes.len() - used));
             gather.extend(&bytes[used..]);
             self.keep(&mut servers.cx, index, gather);
         }
     }
 
     /// The same for bytes that had to wait.
-    fn take_gathered(&mut self, replicate: &mut Replicate, servers: &mut Servers<N>, index: usize, mut gather: Gather) {
+    fn take_gathered(
+        &mut self,
+        replicate: &mut Replicate,
+        servers: &mut Servers<N>,
+        index: usize,
+        mut gather: Box<Gather>,
+    ) {
         let used = self.begin_requests(replicate, servers, index, gather.bytes());
         if used < gather.len() {
             gather.consume(used);
@@ -204,7 +203,7 @@ impl<N: Net> Front<N> {
         }
     }
 
-    fn keep(&mut self, cx: &mut Context<N>, index: usize, gather: Gather) {
+    fn keep(&mut self, cx: &mut Context<N>, index: usize, gather: Box<Gather>) {
         let client = &mut self.clients[index];
         let may_begin = client.may_begin(&cx.settings.limits, client_share(cx));
         if client.codec.is_whole(gather.bytes(), 0) || self.is_held_back || !may_begin {
@@ -327,9 +326,10 @@ impl<N: Net> Front<N> {
             swallow_rest(cx, client);
             return self.close_client(cx, replicate, index);
         }
+        client.queue.give_back(&mut self.lists);
         self.note_weight(cx, index);
         self.resume_if_possible(cx, index);
-        self.front_goes_on(cx, index);
+        self.front_goes_on(cx, replicate, index);
     }
 
     /// Ends a client's connection. What it has in flight runs on without it.
@@ -337,7 +337,7 @@ impl<N: Net> Front<N> {
         let client = self.clients.remove(index);
         cx.log.say(Level::Info, format_args!("client {index}: closed"));
         cx.net.close(client.socket);
-        for id in client.queue {
+        for id in client.queue.iter() {
             self.pending[id].clear();
             replicate.abandon(id);
         }

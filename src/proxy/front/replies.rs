@@ -79,9 +79,9 @@ impl<N: Net> Front<N> {
         self.requested_ms = cx.now.ms();
         let owner = &mut self.clients[client];
         (pending.asked, pending.since_us, pending.stalled_us) = (asked, owner.read_us, None);
-        owner.queue.push_back(id);
+        owner.queue.push_back(&mut self.lists, id);
         owner.load += cost;
-        owner.pace.keys_in_flight += keys;
+        owner.pace.keys_in_flight += keys as u32;
         id
     }
 
@@ -104,7 +104,7 @@ impl<N: Net> Front<N> {
     pub fn may_go_on(&mut self, cx: &Context<N>, client: usize, id: usize) -> Option<Allowance> {
         let held_max = client_share(cx).min(cx.settings.limits.portion_bytes);
         let owner = &self.clients[client];
-        let is_first = owner.queue.front() == Some(&id);
+        let is_first = owner.queue.front() == Some(id);
         let is_taken = owner.output.len() <= held_max;
         if is_first {
             self.note_stalled(cx.now, client, id, !is_taken);
@@ -114,12 +114,12 @@ impl<N: Net> Front<N> {
 
     /// Whether all that a client asked before is answered.
     pub fn is_first(&self, client: usize, id: usize) -> bool {
-        self.clients[client].queue.front() == Some(&id)
+        self.clients[client].queue.front() == Some(id)
     }
 
     /// Whether a client has asked for nothing since.
     pub fn is_last(&self, client: usize, id: usize) -> bool {
-        self.clients[client].queue.back() == Some(&id)
+        self.clients[client].queue.back() == Some(id)
     }
 
     /// A portion of a retrieval has been answered.
@@ -159,6 +159,17 @@ impl<N: Net> Front<N> {
         });
     }
 
+    /// Whether what a server has written for the client of a retrieval is what this is to see.
+    #[inline]
+    pub fn takes_as_it_is(&self, cx: &Context<N>, id: usize) -> bool {
+        cx.settings.verbatim && matches!(self.pending[id].form, Form::Text)
+    }
+
+    /// Values that have been [weighed](Self::weigh) go into the reply as they came.
+    pub fn values_as_they_came(&mut self, cx: &Context<N>, id: usize, bytes: &[u8]) {
+        self.add_to_reply(cx, id, |_, chain, pool| chain.push(pool, bytes));
+    }
+
     /// A value of so many bytes came, and waits for others.
     pub fn value_waits(&mut self, cx: &Context<N>, id: usize, bytes: usize) {
         self.weigh(cx, id, bytes);
@@ -168,7 +179,9 @@ impl<N: Net> Front<N> {
         }
     }
 
-    fn weigh(&mut self, cx: &Context<N>, id: usize, bytes: usize) {
+    /// A value of so many bytes came.
+    #[inline]
+    pub fn weigh(&mut self, cx: &Context<N>, id: usize, bytes: usize) {
         if let Some(client) = self.pending[id].client {
             self.clients[client].pace.value_came(&cx.settings.limits, bytes);
             self.value_bytes = (self.value_bytes * 63 + bytes) / 64;
@@ -176,23 +189,30 @@ impl<N: Net> Front<N> {
     }
 
     /// Values that waited for each other go into the reply.
-    pub fn values(&mut self, cx: &Context<N>, id: usize, merge: Merge) {
+    pub fn values(&mut self, cx: &Context<N>, id: usize, merge: &mut Merge) {
         if let Some(client) = self.pending[id].client {
             self.clients[client].replies -= merge.bytes();
         }
-        for value in merge.into_values() {
-            self.add_to_reply(cx, id, |_, chain, pool| chain.push_slice(pool, &value));
+        self.add_to_reply(cx, id, |_, chain, pool| merge.let_out_all(pool, chain));
+    }
+
+    /// So do those of them whose turn it is.
+    pub fn due_values(&mut self, cx: &Context<N>, id: usize, merge: &mut Merge) {
+        let before = merge.bytes();
+        self.add_to_reply(cx, id, |_, chain, pool| merge.let_out_due(pool, chain));
+        if let Some(client) = self.pending[id].client {
+            self.clients[client].replies -= before - merge.bytes();
         }
     }
 
     /// Lets `add` write to where the bytes of a reply go now; not at all if nobody wants them.
     fn add_to_reply(&mut self, cx: &Context<N>, id: usize, add: impl FnOnce(&Form, &mut Chain, &Pool)) {
         let pending = &mut self.pending[id];
-        let Some(index) = pending.client.filter(|_| !pending.form.is_silent()) else {
+        let Some(index) = pending.client.filter(|_| !matches!(pending.form, Form::Silent)) else {
             return;
         };
         let client = &mut self.clients[index];
-        if client.queue.front() == Some(&id) {
+        if client.queue.front() == Some(id) {
             add(&pending.form, &mut client.output, &cx.pool);
             return self.output_grew(cx, index);
         }
@@ -232,7 +252,7 @@ impl<N: Net> Front<N> {
     /// Moves what is complete at the front of a client's queue out of it.
     fn release_replies(&mut self, cx: &mut Context<N>, replicate: &mut Replicate, index: usize) {
         let client = &mut self.clients[index];
-        while let Some(&front) = client.queue.front() {
+        while let Some(front) = client.queue.front() {
             let pending = &mut self.pending[front];
             if !pending.reply.is_empty() {
                 client.replies -= pending.reply_bytes();
@@ -255,13 +275,14 @@ impl<N: Net> Front<N> {
         }
         self.note_weight_if_blocked(cx, index);
         self.resume_if_possible(cx, index);
-        self.front_goes_on(cx, index);
+        self.front_goes_on(cx, replicate, index);
     }
 
     /// What is in front of a client's queue may have been waiting for that with the rest of a wide get.
-    pub fn front_goes_on(&self, cx: &mut Context<N>, index: usize) {
-        if let Some(&front) = self.clients[index].queue.front() {
-            if self.pending[front].keys > 0 {
+    #[inline]
+    pub fn front_goes_on(&self, cx: &mut Context<N>, replicate: &Replicate, index: usize) {
+        if let Some(front) = self.clients[index].queue.front() {
+            if replicate.has_unasked(front) {
                 cx.hand_on(Handoff::GoOn(front));
             }
         }

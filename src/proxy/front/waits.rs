@@ -118,7 +118,7 @@ impl<N: Net> Front<N> {
         if us == 0 {
             return;
         }
-        for &id in &self.clients[client].queue {
+        for id in self.clients[client].queue.iter() {
             let pending = &mut self.pending[id];
             let off = us.min(pending.waited_us(now));
             pending.since_us = pending.since_us.wrapping_add(off);

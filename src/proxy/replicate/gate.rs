@@ -283,6 +283,7 @@ impl Gate {
     }
 
     /// Takes a pass back where everything ends, and nobody goes on.
+    #[cfg(debug_assertions)]
     pub fn abandon(&mut self, pass: Pass) {
         if let Some(mut going) = self.leave(pass) {
             going.waiting.clear();
@@ -308,6 +309,7 @@ impl Gate {
     }
 
     /// Whether this of a client is in progress: what must not overtake it waits.
+    #[inline]
     pub fn is_reading(&self, client: usize, what: Reads<'_>) -> bool {
         self.readings.may_have(client, what)
     }

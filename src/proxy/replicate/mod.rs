@@ -34,6 +34,7 @@ use crate::proxy::servers::Servers;
 use crate::proxy::upstream::link::{Leg, Purpose};
 use crate::proxy::upstream::message::Message;
 use gate::{Gate, Going};
+use merge::Merge;
 use plan::Share;
 use refused::Refused;
 use std::collections::VecDeque;
@@ -53,6 +54,10 @@ pub struct Replicate {
     has_marked: bool,
     /// Room to split retrievals in.
     shares: Vec<Share>,
+    /// Room for the slots of retrievals of several keys, and for values that wait for others.
+    spare_slots: Vec<Vec<u16>>,
+    #[expect(clippy::vec_box, reason = "they are lent in their boxes, which are what is spared")]
+    spare_merges: Vec<Box<Merge>>,
     /// Retrievals whose next portion is to be asked for in another turn.
     reads_to_go_on: Vec<usize>,
     /// The `stats` requests that servers are being asked about.
@@ -70,6 +75,8 @@ impl Replicate {
             put_off: VecDeque::new(),
             has_marked: false,
             shares: Vec::new(),
+            spare_slots: Vec::new(),
+            spare_merges: Vec::new(),
             reads_to_go_on: Vec::new(),
             surveys: Vec::new(),
             flushes_to_repeat: Vec::new(),

@@ -119,11 +119,10 @@ impl Replicate {
             ..Portion::default()
         };
         self.fill_portion(servers, id, allowance, &mut keys, &mut portion);
+        let merge = (portion.used > 1).then(|| self.begin_merge());
         let read = self.read_mut(id);
         read.portion = portion.asked;
-        if portion.used > 1 {
-            read.merge = Some(Box::default());
-        }
+        read.merge = merge.or(read.merge.take());
         let rest = keys.rest();
         let has_rest = Keys::of(rest).next().is_some();
         if has_rest {

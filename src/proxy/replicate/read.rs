@@ -15,6 +15,7 @@ use crate::proxy::handoff::Handoff;
 use crate::proxy::net::Net;
 use crate::proxy::replicate::Replicate;
 use crate::proxy::replicate::gate::Pass;
+use crate::proxy::replicate::merge::Merge;
 use crate::proxy::replicate::plan::{Read, Wanted, add_to_share, unanswered};
 use crate::proxy::replicate::reading::Reads;
 use crate::proxy::replicate::transaction::{END, NO_SERVER, Work};
@@ -24,10 +25,16 @@ use crate::proxy::upstream::link::{Ask, Leg, Part, Purpose};
 use crate::proxy::upstream::message::Message;
 use crate::ring::KeyHash;
 
+/// Lists and merges that are kept, so that not every retrieval takes memory anew; and how many slots a list may have room for.
+const SPARE_MAX: usize = 64;
+const SLOTS_KEPT: usize = 256;
+
 /// What becomes of a value.
 pub enum Goes {
     /// It goes into the reply now.
     Out,
+    /// The same, and others have waited for it.
+    OutBeforeOthers,
     /// It waits for others.
     ToOthers,
     /// Its key's came before, from another server.
@@ -50,6 +57,12 @@ impl Replicate {
         }
     }
 
+    /// Whether there are keys that a retrieval has not asked for.
+    #[inline]
+    pub fn has_unasked(&self, id: usize) -> bool {
+        matches!(&self.transactions[id].work, Work::Read(read) if read.rest.is_some())
+    }
+
     /// A gat of one key has a pass.
     pub fn start_read<N: Net>(
         &mut self,
@@ -66,7 +79,11 @@ impl Replicate {
         if request.key_count == 0 {
             return self.answer(servers, id, END); // a gat without keys
         }
-        self.transactions[id].work = Work::Read(Read::new(request));
+        let mut read = Read::new(request);
+        if request.key_count > 1 {
+            read.slots = self.spare_slots.pop().unwrap_or_default();
+        }
+        self.transactions[id].work = Work::Read(read);
         if request.key_count == 1 {
             self.start_read_of_one(servers, id, message, pass.as_ref());
         } else {
@@ -239,12 +256,16 @@ impl Replicate {
             read.merge.get_or_insert_default();
         }
         let goes = match (&mut read.merge, slot) {
-            (Some(merge), Some(slot)) => {
-                if has_client {
-                    merge.add(&servers.cx.pool, slot, bytes, slice);
+            (Some(merge), Some(slot)) => match merge.has_turn(slot) {
+                true if merge.is_due() => Goes::OutBeforeOthers,
+                true => Goes::Out,
+                false => {
+                    if has_client {
+                        merge.add(&servers.cx.pool, slot, bytes, slice);
+                    }
+                    Goes::ToOthers
                 }
-                Goes::ToOthers
-            }
+            },
             _ => Goes::Out,
         };
         if part.purpose == Purpose::Read(Ask::SecondAfterMiss) {
@@ -365,16 +386,30 @@ impl Replicate {
         let read = self.read_mut(id);
         read.slots.clear();
         read.race = None;
-        if let Some(merge) = read.merge.take().filter(|_| client.is_some()) {
-            servers.cx.hand_on(Handoff::Values(id, merge));
+        if let Some(merge) = read.merge.take() {
+            match client.is_some() && !merge.is_empty() {
+                true => servers.cx.hand_on(Handoff::Values(id, merge)),
+                false => self.keep_merge(merge),
+            }
         }
+        let read = self.read_mut(id);
         if read.rest.is_some() {
             let keys = std::mem::take(&mut read.portion);
             return servers.cx.hand_on(Handoff::Portion(id, keys));
         }
+        let last = read.failure.unwrap_or(END);
+        self.end_read(servers, id);
+        self.answer(servers, id, last);
+    }
+
+    /// A retrieval has all that there is for it, but for the last line of its reply.
+    fn end_read<N: Net>(&mut self, servers: &mut Servers<N>, id: usize) {
+        let work = &mut self.transactions[id].work;
+        let Work::Read(read) = work else {
+            return;
+        };
         let hits = read.hits.min(read.keys) as u64;
         let misses = read.keys as u64 - hits;
-        let last = read.failure.unwrap_or(END);
         let statistics = &mut servers.cx.statistics;
         if read.touches() {
             statistics.touch_hits += hits;
@@ -383,9 +418,58 @@ impl Replicate {
             statistics.get_hits += hits;
             statistics.get_misses += misses;
         }
-        let work = std::mem::replace(&mut self.transactions[id].work, Work::Answered);
-        work.leave_behind(&mut self.gate);
-        self.answer(servers, id, last);
+        read.discount(&mut self.gate);
+        let mut slots = std::mem::take(&mut read.slots);
+        *work = Work::Answered;
+        if (1..=SLOTS_KEPT).contains(&slots.capacity()) && self.spare_slots.len() < SPARE_MAX {
+            slots.clear();
+            self.spare_slots.push(slots);
+        }
+    }
+
+    /// What puts the values of a portion in order, which come from several servers.
+    pub fn begin_merge(&mut self) -> Box<Merge> {
+        let mut merge = self.spare_merges.pop().unwrap_or_default();
+        merge.begin();
+        merge
+    }
+
+    /// Takes that back when it is empty.
+    pub fn keep_merge(&mut self, mut merge: Box<Merge>) {
+        if merge.may_be_kept() && self.spare_merges.len() < SPARE_MAX {
+            self.spare_merges.push(merge);
+        }
+    }
+
+    /// The values of a retrieval that wait for others.
+    pub fn merge_mut(&mut self, id: usize) -> Option<&mut Merge> {
+        self.read_mut(id).merge.as_deref_mut()
+    }
+
+    /// Whether a value with the end of the answer behind it is all that a retrieval waits for: it has asked one server, once, which has all.
+    #[inline]
+    pub fn is_whole_with(&self, part: &Part) -> bool {
+        if part.purpose != Purpose::Read(Ask::First) {
+            return false;
+        }
+        let transaction = &self.transactions[part.transaction];
+        let Work::Read(read) = &transaction.work else {
+            return false;
+        };
+        let has_all = part.keys as usize == read.keys && read.hits + 1 == read.keys;
+        let is_alone = read.merge.is_none() && read.race.is_none() && read.missed.is_none() && read.failure.is_none();
+        has_all && is_alone && transaction.legs == 1 && !read.touches() && transaction.client.is_some()
+    }
+
+    /// That has come, and goes into the reply with the end of it. `leg` is the one that was answered.
+    #[inline]
+    pub fn read_whole<N: Net>(&mut self, servers: &mut Servers<N>, server: usize, leg: &Leg) {
+        let id = leg.transaction;
+        servers.upstream.bulk_came(server, leg);
+        self.read_mut(id).hits += 1;
+        self.end_read(servers, id);
+        let transaction = &mut self.transactions[id];
+        (transaction.legs, transaction.is_answered) = (0, true);
     }
 }
 

@@ -17,6 +17,9 @@ pub enum Reads<'a> {
     Elsewhere,
 }
 
+/// How many kinds of these there are.
+const CLASSES: usize = 4;
+
 /// A retrieval in progress, to be ended with [`Readings::end`].
 #[must_use = "what is over is not to be waited for"]
 #[derive(Debug)]
@@ -34,26 +37,45 @@ impl Drop for Reading {
 struct Place {
     slot: u16,
     mark: u32,
+    class: u8,
 }
 
 /// How many retrievals in progress have a slot by the hash of client and key, and the sum of their marks.
-pub struct Readings(Box<[[u32; 2]]>);
+pub struct Readings {
+    counts: Box<[[u32; 2]]>,
+    /// How many are in progress of each class: of most of them none, nearly always.
+    of_class: [u32; CLASSES],
+}
+
+impl Reads<'_> {
+    /// What kind of thing it is.
+    #[inline]
+    fn class(&self) -> usize {
+        match self {
+            Reads::Elsewhere => 0,
+            Reads::Key(_) => 1,
+            Reads::Many => 2,
+            Reads::Unasked => 3,
+        }
+    }
+}
 
 impl Readings {
     /// A table of so many counts, 1 to 65,536.
     pub fn new(counts: usize) -> Self {
-        Self(vec![[0; 2]; counts].into_boxed_slice())
+        Self {
+            counts: vec![[0; 2]; counts].into_boxed_slice(),
+            of_class: [0; CLASSES],
+        }
     }
 
     fn place(&self, client: usize, what: Reads<'_>) -> Place {
         const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
-        let (class, key): (u64, &[u8]) = match what {
-            Reads::Key(key) => (1, key),
-            Reads::Many => (2, b""),
-            Reads::Unasked => (3, b""),
-            Reads::Elsewhere => (0, b""),
+        let key: &[u8] = match what {
+            Reads::Key(key) => key,
+            Reads::Many | Reads::Unasked | Reads::Elsewhere => b"",
         };
-        let mut hash = (client as u64 * 4 + class).wrapping_mul(FACTOR);
+        let mut hash = ((client * CLASSES + what.class()) as u64).wrapping_mul(FACTOR);
         for part in key.chunks(8) {
             let mut word = [0; 8];
             word[..part.len()].copy_from_slice(part);
@@ -61,14 +83,16 @@ impl Readings {
             hash ^= hash >> 29;
         }
         Place {
-            slot: ((hash >> 40) % self.0.len() as u64) as u16,
+            slot: ((hash >> 40) % self.counts.len() as u64) as u16,
             mark: hash as u32,
+            class: what.class() as u8,
         }
     }
 
     pub fn begin(&mut self, client: usize, what: Reads<'_>) -> Reading {
         let place = self.place(client, what);
-        let [count, marks] = &mut self.0[usize::from(place.slot)];
+        self.of_class[usize::from(place.class)] += 1;
+        let [count, marks] = &mut self.counts[usize::from(place.slot)];
         *count += 1;
         *marks = marks.wrapping_add(place.mark);
         Reading(place)
@@ -76,23 +100,32 @@ impl Readings {
 
     /// How many are in progress.
     pub fn total(&self) -> usize {
-        let total = self.0.iter().fold(0_u32, |sum, &[count, _]| sum.wrapping_add(count));
+        let total = self
+            .counts
+            .iter()
+            .fold(0_u32, |sum, &[count, _]| sum.wrapping_add(count));
         total as usize
     }
 
     pub fn end(&mut self, reading: Reading) {
         let place = reading.0;
         std::mem::forget(reading);
-        let [count, marks] = &mut self.0[usize::from(place.slot)];
+        self.of_class[usize::from(place.class)] -= 1;
+        let [count, marks] = &mut self.counts[usize::from(place.slot)];
         *count -= 1;
         *marks = marks.wrapping_sub(place.mark);
     }
 
     /// Whether this is in progress. Where several retrievals share a count it is taken to be, which happens to one in some
     /// hundred while a thousand are in progress.
+    #[inline]
     pub fn may_have(&self, client: usize, what: Reads<'_>) -> bool {
+        self.of_class[what.class()] > 0 && self.is_counted(client, what)
+    }
+
+    fn is_counted(&self, client: usize, what: Reads<'_>) -> bool {
         let place = self.place(client, what);
-        let [count, marks] = self.0[usize::from(place.slot)];
+        let [count, marks] = self.counts[usize::from(place.slot)];
         count > 1 || count == 1 && marks == place.mark
     }
 }
@@ -116,7 +149,7 @@ mod tests {
         readings.end(same);
         assert!(!has(&readings, 1) && has(&readings, 2));
         readings.end(other);
-        assert!(readings.0.iter().all(|&count| count == [0, 0]));
+        assert!(readings.counts.iter().all(|&count| count == [0, 0]));
     }
 
     #[test]

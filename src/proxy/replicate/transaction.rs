@@ -3,6 +3,7 @@
 //! It lives until its reply has left, or its client, and its last leg is in, so no answer ever finds its transaction gone.
 
 use crate::protocol::reply::{Fault, Reply, Status};
+#[cfg(debug_assertions)]
 use crate::proxy::replicate::gate::Gate;
 use crate::proxy::replicate::plan::{Broadcast, Read, Refused, Write};
 use crate::proxy::replicate::topic::Survey;
@@ -79,6 +80,7 @@ impl Transaction {
 
 impl Work {
     /// Gives back what it has of the gate, where everything ends.
+    #[cfg(debug_assertions)]
     pub fn leave_behind(self, gate: &mut Gate) {
         match self {
             Work::Write(write) => write.pass.into_iter().for_each(|pass| gate.abandon(pass)),

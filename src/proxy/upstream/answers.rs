@@ -13,9 +13,14 @@ use crate::proxy::upstream::Upstream;
 use crate::proxy::upstream::link::{Arriving, Leg, Link, Part, Purpose, Use};
 use std::fmt;
 
+/// The last line of the answer to a retrieval.
+pub const END: &[u8] = b"END\r\n";
+
 /// Bytes that were read from a link, as far as they have not become answers.
 pub struct Arrived<'a> {
     link: usize,
+    /// How many they were.
+    len: usize,
     rest: &'a [u8],
     /// Where the oldest leg ended when they were read.
     oldest_end: u64,
@@ -47,6 +52,8 @@ pub enum Said<'a> {
         part: Part,
         /// The line, the data block and its end; the line alone where no value was asked for.
         bytes: &'a [u8],
+        /// Where these begin in what was read, if they are there in one piece.
+        at: Option<usize>,
         slice: Option<&'a Slice>,
     },
     /// The number that was counted to, with its line end: the answer is the oldest leg's.
@@ -64,6 +71,8 @@ pub struct Value<'a> {
     pub line_len: usize,
     /// The line, the data block and its end.
     pub bytes: &'a [u8],
+    /// Where these begin in what was read, if they are there in one piece.
+    pub at: Option<usize>,
     /// The block that these alone stand in, where there is one.
     pub slice: Option<&'a Slice>,
 }
@@ -95,6 +104,7 @@ impl<N: Net> Upstream<N> {
     pub fn arrived<'a>(&self, link: usize, bytes: &'a [u8]) -> Arrived<'a> {
         Arrived {
             link,
+            len: bytes.len(),
             rest: bytes,
             oldest_end: self.oldest(link).map_or(0, |leg| leg.end),
         }
@@ -147,6 +157,7 @@ impl<N: Net> Upstream<N> {
                 true => Ok(Said::Value {
                     part: take_value(link, response)?,
                     bytes: &bytes[..line_len],
+                    at: None,
                     slice: None,
                 }),
                 false => Ok(Said::Line),
@@ -156,12 +167,7 @@ impl<N: Net> Upstream<N> {
         let is_count = link.is_count();
         if value_len > item_bytes_max && !is_count {
             let part = take_value(link, response)?;
-            let skipped = total.min(bytes.len());
-            if skipped < total {
-                let missing = total - skipped;
-                link.arriving = Arriving::Oversized { missing };
-            }
-            arrived.used(chunk, skipped);
+            arrived.skip(link, chunk, total);
             return Ok(Said::Oversized(part));
         }
         if let Some(whole) = bytes.get(..total) {
@@ -172,9 +178,13 @@ impl<N: Net> Upstream<N> {
             if is_count {
                 return Ok(Said::Counted(&whole[line_len..]));
             }
+            let mut part = take_value(link, response)?;
+            let end = arrived.len - arrived.rest.len();
+            part.is_last |= arrived.takes_end(&part);
             return Ok(Said::Value {
-                part: take_value(link, response)?,
+                part,
                 bytes: whole,
+                at: (!chunk.gathered).then(|| end - total),
                 slice: chunk.slice,
             });
         }
@@ -279,6 +289,29 @@ impl<'a> Arrived<'a> {
             self.rest = &self.rest[len..];
         }
     }
+
+    /// Throws so many bytes away, those of the chunk and the others when they come.
+    fn skip<N: Net>(&mut self, link: &mut Link<N>, chunk: &Chunk<'_>, len: usize) {
+        let skipped = len.min(chunk.bytes.len());
+        if skipped < len {
+            let missing = len - skipped;
+            link.arriving = Arriving::Oversized { missing };
+        }
+        self.used(chunk, skipped);
+    }
+
+    /// Takes the end of a retrieval's answer with a value of it, if it is there: so it mostly is with the last one, and is not parsed for itself.
+    #[inline]
+    fn takes_end(&mut self, part: &Part) -> bool {
+        let may_end = matches!(part.purpose, Purpose::Read(_)) && !part.is_last;
+        match self.rest.strip_prefix(END).filter(|_| may_end) {
+            Some(rest) => {
+                self.rest = rest;
+                true
+            }
+            None => false,
+        }
+    }
 }
 
 impl Pieces {
@@ -297,7 +330,7 @@ impl Pieces {
 }
 
 /// Gives the oldest leg of a link an item, if that is of a key which it asked for. The leg stays on the link, for more may come
-/// to it; only a meta item is a whole answer.
+/// to it; only a meta item is a whole answer for itself.
 fn take_value<N: Net>(link: &mut Link<N>, response: &Response<'_>) -> Result<Part, Fault> {
     let leg = link.pending.front_mut().ok_or(Garbage)?;
     let Some(mut part) = leg.take_value(response.key) else {
