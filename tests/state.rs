@@ -67,9 +67,13 @@ fn is_whole(magent: &Magent, server: &Memcached) {
     });
 }
 
+/// Those that are whole: one that is being written anew has another ending, and is nobody's when its magent is killed over it.
 fn journals(directory: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).expect("a directory");
-    entries.map(|entry| entry.expect("an entry").path()).collect()
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    paths
+        .filter(|path| path.extension().is_some_and(|ending| ending == "journal"))
+        .collect()
 }
 
 /// All that stands in journals.
@@ -165,15 +169,10 @@ fn what_was_missed_is_known_wherever_the_next_magent_listens() {
         missed.primary.ask("get written\r\n") == hit("written", 0, "newer")
     });
     magent.client().check("get written\r\n", hit("written", 0, "newer"));
-    // One that is being written anew has another ending, and what somebody was killed over may have.
     let of = |name: &str| {
         let left = journals(directory.as_ref());
-        let whole = left
-            .iter()
-            .filter(|path| path.extension().is_some_and(|ending| ending == "journal"));
-        whole
-            .filter(|path| fs::read_to_string(path).is_ok_and(|text| text.contains(name)))
-            .count()
+        let says = |path: &&PathBuf| fs::read_to_string(path).is_ok_and(|text| text.contains(name));
+        left.iter().filter(says).count()
     };
     eventually("what was read is taken away, and nobody else's", || {
         (of(&missed.primary.name), of(&other.name)) == (1, 1)

@@ -20,6 +20,10 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
 const ENDING: &str = ".journal";
+/// That of one which is not whole yet.
+const NEW_ENDING: &str = ".new";
+/// How old one has to be that never became whole, for who writes one has it locked only just after it has made it.
+const UNFINISHED_MIN: Duration = Duration::from_secs(60);
 /// How often what was written is brought to the disk.
 const SYNC_PAUSE: Duration = Duration::from_secs(1);
 /// How often it is looked whether a process has ended whose journal is there.
@@ -69,7 +73,7 @@ impl Found {
         let own = directory.join(format!("{stem}.{}{ENDING}", std::process::id()));
         let writer = Writer {
             boot: boot.to_owned(),
-            new: own.with_extension("new"),
+            new: directory.join(format!("{stem}.{}{NEW_ENDING}", std::process::id())),
             own,
             file: None,
             left_behind: Vec::new(),
@@ -87,7 +91,8 @@ impl Found {
         let (mut neighbours, mut newest) = (Vec::new(), None);
         for entry in fs::read_dir(directory)? {
             let path = entry?.path();
-            let Some(name) = name_of(&path) else {
+            let Some(name) = name_of(&path, ENDING) else {
+                remove_unfinished(&path);
                 continue;
             };
             let has_own_name = name == stem;
@@ -312,9 +317,27 @@ impl Writer {
 }
 
 /// Which name a journal has in front of its process' number; None if it is none.
-fn name_of(path: &Path) -> Option<&str> {
-    let (name, number) = path.file_name()?.to_str()?.strip_suffix(ENDING)?.rsplit_once('.')?;
+fn name_of<'a>(path: &'a Path, ending: &str) -> Option<&'a str> {
+    let (name, number) = path.file_name()?.to_str()?.strip_suffix(ending)?.rsplit_once('.')?;
     number.bytes().all(|byte| byte.is_ascii_digit()).then_some(name)
+}
+
+/// Removes a journal that was being written when its process was killed: nobody reads it. Where that cannot be, it stays.
+fn remove_unfinished(path: &Path) {
+    let is_left_behind = || -> io::Result<bool> {
+        let mut file = OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+            .open(path)?;
+        let age = file.metadata()?.modified()?.elapsed().unwrap_or_default();
+        sys::lock(&file)?;
+        let mut begins = [0; 16]; // with a sum and the word, see `Line`; in a directory of others there may be what is not magent's
+        let length = file.read(&mut begins)?;
+        Ok(age >= UNFINISHED_MIN && (length == 0 || begins[8..].starts_with(b" magent ")))
+    };
+    if name_of(path, NEW_ENDING).is_some() && is_left_behind().is_ok_and(|is_left| is_left) {
+        let _ = fs::remove_file(path);
+    }
 }
 
 /// Takes away what could not be written, so that nobody believes that it is all. Returns what is to be told of it.
@@ -334,6 +357,31 @@ pub fn boot() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_never_became_whole_is_removed_when_nobody_writes_it() {
+        let directory = std::env::temp_dir().join(format!("magent-unfinished-{}", std::process::id()));
+        fs::create_dir(&directory).unwrap();
+        let file = |name: &str, age: u64| {
+            let mut file = File::create(directory.join(name)).unwrap();
+            file.write_all(if name.starts_with('e') {
+                b"somebody's own"
+            } else {
+                b"0123abcd magent 1 boot"
+            })
+            .unwrap();
+            file.set_modified(SystemTime::now() - Duration::from_secs(age)).unwrap();
+            file
+        };
+        let _ = ["a.1.new", "c.new", "e.1.new"].map(|name| file(name, 3600));
+        let (_, locked) = (file("b.1.new", 0), file("d.1.new", 3600));
+        sys::lock(&locked).unwrap();
+        Found::open(&directory, "127.0.0.1:1", &BTreeSet::new(), "boot").unwrap();
+        let entries = fs::read_dir(&directory).unwrap();
+        let left: BTreeSet<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["b.1.new", "c.new", "d.1.new", "e.1.new"].map(Into::into).into());
+        fs::remove_dir_all(&directory).unwrap();
+    }
 
     #[test]
     fn who_has_the_number_of_one_that_is_gone_reads_what_that_has_left() {
