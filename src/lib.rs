@@ -57,7 +57,7 @@
 //! 3. `src/proxy/fleet/ledger/mod.rs`: what is believed of two servers that were not always there; its principles are why the
 //!    rest is as it is.
 //! 4. `src/proxy/fleet/health.rs`: how a server goes, is looked for, and comes back.
-//! 5. `tests/simulator/README.md`: how all that is shown to be right, and the schedules that taught each rule (R1 to R63).
+//! 5. `tests/simulator/README.md`: how all that is shown to be right, and the schedules that taught each rule (R1 to R64).
 
 pub mod buffer;
 pub mod config;

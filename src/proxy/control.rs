@@ -3,7 +3,7 @@
 //! The reactor implements [`Control`] with listeners, threads and signals; the simulator with a plan. [`super::service`] is
 //! the machine that uses it.
 
-pub use super::fleet::journal::Remembered;
+pub use super::fleet::journal::{Memory, Remembered};
 use super::net::Net;
 use super::settings::Settings;
 use std::io;
@@ -63,8 +63,8 @@ pub struct Found {
 /// What became of the journal of what servers miss.
 #[derive(Debug)]
 pub enum Journal {
-    /// It could not be written; the line says why.
-    Failed(String),
+    /// That which was begun anew for the so-manieth time, from 1, could not be written; the line says why.
+    Failed { begun: u64, reason: String },
     /// It was written anew.
     Written,
     /// Another process has ended, and left this.

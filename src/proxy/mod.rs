@@ -122,9 +122,19 @@ impl<N: Net> Proxy<N> {
         self.hand_on();
     }
 
-    /// The journal could not be written, for this reason, or was written anew.
-    pub fn journal_told(&mut self, failed: Option<String>) {
-        self.servers.journal_told(failed);
+    /// See [`Journal::Failed`](control::Journal::Failed).
+    pub fn journal_failed(&mut self, begun: u64, reason: &str) {
+        self.servers.journal_failed(begun, reason);
+    }
+
+    /// What the journal is that is begun now, for who checks what stands there; None where none is kept.
+    pub fn whole_journal(&self) -> Option<Vec<u8>> {
+        self.servers.whole_journal()
+    }
+
+    /// The journal was written anew.
+    pub fn journal_written(&mut self) {
+        self.servers.journal_written();
     }
 
     /// magent ends in good order.

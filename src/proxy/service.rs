@@ -197,8 +197,8 @@ impl<W: Control> Service<W> {
     fn take_journal(&mut self) {
         while let Some(told) = self.world().take_journal() {
             match told {
-                Journal::Failed(reason) => self.proxy.journal_told(Some(reason)),
-                Journal::Written => self.proxy.journal_told(None),
+                Journal::Failed { begun, reason } => self.proxy.journal_failed(begun, &reason),
+                Journal::Written => self.proxy.journal_written(),
                 Journal::Found(remembered) => self.proxy.remember(&remembered),
             }
         }

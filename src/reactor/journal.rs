@@ -33,6 +33,8 @@ const END_MAX: Duration = Duration::from_secs(2);
 
 enum Order {
     Write(Writing),
+    /// The one that was begun anew for the so-manieth time did not come to the disk.
+    NotSynced(u64, io::Error),
     End,
 }
 
@@ -76,6 +78,7 @@ impl Found {
             new: directory.join(format!("{stem}.{}{NEW_ENDING}", std::process::id())),
             own,
             file: None,
+            begun: 0,
             left_behind: Vec::new(),
             others: Vec::new(),
             syncs: Mailbox::new(),
@@ -129,28 +132,24 @@ impl Found {
     }
 
     /// Begins the thread that writes. `wake` is called when it has told something.
-    pub fn begin(self, wake: impl Fn() + Send + Clone + 'static) -> io::Result<(Journal, Remembered)> {
+    pub fn begin(self, wake: impl Fn() + Send + 'static) -> io::Result<(Journal, Remembered)> {
         let Found {
             remembered, mut writer, ..
         } = self;
         let (orders, told, ended) = (Mailbox::new(), Mailbox::new(), Mailbox::new());
         let (taken, tells, ends) = (orders.clone(), told.clone(), ended.clone());
-        let teller = move || {
-            let (tells, wake) = (tells.clone(), wake.clone());
-            move |what: Told| {
-                tells.put(what);
-                wake();
-            }
+        let tell = move |what: Told| {
+            tells.put(what);
+            wake();
         };
-        let (files, own, tell) = (writer.syncs.clone(), writer.own.clone(), teller());
+        let (files, failures) = (writer.syncs.clone(), orders.clone());
         thread::Builder::new().name("sync".to_owned()).spawn(move || {
-            while let Some(file) = files.take() {
+            while let Some((begun, file)) = files.take() {
                 if let Err(error) = File::sync_data(&file) {
-                    tell(failed(&own, &error));
+                    failures.put(Order::NotSynced(begun, error));
                 }
             }
         })?;
-        let tell = teller();
         let thread = thread::Builder::new().name("journal".to_owned()).spawn(move || {
             while writer.take(&taken, &tell) {}
             writer.syncs.put(None);
@@ -195,12 +194,14 @@ struct Writer {
     /// What it is called until it is whole.
     new: PathBuf,
     file: Option<File>,
+    /// How often it was begun anew.
+    begun: u64,
     /// Journals of processes that are gone, until all that they say stands in this one's.
     left_behind: Vec<PathBuf>,
     /// Those of processes that still run.
     others: Vec<PathBuf>,
     /// Files that another thread is to bring to the disk; None: there are no more.
-    syncs: Mailbox<Option<File>>,
+    syncs: Mailbox<Option<(u64, File)>>,
     synced: Instant,
     is_synced: bool,
 }
@@ -217,14 +218,19 @@ impl Writer {
         let is_anew = matches!(order, Some(Order::Write(Writing::Anew(_))));
         let mut result = match order {
             Some(Order::Write(what)) => self.write(&what),
-            Some(Order::End) | None => Ok(()),
+            Some(Order::NotSynced(begun, error)) if begun == self.begun => Err(error),
+            Some(Order::NotSynced(..) | Order::End) | None => Ok(()),
         };
         if result.is_ok() && !self.is_synced && (!goes_on || self.synced.elapsed() >= SYNC_PAUSE) {
             result = self.sync(goes_on);
         }
         if let Err(error) = result {
             self.file = None;
-            tell(failed(&self.own, &error));
+            let _ = fs::remove_file(&self.own); // so that nobody believes that it is all; or else it is damaged, or has no end
+            tell(Told::Failed {
+                begun: self.begun,
+                reason: format!("{}: {}", self.own.display(), Reason(&error)),
+            });
         } else if is_anew {
             tell(Told::Written);
         }
@@ -235,6 +241,7 @@ impl Writer {
     fn write(&mut self, what: &Writing) -> io::Result<()> {
         match what {
             Writing::Anew(text) => {
+                self.begun += 1;
                 let mut file = OpenOptions::new()
                     .write(true)
                     .create(true)
@@ -275,7 +282,7 @@ impl Writer {
     /// Has what was written brought to the disk; `goes_on`: it is not waited for.
     fn sync(&mut self, goes_on: bool) -> io::Result<()> {
         match &self.file {
-            Some(file) if goes_on => self.syncs.put(Some(file.try_clone()?)),
+            Some(file) if goes_on => self.syncs.put(Some((self.begun, file.try_clone()?))),
             Some(file) => file.sync_data()?,
             None => {}
         }
@@ -338,12 +345,6 @@ fn remove_unfinished(path: &Path) {
     if name_of(path, NEW_ENDING).is_some() && is_left_behind().is_ok_and(|is_left| is_left) {
         let _ = fs::remove_file(path);
     }
-}
-
-/// Takes away what could not be written, so that nobody believes that it is all. Returns what is to be told of it.
-fn failed(own: &Path, error: &io::Error) -> Told {
-    let _ = fs::remove_file(own); // or else it is damaged, or has no end
-    Told::Failed(format!("{}: {}", own.display(), Reason(error)))
 }
 
 /// Which start of the machine this is, or nothing if the system does not say: what systemd's unit gives to a service that may not see all of

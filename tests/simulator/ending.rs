@@ -49,7 +49,8 @@ impl Simulation {
         if self.plan.class == Class::Duel {
             self.end_duel()?;
         }
-        self.count_what_is_left()
+        self.count_what_is_left()?;
+        self.look_when_quiet()
     }
 
     /// So that there is room for who looks at magent.

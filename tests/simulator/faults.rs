@@ -271,8 +271,9 @@ impl Simulation {
                 }
             }
             Kind::KillMagent => {
+                let remembers = self.remembers(victim);
                 self.start_magent(victim);
-                if !self.plan.journals {
+                if !remembers {
                     self.forget_who_is_faulty();
                     self.unknown_to_magent();
                 }

@@ -28,6 +28,7 @@ mod faults;
 mod garble;
 mod ingredients;
 mod later;
+mod look;
 mod memcached;
 mod model;
 mod net;
@@ -220,6 +221,7 @@ fn options(seed: u64) -> Options {
         adapts: wanted("ADAPTS", round % 4 == 3),
         journals: wanted("JOURNALS", round % 3 == 2),
         tongues: wanted("TONGUES", round % 5 == 4),
+        full_disks: wanted("FULL_DISKS", seed % 2 == 1),
     }
 }
 
@@ -242,12 +244,20 @@ fn run(seed: u64, class: Class, options: Options, verbosity: Verbosity) -> Outco
 
 fn report(seed: u64, class: Class, options: Options, broken: &str) -> String {
     let again = run(seed, class, options, Verbosity::Tail);
-    let on = [options.boards, options.adapts, options.journals, options.tongues];
-    let [boards, adapts, journals, tongues] = on.map(|on| if on { "on" } else { "off" });
-    let mut text = format!(
-        "seed {seed}, class {}: {broken}\n(BOARDS={boards} ADAPTS={adapts} JOURNALS={journals} TONGUES={tongues})\n",
-        class.name()
-    );
+    let names = ["BOARDS", "ADAPTS", "JOURNALS", "TONGUES", "FULL_DISKS"];
+    let on = [
+        options.boards,
+        options.adapts,
+        options.journals,
+        options.tongues,
+        options.full_disks,
+    ];
+    let with = names
+        .iter()
+        .zip(on)
+        .map(|(name, on)| format!("{name}={}", if on { "on" } else { "off" }));
+    let with = with.collect::<Vec<_>>().join(" ");
+    let mut text = format!("seed {seed}, class {}: {broken}\n({with})\n", class.name());
     if again.broken.as_deref() != Some(broken) {
         text += &format!(
             "(run again, it says {:?}: something is not deterministic)\n",
@@ -401,7 +411,13 @@ fn schedules_that_once_broke_a_promise_keep_it() {
         };
         (seed, class, options)
     });
-    let as_they_were = ONCE_BROKEN_AS_DRAWN.map(|seed| (seed, class_of(seed), options(seed)));
+    let as_they_were = ONCE_BROKEN_AS_DRAWN.map(|seed| {
+        let options = Options {
+            full_disks: false,
+            ..options(seed)
+        };
+        (seed, class_of(seed), options)
+    });
     let all = without_boards.chain(with_boards).chain(with_journals);
     for (seed, class, options) in all.chain(as_they_were) {
         if let Some(broken) = run(seed, class, options, Verbosity::Silent).broken {

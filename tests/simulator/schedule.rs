@@ -64,6 +64,10 @@ const ANEW_ONE_IN: u64 = 7;
 const CHECKED_ALWAYS_ONE_IN: u64 = 11;
 const CHECKED_ONE_IN: u64 = 37;
 
+/// When a disk is full, at the earliest, and for how long.
+const FULL_DISK_FROM_US: Us = 1_000_000;
+const FULL_DISK_US: Us = 3_000_000;
+
 /// What a seed's draws do not decide.
 #[derive(Clone, Copy, Default)]
 pub struct Options {
@@ -75,6 +79,8 @@ pub struct Options {
     pub journals: bool,
     /// Some clients speak the binary protocol.
     pub tongues: bool,
+    /// The disks that they write it on are full for a while.
+    pub full_disks: bool,
 }
 
 pub fn run(seed: u64, class: Class, options: Options, verbosity: Verbosity) -> Outcome {
@@ -90,6 +96,13 @@ pub fn run(seed: u64, class: Class, options: Options, verbosity: Verbosity) -> O
     }
     (plan.journals, plan.tongues) = (options.journals, options.tongues);
     let mut simulation = Simulation::new(plan, random, verbosity);
+    if options.full_disks {
+        let from = FULL_DISK_FROM_US + seed * 7919 % FULL_DISK_FROM_US * 8;
+        let disks = &mut simulation.network.borrow_mut().disks;
+        for disk in disks.iter_mut() {
+            (disk.full, disk.is_contended) = (from..from + FULL_DISK_US, seed % 4 == 1);
+        }
+    }
     if seed % CHECKED_ALWAYS_ONE_IN != 0 {
         simulation.checked_one_in = CHECKED_ONE_IN;
     }

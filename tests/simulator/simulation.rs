@@ -72,7 +72,7 @@ pub struct Simulation {
 }
 
 /// Which start of their machines it is.
-const BOOT: &str = "1";
+pub const BOOT: &str = "1";
 
 /// A promise that was broken, in a sentence.
 pub type Broken = String;
@@ -194,7 +194,7 @@ impl Simulation {
         let settings = self.settings_at_start(magent);
         let mut proxy = Proxy::new(net, settings);
         if self.plan.journals {
-            let (remembered, is_damaged) = Remembered::read(&self.network.borrow().journals[magent], BOOT);
+            let (remembered, is_damaged) = Remembered::read(&self.network.borrow().disks[magent].text, BOOT);
             assert!(!is_damaged);
             proxy.keep_journal(&remembered, BOOT.to_owned());
         }
@@ -210,7 +210,9 @@ impl Simulation {
         self.magents[magent] = None;
         self.listening[magent] = false;
         self.network_of_dead(magent);
+        let remembers = self.remembers(magent);
         let network = &mut *self.network.borrow_mut();
+        network.disks[magent].forget();
         let mut scene = scene!(self, network);
         let mut touched = Vec::new();
         for client in self.clients.iter_mut().filter(|client| client.magent == magent) {
@@ -227,11 +229,16 @@ impl Simulation {
             let mut servers = self.plan.keys[key].servers.iter();
             let forgotten = servers.any(|&server| self.impaired_ms[server] == u64::MAX);
             // A server that keeps its items is suspect to the next magent: that need not know.
-            let forgotten = forgotten && self.plan.class != Class::Keeping && !self.plan.journals;
+            let forgotten = forgotten && self.plan.class != Class::Keeping && !remembers;
             if forgotten || touched.contains(&key) || self.checker.lost(key) > 0 {
                 self.checker.taint(key);
             }
         }
+    }
+
+    /// Whether a magent that is started now knows what the one before it knew.
+    pub fn remembers(&self, magent: usize) -> bool {
+        self.plan.journals && !self.network.borrow().disks[magent].text.is_empty()
     }
 
     /// A magent's kernel ends its connections.
@@ -262,6 +269,7 @@ impl Simulation {
         if self.turns % self.checked_one_in == 0 {
             let checked = service.proxy().check();
             checked.map_err(|wrong| format!("at the end of a turn of magent {magent}: {wrong}"))?;
+            self.look_at(magent)?;
         }
         let mut network = self.network.borrow_mut();
         let now = network.now;

@@ -248,11 +248,12 @@ impl Resync {
             Some(listing) => (listing.has_ended(), listed),
             None => (true, self.seen + self.keys.len() as u64),
         };
+        let done = done_before + self.seen;
         Progress {
             from: self.from,
             report: self.report(now_ms),
-            done: done_before + self.seen,
-            total: has_ended.then_some(listed),
+            done,
+            total: has_ended.then_some(listed.max(done)), // what was done with before is not known to the key
         }
     }
 

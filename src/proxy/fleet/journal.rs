@@ -30,6 +30,8 @@ pub struct Journal {
     pub lives: Vec<Option<Life>>,
     pub bytes: usize,
     pub bytes_anew: usize,
+    /// How often it has been begun anew.
+    pub begun: u64,
     /// It could not be written, then; and has not been since.
     pub failed_ms: Option<u64>,
     pub is_failing: bool,

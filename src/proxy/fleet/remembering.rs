@@ -184,46 +184,56 @@ impl<N: Net> Servers<N> {
     /// Writes all of it anew.
     pub fn write_journal_anew(&mut self) {
         self.fleet.ledger.take_news(); // all of it
-        let (fleet, Some(journal)) = (&self.fleet, &self.fleet.journal) else {
+        let fleet = &self.fleet;
+        let numbers = fleet.in_use().into_iter().enumerate();
+        let mut told = vec![None; fleet.servers.len()];
+        numbers.for_each(|(number, server)| told[server] = Some((number, fleet.ledger.lost(server))));
+        let lives = fleet.servers.iter().map(life_of).collect();
+        let Some(text) = self.whole_journal() else {
             return;
         };
-        let mut text = Vec::new();
-        Line::Begin { boot: &journal.boot }.write(&mut text);
-        let mut told = vec![None; fleet.servers.len()];
-        for (number, server) in fleet.in_use().into_iter().enumerate() {
-            Line::Server(&fleet.servers[server].name.to_string()).write(&mut text);
-            told[server] = Some((number, fleet.ledger.lost(server)));
-        }
-        let lives: Vec<_> = fleet.servers.iter().map(life_of).collect();
-        for (server, told) in told.iter().enumerate() {
-            if let (Some((number, _)), Some(life)) = (told, lives[server]) {
-                Line::Life(*number, life).write(&mut text);
-            }
-            match told {
-                None | Some((_, Lost::Nothing)) => {}
-                Some((number, Lost::Much)) => Line::Anything(*number).write(&mut text),
-                Some((number, lost)) => {
-                    if *lost == Lost::Fill {
-                        Line::Fill(*number).write(&mut text);
-                    }
-                    let keys = fleet.ledger.lacking_keys(server);
-                    keys.for_each(|key| Line::Missed(*number, key).write(&mut text));
-                }
-            }
-        }
-        // Behind what servers lack that are back: of a key of which both is so, this is what was last.
-        for (server, told) in told.iter().enumerate() {
-            if let Some((number, Lost::Keys | Lost::Fill)) = told {
-                let keys = fleet.ledger.missed_keys(server);
-                keys.for_each(|key| Line::Missed(*number, key).write(&mut text));
-            }
-        }
         if let Some(journal) = &mut self.fleet.journal {
             (journal.told, journal.lives) = (told, lives);
             (journal.bytes, journal.bytes_anew) = (text.len(), text.len());
             journal.failed_ms = None;
+            journal.begun += 1;
             self.cx.net.write_journal(Writing::Anew(text));
         }
+    }
+
+    /// What the journal is that is begun now; None where none is kept.
+    pub fn whole_journal(&self) -> Option<Vec<u8>> {
+        let (fleet, journal) = (&self.fleet, self.fleet.journal.as_ref()?);
+        let mut text = Vec::new();
+        Line::Begin { boot: &journal.boot }.write(&mut text);
+        let in_use = fleet.in_use();
+        for &server in &in_use {
+            Line::Server(&fleet.servers[server].name.to_string()).write(&mut text);
+        }
+        for (number, &server) in in_use.iter().enumerate() {
+            if let Some(life) = life_of(&fleet.servers[server]) {
+                Line::Life(number, life).write(&mut text);
+            }
+            match fleet.ledger.lost(server) {
+                Lost::Nothing => {}
+                Lost::Much => Line::Anything(number).write(&mut text),
+                lost => {
+                    if lost == Lost::Fill {
+                        Line::Fill(number).write(&mut text);
+                    }
+                    let keys = fleet.ledger.lacking_keys(server);
+                    keys.for_each(|key| Line::Missed(number, key).write(&mut text));
+                }
+            }
+        }
+        // Behind what servers lack that are back: of a key of which both is so, this is what was last.
+        for (number, &server) in in_use.iter().enumerate() {
+            if let Lost::Keys | Lost::Fill = fleet.ledger.lost(server) {
+                let keys = fleet.ledger.missed_keys(server);
+                keys.for_each(|key| Line::Missed(number, key).write(&mut text));
+            }
+        }
+        Some(text)
     }
 
     /// Tries again to write a journal that could not be written, if it is time.
@@ -251,29 +261,30 @@ impl<N: Net> Servers<N> {
         }
     }
 
-    /// The journal could not be written, for this reason, or was written anew.
-    pub fn journal_told(&mut self, failed: Option<String>) {
+    /// The journal that was begun anew for the so-manieth time could not be written, for this reason. Of one that has been begun since
+    /// it is told what becomes of it.
+    pub fn journal_failed(&mut self, begun: u64, reason: &str) {
         let now_ms = self.cx.now.ms();
-        let Some(journal) = &mut self.fleet.journal else {
+        let Some(journal) = self.fleet.journal.as_mut().filter(|journal| journal.begun == begun) else {
             return;
         };
-        let was_failing = std::mem::replace(&mut journal.is_failing, failed.is_some());
-        match failed {
-            Some(reason) => {
-                journal.failed_ms = Some(now_ms);
-                self.cx.timers.set(Timer::Journal, now_ms + AGAIN_MS);
-                if !was_failing {
-                    self.cx.log.say(
-                        Level::Error,
-                        format_args!("{reason}; what servers miss is forgotten when magent is killed"),
-                    );
-                }
-            }
-            None if was_failing => self
-                .cx
+        journal.failed_ms = Some(now_ms);
+        self.cx.timers.set(Timer::Journal, now_ms + AGAIN_MS);
+        if !std::mem::replace(&mut journal.is_failing, true) {
+            self.cx.log.say(
+                Level::Error,
+                format_args!("{reason}; what servers miss is forgotten when magent is killed"),
+            );
+        }
+    }
+
+    /// The journal was written anew.
+    pub fn journal_written(&mut self) {
+        let journal = self.fleet.journal.as_mut();
+        if journal.is_some_and(|journal| std::mem::take(&mut journal.is_failing)) {
+            self.cx
                 .log
-                .say(Level::Notice, format_args!("the journal is written again")),
-            None => {}
+                .say(Level::Notice, format_args!("the journal is written again"));
         }
     }
 }

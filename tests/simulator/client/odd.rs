@@ -100,7 +100,7 @@ const LAST_OF_OLD: [(&str, &str); 4] = [
     ("set LONG 0 0 5\r\n", "CLIENT_ERROR bad command line format\r\n"),
 ];
 /// Topics of statistics, and whether the servers are asked.
-const STATISTICS: [(&str, bool); 7] = [
+const STATISTICS: [(&str, bool); 9] = [
     ("stats\r\n", true),
     ("stats settings\r\n", true),
     ("stats items\r\n", true),
@@ -108,6 +108,8 @@ const STATISTICS: [(&str, bool); 7] = [
     ("stats sizes\r\n", true),
     ("stats conns\r\n", false),
     ("stats servers\r\n", false),
+    ("stats latency\r\n", false),
+    ("stats hot\r\n", false),
 ];
 /// A key that is longer than memcached's longest (250 bytes).
 const LONG_KEY_BYTES: usize = 251;

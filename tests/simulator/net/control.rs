@@ -2,7 +2,7 @@
 
 use super::window::{SimulatedNet, Socket};
 use crate::pipe::Us;
-use magent::proxy::control::{Accepted, Control, Found, Order, Reloaded, State};
+use magent::proxy::control::{Accepted, Control, Found, Journal, Order, Reloaded, State};
 use magent::proxy::settings::Settings;
 use std::io;
 use std::mem;
@@ -178,6 +178,13 @@ impl Control for SimulatedNet {
     fn take_name(&mut self) -> Option<Found> {
         let network = &mut *self.network.borrow_mut();
         network.hosts.take(self.magent, network.now)
+    }
+
+    fn take_journal(&mut self) -> Option<Journal> {
+        let network = &mut *self.network.borrow_mut();
+        let told = network.disks[self.magent].tell(network.now);
+        network.meters[self.magent].worked |= told.is_some();
+        told
     }
 
     fn reopen_log(&mut self) -> io::Result<()> {

@@ -4,6 +4,7 @@
 //! when the batch begins, it comes when bytes arrive or room appears, and not once more for what was not read.
 
 mod control;
+mod disk;
 mod hosts;
 mod meter;
 mod peer;
@@ -17,6 +18,7 @@ pub use window::SimulatedNet;
 use super::pipe::{End, Pipe, Us, Weather};
 use super::random::Random;
 use super::trace::Trace;
+use disk::Disk;
 use magent::proxy::net::{Address, Readiness, Token};
 use meter::Meter;
 use std::cmp::Reverse;
@@ -151,8 +153,8 @@ pub struct Network {
     pub meters: Vec<Meter>,
     /// By magent: seconds by which its clock is ahead of everybody's.
     pub magents_ahead_s: Vec<i64>,
-    /// By magent: what it has written down.
-    pub journals: Vec<Vec<u8>>,
+    /// By magent: where it writes down what servers miss.
+    pub disks: Vec<Disk>,
 }
 
 impl Network {
@@ -180,7 +182,7 @@ impl Network {
             no_way: Vec::new(),
             meters: (0..magents).map(|_| Meter::default()).collect(),
             magents_ahead_s: vec![0; magents],
-            journals: vec![Vec::new(); magents],
+            disks: (0..magents).map(|_| Disk::default()).collect(),
         }
     }
 
@@ -241,6 +243,14 @@ impl Network {
             .filter(|connection| wanted(connection))
             .map(|connection| connection.name)
             .collect()
+    }
+
+    /// How many connections a magent has with such peers that neither end has closed.
+    pub fn open_with(&self, magent: usize, wanted: impl Fn(Peer) -> bool) -> usize {
+        let connections = self.connections.iter().flatten();
+        let is_open = |connection: &&Connection| connection.state == State::Open && !connection.peer_left;
+        let of_magent = connections.filter(|connection| connection.magent == magent && wanted(connection.peer));
+        of_magent.filter(is_open).count()
     }
 
     fn open(&mut self, magent: usize, peer: Peer, token: Option<Token>, state: State) -> Name {

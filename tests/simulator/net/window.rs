@@ -186,10 +186,10 @@ impl Net for SimulatedNet {
     }
 
     fn write_journal(&mut self, what: Writing) {
-        let journal = &mut self.network.borrow_mut().journals[self.magent];
-        match what {
-            Writing::Anew(text) => *journal = text,
-            Writing::More(text) => journal.extend_from_slice(&text),
+        let network = &mut *self.network.borrow_mut();
+        let now = network.now;
+        if let Some(time) = network.disks[self.magent].write(what, now) {
+            network.turn_by(self.magent, time);
         }
     }
 

@@ -263,9 +263,7 @@ impl Ledger {
             Event::Lacks { server, from, what, of } => {
                 self.servers[server].add_lack(from, what, of, self.lacking_bytes_max);
             }
-            Event::LacksKey { server, from, key } => {
-                self.servers[server].add_key_lacking(from, key, self.lacking_bytes_max);
-            }
+            Event::LacksKey { server, from, key } => self.lacks_key(server, from, key),
             Event::Copied { server, from, key } => self.copied(server, from, key),
             Event::Filled { server, from, left } => self.servers[server].filled(from, left),
             Event::MayList => self.servers.iter_mut().for_each(Account::list_again),
@@ -308,6 +306,11 @@ impl Ledger {
                 delivered,
             } => self.note_new(server, key, delivered, ack),
         }
+    }
+
+    fn lacks_key(&mut self, server: usize, from: usize, key: &[u8]) {
+        self.servers[server].add_key_lacking(from, key, self.lacking_bytes_max);
+        self.tell_lacking(server, key);
     }
 
     fn note_new(&mut self, server: usize, key: &[u8], delivered: bool, ack: Ack) {

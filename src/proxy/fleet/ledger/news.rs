@@ -17,7 +17,7 @@ pub enum Lost {
 /// What is to be written down of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Became {
-    /// The server has missed a write of it that its partner has acknowledged.
+    /// The server has missed a write of it that its partner has acknowledged, or has been rid of it.
     Missed,
     /// It has been made there what it is on the partner.
     Copied,
@@ -49,6 +49,14 @@ impl Ledger {
             if self.servers[server].missed.is_news(key) {
                 news.push((server, Became::Missed, key.into()));
             }
+        }
+    }
+
+    /// Notes that a server lacks a key. That is to be written down though nobody has acknowledged what it missed: it is rid of what it had
+    /// before, which may have been (R64).
+    pub(super) fn tell_lacking(&mut self, server: usize, key: &[u8]) {
+        if let Some(news) = &mut self.news {
+            news.push((server, Became::Missed, key.into()));
         }
     }
 

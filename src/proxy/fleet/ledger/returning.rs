@@ -58,6 +58,9 @@ impl Ledger {
             }
             // What is deleted on one is not lacking on the other any more (R7).
             self.servers[partner].lacks_no_more(server, &key);
+            if !writes.is_told {
+                self.tell_lacking(server, &key);
+            }
             rid.push(key);
         }
         for key in &rid {

@@ -1,4 +1,4 @@
-//! The same of writes that change nothing where their key is not (R37, R39).
+//! The same of writes that change nothing where their key is not (R37, R39), or are acknowledged by nobody (R64).
 
 use super::*;
 
@@ -31,6 +31,26 @@ fn r37_what_changes_nothing_where_the_key_is_not_the_one_that_has_it_has_not_mis
             },
         );
         assert_eq!(pair.keeps(P), needs, "a set has left something on B");
+    }
+}
+
+#[test]
+fn r64_what_a_server_is_rid_of_is_written_down_though_nobody_has_acknowledged_what_it_missed() {
+    for is_acknowledged in [false, true] {
+        let mut pair = Pair::new();
+        pair.0.keep_news();
+        pair.falls_silent(B);
+        let write = pair.write_without(B);
+        if is_acknowledged {
+            pair.ack(write, B, false, Ack::WHOLE);
+            assert_eq!(pair.0.take_news().len(), 1);
+        }
+        assert_eq!(pair.returns(B), [KEY.into()]);
+        assert_eq!(pair.0.lacks(KEY, B, P), Lacks::Surely);
+        // What was said before is not said again.
+        let news = pair.0.take_news();
+        let told = (B, news::Became::Missed, KEY.into());
+        assert_eq!(news, if is_acknowledged { vec![] } else { vec![told] });
     }
 }
 
