@@ -310,7 +310,7 @@ impl Ledger {
 
     fn lacks_key(&mut self, server: usize, from: usize, key: &[u8]) {
         self.servers[server].add_key_lacking(from, key, self.lacking_bytes_max);
-        self.tell_lacking(server, key);
+        self.tell_lacking(server, from, key);
     }
 
     fn note_new(&mut self, server: usize, key: &[u8], delivered: bool, ack: Ack) {

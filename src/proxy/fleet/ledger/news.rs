@@ -52,10 +52,17 @@ impl Ledger {
         }
     }
 
-    /// Notes that a server lacks a key. That is to be written down though nobody has acknowledged what it missed: it is rid of what it had
-    /// before, which may have been (R64).
-    pub(super) fn tell_lacking(&mut self, server: usize, key: &[u8]) {
-        if let Some(news) = &mut self.news {
+    /// Notes that a server lacks a key of a partner's. That is to be written down though nobody has acknowledged what it missed: it is rid of
+    /// what it had before, which may have been (R64). It is not where it is to be filled anyway, nor where the partner has missed what this
+    /// one acknowledged: by what is written last the partner would have it.
+    pub(super) fn tell_lacking(&mut self, server: usize, from: usize, key: &[u8]) {
+        let lack = self.servers[server].lack(from);
+        let is_one_of_some = lack.is_some_and(|lack| matches!(&lack.what, Lacking::Keys(keys) if keys.contains(key)));
+        let Some(news) = self.news.as_mut().filter(|_| is_one_of_some) else {
+            return;
+        };
+        let missed = self.servers[from].missed.of(key);
+        if missed.is_none_or(|writes| writes.fate() != Some(Fate::Acked)) {
             news.push((server, Became::Missed, key.into()));
         }
     }

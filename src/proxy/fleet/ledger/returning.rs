@@ -26,10 +26,11 @@ impl Ledger {
             Missed::Everything => return Rid::Everything,
             Missed::Keys { keys, .. } => keys,
         };
-        let mut rid = Vec::new();
+        let (mut rid, mut is_told) = (Vec::new(), Vec::new());
         for (key, writes) in keys {
             let Some(partner) = partner_of(&key) else {
                 rid.push(key);
+                is_told.push(true); // nobody is to give it
                 continue;
             };
             let [here, there] = [server, partner].map(|index| &self.servers[index]);
@@ -58,14 +59,15 @@ impl Ledger {
             }
             // What is deleted on one is not lacking on the other any more (R7).
             self.servers[partner].lacks_no_more(server, &key);
-            if !writes.is_told {
-                self.tell_lacking(server, &key);
-            }
             rid.push(key);
+            is_told.push(writes.is_told);
         }
-        for key in &rid {
+        for (key, is_told) in rid.iter().zip(is_told) {
             if let Some(partner) = partner_of(key) {
                 self.servers[server].add_key_lacking(partner, key, self.lacking_bytes_max);
+                if !is_told {
+                    self.tell_lacking(server, partner, key);
+                }
             }
         }
         Rid::Keys(rid)
