@@ -71,6 +71,9 @@ pub struct Simulation {
     scratch: Vec<u8>,
 }
 
+/// At the end of so many turns at which its books are checked magent's page and journal are looked at once.
+const LOOKED_ONE_IN: u64 = 4;
+
 /// Which start of their machines it is.
 pub const BOOT: &str = "1";
 
@@ -269,6 +272,8 @@ impl Simulation {
         if self.turns % self.checked_one_in == 0 {
             let checked = service.proxy().check();
             checked.map_err(|wrong| format!("at the end of a turn of magent {magent}: {wrong}"))?;
+        }
+        if self.turns % (LOOKED_ONE_IN * self.checked_one_in) == 0 {
             self.look_at(magent)?;
         }
         let mut network = self.network.borrow_mut();
