@@ -213,6 +213,45 @@ fn who_takes_a_port_over_knows_it_too() {
     }
 }
 
+/// The new one takes the server for whole when it hears what the old one alone has known.
+#[test]
+fn who_takes_a_port_over_hears_of_what_a_server_that_is_up_has_missed() {
+    let files = scratch();
+    let directory = files.path("");
+    let (primary, backup) = (Memcached::start(), Memcached::start());
+    let state = format!("--state-dir={directory}");
+    let port = Port::free();
+    let start = || magent(&port, &primary, &backup, &[&state, "--board=off", "--reuse-port"]);
+    let old = start();
+    let mut client = old.client();
+    client.check("set k 0 0 3\r\nold\r\nset l 0 0 3\r\nold\r\n", "STORED\r\nSTORED\r\n");
+    is_whole(&old, &primary);
+    primary.stop();
+    client.check("set k 0 0 3\r\nnew\r\n", "STORED\r\n");
+    eventually("it is written down", || journal(directory.as_ref()).contains(" k"));
+    let new = start();
+    eventually("it is known", || {
+        new.log().contains("has missed writes of 1 keys, by the journal")
+    });
+    client.check("set l 0 0 3\r\nnew\r\n", "STORED\r\n");
+    eventually("it is written down", || journal(directory.as_ref()).contains(" l"));
+    // The old one does not find that the server is back.
+    old.stop();
+    primary.cont();
+    eventually("the new one does", || {
+        new.log().contains("is up again") && primary.ask("get k\r\n") == hit("k", 0, "new")
+    });
+    assert_eq!(primary.ask("get l\r\n"), hit("l", 0, "old"));
+    drop(old);
+    eventually("it is rid of what is old", || {
+        primary.ask("get l\r\n") == hit("l", 0, "new")
+    });
+    is_whole(&new, &primary);
+    let log = new.log();
+    assert!(log.contains("it has missed what another magent wrote"), "{log}");
+    new.client().check("get l\r\n", hit("l", 0, "new"));
+}
+
 #[test]
 fn of_a_journal_that_is_damaged_more_is_suspected_than_stands_there() {
     let files = scratch();

@@ -379,6 +379,9 @@ mod tests {
 
     #[test]
     fn a_byte_that_is_wrong_or_missing_is_found() {
+        let mut unknown = text(&BEGIN);
+        unknown.extend_from_slice(format!("{:08x} z 0\n", check(b"z 0")).as_bytes());
+        assert!(Remembered::read(&unknown, "one").1);
         let whole = text(&[&BEGIN[..], &[Line::Missed(0, b"key"), Line::End]].concat());
         for place in 0..whole.len() {
             let mut wrong = whole.clone();
