@@ -194,6 +194,40 @@ fn a_server_that_may_be_old_is_not_flushed_while_one_of_its_partners_is_away() {
     check(&mut client);
 }
 
+/// Its partner was away at the start as well, and is empty since (R38).
+#[test]
+fn of_two_servers_that_were_away_at_the_start_the_younger_is_given_what_the_older_has() {
+    let (here, mut away, hung) = (Memcached::start(), Memcached::start(), Memcached::start());
+    let start = |away: &Memcached| Magent::before(&[&here, away], &[&hung], &["--timeout=1000"]);
+    let magent = start(&away);
+    let mut client = magent.client();
+    let keys: Vec<String> = (0..40).map(|key| format!("key{key}")).collect();
+    for key in &keys {
+        client.check(format!("set {key} 0 0 3\r\nold\r\n"), "STORED\r\n");
+    }
+    let is_away = |key: &&String| away.ask(format!("get {key}\r\n")) != MISS;
+    let held: Vec<&String> = keys.iter().filter(is_away).collect();
+    assert!(!held.is_empty());
+    drop((client, magent));
+    // memcached counts whole seconds, and who is restarted is to be younger by some.
+    eventually("it is old enough", || hung.stat("uptime") >= 5);
+    hung.stop();
+    away.kill();
+    let magent = start(&away);
+    magent.wait_for(&hung, "down");
+    magent.wait_for(&away, "down");
+    away.restart();
+    magent.wait_for(&away, "up");
+    hung.cont();
+    eventually("it has what only the other had", || {
+        held.iter()
+            .all(|key| away.ask(format!("get {key}\r\n")) == hit(key, 0, "old"))
+    });
+    let mut client = magent.client();
+    keys.iter()
+        .for_each(|key| client.check(format!("get {key}\r\n"), hit(key, 0, "old")));
+}
+
 /// A machine that has rebooted: its memcached is empty, and its magent does not reach the other machine at first.
 #[test]
 fn a_full_server_is_not_flushed_for_the_sake_of_an_empty_one() {
