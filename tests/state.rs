@@ -224,7 +224,10 @@ fn who_takes_a_port_over_hears_of_what_a_server_that_is_up_has_missed() {
     let start = || magent(&port, &primary, &backup, &[&state, "--board=off", "--reuse-port"]);
     let old = start();
     let mut client = old.client();
-    client.check("set k 0 0 3\r\nold\r\nset l 0 0 3\r\nold\r\n", "STORED\r\nSTORED\r\n");
+    client.check(
+        "set k 0 0 3\r\nold\r\nset later 0 0 3\r\nold\r\n",
+        "STORED\r\nSTORED\r\n",
+    );
     is_whole(&old, &primary);
     primary.stop();
     client.check("set k 0 0 3\r\nnew\r\n", "STORED\r\n");
@@ -233,23 +236,23 @@ fn who_takes_a_port_over_hears_of_what_a_server_that_is_up_has_missed() {
     eventually("it is known", || {
         new.log().contains("has missed writes of 1 keys, by the journal")
     });
-    client.check("set l 0 0 3\r\nnew\r\n", "STORED\r\n");
-    eventually("it is written down", || journal(directory.as_ref()).contains(" l"));
+    client.check("set later 0 0 3\r\nnew\r\n", "STORED\r\n");
+    eventually("it is written down", || journal(directory.as_ref()).contains(" later"));
     // The old one does not find that the server is back.
     old.stop();
     primary.cont();
     eventually("the new one does", || {
         new.log().contains("is up again") && primary.ask("get k\r\n") == hit("k", 0, "new")
     });
-    assert_eq!(primary.ask("get l\r\n"), hit("l", 0, "old"));
+    assert_eq!(primary.ask("get later\r\n"), hit("later", 0, "old"));
     drop(old);
     eventually("it is rid of what is old", || {
-        primary.ask("get l\r\n") == hit("l", 0, "new")
+        primary.ask("get later\r\n") == hit("later", 0, "new")
     });
     is_whole(&new, &primary);
     let log = new.log();
     assert!(log.contains("it has missed what another magent wrote"), "{log}");
-    new.client().check("get l\r\n", hit("l", 0, "new"));
+    new.client().check("get later\r\n", hit("later", 0, "new"));
 }
 
 #[test]
