@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Magent, Memcached, Port, eventually, hit, scratch};
+use common::{Client, Magent, Memcached, Port, eventually, hit, scratch};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -179,80 +179,83 @@ fn what_was_missed_is_known_wherever_the_next_magent_listens() {
     });
 }
 
+/// A magent that takes over the port of one that runs. The primary hangs; of its missed writes the new one knows that of `k`, not that of `later`.
+struct TakenOver {
+    primary: Memcached,
+    _backup: Memcached,
+    old: Magent,
+    client: Client,
+    new: Magent,
+}
+
+impl TakenOver {
+    fn new(directory: &Path) -> Self {
+        let (primary, backup) = (Memcached::start(), Memcached::start());
+        let state = format!("--state-dir={}", directory.display());
+        let port = Port::free();
+        let start = || magent(&port, &primary, &backup, &[&state, "--board=off", "--reuse-port"]);
+        let old = start();
+        let mut client = old.client();
+        let store = "set k 0 0 3\r\nold\r\nset later 0 0 3\r\nold\r\n";
+        client.check(store, "STORED\r\nSTORED\r\n");
+        is_whole(&old, &primary);
+        primary.stop();
+        client.check("set k 0 0 3\r\nnew\r\n", "STORED\r\n");
+        eventually("it is written down", || journal(directory).contains(" k"));
+        let new = start();
+        eventually("it is known", || {
+            new.log().contains("has missed writes of 1 keys, by the journal")
+        });
+        client.check("set later 0 0 3\r\nnew\r\n", "STORED\r\n");
+        eventually("it is written down", || journal(directory).contains(" later"));
+        Self {
+            primary,
+            _backup: backup,
+            old,
+            client,
+            new,
+        }
+    }
+
+    fn has(&self, key: &str, value: &str) -> bool {
+        self.primary.ask(format!("get {key}\r\n")) == hit(key, 0, value)
+    }
+}
+
+/// It hears of the rest when the old one has ended.
 #[test]
 fn who_takes_a_port_over_knows_it_too() {
     let files = scratch();
-    let directory = files.path("");
-    let (primary, backup) = (Memcached::start(), Memcached::start());
-    let state = format!("--state-dir={directory}");
-    let port = Port::free();
-    let start = || magent(&port, &primary, &backup, &[&state, "--board=off", "--reuse-port"]);
-    let mut old = start();
-    let mut client = old.client();
-    client.check("set k 0 0 3\r\nold\r\nset l 0 0 3\r\nold\r\n", "STORED\r\nSTORED\r\n");
-    is_whole(&old, &primary);
-    primary.stop();
-    client.check("set k 0 0 3\r\nnew\r\n", "STORED\r\n");
-    eventually("it is written down", || journal(directory.as_ref()).contains(" k"));
-    let new = start();
-    eventually("it is known", || {
-        new.log().contains("has missed writes of 1 keys, by the journal")
-    });
-    // Of this the new one hears when the old one has ended.
-    client.check("set l 0 0 3\r\nnew\r\n", "STORED\r\n");
-    client.send("quit\r\n");
-    old.terminate();
+    let mut all = TakenOver::new(files.path("").as_ref());
+    all.client.send("quit\r\n");
+    all.old.terminate();
     eventually("all is known", || {
-        new.log().contains("has missed writes of 2 keys, by the journal")
+        all.new.log().contains("has missed writes of 2 keys, by the journal")
     });
-    primary.cont();
-    is_whole(&new, &primary);
-    for key in ["k", "l"] {
-        let request = format!("get {key}\r\n");
-        assert_eq!(primary.ask(&request), hit(key, 0, "new"));
-    }
+    all.primary.cont();
+    is_whole(&all.new, &all.primary);
+    assert!(all.has("k", "new") && all.has("later", "new"));
 }
 
 /// The new one takes the server for whole when it hears what the old one alone has known.
 #[test]
 fn who_takes_a_port_over_hears_of_what_a_server_that_is_up_has_missed() {
     let files = scratch();
-    let directory = files.path("");
-    let (primary, backup) = (Memcached::start(), Memcached::start());
-    let state = format!("--state-dir={directory}");
-    let port = Port::free();
-    let start = || magent(&port, &primary, &backup, &[&state, "--board=off", "--reuse-port"]);
-    let old = start();
-    let mut client = old.client();
-    client.check(
-        "set k 0 0 3\r\nold\r\nset later 0 0 3\r\nold\r\n",
-        "STORED\r\nSTORED\r\n",
-    );
-    is_whole(&old, &primary);
-    primary.stop();
-    client.check("set k 0 0 3\r\nnew\r\n", "STORED\r\n");
-    eventually("it is written down", || journal(directory.as_ref()).contains(" k"));
-    let new = start();
-    eventually("it is known", || {
-        new.log().contains("has missed writes of 1 keys, by the journal")
-    });
-    client.check("set later 0 0 3\r\nnew\r\n", "STORED\r\n");
-    eventually("it is written down", || journal(directory.as_ref()).contains(" later"));
+    let mut all = TakenOver::new(files.path("").as_ref());
     // The old one does not find that the server is back.
-    old.stop();
-    primary.cont();
+    all.old.stop();
+    all.primary.cont();
     eventually("the new one does", || {
-        new.log().contains("is up again") && primary.ask("get k\r\n") == hit("k", 0, "new")
+        all.new.log().contains("is up again") && all.has("k", "new")
     });
-    assert_eq!(primary.ask("get later\r\n"), hit("later", 0, "old"));
-    drop(old);
-    eventually("it is rid of what is old", || {
-        primary.ask("get later\r\n") == hit("later", 0, "new")
-    });
-    is_whole(&new, &primary);
-    let log = new.log();
+    assert!(all.has("later", "old"));
+    all.old.signal(libc::SIGKILL);
+    all.old.wait();
+    eventually("it is rid of what is old", || all.has("later", "new"));
+    is_whole(&all.new, &all.primary);
+    let log = all.new.log();
     assert!(log.contains("it has missed what another magent wrote"), "{log}");
-    new.client().check("get later\r\n", hit("later", 0, "new"));
+    all.new.client().check("get later\r\n", hit("later", 0, "new"));
 }
 
 #[test]
