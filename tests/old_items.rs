@@ -44,6 +44,15 @@ fn store(client: &mut Client) {
     }
 }
 
+/// So many that each server has some.
+fn store_many(client: &mut Client) -> Vec<String> {
+    let keys: Vec<String> = (0..40).map(|key| format!("key{key}")).collect();
+    for key in &keys {
+        client.check(format!("set {key} 0 0 3\r\nold\r\n"), "STORED\r\n");
+    }
+    keys
+}
+
 /// What happens while the one that keeps its items is away.
 fn change(client: &mut Client) {
     client.check("set k 0 0 3\r\nnew\r\n", "STORED\r\n");
@@ -158,10 +167,7 @@ fn a_server_that_may_be_old_is_not_flushed_while_one_of_its_partners_is_away() {
     let start = |away: &Memcached| Magent::before(&[&here, away], &[&hung], &["--timeout=1000"]);
     let magent = start(&away);
     let mut client = magent.client();
-    let keys: Vec<String> = (0..40).map(|key| format!("key{key}")).collect();
-    for key in &keys {
-        client.check(format!("set {key} 0 0 3\r\nold\r\n"), "STORED\r\n");
-    }
+    let keys = store_many(&mut client);
     let is_here = |key: &&String| here.ask(format!("get {key}\r\n")) != MISS;
     let (changed, kept): (Vec<&String>, Vec<&String>) = keys.iter().partition(is_here);
     hung.stop();
@@ -201,10 +207,7 @@ fn of_two_servers_that_were_away_at_the_start_the_younger_is_given_what_the_olde
     let start = |away: &Memcached| Magent::before(&[&here, away], &[&hung], &["--timeout=1000"]);
     let magent = start(&away);
     let mut client = magent.client();
-    let keys: Vec<String> = (0..40).map(|key| format!("key{key}")).collect();
-    for key in &keys {
-        client.check(format!("set {key} 0 0 3\r\nold\r\n"), "STORED\r\n");
-    }
+    let keys = store_many(&mut client);
     let is_away = |key: &&String| away.ask(format!("get {key}\r\n")) != MISS;
     let held: Vec<&String> = keys.iter().filter(is_away).collect();
     assert!(!held.is_empty());

@@ -1,4 +1,5 @@
-//! What magent's status page is told: at all times it agrees with itself, and when all is quiet with what is there.
+//! What magent's status page is told: at all times it agrees with itself, and when all is quiet with what is there. And what its journal says:
+//! all that magent knows.
 
 use super::net::{Peer, SimulatedNet};
 use super::plan::{Class, Farms};
